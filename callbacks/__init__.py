@@ -1,0 +1,1 @@
+"""Lightning callbacks of a run: logs, evaluation, checkpoints, progress. All of them count updates."""

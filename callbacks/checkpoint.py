@@ -1,0 +1,47 @@
+"""Checkpoints by updates and on signals. Lightning's ModelCheckpoint counts optimiser steps and is not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from vgm2p.io.checkpoint import checkpoint_name, prune
+from vgm2p.signals import StopFlag
+
+
+class Checkpoint(Callback):
+    """Saves at multiples of `every`, at the end, and when a signal asks to stop; then ends the run.
+
+    Comes after logs and evaluation in the list of callbacks: what a checkpoint implies is on disk before it.
+    """
+
+    def __init__(self, folder: Path, every: int, total: int, keep: int, stop: StopFlag) -> None:
+        self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on signals wait for a safe point (Lightning has just installed its own handlers)."""
+        self.stop.install()
+        self._end_if_asked(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
+        """Save at interval edges and on request."""
+        done = pl_module.done
+        if done % self.every == 0 or done == self.total:
+            self.save(trainer, pl_module)
+        self._end_if_asked(trainer, pl_module)
+
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint of the present update unless it exists, and drop old ones."""
+        path = self.folder / checkpoint_name(pl_module.done)  # type: ignore[arg-type]
+        if not path.exists():
+            trainer.save_checkpoint(path)
+            prune(self.folder, self.keep)
+
+    def _end_if_asked(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stop.requested():
+            self.save(trainer, pl_module)
+            raise self.stop.interruption(
+                f"stopped after update {pl_module.done}, state saved; the same command continues from there"
+            )

@@ -1,0 +1,96 @@
+"""Evaluation statistics as torchmetrics, one value per seed: states of shape (S,)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from vgm2p.report.stats import iqm, wilson
+
+
+class PerSeed(Metric):
+    """Base: adds values to the state of their seed.
+
+    Args:
+        seeds: number of seeds S.
+    """
+
+    full_state_update = False
+    total: Tensor
+    squares: Tensor
+    count: Tensor
+
+    def __init__(self, seeds: int, **options: Any) -> None:
+        super().__init__(**options)
+        for name in ("total", "squares", "count"):
+            self.add_state(name, torch.zeros(seeds, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, seed: Tensor, value: Tensor) -> None:
+        """Add values (M,) of the seeds at positions (M,)."""
+        value = value.double()
+        self.total.index_add_(0, seed, value)
+        self.squares.index_add_(0, seed, value.square())
+        self.count.index_add_(0, seed, torch.ones_like(value))
+
+
+class Mean(PerSeed):
+    """Mean per seed: return, length."""
+
+    def compute(self) -> Tensor:
+        """Return (S,) means, NaN for a seed without values."""
+        return self.total / self.count
+
+
+class Deviation(PerSeed):
+    """Population standard deviation per seed."""
+
+    def compute(self) -> Tensor:
+        """Return (S,) deviations."""
+        return (self.squares / self.count - (self.total / self.count).square()).clamp(min=0).sqrt()
+
+
+class Total(PerSeed):
+    """Sum per seed: environment faults."""
+
+    def compute(self) -> Tensor:
+        """Return (S,) sums."""
+        return self.total
+
+
+class WinRate(PerSeed):
+    """Share of won episodes per seed, with the Wilson interval."""
+
+    def compute(self) -> Tensor:
+        """Return (S,) rates."""
+        return self.total / self.count
+
+    def intervals(self) -> list[tuple[float, float]]:
+        """Return the 95 % Wilson interval of each seed."""
+        return [wilson(int(won), int(n)) for won, n in zip(self.total.tolist(), self.count.tolist(), strict=True)]
+
+
+class InterquartileMean(Metric):
+    """Interquartile mean per seed; keeps the values, since it is no function of sums."""
+
+    full_state_update = False
+    seed: list[Tensor]
+    value: list[Tensor]
+
+    def __init__(self, seeds: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.seeds = seeds
+        self.add_state("seed", [], dist_reduce_fx="cat")
+        self.add_state("value", [], dist_reduce_fx="cat")
+
+    def update(self, seed: Tensor, value: Tensor) -> None:
+        """Add values (M,) of the seeds at positions (M,)."""
+        self.seed.append(seed)
+        self.value.append(value.double())
+
+    def compute(self) -> Tensor:
+        """Return (S,) interquartile means."""
+        seed, value = torch.cat(self.seed), torch.cat(self.value)
+        return torch.tensor([iqm(value[seed == s].tolist()) for s in range(self.seeds)], dtype=torch.float64)

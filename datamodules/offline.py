@@ -1,0 +1,103 @@
+"""The LightningDataModule: HDF5 to a resident dataset, and a loader that yields blocks of update numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from lightning import LightningDataModule
+
+from datamodules.store import TransitionStore
+
+
+class FileSource(Protocol):
+    """Where the HDF5 files come from; converts or downloads them if it must."""
+
+    def resolve(self) -> list[Path]:
+        """Return the files in our layout. Raises MissingInput naming what to place where."""
+        ...
+
+
+class Blocks:
+    """Iterable of (start, stop): the updates still missing, cut at multiples of every interval.
+
+    Edges lie on an absolute grid, so that a run resumed in the middle of a block meets the same edges, and nothing
+    depends on the block size.
+    """
+
+    def __init__(self, start: int, total: int, block: int, intervals: Sequence[int]) -> None:
+        steps = [block, *intervals]
+        self._blocks: list[tuple[int, int]] = []
+        while start < total:
+            stop = min([total, *[(start // step + 1) * step for step in steps]])
+            self._blocks.append((start, stop))
+            start = stop
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._blocks)
+
+
+class OfflineDataModule(LightningDataModule):
+    """Made by Hydra from `conf/data/*.yaml`.
+
+    Args:
+        name: name of the dataset, for reports.
+        source: where the files come from.
+        batch_size: transitions per update and seed.
+        view: how agents' observations are built (`raw_onehot`, `omiga`, `native`).
+        obs_norm: `auto`, `dataset` or `none`.
+        timeouts: what follows a time limit: `bootstrap`, `terminal`, `drop` or `self`.
+        verify: `auto` (hash once per file), `full` or `never`.
+        root: folder of recordings; the yaml's source refers to it.
+        cache: folder of converted files; the yaml's source refers to it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: FileSource,
+        batch_size: int = 64,
+        view: str = "raw_onehot",
+        obs_norm: str = "auto",
+        timeouts: str = "bootstrap",
+        verify: str = "auto",
+        root: str | None = None,
+        cache: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.source, self.batch_size = name, source, batch_size
+        self.root, self.cache = root, cache
+        self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
+        self._store: TransitionStore | None = None
+        self._blocks: Callable[[], Blocks] | None = None
+
+    @property
+    def store(self) -> TransitionStore:
+        """The dataset, loaded on first use."""
+        if self._store is None:
+            self._store = TransitionStore.load(
+                self.source.resolve(),
+                view=self.view,
+                obs_norm=self.obs_norm,
+                timeouts=self.timeouts,
+                verify=self.verify,
+            )
+        return self._store
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the dataset (Lightning's hook)."""
+        _ = self.store
+
+    def schedule(self, blocks: Callable[[], Blocks]) -> None:
+        """Set what `train_dataloader` returns; called when fit knows the restored update."""
+        self._blocks = blocks
+
+    def train_dataloader(self) -> Blocks:
+        """Return the blocks still missing."""
+        if self._blocks is None:
+            raise RuntimeError("OfflineDataModule.schedule must be called before fit")
+        return self._blocks()

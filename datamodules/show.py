@@ -1,0 +1,114 @@
+"""What a dataset holds, as text and as a picture, and its full verification."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash, read
+from vgm2p.errors import UserError
+from vgm2p.io.files import written_aside
+
+ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
+BARS = 12
+WIDTH = 40
+
+
+def describe(path: Path) -> str:
+    """Return a page on a dataset. Raises MissingInput or DataError."""
+    columns = read(path)
+    attributes, episodes = columns.attributes, columns.episodes
+    returns, lengths = episodes["return"], episodes["length"]
+    quantiles = " / ".join(f"{q:.0f}" for q in np.percentile(returns, [5, 25, 50, 75, 95]))
+    ends = Counter(ENDS[int(end)] for end in episodes["end"])
+    lines = [
+        ("dataset", f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)"),
+        ("task", f"{attributes['env_id']} {attributes['env_kwargs']}, {attributes['n_agents']} agents, "
+                 f"{'discrete' if attributes['discrete'] else 'continuous'} actions of width {attributes['action_dim']}"),
+        ("recorded with", " ".join(f"{k} {attributes[k]}" for k in ("gymnasium_version", "mujoco_version") if k in attributes)),
+        ("episodes", f"{len(returns)}, transitions {int(columns.steps['has_action'].sum())}, ends: "
+                     + ", ".join(f"{name} {count}" for name, count in ends.items())),
+        ("return", f"{returns.mean():.1f} +- {returns.std():.1f} (min {returns.min():.1f}, max {returns.max():.1f}); "
+                   f"5/25/50/75/95 %: {quantiles}"),
+        ("length", f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})"),
+        ("actions", _actions(columns)),
+        ("behaviours", _behaviours(columns)),
+        ("digest", str(attributes["content_sha256"])),
+    ]  # fmt: skip
+    text = [f"{name:14} {value}" for name, value in lines if value]
+    return "\n".join([*text, "", *_histogram(returns), ""])
+
+
+def _actions(columns: Columns) -> str:
+    actions = columns.steps["actions"][columns.steps["has_action"].astype(bool)]
+    if columns.attributes["discrete"]:
+        counts = np.bincount(actions.reshape(-1), minlength=int(columns.attributes["action_dim"]))
+        return "counts " + " ".join(map(str, counts.tolist()))
+    low, high = actions.min((0, 2)), actions.max((0, 2))
+    ranges = " ".join(f"[{a:.2f}, {b:.2f}]" for a, b in zip(low, high, strict=True))
+    return f"per agent {ranges}; share at the bounds {float((np.abs(actions) >= 1.0).mean()):.2f}"
+
+
+def _behaviours(columns: Columns) -> str:
+    if "behaviour" not in columns.episodes or "behaviours" not in columns.attributes:
+        return ""
+    names = json.loads(columns.attributes["behaviours"])
+    counts = Counter(columns.episodes["behaviour"].tolist())
+    return ", ".join(f"{names[index]['policy']} x{count}" for index, count in sorted(counts.items()))
+
+
+def _histogram(returns: NDArray[Any]) -> list[str]:
+    counts, edges = np.histogram(returns, bins=BARS)
+    return [
+        f"{edges[i]:9.0f} .. {edges[i + 1]:7.0f}  {'#' * round(WIDTH * count / counts.max())} {count}"
+        for i, count in enumerate(counts)
+    ]
+
+
+def picture(path: Path, target: Path) -> None:
+    """Draw returns and lengths of a dataset's episodes to a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = read(path)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, values, name in (
+        (left, columns.episodes["return"], "return"),
+        (right, columns.episodes["length"], "length"),
+    ):
+        axis.hist(values, bins=30, color="#0072B2")
+        axis.set_xlabel(f"episode {name}")
+        axis.set_ylabel("episodes")
+        axis.axvline(float(values.mean()), color="#D55E00", linestyle="--", label=f"mean {values.mean():.0f}")
+        axis.legend(frameon=False)
+    figure.suptitle(str(columns.attributes["name"]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")
+    plt.close(figure)
+
+
+def check(path: Path) -> list[tuple[str, bool, str]]:
+    """Verify a dataset in full: (what, whether it is good, detail) per check."""
+    try:
+        columns = read(path, verify="full")
+    except UserError as error:
+        return [("file", False, error.line)]
+    episodes, steps = columns.episodes, columns.steps
+    sums = np.add.reduceat(steps["rewards"].astype(np.float64), episodes["start"])
+    worst = float(np.abs(sums - episodes["return"]).max())
+    limit = int(columns.attributes["episode_limit"])
+    longest = int(episodes["length"].max())
+    return [
+        ("file", True, f"{path.name}: layout, types, ranges and episode boundaries are good"),
+        ("content", True, f"sha256 {content_hash(columns)[:16]}... matches"),
+        ("returns", worst < 1e-3, f"largest difference to the summed rewards {worst:.2g}"),
+        ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
+    ]

@@ -1,0 +1,225 @@
+"""The resident dataset: everything on the training device, a batch is a few gathers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
+from vgm2p.envs.observation import VIEWS, agents_view, statistics
+from vgm2p.errors import ConfigError, DataError, nearest
+from vgm2p.types import Batch, Randomness, Spec
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What follows the last step of an episode: (bootstrap, valid) without, and with, a stored final observation."""
+
+    cut: tuple[float, float]
+    stored: tuple[float, float]
+
+
+# data.timeouts -> what follows a time limit (spec/data.md 4.3.5); a terminal step is always (0, 1)
+TIMEOUTS = {
+    "bootstrap": Ending(cut=(0.0, 0.0), stored=(1.0, 1.0)),
+    "terminal": Ending(cut=(0.0, 1.0), stored=(0.0, 1.0)),
+    "drop": Ending(cut=(0.0, 0.0), stored=(0.0, 0.0)),
+    "self": Ending(cut=(1.0, 1.0), stored=(1.0, 1.0)),
+}
+
+
+class TransitionStore:
+    """Transitions of one or several files in device memory.
+
+    Observations are stored once; the successor of row t is row t + 1, which for the last step of an episode is its
+    final observation. Where none is stored, the row is its own successor and `timeouts` decides what it is worth.
+    """
+
+    def __init__(self, columns: Columns, view: str, obs_norm: str, timeouts: str, files: list[Path]) -> None:
+        self.spec: Spec = spec_of(columns, view)
+        self._columns, self._files = columns, files
+        self._options = (view, obs_norm, timeouts)
+        steps = columns.steps
+        rows = np.flatnonzero(steps["has_action"])
+        self._robot = "robot_observation" in steps
+        observed = torch.from_numpy(steps["robot_observation" if self._robot else "observations"])
+        action = torch.from_numpy(steps["actions"])
+        self.columns: dict[str, Tensor] = {
+            "rows": torch.from_numpy(rows),
+            "observation": observed,
+            "action": action if self.spec.discrete else action.clamp(-1.0, 1.0),
+            "reward": torch.from_numpy(steps["rewards"]),
+            **_successors(columns, rows, timeouts),
+        }
+        for name, column in (("legal", "legal_actions"), ("state", "state")):
+            if column in steps:
+                self.columns[name] = torch.from_numpy(steps[column])
+        self.statistics = statistics(observed[rows], self.spec.n_agents, view, obs_norm)
+
+    @classmethod
+    def load(
+        cls,
+        paths: list[Path],
+        view: str = "raw_onehot",
+        obs_norm: str = "auto",
+        timeouts: str = "bootstrap",
+        verify: str = "auto",
+    ) -> TransitionStore:
+        """Read, verify and join the files in order.
+
+        Raises:
+            DataError: if a file is damaged, or the files record different tasks.
+            ConfigError: on an unknown view, obs_norm, timeouts or verify.
+        """
+        if timeouts not in TIMEOUTS:
+            raise ConfigError(f"data.timeouts='{timeouts}' is unknown{nearest(timeouts, TIMEOUTS)}")
+        parts = [read(path, verify) for path in paths]
+        for path, part in zip(paths, parts, strict=True):
+            found = spec_of(parts[0], view).differences(spec_of(part, view))
+            if found:
+                raise DataError(f"{path} and {paths[0].name} record different tasks ({found[0]}); do not mix them")
+        return cls(concatenate(parts), view, obs_norm, timeouts, paths)
+
+    def to(self, device: torch.device | str) -> TransitionStore:
+        """Move every column to `device`."""
+        self.columns = {name: column.to(device) for name, column in self.columns.items()}
+        return self
+
+    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = ()) -> Batch:
+        """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
+
+        Args:
+            key: randomness of this update.
+            batch_size: B.
+            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`.
+        """
+        rows = self.columns["rows"]
+        index = key.integers("batch", (batch_size,), len(rows))  # (S, B), positions among acting rows
+        row, following = rows[index], self.columns["next"][index]
+        batch = Batch(
+            obs=self._observe(row),
+            action=self._act(row),
+            reward=self.columns["reward"][row],
+            next_obs=self._observe(following),
+            bootstrap=self.columns["bootstrap"][index],
+            valid=self.columns["valid"][index],
+        )
+        if self.spec.discrete:
+            batch.legal, batch.next_legal = (self.columns["legal"][at].bool() for at in (row, following))
+        if "next_action" in fields:
+            batch.next_action = self._act(following)
+        if "state" in fields:
+            batch.state = self._state(row)
+        if "next_state" in fields:
+            batch.next_state = self._state(following)
+        return batch
+
+    def best_episodes(self, share: float) -> TransitionStore:
+        """Return a store of the `share` of episodes with the highest return."""
+        returns = self._columns.episodes["return"]
+        count = max(1, round(share * len(returns)))
+        chosen = np.sort(np.argsort(-returns, kind="stable")[:count])
+        return TransitionStore(select(self._columns, chosen), *self._options, self._files)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return what run headers and reports say of the data."""
+        returns = self._columns.episodes["return"]
+        return {
+            "name": self._columns.attributes["name"],
+            "files": [path.name for path in self._files],
+            "episodes": len(returns),
+            "transitions": len(self.columns["rows"]),
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "return_min": float(returns.min()),
+            "return_max": float(returns.max()),
+            "length_mean": float(self._columns.episodes["length"].mean()),
+            "digest": str(self._columns.attributes["content_sha256"]),
+            "bytes": sum(column.numel() * column.element_size() for column in self.columns.values()),
+        }
+
+    @property
+    def returns(self) -> list[float]:
+        """Return the undiscounted return of every episode."""
+        return [float(value) for value in self._columns.episodes["return"]]
+
+    def _observe(self, row: Tensor) -> Tensor:
+        found = self.columns["observation"][row]
+        return agents_view(found, self.spec.n_agents, self.spec.view) if self._robot else found
+
+    def _act(self, row: Tensor) -> Tensor:
+        found = self.columns["action"][row]
+        return found.long() if self.spec.discrete else found
+
+    def _state(self, row: Tensor) -> Tensor:
+        return self.columns["observation" if self._robot else "state"][row]
+
+
+def _successors(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor]:
+    """Return next row, bootstrap and valid per acting row."""
+    steps, episodes = columns.steps, columns.episodes
+    following = rows + 1
+    bootstrap, valid = np.ones(len(rows), np.float32), np.ones(len(rows), np.float32)
+    position = np.cumsum(steps["has_action"]) - 1  # row -> position among acting rows
+    for start, length, count, end in zip(
+        *(episodes[name].tolist() for name in ("start", "length", "rows", "end")), strict=True
+    ):
+        if length == 0:
+            continue
+        last, stored = position[start + length - 1], count > length
+        if not stored:
+            following[last] = rows[last]
+        bootstrap[last], valid[last] = _worth(end, stored, timeouts)
+    arrays = {"next": following, "bootstrap": bootstrap, "valid": valid}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _worth(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
+    if end == TERMINAL:
+        return 0.0, 1.0
+    if end == INCOMPLETE:
+        return (1.0, 1.0) if stored else (0.0, 0.0)
+    if timeouts == "bootstrap" and not stored:
+        raise ConfigError(
+            "data.timeouts=bootstrap needs stored final observations, which this file lacks; use terminal or drop"
+        )
+    ending = TIMEOUTS[timeouts]
+    return ending.stored if stored else ending.cut
+
+
+def concatenate(parts: list[Columns]) -> Columns:
+    """Join datasets episode after episode; the digest of the whole is that of its parts' digests."""
+    if len(parts) == 1:
+        return parts[0]
+    steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
+    shared = [name for name in parts[0].episodes if all(name in part.episodes for part in parts)]
+    episodes = {name: np.concatenate([part.episodes[name] for part in parts]) for name in shared}
+    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    attributes = dict(parts[0].attributes)
+    attributes["name"] = "+".join(str(part.attributes["name"]) for part in parts)
+    attributes["content_sha256"] = digest_of([str(part.attributes["content_sha256"]) for part in parts])
+    return Columns(steps, episodes, attributes)
+
+
+def select(columns: Columns, chosen: Any) -> Columns:
+    """Return the chosen episodes (sorted indices) as a dataset."""
+    start, rows = columns.episodes["start"], columns.episodes["rows"]
+    keep = np.concatenate([np.arange(start[e], start[e] + rows[e]) for e in chosen])
+    steps = {name: array[keep] for name, array in columns.steps.items()}
+    episodes = {name: array[chosen] for name, array in columns.episodes.items()}
+    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    parent = str(columns.attributes["content_sha256"])
+    attributes = {**columns.attributes, "content_sha256": digest_of([parent, *map(str, chosen)])}
+    return Columns(steps, episodes, attributes)
+
+
+def digest_of(parts: list[str]) -> str:
+    """Return a digest of an ordered list of digests."""
+    return hashlib.sha256("+".join(parts).encode()).hexdigest()

@@ -1,0 +1,44 @@
+"""Remembers which files were verified, by path, size and modification time, in the user's cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from vgm2p.io.files import write_atomic
+
+KEPT = 500
+
+
+def _memory() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "vgm2p" / "verified.json"
+
+
+def _fingerprint(path: Path) -> str:
+    state = path.stat()
+    return f"{state.st_size}:{state.st_mtime_ns}:{state.st_ino}"
+
+
+def _load() -> dict[str, str]:
+    try:
+        content = json.loads(_memory().read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_remembered(path: Path) -> bool:
+    """Whether this very file was verified before."""
+    return _load().get(str(path.resolve())) == _fingerprint(path)
+
+
+def remember(path: Path) -> None:
+    """Note that the file is verified; a cache that cannot be written only costs the next hash."""
+    entries = {**_load(), str(path.resolve()): _fingerprint(path)}
+    try:
+        _memory().parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(_memory(), json.dumps(dict(list(entries.items())[-KEPT:]), indent=0))
+    except OSError:
+        return

@@ -1,0 +1,18 @@
+"""vgm2p: offline multi-agent reinforcement learning with VGM2P and its baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+if TYPE_CHECKING:
+    from vgm2p.policy import TrainedPolicy
+
+
+def load(run: str, **options: Any) -> TrainedPolicy:
+    """Load the policy of a run folder or checkpoint file; see `vgm2p.policy.load`."""
+    from vgm2p.policy import load as load_policy
+
+    return load_policy(run, **options)

@@ -1,0 +1,1 @@
+"""Algorithms: one file each, written as equations over (S, ..., N, A); found by Hydra's `_target_`."""

@@ -1,0 +1,235 @@
+"""VGM2P: Value-Guidance MeanFlow Policy (arXiv 2604.08174; Algorithms 1 and 2, Eq. 9 to 13).
+
+Behaviour cloning with a MeanFlow policy u(a_k, r, k, o, c) under the condition c = 1 ("this action is better than
+usual"), judged by a critic whose values are summed over the agents. Flow time: k = 0 data, k = 1 noise. What the paper
+leaves open, and what was decided, stands in docs/algorithms/vgm2p.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vgm2p.algos.base import Algorithm, choose
+from vgm2p.algos.parts import MIXERS, expectile_loss, td_loss
+from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
+from vgm2p.flows.noise import start_noise
+from vgm2p.flows.path import Times, point, velocity
+from vgm2p.nn.policy import AverageVelocity
+from vgm2p.nn.value import Critic, Value
+from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
+
+WORSE, BETTER, NULL = 0, 1, 2  # values of the condition c; NULL exists under `uncond: null` only
+UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
+
+
+class VGM2P(Algorithm):
+    r"""Critic: min (1/N sum_i Q^i - [r + gamma 1/N sum_i Qbar^i(o', a')])^2. Policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
+
+    Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source.
+    """
+
+    fields = ()
+
+    def __init__(
+        self,
+        spec: Spec,
+        seeds: Sequence[int],
+        *,
+        width: int = 512,
+        depth: int = 4,
+        lr: float = 3e-4,
+        lr_decay_updates: int | None = None,
+        clip_norm: float | None = None,
+        gamma: float = 0.995,
+        tau: float = 0.005,
+        n_critics: int = 2,
+        mixer: str = "mean",
+        omega: float = 3.0,
+        guide_class0: bool = True,
+        uncond: str = "one",
+        label_dropout: float = 0.1,
+        advantage: str = "agent",
+        threshold: str = "zero",
+        baseline: str = "sample",
+        baseline_samples: int = 1,
+        expectile: float = 0.7,
+        td_target: str = "policy",
+        times: Times | None = None,
+        adaptive_power: float = 0.0,
+        ema: float = 0.0,
+        steps: int = 1,
+        act_noise: float = 1.0,
+        act_noise_shared: bool = False,
+        best_of: int = 1,
+    ) -> None:
+        super().__init__(spec, seeds)
+        self.gamma, self.tau, self.mixer = gamma, tau, choose("mixer", mixer, MIXERS)
+        self.omega, self.guide_class0, self.label_dropout = omega, guide_class0, label_dropout
+        self.uncond = UNCONDITIONAL[choose("uncond", uncond, UNCONDITIONAL)]
+        self.team = choose("advantage", advantage, ("agent", "team")) == "team"
+        self.against_value = choose("threshold", threshold, ("zero", "value")) == "value"
+        self.in_sample_baseline = choose("baseline", baseline, ("sample", "expectile")) == "expectile"
+        self.in_sample_target = choose("td_target", td_target, ("policy", "expectile")) == "expectile"
+        self.baseline_samples, self.expectile, self.ema = baseline_samples, expectile, ema
+        self.times, self.adaptive_power, self.steps = times or Times(), adaptive_power, steps
+        self.act_noise, self.act_noise_shared, self.best_of = act_noise, act_noise_shared, best_of
+        self.classes = 3 if self.uncond == NULL else 2
+
+        S, options = len(self.seeds), {"clip_norm": clip_norm}
+        self.policy = self.make_policy(width, depth)
+        online = self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, **options)
+        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, depth)
+        judge = self.make_optimiser("critic", [self.critic], lr, **options)
+        self.target_critic = copy.deepcopy(self.critic)
+        self.target = self.follow(self.target_critic, judge)
+        self.averaged_policy = copy.deepcopy(self.policy) if ema else self.policy
+        self.average = self.follow(self.averaged_policy, online) if ema else None
+        self.value = Value(S, self.id_dim, width, depth) if self.in_sample_baseline or self.in_sample_target else None
+        if self.value is not None:
+            self.make_optimiser("value", [self.value], lr, **options)
+
+    def make_policy(self, width: int, depth: int) -> nn.Module:
+        """Return the network u(a_k, r, k, o, c)."""
+        return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, width, depth)
+
+    def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
+        """One pass through Algorithm 1: critic, condition, policy, target."""
+        oid, next_oid, action = self.encode(batch.obs), self.encode(batch.next_obs), self.represent(batch.action)
+        if self.value is not None:
+            self.minimise("value", self.value_loss(oid, action))
+        next_action, baselines = self.imagine(batch, oid, next_oid, key)
+        critic_loss, critic_info = self.critic_loss(batch, oid, action, next_oid, next_action)
+        self.minimise("critic", critic_loss)
+        c, condition_info = self.condition(oid, action, baselines)
+        policy_loss, policy_info = self.policy_loss(oid, action, c, key)
+        self.minimise("policy", policy_loss)
+        self.target.follow(self.tau)
+        if self.average is not None:
+            self.average.follow(1.0 - self.ema)
+        return critic_info | condition_info | policy_info
+
+    @torch.no_grad()
+    def imagine(self, batch: Batch, oid: Tensor, next_oid: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
+        """Alg. 1 lines 5 and 8 in one pass: a' ~ pi(o', c=1) (S, B, N, A) and K baselines a^ ~ pi(o, c=1) (S, B, K, N, A).
+
+        Both depend on the policy before this update only.
+        """
+        copies = 0 if self.in_sample_baseline else self.baseline_samples
+        rows = _repeat(next_oid, oid, copies)
+        legal = None if batch.legal is None else _repeat(batch.next_legal, batch.legal, copies)
+        z = start_noise(key, rows, self.spec.action_dim, 1.0, shared=False, purpose="imagine")
+        actions = self.harden(self.sample(self.averaged_policy, z, rows), legal)
+        return actions[:, :, 0], actions[:, :, 1:]
+
+    def critic_loss(
+        self, batch: Batch, oid: Tensor, action: Tensor, next_oid: Tensor, next_action: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 13, reward once and bootstrap mask inside (docs/algorithms/vgm2p.md): (S,)."""
+        with torch.no_grad():
+            next_value = self.target_critic(next_oid, next_action).mean(1)
+            if self.in_sample_target and self.value is not None:
+                next_value = self.value(next_oid)
+            discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * next_value
+        q = self.critic(oid, action)
+        loss = td_loss(q, batch.reward, discounted, batch.valid, self.mixer)
+        return loss, {"critic_loss": loss.detach(), "q_mean": per_seed_mean(q.detach())}
+
+    def value_loss(self, oid: Tensor, action: Tensor) -> Tensor:
+        """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
+        assert self.value is not None
+        with torch.no_grad():
+            q = self.target_critic(oid, action).mean(1)
+        return expectile_loss(q - self.value(oid), self.expectile)
+
+    @torch.no_grad()
+    def condition(self, oid: Tensor, action: Tensor, baselines: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """c^i = 1[A^i >= 0] (Alg. 1 line 9, Sec. 3.3): (S, B, N) int64."""
+        adv, value = self.advantage(oid, action, baselines)
+        if self.team:
+            adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
+        better = adv >= (value if self.against_value else 0.0)
+        share = better.to(adv.dtype)
+        info = {"c1_fraction": per_seed_mean(share), "adv_mean": per_seed_mean(adv), "adv_std": adv.flatten(1).std(1)}
+        per_agent = {f"c1_fraction_{i}": share[..., i].mean(1) for i in range(self.spec.n_agents)}
+        return better.long(), info | per_agent
+
+    def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor) -> tuple[Tensor, Tensor]:
+        """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) or the expectile value; both (S, B, N)."""
+        if self.in_sample_baseline and self.value is not None:
+            value = self.value(oid)
+            return self.critic(oid, action).mean(1) - value, value
+        actions = torch.cat([action.unsqueeze(2), baselines], dim=2)
+        q = self.critic(oid.unsqueeze(2).expand(*actions.shape[:-1], -1), actions).mean(1)  # (S, B, 1 + K, N)
+        value = q[:, :, 1:].mean(2)
+        return q[:, :, 0] - value, value
+
+    def policy_loss(self, oid: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 11 per seed (S,) for action vectors (S, B, N, A) and conditions (S, B, N)."""
+        k, r = self.times.pair(key, action)
+        eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
+        a_k, c = point(action, eps, k), self.drop_labels(c, key)
+        v_g = self.guide(velocity(action, eps), a_k, k, oid, c)
+        rows, u = self.flow_loss(a_k, v_g, k, r, oid, self.one_hot(c, oid))
+        loss = per_seed_mean(rows)
+        return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
+
+    @torch.no_grad()
+    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
+        """v_g = omega v + (1 - omega) v(a_k, k, o, uncond) (Eq. 11); rows without guidance keep v."""
+        if self.omega == 1.0:
+            return v
+        guided = torch.lerp(self.marginal(a_k, k, oid, torch.full_like(c, self.uncond)), v, self.omega)
+        plain = c == NULL if self.guide_class0 else c != BETTER
+        return torch.where(plain.unsqueeze(-1), v, guided)
+
+    def drop_labels(self, c: Tensor, key: Randomness) -> Tensor:
+        """Under `uncond: null`, replace a share of the conditions by NULL so that the network learns all data."""
+        if self.uncond != NULL:
+            return c
+        drop = key.uniform("label_dropout", tuple(c.shape[1:])) < self.label_dropout
+        return torch.where(drop, torch.full_like(c, NULL), c)
+
+    def one_hot(self, c: Tensor, like: Tensor) -> Tensor:
+        """Return conditions (...) as one-hot rows (..., C)."""
+        return F.one_hot(c, self.classes).to(like.dtype)
+
+    # --- what the flow-matching variant replaces -------------------------------------------------------------------
+
+    def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
+        """Return the instantaneous velocity of condition c: u(a_k, k, k, o, c)."""
+        return self.policy(a_k, k, k, oid, self.one_hot(c, oid))
+
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """MeanFlow row losses (S, B, N) and u."""
+        return meanflow_loss(self.policy, a_k, v, k, r, oid, c, self.adaptive_power)  # type: ignore[arg-type]
+
+    def sample(self, net: nn.Module, z: Tensor, oid: Tensor) -> Tensor:
+        """Eq. 12 under c = 1: z - u(z, 0, 1, o, 1) (one step)."""
+        better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
+        return meanflow_sample(net, z, oid, self.one_hot(better, oid), self.steps)
+
+    # --- execution -------------------------------------------------------------------------------------------------
+
+    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+        """Algorithm 2 for obs (S, E, N, O); with `best_of` n each agent keeps the candidate its own Q^i rates highest."""
+        oid = self.encode(obs).unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)
+        z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
+        actions = self.harden(self.sample(self.averaged_policy, z, oid), None if legal is None else legal.unsqueeze(2))
+        if self.best_of == 1:
+            return self.decide(actions[:, :, 0]), memory
+        best = self.critic(oid, actions).mean(1).argmax(2, keepdim=True)  # (S, E, 1, N)
+        chosen = actions.gather(2, best.unsqueeze(-1).expand(*best.shape, actions.shape[-1]))
+        return self.decide(chosen[:, :, 0]), memory
+
+
+def _repeat(first: Tensor | None, second: Tensor, copies: int) -> Tensor:
+    """Stack `first` and `copies` repeats of `second` on a new axis 2: (S, B, 1 + copies, ...)."""
+    assert first is not None
+    repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
+    return torch.cat([first.unsqueeze(2), repeated], dim=2)

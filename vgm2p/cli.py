@@ -1,0 +1,187 @@
+"""The command line: the first word picks `conf/<command>.yaml`, the rest of the line belongs to Hydra."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vgm2p import __version__
+from vgm2p.build import claim_packages, config_folder, register_resolvers, resolve
+from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, nearest
+from vgm2p.explain import explain
+from vgm2p.signals import StopFlag
+
+SWEEP = "VGM2P_SWEEP"  # folder in which the cells of a multirun leave their failures
+USAGE = """vgm2p <command> [key=value ...]
+
+  fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
+  evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
+  data show|check <files>   look at, or verify, datasets in our HDF5 layout
+  report <runs...>          one table and one curve over run folders
+  doctor                    what works on this machine, and how to mend what does not
+
+Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
+"""
+COMMANDS = ("fit", "evaluate", "data", "report", "doctor")
+POSITIONAL = {"data": "files", "report": "runs"}  # commands whose bare words are collected under a key
+
+STOP = StopFlag()
+FAILURE: list[Exception] = []  # what the one cell of a single run raised
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (design.md section 9); every user error is one line on stderr."""
+    line = list(sys.argv[1:] if arguments is None else arguments)
+    STOP.install()
+    try:
+        return _main(line)
+    except Exception as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _fail(Interrupted(signal.SIGINT, "stopped"))
+
+
+def _main(line: list[str]) -> int:
+    if not line or line[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if line[0] in ("-V", "--version"):
+        print(f"vgm2p {__version__}")
+        return 0
+    command = line[0]
+    if command not in COMMANDS:
+        raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}")
+    claim_packages()
+    register_resolvers()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
+    overrides = with_resumed(command, with_search_path(collect_words(command, line[1:])))
+    with tempfile.TemporaryDirectory() as failures:
+        os.environ[SWEEP] = failures
+        _hydra(command, overrides)
+        return _sweep_result(Path(failures))
+
+
+def _hydra(command: str, overrides: list[str]) -> None:
+    sys.argv = [f"vgm2p {command}", *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell)()
+    except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+        raise explain(error, command) from error
+    if FAILURE:
+        raise FAILURE.pop()
+
+
+def cell(cfg: DictConfig) -> None:
+    """Run one composed configuration; under multirun a failure is noted and the sweep goes on."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from vgm2p import commands
+
+    hydra_config = HydraConfig.get()
+    command = hydra_config.job.config_name
+    try:
+        if command == "fit":
+            commands.fit(resolve(cfg), STOP)
+        else:
+            commands.run(str(command), cfg, STOP)
+    except Exception as error:
+        if hydra_config.mode != RunMode.MULTIRUN:
+            FAILURE.append(error)  # raised by `_hydra`: Hydra would print a line of its own about it
+        elif isinstance(error, Interrupted):
+            raise
+        else:
+            _note_failure(error, str(cfg.get("out")), list(hydra_config.overrides.task))
+
+
+def collect_words(command: str, words: list[str]) -> list[str]:
+    """Turn `data show a b` into `action=show files=[a,b]` and `report a b` into `runs=[a,b]`."""
+    if command not in POSITIONAL:
+        return words
+    bare = [word for word in words if "=" not in word and not word.startswith("-")]
+    rest = [word for word in words if word not in bare]
+    if command == "data" and bare:
+        rest.append(f"action={bare.pop(0)}")
+    if bare:
+        quoted = ",".join(json.dumps(word) for word in bare)
+        rest.append(f"{POSITIONAL[command]}=[{quoted}]")
+    return rest
+
+
+def with_search_path(words: list[str]) -> list[str]:
+    """Let `./conf` of the user's folder add groups; ours come first and cannot be shadowed."""
+    own = Path.cwd() / "conf"
+    if not own.is_dir() or own.resolve() == config_folder() or any(w.startswith("hydra.searchpath") for w in words):
+        return words
+    return [*words, f"hydra.searchpath=[{json.dumps(f'file://{own}')}]"]
+
+
+def with_resumed(command: str, words: list[str]) -> list[str]:
+    """For `fit resume=<run folder>`, begin with that run's own overrides and use its folder."""
+    from vgm2p.io.artifacts import RunFolder
+
+    named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
+    if command != "fit" or not named:
+        return words
+    folder = Path(named[-1].removeprefix("resume="))
+    config = RunFolder(folder).read_manifest()["config"]
+    before = [word for word in config["overrides"] if not word.startswith(("resume=", "out="))]
+    return [*before, *[word for word in words if word not in named], f"out={json.dumps(str(folder))}"]
+
+
+def _note_failure(error: Exception, out: str, overrides: list[str]) -> None:
+    shown = _as_user_error(error)
+    status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
+    text = json.dumps(status, indent=1)
+    file, name = tempfile.mkstemp(suffix=".json", dir=os.environ[SWEEP])
+    with os.fdopen(file, "w") as note:
+        note.write(text)
+    try:
+        (Path(out) / "status.json").write_text(text)
+    except OSError:
+        print(f"vgm2p: {out}: status.json could not be written", file=sys.stderr)
+    print(f"vgm2p: {shown.line}", file=sys.stderr)
+
+
+def _sweep_result(failures: Path) -> int:
+    notes = [json.loads(path.read_text()) for path in sorted(failures.glob("*.json"))]
+    if not notes:
+        return 0
+    print(f"\n{len(notes)} failed:", file=sys.stderr)
+    for note in notes:
+        print(f"  exit {note['code']}  {' '.join(note['overrides'])}  {note['line']}", file=sys.stderr)
+    return max(int(note["code"]) for note in notes)
+
+
+def _as_user_error(error: BaseException) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError):
+        name = error.filename or "the run folder"
+        return StorageError(f"{name}: {error.strerror or error}; free space, fix permissions, or choose another out=")
+    detail = " ".join(str(error).split())[:100]
+    return UserError(f"internal error ({type(error).__name__}: {detail}); VGM2P_DEBUG=1 shows where; please report it")
+
+
+def _fail(error: BaseException) -> int:
+    if os.environ.get("VGM2P_DEBUG") == "1":
+        traceback.print_exception(error)
+    shown = _as_user_error(error)
+    print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
+    return shown.exit_code
+
+
+def console() -> Any:
+    """Entry point of the console script."""
+    raise SystemExit(main())

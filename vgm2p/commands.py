@@ -1,0 +1,163 @@
+"""The commands other than the training loop: evaluate, data, report, doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from callbacks.evaluate import evaluate as roll_out
+from datamodules.recorded import Bundled, Files
+from datamodules.show import check, describe, picture
+from vgm2p.build import config_folder, make_env
+from vgm2p.doctor import doctor
+from vgm2p.envs.rollout import RolloutStopped
+from vgm2p.envs.video import record
+from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.finish import NOISES, statistics
+from vgm2p.fit import fit, say
+from vgm2p.io.artifacts import CsvLog, episode_row, write_json
+from vgm2p.io.files import write_atomic
+from vgm2p.policy import TrainedPolicy, load
+from vgm2p.report.collect import load_runs
+from vgm2p.report.curves import curves
+from vgm2p.report.tables import as_csv, grid, table, versus
+from vgm2p.signals import StopFlag
+
+__all__ = ["fit", "run"]
+
+
+def run(command: str, cfg: DictConfig, stop: StopFlag) -> None:
+    """Run a command other than `fit` on its composed configuration."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    actions: dict[str, Callable[[dict[str, Any], StopFlag], None]] = {
+        "evaluate": _evaluate, "data": _data, "report": _report, "doctor": _doctor,
+    }  # fmt: skip
+    actions[command](config, stop)  # type: ignore[arg-type]
+
+
+def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
+    place = config["run"] or config["ckpt"]
+    if not place:
+        raise ConfigError("evaluate needs run=<run folder> or ckpt=<checkpoint file>")
+    if not isinstance(config["episodes"], int) or config["episodes"] < 1:
+        raise ConfigError(f"episodes must be a whole number from 1, got {config['episodes']!r}")
+    if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device={config['device']} is not usable here; use cpu")
+    policy = load(place, config["device"])
+    env = make_env(policy.config)
+    out = Path(config["out"] or _default_out(policy, config["episodes"]))
+    out.mkdir(parents=True, exist_ok=True)
+    say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
+    own = getattr(policy.algorithm, "act_noise", None)
+    noises = _noises(own, config["act_noise"])
+    stop.graceful = True
+    rows, lines, results = [], [["act_noise", "return", "95 % interval", "length", "per seed"]], []
+    for noise in noises:
+        try:
+            episodes = roll_out(policy.algorithm, env, policy.update, config["episodes"], stop.requested, noise)
+        except RolloutStopped:
+            raise stop.interruption("stopped in an evaluation; nothing written") from None
+        rows += [episode_row(policy.update, episode, noise) for episode in episodes]
+        found = statistics(episodes)
+        results.append({"act_noise": noise, **found})
+        lines.append(_row(noise, own, found))
+    log = CsvLog(out / "episodes.csv")
+    log.path.unlink(missing_ok=True)
+    log.append(rows)
+    write_json(
+        out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
+    )
+    say(grid(lines))
+    if config["video"]:
+        steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
+        say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
+    env.close()
+    say(f"written to   {out}")
+
+
+def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
+    return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
+
+
+def _noises(own: float | None, asked: float | None) -> list[float | None]:
+    if own is None:
+        return [None]
+    return [asked] if asked is not None else sorted({own, *NOISES}, reverse=True)  # type: ignore[list-item]
+
+
+def _row(noise: float | None, own: float | None, found: dict[str, Any]) -> list[str]:
+    low, high = found["return_ci95"]
+    name = "none" if noise is None else f"{noise:g}" + (" (own)" if noise == own else "")
+    per_seed = " ".join(f"{value:.0f}" for value in found["per_seed"])
+    return [name, f"{found['return_mean']:.1f}", f"[{low:.0f}, {high:.0f}]", f"{found['length_mean']:.0f}", per_seed]
+
+
+def _data(config: dict[str, Any], stop: StopFlag) -> None:
+    if config["action"] not in ("show", "check"):
+        raise ConfigError(f"data has the actions show and check, got '{config['action']}'")
+    paths = [path for name in config["files"] for path in _resolve(name, config)] or Bundled().resolve()
+    bad = 0
+    for path in paths:
+        if config["action"] == "show":
+            say(describe(path))
+            if config["out"]:
+                target = Path(config["out"]) / f"{path.stem}.png"
+                picture(path, target)
+                say(f"picture      {target}")
+            continue
+        for what, good, detail in check(path):
+            say(f"{'ok  ' if good else 'FAIL'}  {what:12}  {detail}")
+            bad += not good
+    if bad:
+        raise DataError(f"{bad} of the checks above failed; fetch or convert the files again")
+
+
+def _resolve(name: str, config: dict[str, Any]) -> list[Path]:
+    """A dataset's name (as in data=<name>), a file, or a glob."""
+    yaml = config_folder() / "data" / f"{name}.yaml"
+    if not yaml.is_file():
+        try:
+            return Files([name]).resolve()
+        except MissingInput as error:
+            known = ", ".join(sorted(p.stem for p in yaml.parent.glob("*.yaml") if p.stem != "default"))
+            raise MissingInput(f"{name}: no dataset and no file of this name; datasets: {known[:110]}") from error
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from vgm2p.build import make_data
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        composed = compose("fit", overrides=[f"data={name}", f"data.root={config['root']}"])
+    source: list[Path] = make_data({"data": OmegaConf.to_container(composed.data, resolve=True)}).source.resolve()
+    return source
+
+
+def _report(config: dict[str, Any], stop: StopFlag) -> None:
+    if not config["runs"]:
+        raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
+    runs, notices = load_runs(config["runs"])
+    for notice in notices:
+        say(notice)
+    if not runs:
+        raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")
+    out = Path(config["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    text = table(runs)
+    if config["versus"]:
+        text += "\n\n" + versus(runs, config["versus"])
+    write_atomic(out / "table.md", text + "\n")
+    write_atomic(out / "table.csv", as_csv(runs))
+    curves(runs, out / "curves.png")
+    say(text)
+    say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")
+
+
+def _doctor(config: dict[str, Any], stop: StopFlag) -> None:
+    if not doctor(config["root"]):
+        raise MissingInput("something that every run needs does not work; see the lines marked FAIL")

@@ -1,0 +1,87 @@
+"""Comparison runs: the same command with other algorithms, one after another, in processes beside the main run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+OWN = ("algo=", "algo.", "compare=", "out=", "resume=", "trainer.threads=")
+
+
+class Comparisons:
+    """Trains `config["compare"]` in the background, one single-thread process at a time.
+
+    Each is an ordinary run with a folder of its own, resumed or skipped like any other; its output goes to
+    `<main folder>/compare-<algorithm>.log`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+        self.names: list[str] = list(config["compare"])
+        self.folders: list[Path] = []
+        self._config, self._folder, self._say = config, folder, say
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run_all, daemon=True)
+
+    def __enter__(self) -> Comparisons:
+        if self.names:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        """End what still runs (its state is saved: the same command continues it)."""
+        self._stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+        if self.names:
+            self._thread.join(timeout=10)
+
+    def wait(self, poll: Callable[[], bool]) -> None:
+        """Return when all runs have ended or `poll` asks to stop."""
+        if self._thread.is_alive():
+            self._say(f"waiting for the comparison runs ({', '.join(self.names)})")
+        while self._thread.is_alive() and not poll():
+            self._thread.join(timeout=0.2)
+
+    def _run_all(self) -> None:
+        for name in self.names:
+            if not self._stopped:
+                self._run(name)
+
+    def _run(self, name: str) -> None:
+        log = self._folder / f"compare-{name}.log"
+        with open(log, "w") as output:
+            self._process = subprocess.Popen(
+                self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_one_thread()
+            )
+            code = self._process.wait()
+        place = folder_in(log)
+        if code == 0 and place is not None:
+            self.folders.append(place)
+        elif not self._stopped:
+            self._say(f"comparison run {name} ended with exit code {code}; see {log}")
+
+    def _command(self, name: str) -> list[str]:
+        overrides = [word for word in self._config["overrides"] if not word.startswith(OWN)]
+        words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
+        if any(word.startswith("out=") for word in self._config["overrides"]):
+            words.append(f"out={self._folder}-{name}")
+        return [sys.executable, "-m", "vgm2p", "fit", *words]
+
+
+def folder_in(log: Path) -> Path | None:
+    """Return the run folder that a `fit` named in its output."""
+    for line in log.read_text(errors="replace").splitlines():
+        for start in ("folder       ", "finished before: "):
+            if line.startswith(start):
+                return Path(line.removeprefix(start).split(" (")[0])
+    return None
+
+
+def _one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}

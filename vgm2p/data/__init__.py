@@ -1,0 +1,1 @@
+"""The bundled dataset; see README.md in this folder."""

@@ -1,0 +1,1 @@
+"""Environments: one file and one yaml each, vectorised, with observations built as the data build theirs."""

@@ -1,0 +1,79 @@
+"""The environment contract: E episodes in lockstep, ends told apart, faults told from losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.types import Spec
+
+
+@dataclass
+class Frame:
+    """What the agents of E episodes see before they act.
+
+    Attributes:
+        obs: (E, N, O) float32, in the view that `Spec.view` names, before any dataset standardisation.
+        legal: (E, N, A) bool for discrete actions, else None.
+        state: (E, D) float32 global state, or None.
+    """
+
+    obs: NDArray[np.float32]
+    legal: NDArray[np.bool_] | None = None
+    state: NDArray[np.float32] | None = None
+
+
+@dataclass
+class Step:
+    """Result of one step of E episodes; rows that were not active hold zeros, False and their last frame.
+
+    Attributes:
+        frame: what follows the step (the final observation where the episode ended).
+        reward: (E,) float64 team reward.
+        terminated: (E,) bool, the task itself ended (never merged with `truncated`).
+        truncated: (E,) bool, the step limit was reached without termination.
+        fault: (E,) bool, the environment failed: the episode must be repeated and is never scored.
+        info: further per-episode arrays, for example `won` (E,) bool.
+    """
+
+    frame: Frame
+    reward: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    fault: NDArray[np.bool_]
+    info: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class VectorEnv(Protocol):
+    """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`."""
+
+    spec: Spec
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package name -> version of everything that decides the physics."""
+        ...
+
+    def make(self, n_envs: int) -> None:
+        """Create (or grow to) `n_envs` slots. Raises `MissingInput`/`ServiceError` with the remedy if it cannot."""
+        ...
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Start an episode in every slot whose seed is not None; slots given None keep their episode."""
+        ...
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step the active slots with (E, N, A) float or (E, N) int actions."""
+        ...
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Return an (H, W, 3) picture of slot `index`; raises `ServiceError` where the machine cannot draw."""
+        ...
+
+    def close(self) -> None:
+        """Release simulators and processes."""
+        ...

@@ -1,0 +1,92 @@
+"""Agents' views of a robot: one home for data and environment alike (numpy and torch).
+
+`raw_onehot`: the robot's observation and the agent's one-hot. `omiga`: that vector minus its own mean, divided by its
+own population standard deviation, as OMIGA's environment builds it (spec/environments.md 2). `native`: the environment's
+own vectors, left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vgm2p.errors import ConfigError, nearest
+
+STD_FLOOR = 1e-3
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _zscore(x: Tensor) -> Tensor:
+    # in double precision: the entries of a robot differ by orders of magnitude, and the data were built that way
+    wide = x.double()
+    return (wide - wide.mean(-1, keepdim=True)) / wide.std(-1, keepdim=True, correction=0)
+
+
+# view -> what happens to [robot, one-hot]
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"raw_onehot": _same, "omiga": _zscore}
+
+
+def agents_view(robot: Tensor, n_agents: int, view: str) -> Tensor:
+    """Return the agents' observations (..., N, D + N) float32 for robot observations (..., D).
+
+    Raises:
+        ConfigError: if the view cannot be built from a robot's observation.
+    """
+    if view not in VIEWS:
+        raise ConfigError(f"data.view='{view}' cannot be built from a robot's observation{nearest(view, VIEWS)}")
+    identity = torch.eye(n_agents, dtype=robot.dtype, device=robot.device)
+    shared = robot.unsqueeze(-2).expand(*robot.shape[:-1], n_agents, -1)
+    return VIEWS[view](torch.cat([shared, identity.expand(*shared.shape[:-1], -1)], dim=-1)).float()
+
+
+def agents_view_numpy(robot: NDArray[np.floating], n_agents: int, view: str) -> NDArray[np.float32]:
+    """Return `agents_view` for numpy arrays."""
+    return agents_view(torch.from_numpy(robot), n_agents, view).numpy()
+
+
+def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
+    """Undo the per-vector z-score: omiga vectors (..., N, D + N) -> robot observation (..., D), from agent 0's vector.
+
+    The one-hot's two values give standard deviation 1 / (high - low) and mean -low * std (spec/environments.md 2).
+    """
+    first = view[..., 0, :].double()
+    high, low = first[..., -n_agents], first[..., -1]
+    std = 1.0 / (high - low)
+    return ((first[..., :-n_agents] - low.unsqueeze(-1)) * std.unsqueeze(-1)).float()
+
+
+def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (O,) by which observations are standardised; zeros and ones where they are not.
+
+    `auto` standardises `raw_onehot` only: its robot features by the dataset's mean and deviation (floor 1e-3, computed in
+    float64), its one-hot not at all.
+
+    Args:
+        rows: (R, D) robot observations, or (R, N, O) native observations, of all rows with an action.
+        n_agents: N.
+        view: name of the view.
+        obs_norm: `auto`, `dataset` or `none`.
+
+    Raises:
+        ConfigError: on another obs_norm.
+    """
+    if obs_norm not in ("auto", "dataset", "none"):
+        raise ConfigError(f"data.obs_norm must be auto, dataset or none, got '{obs_norm}'")
+    extra = n_agents if view in VIEWS else 0
+    features = rows.reshape(-1, rows.shape[-1]).double()
+    if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
+        features = agents_view(rows, n_agents, view).flatten(0, -2).double()
+        extra = 0
+    if obs_norm == "none" or (obs_norm == "auto" and view != "raw_onehot"):
+        width = features.shape[-1] + extra
+        return torch.zeros(width), torch.ones(width)
+    mean, std = features.mean(0), features.std(0, correction=0).clamp(min=STD_FLOOR)
+    tail = torch.zeros(extra, dtype=mean.dtype)
+    return torch.cat([mean, tail]).float(), torch.cat([std, tail + 1.0]).float()

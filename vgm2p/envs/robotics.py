@@ -1,0 +1,159 @@
+"""MA-MuJoCo by gymnasium-robotics: joints dealt to agents by the robot's graph, local observations.
+
+For OG-MARL's `gymnasium_mamujoco` vaults and for any robot and split of that package (spec/environments.md 3).
+Observations of unequal width are padded with zeros at the end to the longest, as OG-MARL does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.envs.base import Frame, Step
+from vgm2p.errors import ConfigError, MissingInput, ServiceError
+from vgm2p.types import Spec
+
+
+class RoboticsMAMuJoCo:
+    """E tasks of `gymnasium_robotics.mamujoco_v1` in lockstep (implements `VectorEnv`).
+
+    Args:
+        scenario: robot, for example `HalfCheetah`.
+        agent_conf: split, for example `6x1`.
+        agent_obsk: joints up to this distance are seen (the package's default: 1).
+        view: `native`.
+        env_kwargs: further arguments of the robot that keep its observation's width.
+        episode_limit: steps until an episode is truncated.
+
+    Raises:
+        MissingInput: if gymnasium-robotics is not installed.
+        ConfigError: on an unknown robot, split or view.
+    """
+
+    def __init__(
+        self,
+        scenario: str,
+        agent_conf: str,
+        agent_obsk: int = 1,
+        view: str = "native",
+        env_kwargs: dict[str, Any] | None = None,
+        episode_limit: int = 1000,
+    ) -> None:
+        if view != "native":
+            raise ConfigError(
+                f"data.view={view} does not exist for {scenario} {agent_conf}; its agents see locally: native"
+            )
+        self._arguments = {
+            "scenario": scenario,
+            "agent_conf": agent_conf,
+            "agent_obsk": agent_obsk,
+            **(env_kwargs or {}),
+        }
+        self._envs = [make_parallel(self._arguments)]
+        first = self._envs[0]
+        self._agents: list[str] = list(first.possible_agents)
+        widths = [first.action_space(agent).shape[0] for agent in self._agents]
+        if len(set(widths)) > 1:
+            raise ConfigError(
+                f"{scenario} {agent_conf} gives its agents {widths} actuators; agents must have equally many"
+            )
+        first.reset(seed=0)
+        self.spec = Spec(
+            n_agents=len(self._agents),
+            obs_dim=max(first.observation_space(agent).shape[0] for agent in self._agents),
+            action_dim=widths[0],
+            discrete=False,
+            state_dim=len(first.state()),
+            episode_limit=episode_limit,
+            view=view,
+            env_id=f"mamujoco_v1/{scenario}/{agent_conf}/obsk{agent_obsk}",
+            env_kwargs=dict(env_kwargs or {}),
+        )
+        self._allocate()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions that decide the physics."""
+        return {name: version(name) for name in ("gymnasium-robotics", "gymnasium", "mujoco")}
+
+    def make(self, n_envs: int) -> None:
+        """Have `n_envs` tasks."""
+        while len(self._envs) < n_envs:
+            self._envs.append(make_parallel(self._arguments))
+        for env in self._envs[n_envs:]:
+            env.close()
+        self._envs = self._envs[:n_envs]
+        self._allocate()
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Reset the tasks whose seed is given."""
+        for e, seed in enumerate(seeds):
+            if seed is not None:
+                observations, _ = self._envs[e].reset(seed=int(seed))
+                self._place(e, observations)
+                self._steps[e] = 0
+        return self._frame()
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step active tasks with actions (E, N, A), clipped to [-1, 1]."""
+        count = len(self._envs)
+        clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
+        reward = np.zeros(count)
+        terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
+        for e in np.flatnonzero(active):
+            try:
+                joint = {agent: clipped[e, i] for i, agent in enumerate(self._agents)}
+                observations, rewards, ends, _, _ = self._envs[e].step(joint)
+                self._place(e, observations)
+                reward[e], terminated[e] = rewards[self._agents[0]], ends[self._agents[0]]
+            except Exception:  # any failure of a simulator means that the episode must be repeated
+                fault[e] = True
+                continue
+            fault[e] = not (np.isfinite(self._obs[e]).all() and np.isfinite(reward[e]))
+            self._steps[e] += 1
+            truncated[e] = not terminated[e] and self._steps[e] >= self.spec.episode_limit
+        reward[fault] = 0.0
+        return Step(self._frame(), reward, terminated & ~fault, truncated & ~fault, fault)
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Not offered: the package draws only in environments made for drawing. Raises ServiceError."""
+        raise ServiceError("env/robotics has no pictures; use an env of the mujoco group for video=true")
+
+    def close(self) -> None:
+        """Release the tasks."""
+        for env in self._envs:
+            env.close()
+
+    def _allocate(self) -> None:
+        assert self.spec.state_dim is not None
+        self._obs = np.zeros((len(self._envs), self.spec.n_agents, self.spec.obs_dim), np.float32)
+        self._state = np.zeros((len(self._envs), self.spec.state_dim), np.float32)
+        self._steps = np.zeros(len(self._envs), int)
+
+    def _place(self, e: int, observations: dict[str, NDArray[Any]]) -> None:
+        for i, agent in enumerate(self._agents):
+            self._obs[e, i, : len(observations[agent])] = observations[agent]
+        self._state[e] = self._envs[e].state()
+
+    def _frame(self) -> Frame:
+        return Frame(self._obs.copy(), None, self._state.copy())
+
+
+def make_parallel(arguments: dict[str, Any]) -> Any:
+    """Return a `mamujoco_v1.parallel_env`, without the paragraph that its package prints at import."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            from gymnasium_robotics import mamujoco_v1
+    except ImportError as error:
+        raise MissingInput("package gymnasium-robotics is missing; run `pip install gymnasium-robotics`") from error
+    try:
+        return mamujoco_v1.parallel_env(**arguments)
+    except Exception as error:  # the package raises bare Exception and KeyError for unknown robots and splits
+        detail = " ".join(str(error).split())[:100]
+        raise ConfigError(f"mamujoco_v1 refuses {arguments['scenario']} {arguments['agent_conf']}: {detail}") from error

@@ -1,0 +1,73 @@
+"""Errors that a user can cause: one line, an exit code, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MAX_LINE = 200
+
+
+class UserError(Exception):
+    """What is wrong, where, and how to mend it, in one line; `exit_code` ends the process."""
+
+    exit_code = 2
+
+    def __init__(self, line: str) -> None:
+        super().__init__(" ".join(str(line).split()))
+
+    @property
+    def line(self) -> str:
+        """The message cut to `MAX_LINE` characters; the remedy at its end survives the cut."""
+        text = str(self)
+        if len(text) <= MAX_LINE:
+            return text
+        half = (MAX_LINE - 5) // 2
+        return f"{text[:half]} ... {text[-half:]}"
+
+
+class ConfigError(UserError):
+    """Wrong usage or configuration."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """A file exists but its content is wrong or damaged."""
+
+    exit_code = 65
+
+
+class MissingInput(UserError):
+    """A file, package or dataset that is needed is not there."""
+
+    exit_code = 66
+
+
+class ServiceError(UserError):
+    """A download failed, or an external program or simulator does not work."""
+
+    exit_code = 69
+
+
+class StorageError(UserError):
+    """Writing failed: no space, no permission, folder in use."""
+
+    exit_code = 74
+
+
+class Interrupted(UserError):
+    """SIGINT (130) or SIGTERM (143) ended the command after its state was saved."""
+
+    def __init__(self, signum: int, line: str) -> None:
+        super().__init__(line)
+        self.exit_code = 128 + signum
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the known word closest to `word`, or the known words themselves."""
+    words = sorted(set(known))
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(words)}" if words else ""

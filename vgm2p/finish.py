@@ -1,0 +1,157 @@
+"""The end of a run: final evaluation at several noises, results.json, plots, the table, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from callbacks.evaluate import evaluate
+from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
+from vgm2p.envs.base import VectorEnv
+from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, rollout
+from vgm2p.io.artifacts import RunFolder, episode_row, write_json
+from vgm2p.module import OfflineModule
+from vgm2p.report.collect import load_runs
+from vgm2p.report.curves import run_plot
+from vgm2p.report.stats import interval, per_seed
+from vgm2p.report.tables import table
+from vgm2p.signals import StopFlag
+
+NOISES = (1.0, 0.5, 0.0)
+RANDOM_SEED = 0
+
+
+class Finish:
+    """Evaluates the trained policy, writes results and plots, and prints the table.
+
+    Results hold no time and no speed, so that a resumed run's files equal an uninterrupted one's; those go to timing.json.
+    """
+
+    def __init__(
+        self, folder: RunFolder, env: VectorEnv | None, config: Mapping[str, Any], data: Mapping[str, Any],
+        data_returns: Sequence[float], stop: StopFlag, say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.folder, self.env, self.config, self.data = folder, env, config, data
+        self.data_returns, self.stop, self.say = list(data_returns), stop, say
+
+    def __call__(self, module: OfflineModule) -> None:
+        """Finish a run whose last update is done. Raises Interrupted when a signal asks to stop."""
+        results = self._results(module)
+        write_json(self.folder.results, results)
+        if self.config["callbacks"]["plot"]:
+            run_plot(self.folder.path)
+
+    def _results(self, module: OfflineModule) -> dict[str, Any]:
+        algorithm, config = module.algorithm, self.config
+        frozen = [seed for seed, alive in zip(algorithm.seeds, algorithm.alive.tolist(), strict=True) if not alive]
+        results: dict[str, Any] = {
+            "experiment": config["experiment"],
+            "algorithm": config["algorithm"],
+            "environment": algorithm.spec.env_id,
+            "data": config["data"]["name"],
+            "data_digest": self.data["digest"],
+            "seeds": list(algorithm.seeds),
+            "diverged_seeds": frozen,
+            "updates": module.done,
+            "dataset_return_mean": self.data["return_mean"],
+            "dataset_return_ci95": interval([self.data_returns]),
+            "dataset_episodes": len(self.data_returns),
+        }
+        if self.env is not None:
+            results |= self._evaluated(module)
+        return results
+
+    def _evaluated(self, module: OfflineModule) -> dict[str, Any]:
+        own = getattr(module.algorithm, "act_noise", None)
+        noises = [None] if own is None else sorted({own, *NOISES}, reverse=True)
+        log, rows, by_noise = self.folder.log_episodes(), [], []
+        log.truncate(module.done - 1)
+        for noise in noises:
+            episodes = self._episodes(module, noise)
+            rows += [episode_row(module.done, episode, noise) for episode in episodes]
+            by_noise.append({"act_noise": noise, **statistics(episodes)})
+        log.append(rows)
+        random = self._random()
+        headline = next(entry for entry in by_noise if entry["act_noise"] == own)
+        return {
+            **{key: value for key, value in headline.items() if key != "act_noise"},
+            "act_noise": own,
+            "by_act_noise": by_noise,
+            "random_return_mean": random["return_mean"],
+            "random_return_ci95": random["return_ci95"],
+        }
+
+    def _episodes(self, module: OfflineModule, noise: float | None) -> list[Episode]:
+        assert self.env is not None
+        count = self.config["eval_episodes"]
+        return self._guarded(
+            lambda: evaluate(module.algorithm, self.env, module.done, count, self.stop.requested, noise)  # type: ignore[arg-type]
+        )
+
+    def _random(self) -> dict[str, Any]:
+        env, count = self.env, self.config["eval_episodes"]
+        assert env is not None
+        actor = RandomActor(env.spec)
+        return statistics(self._guarded(lambda: rollout(actor, env, 0, [RANDOM_SEED], count, self.stop.requested)))
+
+    def _guarded(self, run: Callable[[], list[Episode]]) -> list[Episode]:
+        try:
+            return run()
+        except RolloutStopped:
+            raise self.stop.interruption("stopped in the final evaluation; the same command repeats it") from None
+
+
+def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Return means, deviations, intervals and per-seed values of finished episodes."""
+    seeds = sorted({episode.seed for episode in episodes})
+    position = torch.tensor([seeds.index(episode.seed) for episode in episodes])
+    returns = torch.tensor([episode.return_ for episode in episodes], dtype=torch.float64)
+    lengths = torch.tensor([episode.length for episode in episodes], dtype=torch.float64)
+    faults = torch.tensor([episode.faults for episode in episodes])
+    kinds = {"mean": Mean, "std": Deviation, "iqm": InterquartileMean}
+    values = {name: _compute(kind(len(seeds)), position, returns) for name, kind in kinds.items()}
+    grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
+    return {
+        "episodes": len(episodes),
+        "return_mean": float(torch.tensor(values["mean"]).mean()),
+        "return_std": float(returns.std(correction=0)),
+        "return_iqm": float(torch.tensor(values["iqm"]).mean()),
+        "return_ci95": interval(list(grouped.values())),
+        "per_seed": values["mean"],
+        "length_mean": float(torch.tensor(_compute(Mean(len(seeds)), position, lengths)).mean()),
+        "win_rate": _win_rate(episodes, position, len(seeds)),
+        "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
+    }
+
+
+def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> float | None:
+    if any(episode.won is None for episode in episodes):
+        return None
+    won = torch.tensor([float(bool(episode.won)) for episode in episodes])
+    return float(torch.tensor(_compute(WinRate(seeds), position, won)).mean())
+
+
+def _compute(metric: Any, position: torch.Tensor, values: torch.Tensor) -> list[float]:
+    metric.update(position, values)
+    computed: list[float] = metric.compute().reshape(-1).tolist()  # torchmetrics drops the axis of a single seed
+    return computed
+
+
+def show(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
+    """Print the table of a finished run and its comparison runs, and the commands that go on from here."""
+    runs, notices = load_runs([folder.path, *compared])
+    for notice in notices:
+        say(notice)
+    if "return_mean" in folder.read_results():
+        say("\n" + table(runs))
+    if (folder.plots / "learning.png").exists():
+        say(f"\nlearning curve   {folder.plots / 'learning.png'}")
+    say(f"run folder       {folder.path}")
+    say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
+    config = folder.read_manifest()["config"]
+    overrides = " ".join(word for word in config["overrides"] if not word.startswith("updates="))
+    say(f"train on         python -m vgm2p fit {overrides} updates={2 * config['updates']}".replace("  ", " "))
+    say(f"other algorithm  python -m vgm2p fit {overrides} algo=bc_flow".replace("  ", " "))

@@ -1,0 +1,199 @@
+"""`vgm2p fit`: load, check, train or continue, evaluate, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from vgm2p.algos.base import Algorithm
+from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_data, make_env
+from vgm2p.compare import Comparisons
+from vgm2p.envs.base import VectorEnv
+from vgm2p.errors import DataError
+from vgm2p.io.artifacts import RunFolder, read_json, write_json
+from vgm2p.io.checkpoint import DurableCheckpointIO
+from vgm2p.io.lock import FolderLock
+from vgm2p.manifest import manifest
+from vgm2p.module import OfflineModule
+from vgm2p.resume import Standing, cut_logs, inspect
+from vgm2p.signals import StopFlag
+from vgm2p.validate import check, check_pair, check_spec
+
+claim_packages()
+
+from callbacks.checkpoint import Checkpoint  # noqa: E402
+from callbacks.evaluate import Evaluate  # noqa: E402
+from callbacks.logs import MetricsLog  # noqa: E402
+from callbacks.progress import Progress  # noqa: E402
+from datamodules.offline import Blocks, OfflineDataModule  # noqa: E402
+from vgm2p.finish import Finish, show  # noqa: E402
+
+BLOCK = {"cpu": 50, "cuda": 200}
+
+
+def say(line: str) -> None:
+    """Print one line of progress at once."""
+    print(line, flush=True)
+
+
+def fit(config: dict[str, Any], stop: StopFlag) -> None:
+    """Run one configuration to its end in its folder. Raises UserError subclasses only, for what a user can cause."""
+    check(config)
+    quiet()
+    algorithm_type = algorithm_class(config)
+    env = make_env(config) if config["evaluate"] == "auto" else None
+    if env is not None:
+        check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
+    folder = RunFolder(Path(config["out"]))
+    folder.create()
+    with FolderLock(folder.path, say):
+        folder.clean()
+        standing = inspect(folder, config)
+        for notice in standing.notices:
+            say(f"skipped {notice}")
+        if standing.finished:
+            say(f"finished before: {folder.path}")
+        with Comparisons(config, folder.path, say) as comparisons:
+            if not standing.finished:
+                train(config, folder, standing, env, algorithm_type, stop)
+            comparisons.wait(stop.requested)
+            if stop.requested():
+                raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
+            show(folder, comparisons.folders, say)
+
+
+def train(
+    config: dict[str, Any], folder: RunFolder, standing: Standing, env: VectorEnv | None,
+    algorithm_type: type[Algorithm], stop: StopFlag,
+) -> None:  # fmt: skip
+    """Load data, train what is missing, evaluate and write the results."""
+    threads = set_threads(config)
+    data: OfflineDataModule = make_data(config)
+    store = data.store
+    if env is not None:
+        check_spec(store.spec, env.spec)
+    check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
+    algorithm = make_algorithm(config, store.spec)
+    algorithm.set_statistics(*store.statistics)
+    if config["trainer"]["precision"] == "16-mixed":
+        algorithm.scale_losses()
+    record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
+    _same_data(folder, record)
+    module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
+    cut_logs(folder, standing.update)
+    write_json(folder.manifest, record)
+    _introduce(config, record, store.summary, folder, standing)
+    finish = Finish(folder, env, config, store.summary, store.returns, stop, say)
+    trainer = make_trainer(config, make_callbacks(config, folder, env, stop))
+    total = config["updates"]
+    block = BLOCK[trainer.strategy.root_device.type] if config["block_updates"] == "auto" else config["block_updates"]
+    intervals = [config["eval_every"], config["checkpoint_every"], config["logger"]["every"]]
+    data.schedule(lambda: Blocks(module.done, total, block, intervals))
+    stop.graceful = True
+    started = time.monotonic()
+    trainer.fit(module, datamodule=data, ckpt_path=standing.checkpoint, weights_only=True)
+    seconds = time.monotonic() - started
+    finish(module)
+    write_timing(folder, standing.update, module.done, seconds, time.monotonic() - started)
+    if env is not None:
+        env.close()
+
+
+def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:
+    """Add this session to timing.json, the only file that knows of time."""
+    sessions = read_json(folder.timing, "the run")["sessions"] if folder.timing.exists() else []
+    session = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}
+    session["updates_per_second"] = (last - first) / training if training else None
+    write_json(folder.timing, {"sessions": [*sessions, session]})
+
+
+def make_callbacks(
+    config: Mapping[str, Any], folder: RunFolder, env: VectorEnv | None, stop: StopFlag
+) -> list[Callback]:
+    """Return the callbacks in the order that durability needs: logs, evaluation, checkpoint, progress."""
+    tensorboard = folder.path / "tensorboard" if config["logger"]["tensorboard"] else None
+    logs = MetricsLog(folder.log_metrics(), config["logger"]["every"], tensorboard)
+    total = config["updates"]
+    evaluation = None
+    if env is not None:
+        evaluation = Evaluate(
+            env, folder.log_episodes(), config["eval_every"], config["eval_episodes"], total, stop.requested, say
+        )
+    save = Checkpoint(folder.checkpoints, config["checkpoint_every"], total, config["checkpoint_keep"], stop)
+    progress = Progress(total, logs, evaluation, config["callbacks"]["progress_seconds"])
+    return [part for part in (logs, evaluation, progress, save) if part is not None]
+
+
+def make_trainer(config: Mapping[str, Any], callbacks: list[Callback]) -> Trainer:
+    """Return a Trainer whose own clock, checkpoints and logs are off; ours count updates."""
+    return Trainer(
+        accelerator={"cuda": "gpu"}.get(config["trainer"]["accelerator"], config["trainer"]["accelerator"]),
+        devices=1,
+        precision=config["trainer"]["precision"],
+        max_epochs=1,
+        logger=False,
+        callbacks=callbacks,
+        plugins=[DurableCheckpointIO(), LightningEnvironment()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def set_threads(config: Mapping[str, Any]) -> int:
+    """Set and return the CPU threads: `auto` is one beside comparison runs or under OMP_NUM_THREADS, else all cores."""
+    threads = config["trainer"]["threads"]
+    if threads == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = 1 if config["compare"] else int(os.environ.get("OMP_NUM_THREADS", cores))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def quiet() -> None:
+    """Silence Lightning's advice and torch's notes that do not concern a manual, single-device run."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+
+def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    if not folder.manifest.exists():
+        return
+    before, now = folder.read_manifest()["data"]["digest"], record["data"]["digest"]
+    if before != now:
+        raise DataError(
+            f"{folder.path} was trained on data {before[:12]}, now {now[:12]}; restore the file or use another out="
+        )
+
+
+def _introduce(
+    config: Mapping[str, Any], record: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder, standing: Standing
+) -> None:
+    versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
+    say(f"algorithm    {config['algorithm']} ({config['algo']['_target_']})")
+    say(
+        f"data         {config['data']['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
+        f"mean return {data['return_mean']:.1f}, digest {data['digest'][:12]}"
+    )
+    say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
+    block = config["block_updates"]
+    say(
+        f"device       {record['device']}, precision {config['trainer']['precision']}, threads {record['threads']}, "
+        f"K={block}, S={config['seeds']} (seed {config['seed']})"
+    )
+    if config["seeds"] > 1 and record["device"] == "cpu":
+        say("hint         on a CPU several seeds are cheaper as processes: fit -m seed=0,1,... hydra/launcher=joblib")
+    going = f"continuing after update {standing.update}" if standing.checkpoint else "starting"
+    say(f"folder       {folder.path} ({going}, {config['updates']} updates)")

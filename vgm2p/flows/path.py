@@ -1,0 +1,79 @@
+"""The linear path between data and noise, and the laws of its times.
+
+Convention of the whole project (VGM2P, MeanFlow): `x_k = (1 - k) a + k eps`, velocity `eps - a`. FQL, MAC-Flow and OM2P
+print the other direction; substitute t = 1 - k and v -> -v.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vgm2p.errors import ConfigError
+from vgm2p.types import Randomness
+
+
+def point(a: Tensor, eps: Tensor, k: Tensor) -> Tensor:
+    """Return x_k = (1 - k) a + k eps; a, eps (S, ..., A), k (S, ..., 1)."""
+    return torch.lerp(a, eps, k)
+
+
+def velocity(a: Tensor, eps: Tensor) -> Tensor:
+    """Return the velocity of the linear path, eps - a."""
+    return eps - a
+
+
+class Times:
+    """Law of the time pair (k, r) of MeanFlow, drawn per row and per agent.
+
+    Args:
+        law: `uniform` (paper) or `logit_normal` = sigmoid(mean + std N(0, 1)) (MeanFlow's JAX code: -0.4, 1.0).
+        order: `sorted` makes r <= k (design); `none` keeps the pair as drawn.
+        equal_fraction: share of rows with r = k (MeanFlow's JAX code 0.75, its PyTorch code 0.25, here 0).
+        mean: of the normal before the sigmoid.
+        std: of the normal before the sigmoid.
+
+    Raises:
+        ConfigError: on an unknown law or order.
+    """
+
+    def __init__(
+        self,
+        law: str = "uniform",
+        order: str = "sorted",
+        equal_fraction: float = 0.0,
+        mean: float = -0.4,
+        std: float = 1.0,
+    ) -> None:
+        if law not in ("uniform", "logit_normal"):
+            raise ConfigError(f"algo.times.law must be uniform or logit_normal, got '{law}'")
+        if order not in ("sorted", "none"):
+            raise ConfigError(f"algo.times.order must be sorted or none, got '{order}'")
+        self.law, self.order, self.equal_fraction, self.mean, self.std = law, order, equal_fraction, mean, std
+
+    def one(self, key: Randomness, like: Tensor) -> Tensor:
+        """Draw k (S, ..., 1) for actions `like` (S, ..., A)."""
+        return self._draw(key, "time", (*like.shape[1:-1], 1)).to(like.dtype)
+
+    def pair(self, key: Randomness, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw (k, r), each (S, ..., 1), for actions `like` (S, ..., A)."""
+        drawn = self._draw(key, "times", (*like.shape[1:-1], 2)).to(like.dtype)
+        k, r = drawn[..., :1], drawn[..., 1:]
+        if self.order == "sorted":
+            k, r = torch.maximum(k, r), torch.minimum(k, r)
+        if self.equal_fraction > 0:
+            equal = key.uniform("times_equal", tuple(k.shape[1:])) < self.equal_fraction
+            r = torch.where(equal, k, r)
+        return k, r
+
+    def _draw(self, key: Randomness, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        if self.law == "uniform":
+            return key.uniform(purpose, shape)
+        return torch.sigmoid(key.normal(purpose, shape) * self.std + self.mean)
+
+
+def adaptive_weight(row_loss: Tensor, power: float, eps: float = 0.01) -> Tensor:
+    """Return w = 1 / (loss + eps)^power without gradient; power 0 (paper) gives ones, 1 is MeanFlow's JAX code."""
+    if power == 0.0:
+        return torch.ones_like(row_loss)
+    return (row_loss.detach() + eps).pow(-power)

@@ -1,0 +1,129 @@
+"""Checkpoints that survive kill -9, full disks and flipped bits.
+
+`update-000000500.ckpt` is written aside in its own folder, synced, renamed, read back against its digest, and named in
+`update-000000500.ckpt.sha256` (the format of `sha256sum -c`). Older files go only after the newest is verified. Lightning's
+own atomic save writes to the system's temporary folder and loses the previous file when a disk fills up
+(spec/reliability.md 2).
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.io.files import sha256_file, write_atomic, written_aside
+
+NAME = re.compile(r"update-(\d{9})\.ckpt$")
+
+
+def checkpoint_name(update: int) -> str:
+    """Return the file name of the checkpoint after `update` updates."""
+    return f"update-{update:09d}.ckpt"
+
+
+def update_of(path: Path) -> int:
+    """Return the number of updates that a checkpoint's name states."""
+    match = NAME.search(path.name)
+    if match is None:
+        raise DataError(f"{path}: not named update-<9 digits>.ckpt, so not a checkpoint of this program")
+    return int(match.group(1))
+
+
+class DurableCheckpointIO(CheckpointIO):
+    """Lightning's choke point for checkpoint files. Raises StorageError when a save fails; the old file stays."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` durably to `path` and record its digest."""
+        target = Path(path)
+        try:
+            with written_aside(target) as temporary:
+                torch.save(checkpoint, temporary)
+                digest = sha256_file(temporary)
+        except RuntimeError as error:  # torch.save reports a full disk as a RuntimeError of its zip writer
+            raise StorageError(
+                f"{target}: could not be written (disk full?); the previous checkpoint is intact"
+            ) from error
+        if sha256_file(target) != digest:
+            raise StorageError(f"{target}: read back differently from what was written; check the disk")
+        write_atomic(digest_path(target), f"{digest}  {target.name}\n")
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a verified checkpoint; tensors and plain containers only."""
+        return read_checkpoint(Path(path), map_location or "cpu")
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a checkpoint and its digest."""
+        for file in (Path(path), digest_path(Path(path))):
+            file.unlink(missing_ok=True)
+
+
+def digest_path(path: Path) -> Path:
+    """Return the file that holds a checkpoint's digest."""
+    return path.with_name(path.name + ".sha256")
+
+
+def verify(path: Path) -> None:
+    """Check a checkpoint against its digest, or where that is missing against the checksums inside the file.
+
+    Raises:
+        MissingInput: if the file does not exist.
+        DataError: if it is damaged.
+    """
+    if not path.is_file():
+        raise MissingInput(f"{path}: no such checkpoint; give a run folder or a file named update-<9 digits>.ckpt")
+    recorded = digest_path(path)
+    if recorded.is_file():
+        words = recorded.read_text(errors="replace").split()
+        if not words or words[0] != sha256_file(path):
+            raise DataError(f"{path}: damaged (sha256 differs from {recorded.name}); use another checkpoint of the run")
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: not a checkpoint, or cut off; use another checkpoint of the run") from error
+    if broken:
+        raise DataError(f"{path}: damaged at '{broken}'; use another checkpoint of the run")
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the content of a verified checkpoint (`weights_only`: nothing in it is executed).
+
+    Raises:
+        MissingInput: if the file does not exist.
+        DataError: if it is damaged or is no checkpoint of this program.
+    """
+    verify(path)
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch raises many kinds for foreign files, all of which mean the same to the user
+        raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
+    if not isinstance(content, dict) or "vgm2p" not in content:
+        raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
+    return content
+
+
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint in `folder` that verifies, and one line per newer one that does not."""
+    notices: list[str] = []
+    for path in sorted(folder.glob("update-*.ckpt"), reverse=True):
+        try:
+            verify(path)
+        except DataError as error:
+            notices.append(error.line)
+            continue
+        return path, notices
+    return None, notices
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints; called after the newest one was verified."""
+    io = DurableCheckpointIO()
+    for path in sorted(folder.glob("update-*.ckpt"))[:-keep]:
+        io.remove_checkpoint(path)

@@ -1,0 +1,57 @@
+"""Velocity networks: what flow policies regress. Times are raw scalars, conditions one-hot rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vgm2p.nn.linear import full
+from vgm2p.nn.mlp import MLP
+
+
+def _join(parts: list[Tensor | None], shape: torch.Size) -> Tensor:
+    return torch.cat([part.expand(*shape, part.shape[-1]) for part in parts if part is not None], dim=-1)
+
+
+class AverageVelocity(nn.Module):
+    """u(x, r, k, o, c): average velocity from time r to time k (MeanFlow; r <= k, data at 0, noise at 1)."""
+
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.mlp = MLP((seeds,), action_dim + 2 + obs_dim + classes, action_dim, width, depth)
+
+    def forward(self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
+        """Return u of shape (S, ..., A).
+
+        Args:
+            x: (S, ..., A) point on the path.
+            r: (S, ..., 1) start time, broadcastable to x.
+            k: (S, ..., 1) end time, broadcastable to x.
+            oid: (S, ..., O) encoded observation with agent id.
+            c: (S, ..., C) one-hot condition, or None for an unconditional network.
+        """
+        return full(self.mlp(_join([x, r, k, oid, c], x.shape[:-1])))
+
+    def along(
+        self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None, dx: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return u (differentiable in the parameters) and du/dk along the tangent (dx, 0, 1), without gradient.
+
+        du/dk = (du/dx) dx + du/dk (spec/algorithms-flow.md 2.3), both (S, ..., A).
+        """
+        still = [torch.zeros_like(part) for part in (oid, c) if part is not None]
+        point = _join([x, r, k, oid, c], x.shape[:-1])
+        tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k), *still], x.shape[:-1])
+        return self.mlp.value_and_tangent(point, tangent)
+
+
+class Velocity(nn.Module):
+    """v(x, k, o, c): instantaneous velocity at time k (flow matching)."""
+
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.mlp = MLP((seeds,), action_dim + 1 + obs_dim + classes, action_dim, width, depth)
+
+    def forward(self, x: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
+        """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
+        return full(self.mlp(_join([x, k, oid, c], x.shape[:-1])))

@@ -1,0 +1,194 @@
+"""Adam over one flat storage, one step per seed: seeds skip, clip, scale and anneal independently.
+
+An ordinary `torch.optim.Optimizer`: its state_dict has torch's per-parameter layout (`step`, `exp_avg`, `exp_avg_sq`),
+so that Lightning and other optimisers can read it. Parameters, gradients and moments are views into four flat tensors:
+one fused kernel for all of them (spec/performance.md 2.1.4), and one `lerp_` for a Polyak target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgm2p.seeds import broadcast, per_seed_norm
+
+
+def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Move the parameters into one flat tensor, parameter after parameter, and return it; they become views of it."""
+    flat = torch.cat([p.detach().flatten() for p in parameters])
+    for p, piece in zip(parameters, split(flat, parameters), strict=True):
+        p.data = piece
+    return flat
+
+
+def split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return views of `flat` with the shapes of `like`, in order."""
+    pieces = flat.split([p.numel() for p in like])
+    return [piece.view_as(p) for piece, p in zip(pieces, like, strict=True)]
+
+
+class Follower:
+    """A module whose parameters follow another's: target <- (1 - tau) target + tau online (Polyak; EMA)."""
+
+    def __init__(self, module: nn.Module, online: SeedAdam) -> None:
+        self.parameters = list(module.parameters())
+        self.online = online
+        self.flat = flatten(self.parameters)
+
+    def rebind(self) -> None:
+        """Gather the parameters again after the module moved to another device or type."""
+        self.flat = flatten(self.parameters)
+
+    @torch.no_grad()
+    def follow(self, tau: float) -> None:
+        """Move by `tau` towards the online parameters."""
+        self.flat.lerp_(self.online.flat, tau)
+
+
+class LossScale(nn.Module):
+    """Dynamic loss scale per seed for float16 (CUDA): halve on overflow, double after `interval` clean steps.
+
+    Same rule as `torch.amp.GradScaler` [PyTorch documentation], but a seed that overflows skips alone.
+    """
+
+    def __init__(self, seeds: int, initial: float = 2.0**16, interval: int = 2000) -> None:
+        super().__init__()
+        self.interval = interval
+        self.register_buffer("scale", torch.full((seeds,), initial))
+        self.register_buffer("clean", torch.zeros(seeds))
+        self.scale: Tensor
+        self.clean: Tensor
+
+    @torch.no_grad()
+    def update(self, overflow: Tensor) -> None:
+        """Adapt to `overflow` (S,) bool without a host sync."""
+        clean = torch.where(overflow, torch.zeros_like(self.clean), self.clean + 1)
+        grown = clean >= self.interval
+        factor = torch.where(overflow, 0.5, torch.where(grown, 2.0, 1.0))
+        self.scale.mul_(factor)
+        self.clean.copy_(torch.where(grown, torch.zeros_like(clean), clean))
+
+
+class SeedAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba; lr 3e-4, betas 0.9 / 0.999, eps 1e-8: optax's defaults [spec 2.5]) with a seed axis.
+
+    Args:
+        parameters: tensors with the same leading axis S.
+        lr: learning rate.
+        decay_updates: null, or the number of steps over which the rate falls to 0 along a cosine, and stays there.
+        clip_norm: null, or the largest gradient norm per seed.
+        loss_scale: per-seed scale for float16, or None.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        decay_updates: int | None = None,
+        clip_norm: float | None = None,
+        loss_scale: LossScale | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.decay_updates, self.clip_norm, self.loss_scale = decay_updates, clip_norm, loss_scale
+        super().__init__(self.parameters, {"lr": lr, "betas": betas, "eps": eps})
+        self.seeds = self.parameters[0].shape[0]
+        self.steps = torch.zeros(self.seeds)
+        self.rebind()
+
+    def rebind(self) -> None:
+        """Gather parameters, gradients and moments on the parameters' device and type (after `module.to`)."""
+        fresh = not self.state
+        like = self.parameters
+        self.flat = flatten(like)
+        self.steps = self.steps.to(self.flat.device)
+        grads, moments = torch.zeros_like(self.flat), [torch.zeros_like(self.flat) for _ in range(2)]
+        if not fresh:
+            for flat, name in zip(moments, ("exp_avg", "exp_avg_sq"), strict=True):
+                flat.copy_(torch.cat([self.state[p][name].flatten() for p in like]))
+        self.grads, (self.exp_avg, self.exp_avg_sq) = grads, moments
+        self._views = [split(flat, like) for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
+        for p, grad, first, second in zip(like, *self._views[1:], strict=True):
+            p.grad = grad
+            self.state[p] = {"step": self.steps, "exp_avg": first, "exp_avg_sq": second}
+
+    def minimise(self, loss: Tensor, alive: Tensor) -> None:
+        """Take one step on loss (S,) for every seed with alive (S,) bool; frozen seeds keep parameters and moments."""
+        self.grads.zero_()
+        scaled = loss if self.loss_scale is None else loss * self.loss_scale.scale
+        scaled.sum().backward()
+        with torch.no_grad():
+            self._step(alive)
+
+    def learning_rate(self) -> Tensor:
+        """Return the rate of the next step per seed (S,), on the device."""
+        rate = torch.full_like(self.steps, self.param_groups[0]["lr"])
+        if self.decay_updates is None:
+            return rate
+        share = (self.steps / self.decay_updates).clamp(max=1.0)
+        return rate * 0.5 * (1.0 + torch.cos(torch.pi * share))
+
+    def _step(self, alive: Tensor) -> None:
+        skip = ~alive
+        if self.loss_scale is not None:
+            self._unscale()
+            overflow = ~torch.isfinite(per_seed_norm(self._views[1]))
+            self.loss_scale.update(overflow & alive)
+            skip = skip | overflow
+        if self.clip_norm is not None:
+            self._clip(self.clip_norm)
+        rate = self.learning_rate()
+        skipped = skip.to(self.steps.dtype)
+        self.steps.add_(1.0 - skipped)
+        group = self.param_groups[0]
+        for s in range(self.seeds):
+            # a skipped first step would divide by a zero bias correction: the kernel still reads the step count
+            self._adam(s, rate[s], self.steps[s].clamp(min=1.0), skipped[s], group)
+
+    def _adam(self, s: int, rate: Tensor, step: Tensor, skipped: Tensor, group: dict[str, Any]) -> None:
+        if self.seeds == 1:
+            tensors = [[flat] for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
+        else:
+            tensors = [[view[s] for view in views] for views in self._views]
+        count = len(tensors[0])
+        torch._fused_adam_(
+            *tensors, [], [step] * count, lr=rate, beta1=group["betas"][0], beta2=group["betas"][1],
+            weight_decay=0.0, eps=group["eps"], amsgrad=False, maximize=False, found_inf=skipped,
+        )  # fmt: skip
+
+    def _unscale(self) -> None:
+        assert self.loss_scale is not None
+        for grad in self._views[1]:
+            grad.mul_(broadcast(1.0 / self.loss_scale.scale, grad))
+
+    def _clip(self, limit: float) -> None:
+        factor = (limit / (per_seed_norm(self._views[1]) + 1e-6)).clamp(max=1.0)
+        for grad in self._views[1]:
+            grad.mul_(broadcast(factor, grad))
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Step every seed on the gradients at hand (for callers that ran `backward` themselves)."""
+        with torch.no_grad():
+            self._step(torch.ones(self.seeds, dtype=torch.bool, device=self.flat.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's layout with tensors of their own (views would drag the whole flat storage along)."""
+        state = super().state_dict()
+        state["state"] = {
+            index: {name: value.clone() for name, value in entry.items()} for index, entry in state["state"].items()
+        }
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Copy a state_dict into the flat storage. Raises ValueError if its shapes are not ours."""
+        entries = state_dict["state"]
+        for index, p in enumerate(self.parameters):
+            for name, mine in self.state[p].items():
+                theirs = entries[index][name]
+                if theirs.shape != mine.shape:
+                    raise ValueError(f"optimiser state {index}.{name} has shape {tuple(theirs.shape)}")
+                mine.copy_(theirs)

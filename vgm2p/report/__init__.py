@@ -1,0 +1,1 @@
+"""Tables, curves and intervals, made from run folders alone."""

@@ -1,0 +1,95 @@
+"""Learning curves and the picture of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+from vgm2p.io.artifacts import RunFolder  # noqa: E402
+from vgm2p.io.files import written_aside  # noqa: E402
+from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
+from vgm2p.report.stats import interval, mean  # noqa: E402
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+PANELS = (("policy_loss",), ("critic_loss",), ("q_mean",), ("c1_fraction",))
+
+
+def curves(runs: Sequence[Run], path: Path) -> None:
+    """Draw mean return over updates for every algorithm, with 95 % bands: one panel per experiment."""
+    groups = pooled(runs)
+    experiments = list(dict.fromkeys(key[0] for key in groups))
+    figure, axes = plt.subplots(len(experiments), 1, figsize=(8, 4.2 * len(experiments)), squeeze=False)
+    for axis, experiment in zip(axes[:, 0], experiments, strict=True):
+        _panel(axis, experiment, {key[1]: group for key, group in groups.items() if key[0] == experiment})
+    _save(figure, path)
+
+
+def _panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
+    for colour, (name, group) in zip(COLOURS * 3, algorithms.items(), strict=False):
+        merged: dict[int, list[list[float]]] = {}
+        for run in group:
+            for update, seeds in run.curve.items():
+                merged.setdefault(update, []).extend(seeds.values())
+        updates = sorted(merged)
+        bands = np.array([(mean(merged[u]), *interval(merged[u])) for u in updates])
+        axis.plot(updates, bands[:, 0], marker="o", markersize=4, color=colour, label=name)
+        axis.fill_between(updates, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
+    _references(axis, next(iter(algorithms.values()))[0].results)
+    axis.set_title(experiment)
+    axis.set_xlabel("updates")
+    axis.set_ylabel("return (95 % band)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+
+
+def _references(axis: Any, results: dict[str, Any]) -> None:
+    axis.axhline(results["dataset_return_mean"], color="0.35", linestyle="--", linewidth=1, label="dataset mean")
+    axis.axhline(results["random_return_mean"], color="0.6", linestyle=":", linewidth=1, label="random policy")
+    axis.grid(alpha=0.25)
+
+
+def run_plot(folder: Path) -> Path:
+    """Draw `plots/learning.png` of one run: return, and the training diagnostics that it has."""
+    place = RunFolder(folder)
+    metrics = place.log_metrics().rows()
+    present = [names[0] for names in PANELS if metrics and names[0] in metrics[0]]
+    evaluated = "return_mean" in place.read_results()
+    count = len(present) + evaluated
+    if not count:
+        return place.plots / "learning.png"
+    figure, axes = plt.subplots(1, count, figsize=(3.6 * count + 1.2, 3.6), squeeze=False)
+    panels = list(axes[0])
+    if evaluated:
+        run = load_run(folder)
+        _panel(panels.pop(0), run.key[0], {run.key[1]: [run]})
+        axes[0][0].legend(loc="best", frameon=False, fontsize=8)
+    for axis, name in zip(panels, present, strict=True):
+        _diagnostic(axis, name, metrics)
+    path = place.plots / "learning.png"
+    _save(figure, path)
+    return path
+
+
+def _diagnostic(axis: Any, name: str, metrics: list[dict[str, str]]) -> None:
+    for colour, seed in zip(COLOURS * 10, sorted({row["seed"] for row in metrics}), strict=False):
+        rows = [(int(row["update"]), float(row[name])) for row in metrics if row["seed"] == seed]
+        axis.plot(*zip(*rows, strict=True), color=colour, linewidth=1.2, label=f"seed {seed}")
+    axis.set_title(name)
+    axis.set_xlabel("updates")
+    axis.grid(alpha=0.25)
+    if name == "c1_fraction":
+        axis.set_ylim(0, 1)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)

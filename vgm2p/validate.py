@@ -1,0 +1,122 @@
+"""Checks of a resolved configuration before anything is loaded: unknown keys, wrong values, pairs that cannot work."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from vgm2p.algos.base import Algorithm
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.types import Spec
+
+TOP_LEVEL = (
+    "experiment", "algorithm", "environment", "seed", "seeds", "updates", "block_updates", "eval_every",
+    "eval_episodes", "checkpoint_every", "checkpoint_keep", "evaluate", "compare", "resume", "out", "algo", "data",
+    "env", "trainer", "logger", "callbacks", "overrides",
+)  # fmt: skip
+GROUPS = {
+    "trainer": ("accelerator", "devices", "precision", "threads"),
+    "logger": ("every", "tensorboard"),
+    "callbacks": ("progress_seconds", "plot"),
+}
+WRONG_CLOCK = (
+    "max_steps", "max_epochs", "min_steps", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",
+    "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches", "limit_val_batches", "fast_dev_run",
+)  # fmt: skip
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+COUNTS = ("seeds", "updates", "eval_every", "eval_episodes", "checkpoint_every", "checkpoint_keep")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for the first thing that cannot be meant."""
+    _known(config, TOP_LEVEL, "")
+    for key in WRONG_CLOCK:
+        if key in config["trainer"]:
+            raise ConfigError(
+                f"trainer.{key} counts batches or optimiser steps, which are not updates; "
+                "use updates, eval_every, checkpoint_every or algo.clip_norm"
+            )
+    for group, keys in GROUPS.items():
+        _known(config[group], keys, f"{group}.")
+    for key in COUNTS:
+        _positive(config[key], key)
+    _positive(config["logger"]["every"], "logger.every")
+    if config["block_updates"] != "auto":
+        _positive(config["block_updates"], "block_updates")
+    if not isinstance(config["seed"], int) or config["seed"] < 0:
+        raise ConfigError(f"seed must be a whole number from 0, got {config['seed']!r}")
+    if config["evaluate"] not in ("auto", "none"):
+        raise ConfigError(f"evaluate must be auto or none, got {config['evaluate']!r}")
+    _trainer(config["trainer"])
+
+
+def check_target(node: Mapping[str, Any], where: str, target: Any, given: Iterable[str] = ()) -> None:
+    """Raise ConfigError if `node` has a key that the constructor of `target` does not take."""
+    known = _parameters(target)
+    if known is not None:
+        _known({key: 0 for key in node if key != "_target_"}, known, f"{where}.", set(given))
+
+
+def check_pair(algorithm: type[Algorithm], spec: Spec, seeds: int, name: str) -> None:
+    """Raise ConfigError where the algorithm does not support the task (design: refused before loading)."""
+    kind = "discrete" if spec.discrete else "continuous"
+    if not getattr(algorithm, f"supports_{kind}"):
+        raise ConfigError(f"algo={name} has no {kind} actions, which {spec.env_id} needs; choose another algo")
+    if algorithm.needs_state and spec.state_dim is None:
+        raise ConfigError(f"algo={name} needs a global state, which {spec.env_id} does not give; choose another algo")
+    if algorithm.max_seeds is not None and seeds > algorithm.max_seeds:
+        raise ConfigError(
+            f"algo={name} trains {algorithm.max_seeds} seed at a time; use -m seed={','.join(map(str, range(seeds)))}"
+        )
+
+
+def check_spec(data: Spec, env: Spec) -> None:
+    """Raise ConfigError naming the first field in which data and environment disagree."""
+    found = data.differences(env)
+    if found:
+        raise ConfigError(f"data and env do not match: {found[0]} (data != env); choose the env the data came from")
+
+
+def _known(node: Mapping[str, Any], known: Iterable[str], prefix: str, extra: Iterable[str] = ()) -> None:
+    allowed = {*known, *extra}
+    for key in node:
+        if key not in allowed:
+            raise ConfigError(f"unknown key '{prefix}{key}'{nearest(key, sorted(known))}")
+
+
+def _parameters(target: Any) -> list[str] | None:
+    names: list[str] = []
+    for cls in inspect.getmro(target):
+        if "__init__" not in vars(cls):
+            continue
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return [name for name in names if name not in ("self", "spec")]
+    return None
+
+
+def _positive(value: Any, key: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{key} must be a whole number from 1, got {value!r}")
+
+
+def _trainer(trainer: Mapping[str, Any]) -> None:
+    if trainer["devices"] != 1:
+        raise ConfigError(
+            f"trainer.devices={trainer['devices']}: one run uses one device; for more start more runs, e.g. fit -m seed=0,1,2"
+        )
+    accelerator, precision = trainer["accelerator"], trainer["precision"]
+    if accelerator not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"trainer.accelerator must be auto, cpu or cuda, got {accelerator!r}")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=cuda, but torch finds no CUDA device; use cpu, or see `vgm2p doctor`")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision=16-mixed works on CUDA only; use bf16-mixed or 32-true here")
+    if trainer["threads"] != "auto":
+        _positive(trainer["threads"], "trainer.threads")
