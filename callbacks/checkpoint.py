@@ -27,7 +27,7 @@ class Checkpoint(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Save at interval edges and on request."""
-        done = pl_module.done
+        done: int = pl_module.done  # type: ignore[assignment]
         if done % self.every == 0 or done == self.total:
             self.save(trainer, pl_module)
         self._end_if_asked(trainer, pl_module)

@@ -133,7 +133,7 @@ def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], sour
         return rows
 
     agents, per_agent = attributes["n_agents"], attributes["actions_per_agent"]
-    steps = {
+    steps: dict[str, NDArray[Any]] = {
         "robot_observation": spread(arrays["observations"], arrays["final_observations"]),
         "actions": spread(arrays["actions"].reshape(-1, agents, per_agent)),
         "rewards": spread(arrays["rewards"]),
@@ -142,7 +142,7 @@ def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], sour
         "has_action": acting.astype(np.uint8),
         "t": (np.arange(total) - np.repeat(start, lengths + 1)).astype(np.int32),
     }
-    episodes = {
+    episodes: dict[str, NDArray[Any]] = {
         "start": start.astype(np.int64),
         "rows": (lengths + 1).astype(np.int32),
         "length": lengths.astype(np.int32),

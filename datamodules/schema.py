@@ -109,8 +109,8 @@ def read(path: Path, verify: str = "auto") -> Columns:
 
     Args:
         path: the file.
-        verify: `full` compares the content hash, `auto` does so unless this very file was verified before, `never` relies
-            on HDF5's checksums.
+        verify: `full` compares the content hash, `auto` does so unless this very file was verified before, `never`
+            relies on HDF5's checksums.
 
     Raises:
         MissingInput: if there is no such file.

@@ -26,22 +26,28 @@ def describe(path: Path) -> str:
     returns, lengths = episodes["return"], episodes["length"]
     quantiles = " / ".join(f"{q:.0f}" for q in np.percentile(returns, [5, 25, 50, 75, 95]))
     ends = Counter(ENDS[int(end)] for end in episodes["end"])
-    lines = [
-        ("dataset", f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)"),
-        ("task", f"{attributes['env_id']} {attributes['env_kwargs']}, {attributes['n_agents']} agents, "
-                 f"{'discrete' if attributes['discrete'] else 'continuous'} actions of width {attributes['action_dim']}"),
-        ("recorded with", " ".join(f"{k} {attributes[k]}" for k in ("gymnasium_version", "mujoco_version") if k in attributes)),
-        ("episodes", f"{len(returns)}, transitions {int(columns.steps['has_action'].sum())}, ends: "
-                     + ", ".join(f"{name} {count}" for name, count in ends.items())),
-        ("return", f"{returns.mean():.1f} +- {returns.std():.1f} (min {returns.min():.1f}, max {returns.max():.1f}); "
-                   f"5/25/50/75/95 %: {quantiles}"),
-        ("length", f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})"),
-        ("actions", _actions(columns)),
-        ("behaviours", _behaviours(columns)),
-        ("digest", str(attributes["content_sha256"])),
-    ]  # fmt: skip
-    text = [f"{name:14} {value}" for name, value in lines if value]
+    kind = "discrete" if attributes["discrete"] else "continuous"
+    acting = int(columns.steps["has_action"].sum())
+    lines = {
+        "dataset": f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)",
+        "task": f"{attributes['env_id']} {attributes['env_kwargs']}, {attributes['n_agents']} agents, "
+        f"{kind} actions of width {attributes['action_dim']}",
+        "recorded with": _versions(attributes),
+        "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
+        "return": f"{returns.mean():.1f} +- {returns.std():.1f} (min {returns.min():.1f}, max {returns.max():.1f}); "
+        f"5/25/50/75/95 %: {quantiles}",
+        "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
+        "actions": _actions(columns),
+        "behaviours": _behaviours(columns),
+        "digest": str(attributes["content_sha256"]),
+    }
+    text = [f"{name:14} {value}" for name, value in lines.items() if value]
     return "\n".join([*text, "", *_histogram(returns), ""])
+
+
+def _versions(attributes: dict[str, Any]) -> str:
+    names = ("gymnasium_version", "mujoco_version")
+    return " ".join(f"{name} {attributes[name]}" for name in names if name in attributes)
 
 
 def _actions(columns: Columns) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
-from vgm2p.envs.observation import VIEWS, agents_view, statistics
+from vgm2p.envs.observation import agents_view, statistics
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 

@@ -59,7 +59,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 def run_folder(*, _root_: DictConfig) -> str:
     """Resolver of `out`: runs/<experiment>/<algo>/<name>."""
     choices = HydraConfig.get().runtime.choices
-    keys = [key for key in _root_ if key not in ("out", "hydra")]
+    keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
     config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
     assert isinstance(config, dict)
     return f"runs/{choices['experiment']}/{choices['algo']}/{run_name(config)}"  # type: ignore[arg-type]

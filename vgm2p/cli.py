@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -144,9 +145,7 @@ def _note_failure(error: Exception, out: str, overrides: list[str]) -> None:
     shown = _as_user_error(error)
     status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
     text = json.dumps(status, indent=1)
-    file, name = tempfile.mkstemp(suffix=".json", dir=os.environ[SWEEP])
-    with os.fdopen(file, "w") as note:
-        note.write(text)
+    (Path(os.environ[SWEEP]) / f"{secrets.token_hex(8)}.json").write_text(text)
     try:
         (Path(out) / "status.json").write_text(text)
     except OSError:

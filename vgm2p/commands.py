@@ -87,7 +87,8 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
 def _noises(own: float | None, asked: float | None) -> list[float | None]:
     if own is None:
         return [None]
-    return [asked] if asked is not None else sorted({own, *NOISES}, reverse=True)  # type: ignore[list-item]
+    every = sorted({own, *NOISES}, reverse=True)
+    return [asked] if asked is not None else [*every]
 
 
 def _row(noise: float | None, own: float | None, found: dict[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ RANDOM_SEED = 0
 class Finish:
     """Evaluates the trained policy, writes results and plots, and prints the table.
 
-    Results hold no time and no speed, so that a resumed run's files equal an uninterrupted one's; those go to timing.json.
+    Results hold no time and no speed, so that a resumed run's files equal an uninterrupted one's.
     """
 
     def __init__(
@@ -111,17 +111,19 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
     returns = torch.tensor([episode.return_ for episode in episodes], dtype=torch.float64)
     lengths = torch.tensor([episode.length for episode in episodes], dtype=torch.float64)
     faults = torch.tensor([episode.faults for episode in episodes])
-    kinds = {"mean": Mean, "std": Deviation, "iqm": InterquartileMean}
-    values = {name: _compute(kind(len(seeds)), position, returns) for name, kind in kinds.items()}
+    means = _compute(Mean(len(seeds)), position, returns)
+    middles = _compute(InterquartileMean(len(seeds)), position, returns)
+    deviations = _compute(Deviation(len(seeds)), position, returns)
     grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
     return {
         "episodes": len(episodes),
-        "return_mean": float(torch.tensor(values["mean"]).mean()),
+        "return_mean": average(means),
         "return_std": float(returns.std(correction=0)),
-        "return_iqm": float(torch.tensor(values["iqm"]).mean()),
+        "return_std_per_seed": deviations,
+        "return_iqm": average(middles),
         "return_ci95": interval(list(grouped.values())),
-        "per_seed": values["mean"],
-        "length_mean": float(torch.tensor(_compute(Mean(len(seeds)), position, lengths)).mean()),
+        "per_seed": means,
+        "length_mean": average(_compute(Mean(len(seeds)), position, lengths)),
         "win_rate": _win_rate(episodes, position, len(seeds)),
         "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
     }
@@ -131,7 +133,12 @@ def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -
     if any(episode.won is None for episode in episodes):
         return None
     won = torch.tensor([float(bool(episode.won)) for episode in episodes])
-    return float(torch.tensor(_compute(WinRate(seeds), position, won)).mean())
+    return average(_compute(WinRate(seeds), position, won))
+
+
+def average(values: Sequence[float]) -> float:
+    """Return the mean of per-seed values."""
+    return sum(values) / len(values)
 
 
 def _compute(metric: Any, position: torch.Tensor, values: torch.Tensor) -> list[float]:

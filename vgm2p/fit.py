@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_data, make_env
@@ -111,7 +111,7 @@ def train(
 def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:
     """Add this session to timing.json, the only file that knows of time."""
     sessions = read_json(folder.timing, "the run")["sessions"] if folder.timing.exists() else []
-    session = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}
+    session: dict[str, Any] = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}
     session["updates_per_second"] = (last - first) / training if training else None
     write_json(folder.timing, {"sessions": [*sessions, session]})
 

@@ -112,17 +112,22 @@ class SeedAdam(torch.optim.Optimizer):
                 flat.copy_(torch.cat([self.state[p][name].flatten() for p in like]))
         self.grads, (self.exp_avg, self.exp_avg_sq) = grads, moments
         self._views = [split(flat, like) for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
-        for p, grad, first, second in zip(like, *self._views[1:], strict=True):
-            p.grad = grad
+        for p, first, second in zip(like, *self._views[2:], strict=True):
             self.state[p] = {"step": self.steps, "exp_avg": first, "exp_avg_sq": second}
 
     def minimise(self, loss: Tensor, alive: Tensor) -> None:
         """Take one step on loss (S,) for every seed with alive (S,) bool; frozen seeds keep parameters and moments."""
-        self.grads.zero_()
+        self.zero_grad()
         scaled = loss if self.loss_scale is None else loss * self.loss_scale.scale
         scaled.sum().backward()
         with torch.no_grad():
             self._step(alive)
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Zero the flat gradients, and tie them to the parameters again: Lightning drops `.grad` when fit begins."""
+        self.grads.zero_()
+        for p, grad in zip(self.parameters, self._views[1], strict=True):
+            p.grad = grad
 
     def learning_rate(self) -> Tensor:
         """Return the rate of the next step per seed (S,), on the device."""
@@ -154,11 +159,17 @@ class SeedAdam(torch.optim.Optimizer):
             tensors = [[flat] for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
         else:
             tensors = [[view[s] for view in views] for views in self._views]
-        count = len(tensors[0])
         torch._fused_adam_(
-            *tensors, [], [step] * count, lr=rate, beta1=group["betas"][0], beta2=group["betas"][1],
-            weight_decay=0.0, eps=group["eps"], amsgrad=False, maximize=False, found_inf=skipped,
-        )  # fmt: skip
+            *(tensors[0], tensors[1], tensors[2], tensors[3], [], [step] * len(tensors[0])),
+            lr=rate,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=0.0,
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+            found_inf=skipped,
+        )
 
     def _unscale(self) -> None:
         assert self.loss_scale is not None

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
@@ -41,7 +40,7 @@ class Spec:
 
     @property
     def has_agent_id(self) -> bool:
-        """Whether the observation already ends in the agent's one-hot (design: networks add one only where it has none)."""
+        """Whether observations already end in the agent's one-hot; networks add one only where they do not."""
         return self.view in VIEWS_WITH_AGENT_ID
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +93,10 @@ class Batch:
 
     def map(self, function: Any) -> Batch:
         """Apply `function` to every tensor that is present."""
-        return Batch(**{name: None if value is None else function(value) for name, value in vars(self).items()})
+        mapped: dict[str, Any] = {
+            name: None if value is None else function(value) for name, value in vars(self).items()
+        }
+        return Batch(**mapped)
 
     def to(self, *args: Any) -> Batch:
         """Move or cast the floating tensors (indices and masks keep their type)."""

@@ -92,7 +92,7 @@ def _parameters(target: Any) -> list[str] | None:
     for cls in inspect.getmro(target):
         if "__init__" not in vars(cls):
             continue
-        parameters = inspect.signature(cls.__init__).parameters.values()
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
         names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return [name for name in names if name not in ("self", "spec")]
@@ -107,7 +107,7 @@ def _positive(value: Any, key: str) -> None:
 def _trainer(trainer: Mapping[str, Any]) -> None:
     if trainer["devices"] != 1:
         raise ConfigError(
-            f"trainer.devices={trainer['devices']}: one run uses one device; for more start more runs, e.g. fit -m seed=0,1,2"
+            f"trainer.devices={trainer['devices']}: one run uses one device; start more runs, e.g. fit -m seed=0,1"
         )
     accelerator, precision = trainer["accelerator"], trainer["precision"]
     if accelerator not in ("auto", "cpu", "cuda"):

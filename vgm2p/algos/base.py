@@ -81,7 +81,7 @@ class Algorithm(nn.Module):
         return F.one_hot(action, self.spec.action_dim).to(self.obs_mean.dtype)
 
     def harden(self, x: Tensor, legal: Tensor | None) -> Tensor:
-        """Turn a generated vector (..., A) into an action vector: clip to [-1, 1], or the one-hot of the legal argmax."""
+        """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
         if not self.spec.discrete:
             return x.clamp(-1.0, 1.0)
         return F.one_hot(masked(x, legal).argmax(-1), x.shape[-1]).to(x.dtype)
@@ -116,8 +116,10 @@ class Algorithm(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Algorithm:
         super()._apply(fn, recurse)
-        for part in (*self.optimisers.values(), *self.followers):
-            part.rebind()
+        for optimiser in self.optimisers.values():
+            optimiser.rebind()
+        for follower in self.followers:
+            follower.rebind()
         return self
 
 

@@ -74,7 +74,7 @@ class BCGaussian(Algorithm):
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample of the policy."""
+        """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample."""
         head = full(self.policy(self.encode(obs)))
         if not self.spec.discrete:
             return self.harden(self.gaussian(head)[0], None), memory

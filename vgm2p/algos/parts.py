@@ -54,5 +54,17 @@ def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, m
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
     """Return |expectile - 1[error < 0]| error^2 averaged per seed (IQL): error (S, ...) -> (S,)."""
-    weight = torch.where(error < 0, 1.0 - expectile, expectile)
+    weight = (expectile - (error < 0).to(error.dtype)).abs()
     return per_seed_mean(weight * error.square())
+
+
+def stack_copies(first: Tensor, second: Tensor, copies: int) -> Tensor:
+    """Stack `first` (S, B, ...) and `copies` repeats of `second` on a new axis 2: (S, B, 1 + copies, ...)."""
+    repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
+    return torch.cat([first.unsqueeze(2), repeated], dim=2)
+
+
+def best_rated(actions: Tensor, q: Tensor) -> Tensor:
+    """Return each agent's candidate with the highest value: actions (S, E, n, N, A), q (S, E, n, N) -> (S, E, N, A)."""
+    best = q.argmax(2, keepdim=True)
+    return actions.gather(2, best.unsqueeze(-1).expand(*best.shape, actions.shape[-1]))[:, :, 0]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.algos.base import Algorithm, choose
-from vgm2p.algos.parts import MIXERS, expectile_loss, td_loss
+from vgm2p.algos.parts import MIXERS, best_rated, expectile_loss, stack_copies, td_loss
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
@@ -29,45 +29,23 @@ UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
 
 
 class VGM2P(Algorithm):
-    r"""Critic: min (1/N sum_i Q^i - [r + gamma 1/N sum_i Qbar^i(o', a')])^2. Policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
+    r"""Critic: min (mean_i Q^i - [r + gamma mean_i Qbar^i(o', a')])^2; policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
 
     Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source.
     """
 
-    fields = ()
-
+    # fmt: off
     def __init__(
-        self,
-        spec: Spec,
-        seeds: Sequence[int],
-        *,
-        width: int = 512,
-        depth: int = 4,
-        lr: float = 3e-4,
-        lr_decay_updates: int | None = None,
-        clip_norm: float | None = None,
-        gamma: float = 0.995,
-        tau: float = 0.005,
-        n_critics: int = 2,
-        mixer: str = "mean",
-        omega: float = 3.0,
-        guide_class0: bool = True,
-        uncond: str = "one",
-        label_dropout: float = 0.1,
-        advantage: str = "agent",
-        threshold: str = "zero",
-        baseline: str = "sample",
-        baseline_samples: int = 1,
-        expectile: float = 0.7,
-        td_target: str = "policy",
-        times: Times | None = None,
-        adaptive_power: float = 0.0,
-        ema: float = 0.0,
-        steps: int = 1,
-        act_noise: float = 1.0,
-        act_noise_shared: bool = False,
-        best_of: int = 1,
+        self, spec: Spec, seeds: Sequence[int], *,
+        width: int = 512, depth: int = 4, lr: float = 3e-4, lr_decay_updates: int | None = None,
+        clip_norm: float | None = None, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
+        mixer: str = "mean", omega: float = 3.0, guide_class0: bool = True, uncond: str = "one",
+        label_dropout: float = 0.1, advantage: str = "agent", threshold: str = "zero", baseline: str = "sample",
+        baseline_samples: int = 1, expectile: float = 0.7, td_target: str = "policy", times: Times | None = None,
+        adaptive_power: float = 0.0, ema: float = 0.0, steps: int = 1, act_noise: float = 1.0,
+        act_noise_shared: bool = False, best_of: int = 1,
     ) -> None:
+        # fmt: on
         super().__init__(spec, seeds)
         self.gamma, self.tau, self.mixer = gamma, tau, choose("mixer", mixer, MIXERS)
         self.omega, self.guide_class0, self.label_dropout = omega, guide_class0, label_dropout
@@ -116,13 +94,15 @@ class VGM2P(Algorithm):
 
     @torch.no_grad()
     def imagine(self, batch: Batch, oid: Tensor, next_oid: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
-        """Alg. 1 lines 5 and 8 in one pass: a' ~ pi(o', c=1) (S, B, N, A) and K baselines a^ ~ pi(o, c=1) (S, B, K, N, A).
+        """Alg. 1 lines 5 and 8: a' ~ pi(o', c=1) (S, B, N, A) and K baselines a^ ~ pi(o, c=1) (S, B, K, N, A).
 
-        Both depend on the policy before this update only.
+        Both depend on the policy before this update only, so one pass draws them.
         """
         copies = 0 if self.in_sample_baseline else self.baseline_samples
-        rows = _repeat(next_oid, oid, copies)
-        legal = None if batch.legal is None else _repeat(batch.next_legal, batch.legal, copies)
+        rows = stack_copies(next_oid, oid, copies)
+        legal = None
+        if batch.legal is not None and batch.next_legal is not None:
+            legal = stack_copies(batch.next_legal, batch.legal, copies)
         z = start_noise(key, rows, self.spec.action_dim, 1.0, shared=False, purpose="imagine")
         actions = self.harden(self.sample(self.averaged_policy, z, rows), legal)
         return actions[:, :, 0], actions[:, :, 1:]
@@ -217,19 +197,9 @@ class VGM2P(Algorithm):
     # --- execution -------------------------------------------------------------------------------------------------
 
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Algorithm 2 for obs (S, E, N, O); with `best_of` n each agent keeps the candidate its own Q^i rates highest."""
+        """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
         oid = self.encode(obs).unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
         actions = self.harden(self.sample(self.averaged_policy, z, oid), None if legal is None else legal.unsqueeze(2))
-        if self.best_of == 1:
-            return self.decide(actions[:, :, 0]), memory
-        best = self.critic(oid, actions).mean(1).argmax(2, keepdim=True)  # (S, E, 1, N)
-        chosen = actions.gather(2, best.unsqueeze(-1).expand(*best.shape, actions.shape[-1]))
-        return self.decide(chosen[:, :, 0]), memory
-
-
-def _repeat(first: Tensor | None, second: Tensor, copies: int) -> Tensor:
-    """Stack `first` and `copies` repeats of `second` on a new axis 2: (S, B, 1 + copies, ...)."""
-    assert first is not None
-    repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
-    return torch.cat([first.unsqueeze(2), repeated], dim=2)
+        chosen = actions[:, :, 0] if self.best_of == 1 else best_rated(actions, self.critic(oid, actions).mean(1))
+        return self.decide(chosen), memory

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
-
 import torch
+from torch import Tensor, nn
 
 from vgm2p.algos.vgm2p import BETTER, VGM2P
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss

@@ -1,4 +1,4 @@
-"""MA-MuJoCo as the datasets have it: one robot, its actuators dealt to agents in order, every agent sees the whole robot.
+"""MA-MuJoCo as the datasets have it: one robot, its actuators dealt to agents in order, every agent sees all of it.
 
 The flat action is the agents' actions concatenated in agent order (OMIGA, OG-MARL and the recordings do this;
 gymnasium-robotics deals by joints, which differs for 2x4 Ant: spec/environments.md 2). Robots come from gymnasium,
@@ -36,8 +36,8 @@ class MAMuJoCo:
         view: `raw_onehot` or `omiga`.
         env_kwargs: arguments of `gymnasium.make`.
         episode_limit: steps until an episode is truncated.
-        obs_width: null, or the width to which zeros pad the robot's observation (omiga's Ant: 111, its contact forces were
-            always zero).
+        obs_width: null, or the width to which zeros pad the robot's observation (omiga's Ant: 111, its contact forces
+            were always zero).
 
     Raises:
         MissingInput: if gymnasium or mujoco is not installed.
@@ -71,6 +71,7 @@ class MAMuJoCo:
             env_id=env_id,
             env_kwargs=self._kwargs,
         )
+        self._viewer: Any = None
         self._allocate()
 
     @property
@@ -101,7 +102,7 @@ class MAMuJoCo:
         joint = np.clip(actions.reshape(len(self._robots), -1), -1.0, 1.0).astype(np.float64)
         reward = np.zeros(len(self._robots))
         terminated, truncated, fault = (np.zeros(len(self._robots), bool) for _ in range(3))
-        for e in np.flatnonzero(active):
+        for e in np.flatnonzero(active).tolist():
             try:
                 observation, reward[e], terminated[e], _, _ = self._robots[e].step(joint[e])
             except Exception:  # any failure of a simulator means that the episode must be repeated
@@ -142,7 +143,6 @@ class MAMuJoCo:
             robot.close()
 
     def _allocate(self) -> None:
-        self._viewer: Any = None
         assert self.spec.state_dim is not None
         self._state = np.zeros((len(self._robots), self.spec.state_dim))
         self._steps = np.zeros(len(self._robots), int)

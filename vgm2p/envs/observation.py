@@ -1,8 +1,8 @@
 """Agents' views of a robot: one home for data and environment alike (numpy and torch).
 
 `raw_onehot`: the robot's observation and the agent's one-hot. `omiga`: that vector minus its own mean, divided by its
-own population standard deviation, as OMIGA's environment builds it (spec/environments.md 2). `native`: the environment's
-own vectors, left alone.
+own population standard deviation, as OMIGA's environment builds it (spec/environments.md 2). `native`: the
+environment's own vectors, left alone.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
 
 
 def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (O,) by which observations are standardised; zeros and ones where they are not.
+    """Return mean and deviation (O,) by which observations are standardised; zeros and ones where they are not.
 
-    `auto` standardises `raw_onehot` only: its robot features by the dataset's mean and deviation (floor 1e-3, computed in
-    float64), its one-hot not at all.
+    `auto` standardises `raw_onehot` only: its robot features by the dataset's mean and deviation (floor 1e-3, computed
+    in float64), its one-hot not at all.
 
     Args:
         rows: (R, D) robot observations, or (R, N, O) native observations, of all rows with an action.

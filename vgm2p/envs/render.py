@@ -9,14 +9,18 @@ import sys
 from vgm2p.errors import ServiceError
 
 BACKENDS = ("egl", "osmesa")
-PROBE = "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>'); mujoco.Renderer(m, 32, 32).render(); print('drawn')"
+PROBE = """
+import mujoco
+mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 32, 32).render()
+print('drawn')
+"""
 
 
 def choose_backend() -> str:
     """Set MUJOCO_GL to the first backend that draws and return it; a value set by the user is taken as it is.
 
-    The probe runs in a child: a backend that fails can end the process, and the choice binds at mujoco's first import of
-    OpenGL.
+    The probe runs in a child: a backend that fails can end the process, and the choice binds at mujoco's first import
+    of OpenGL.
 
     Raises:
         ServiceError: if none works.

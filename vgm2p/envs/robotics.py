@@ -106,7 +106,7 @@ class RoboticsMAMuJoCo:
         clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
         reward = np.zeros(count)
         terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
-        for e in np.flatnonzero(active):
+        for e in np.flatnonzero(active).tolist():
             try:
                 joint = {agent: clipped[e, i] for i, agent in enumerate(self._agents)}
                 observations, rewards, ends, _, _ = self._envs[e].step(joint)

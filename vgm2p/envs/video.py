@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from vgm2p.io.files import written_aside
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor
 
-FRAMES_PER_SECOND = 20
+FILM = {"fps": 20, "macro_block_size": 8}
 
 
 def record(
@@ -35,18 +36,18 @@ def record(
     env.make(1)
     frame = env.reset([episode_seed(episode)])
     key, memory, step = ActKey(seeds, update, [episode]), None, 0
-    with written_aside(path) as temporary:
-        with imageio.get_writer(temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, macro_block_size=8) as writer:  # type: ignore[arg-type]
-            while step < steps:
-                writer.append_data(env.render(0))
-                obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
-                legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
-                with torch.inference_mode():
-                    action, memory = actor.act(obs, legal, memory, key.at(step))
-                result = env.step(action[0].numpy(), np.ones(1, bool))
-                frame, step = result.frame, step + 1
-                if result.fault[0]:
-                    raise ServiceError(f"environment {env.spec.env_id} failed while filming; try again")
-                if result.terminated[0] or result.truncated[0]:
-                    break
+    with written_aside(path) as temporary, imageio.get_writer(temporary, format="FFMPEG", **FILM) as writer:  # type: ignore
+        film: Any = writer
+        while step < steps:
+            film.append_data(env.render(0))
+            obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
+            legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
+            with torch.inference_mode():
+                action, memory = actor.act(obs, legal, memory, key.at(step))
+            result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
+            frame, step = result.frame, step + 1
+            if result.fault[0]:
+                raise ServiceError(f"environment {env.spec.env_id} failed while filming; try again")
+            if result.terminated[0] or result.truncated[0]:
+                break
     return step

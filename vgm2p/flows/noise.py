@@ -12,7 +12,7 @@ def start_noise(
 ) -> Tensor:
     """Return scale * N(0, 1) of shape (S, ..., N, A) for oid (S, ..., N, O).
 
-    `shared` gives all agents of a row the same noise: they draw it from a common seed, so execution stays decentralised.
+    `shared` gives all agents of a row the same noise: they draw it from a common seed, and stay decentralised.
     """
     *lead, agents = oid.shape[1:-1]
     noise = key.normal(purpose, (*lead, 1 if shared else agents, action_dim)).to(oid.dtype)

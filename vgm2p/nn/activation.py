@@ -18,8 +18,9 @@ CUBIC = 0.044715
 
 def gelu(z: Tensor) -> Tensor:
     """Return GELU(z), differentiable once; same shape as z."""
-    if torch.is_grad_enabled() and z.requires_grad:
-        return _Gelu.apply(z)[0]
+    if torch.is_grad_enabled():
+        # a tensor without gradient may still be a dual number of torch.func: no custom function, nothing in place
+        return _Gelu.apply(z)[0] if z.requires_grad else z * torch.sigmoid(SCALE * (z + CUBIC * z**3))
     return (z * z).mul_(CUBIC * SCALE).add_(SCALE).mul_(z).sigmoid_().mul_(z)
 
 

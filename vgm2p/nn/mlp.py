@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -22,17 +25,16 @@ class MLP(nn.Module):
         super().__init__()
         self.lead = lead
         sizes = [in_dim, *[width] * depth]
-        self.hidden = nn.ModuleList(Linear(lead, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.hidden = nn.ModuleList(Linear(lead, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(lead, width) for _ in range(depth if layer_norm else 0))
         self.output = Linear(lead, sizes[-1], out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (S, ..., in) to (*lead, ..., out)."""
         h = self._enter(x)
-        for i, layer in enumerate(self.hidden):
-            h = gelu(layer(h))
-            if self.norms:
-                h = self.norms[i](h)
+        norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
+        for layer, norm in zip(self._layers(), norms, strict=True):
+            h = norm(gelu(layer(h)))
         return self._leave(self.output(h), x)
 
     def value_and_tangent(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,13 +46,16 @@ class MLP(nn.Module):
         if self.norms:
             raise ValueError("value_and_tangent has no rule for LayerNorm; use torch.func.jvp")
         h, dh = self._enter(x), self._enter(dx).detach()
-        for layer in self.hidden:
+        for layer in self._layers():
             h, derivative = gelu_with_derivative(layer(h))
             with torch.no_grad():
                 dh = layer.tangent(dh).mul_(derivative)
         with torch.no_grad():
             dy = self.output.tangent(dh)
         return self._leave(self.output(h), x), self._leave(dy, x)
+
+    def _layers(self) -> list[Linear]:
+        return cast("list[Linear]", list(self.hidden))
 
     def _enter(self, x: Tensor) -> Tensor:
         rows = x.flatten(1, -2)  # (S, R, in)

@@ -10,13 +10,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
-from vgm2p.io.artifacts import RunFolder  # noqa: E402
-from vgm2p.io.files import written_aside  # noqa: E402
-from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
-from vgm2p.report.stats import interval, mean  # noqa: E402
+from vgm2p.io.artifacts import RunFolder
+from vgm2p.io.files import written_aside
+from vgm2p.report.collect import Run, load_run, pooled
+from vgm2p.report.stats import interval, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 PANELS = (("policy_loss",), ("critic_loss",), ("q_mean",), ("c1_fraction",))

@@ -1,0 +1,183 @@
+"""What every algorithm must do, found by scanning `conf/algo`: a new yaml is covered without writing a test."""
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from tests.support import continuous_spec, discrete_spec, random_batch
+from vgm2p.build import algorithm_class, config_folder, make_algorithm, register_resolvers
+from vgm2p.rng import ActKey, UpdateKey
+
+SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
+NAMES = sorted(path.stem for path in (config_folder() / "algo").glob("*.yaml"))
+SIZE = ["algo.width=16", "algo.depth=2", "evaluate=none"]
+
+
+def config_of(name, seeds=1, **changes):
+    register_resolvers()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("fit", overrides=[f"algo={name}", "experiment=recorded_3hopper_medium", *SIZE])
+    algo = {**OmegaConf.to_container(cfg.algo, resolve=True), **changes}
+    return {"algo": algo, "seed": 0, "seeds": seeds}
+
+
+def pairs():
+    for name in NAMES:
+        cls = algorithm_class(config_of(name))
+        for kind, spec in SPECS.items():
+            if getattr(cls, f"supports_{kind}"):
+                yield pytest.param(name, spec, id=f"{name}-{kind}")
+
+
+PAIRS = list(pairs())
+
+
+def build(name, spec, seeds=1, **changes):
+    return make_algorithm(config_of(name, seeds, **changes), spec)
+
+
+def train(algorithm, spec, updates, seeds=1, dtype=torch.float32, first=0):
+    key = UpdateKey(algorithm.seeds)
+    for update in range(first, first + updates):
+        batch = random_batch(spec, 3, source=update, dtype=dtype)
+        batch = batch.map(lambda tensor: tensor[:seeds])
+        info = algorithm.update(batch, key.at(update))
+    return info
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_update_changes_every_parameter_and_reports_per_seed(name, spec):
+    algorithm = build(name, spec, seeds=2)
+    before = copy.deepcopy(algorithm.state_dict())
+    info = train(algorithm, spec, 3, seeds=2)
+    assert "policy_loss" in info
+    assert all(value.shape == (2,) and not value.requires_grad for value in info.values())
+    assert all(torch.isfinite(value).all() for value in info.values())
+    unchanged = [
+        key for key, value in algorithm.named_parameters() if torch.equal(value, before[key]) and value.abs().sum() > 0
+    ]
+    assert not unchanged
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_act_gives_legal_actions_of_the_right_shape(name, spec):
+    algorithm = build(name, spec, seeds=2)
+    batch = random_batch(spec, 2, rows=6)
+    with torch.inference_mode():
+        action, _ = algorithm.act(batch.obs, batch.legal, None, ActKey([0, 1], 0, range(6)))
+    if spec.discrete:
+        assert action.shape == (2, 6, spec.n_agents)
+        assert batch.legal.gather(-1, action.unsqueeze(-1)).all()
+    else:
+        assert action.shape == (2, 6, spec.n_agents, spec.action_dim)
+        assert (action.abs() <= 1).all()
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_an_agents_action_depends_on_its_own_observation_only(name, spec):
+    algorithm = build(name, spec)
+    train(algorithm, spec, 2)
+    batch = random_batch(spec, rows=6)
+    changed = batch.obs.clone()
+    changed[:, :, 1:] += 1.7
+    legal = batch.legal
+    if legal is not None:
+        legal = torch.ones_like(legal)
+    with torch.inference_mode():
+        first, _ = algorithm.act(batch.obs, legal, None, ActKey([0], 0, range(6)))
+        second, _ = algorithm.act(changed, legal, None, ActKey([0], 0, range(6)))
+    assert torch.equal(first[:, :, 0], second[:, :, 0])
+    if not spec.discrete:
+        assert not torch.equal(first[:, :, 1:], second[:, :, 1:])
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_state_round_trip_continues_bit_for_bit(name, spec):
+    whole, first = build(name, spec), build(name, spec)
+    train(whole, spec, 8)
+    train(first, spec, 5)
+    second = build(name, spec)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for key, optimiser in second.optimisers.items():
+        optimiser.load_state_dict(copy.deepcopy(first.optimisers[key].state_dict()))
+    train(second, spec, 3, first=5)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]), key
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_three_seeds_at_once_equal_three_single_runs(name, spec):
+    """float64, 50 updates, 1e-10; batches and noise per seed."""
+    joint = build(name, spec, seeds=3).double()
+    key = UpdateKey([0, 1, 2])
+    singles = [make_algorithm({**config_of(name), "seed": s}, spec).double() for s in range(3)]
+    keys = [UpdateKey([s]) for s in range(3)]
+    for update in range(50):
+        batch = random_batch(spec, 3, rows=4, source=update, dtype=torch.float64)
+        joint.update(batch, key.at(update))
+        for s, single in enumerate(singles):
+            single.update(batch.seed(s), keys[s].at(update))
+    for s, single in enumerate(singles):
+        alone = dict(single.named_parameters())
+        for label, value in joint.named_parameters():
+            torch.testing.assert_close(value[s], alone[label][0], rtol=0, atol=1e-10, msg=f"{label} seed {s}")
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_global_generators_do_not_matter(name, spec):
+    calm, shaken = build(name, spec), build(name, spec)
+    train(calm, spec, 3)
+    for update in range(3):
+        torch.manual_seed(update * 17)
+        np.random.seed(update)
+        random.seed(update)
+        train(shaken, spec, 1, first=update)
+    for label, value in calm.state_dict().items():
+        assert torch.equal(value, shaken.state_dict()[label]), label
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_a_seed_with_nan_is_frozen_and_the_others_go_on(name, spec):
+    clean, hurt = build(name, spec, seeds=2), build(name, spec, seeds=2)
+    train(clean, spec, 2, seeds=2)
+    train(hurt, spec, 2, seeds=2)
+    frozen = {label: value[0].clone() for label, value in hurt.policy.named_parameters()}
+    key = UpdateKey([0, 1])
+    for update in range(2, 5):
+        batch = random_batch(spec, 2, source=update)
+        clean.update(batch, key.at(update))
+        broken = batch.map(torch.clone)
+        broken.obs[0] = torch.nan
+        hurt.update(broken, key.at(update))
+    assert hurt.alive.tolist() == [False, True]
+    for label, value in hurt.policy.named_parameters():
+        assert torch.equal(value[0], frozen[label]), label
+        assert torch.equal(value[1], dict(clean.policy.named_parameters())[label][1]), label
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_loss_falls_on_data_it_can_fit(name, spec):
+    algorithm = build(name, spec)
+    losses = []
+    key, batch = UpdateKey([0]), random_batch(spec, rows=32)
+    for update in range(300):
+        losses.append(float(algorithm.update(batch, key.at(update))["policy_loss"]))
+    assert np.mean(losses[-50:]) < 0.97 * np.mean(losses[:50])
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_bf16_autocast_stays_near_float32(name, spec):
+    plain, mixed = build(name, spec), build(name, spec)
+    batch, key = random_batch(spec, rows=32), UpdateKey([0])
+    exact = plain.update(batch, key.at(0))
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        rough = mixed.update(batch, key.at(0))
+    for label in ("policy_loss", "critic_loss"):
+        if label in exact:
+            torch.testing.assert_close(exact[label], rough[label], rtol=3e-2, atol=1e-3)
+    assert all(value.dtype == torch.float32 for value in mixed.parameters())

@@ -1,0 +1,216 @@
+"""Every loss against a slow loop-written float64 reference, 1e-10, on three random cases each."""
+
+import pytest
+import torch
+
+from tests.algos import reference as ref
+from tests.support import continuous_spec, discrete_spec, random_batch
+from vgm2p.algos.bc_flow import BCFlow
+from vgm2p.algos.bc_gaussian import BCGaussian
+from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.parts import expectile_loss
+from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
+from vgm2p.rng import UpdateKey
+
+F64 = torch.float64
+SIZE = {"width": 8, "depth": 2}
+SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
+CASES = [(kind, source) for kind in SPECS for source in range(3)]
+
+
+def make(cls, kind, **options):
+    algorithm = cls(SPECS[kind], [0], **SIZE, **options).double()
+    algorithm.set_statistics(torch.linspace(-0.1, 0.1, 5, dtype=F64), torch.linspace(0.5, 1.5, 5, dtype=F64))
+    return algorithm
+
+
+def noise_of(key, action, discrete, count):
+    width = (*action.shape[1:], count) if discrete else action.shape[1:]
+    return key.normal("flow_noise", tuple(width)).to(F64)
+
+
+def close(seen, wanted):
+    torch.testing.assert_close(seen.reshape(()), torch.as_tensor(wanted, dtype=F64).reshape(()), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("kind", "source"), CASES)
+def test_bc_gaussian(kind, source):
+    algorithm, batch = make(BCGaussian, kind), random_batch(SPECS[kind], source=source, dtype=F64)
+    total = 0.0
+    for b, i in ref.rows(batch):
+        head = ref.plain_mlp(algorithm.policy, ref.encode(algorithm, batch.obs[0, b, i], i))
+        if kind == "continuous":
+            total += ref.gaussian_nll(batch.action[0, b, i], head)
+        else:
+            allowed = head[batch.legal[0, b, i]].exp().sum()
+            total += -(head[batch.action[0, b, i]] - allowed.log())
+    close(algorithm.policy_loss(batch), total / len(ref.rows(batch)))
+
+
+@pytest.mark.parametrize(("kind", "source"), CASES)
+def test_bc_flow(kind, source):
+    algorithm, batch = make(BCFlow, kind), random_batch(SPECS[kind], source=source, dtype=F64)
+    key = UpdateKey([0]).at(source)
+    loss = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), key)
+    eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
+    k = key.uniform("time", (*batch.obs.shape[1:3], 1)).to(F64)
+    total = 0.0
+    for b, i in ref.rows(batch):
+        a, oid = ref.vector(algorithm, batch.action[0, b, i]), ref.encode(algorithm, batch.obs[0, b, i], i)
+        x = (1 - k[0, b, i]) * a + k[0, b, i] * eps[0, b, i]
+        v = ref.plain_mlp(algorithm.policy.mlp, torch.cat([x, k[0, b, i], oid]))
+        total += ((v - (eps[0, b, i] - a)) ** 2).mean()
+    close(loss, total / len(ref.rows(batch)))
+
+
+def sorted_times(key, batch):
+    drawn = key.uniform("times", (*batch.obs.shape[1:3], 2)).to(F64)
+    return drawn.max(-1, keepdim=True).values, drawn.min(-1, keepdim=True).values
+
+
+@pytest.mark.parametrize(("kind", "source"), CASES)
+def test_bc_meanflow(kind, source):
+    algorithm, batch = make(BCMeanFlow, kind), random_batch(SPECS[kind], source=source, dtype=F64)
+    key = UpdateKey([0]).at(source)
+    loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), key)
+    eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
+    k, r = sorted_times(key, batch)
+    total = 0.0
+    for b, i in ref.rows(batch):
+        a, oid = ref.vector(algorithm, batch.action[0, b, i]), ref.encode(algorithm, batch.obs[0, b, i], i)
+        e = eps[0, b, i]
+        total += ref.meanflow_row(algorithm, a, e, k[0, b, i], r[0, b, i], oid, None, e - a)
+    close(loss, total / len(ref.rows(batch)))
+
+
+GUIDES = [{}, {"guide_class0": False}, {"omega": 1.0}, {"uncond": "zero"}, {"uncond": "null", "label_dropout": 0.5}]
+
+
+@pytest.mark.parametrize("options", GUIDES, ids=str)
+@pytest.mark.parametrize(("kind", "source"), CASES)
+@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching])
+def test_policy_loss(cls, kind, source, options):
+    algorithm, batch = make(cls, kind, **options), random_batch(SPECS[kind], source=source, dtype=F64)
+    key = UpdateKey([0]).at(source)
+    c = torch.randint(2, batch.obs.shape[:3], generator=torch.Generator().manual_seed(source))
+    loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), c, key)
+    eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
+    k, r = sorted_times(key, batch)
+    dropped = key.uniform("label_dropout", tuple(c.shape[1:])) < algorithm.label_dropout
+    uncond = {"one": 1, "zero": 0, "null": 2}[options.get("uncond", "one")]
+    total = 0.0
+    for b, i in ref.rows(batch):
+        label = 2 if uncond == 2 and dropped[0, b, i] else int(c[0, b, i])
+        total += policy_row(algorithm, batch, b, i, eps, k, r, label, uncond)
+    close(loss, total / len(ref.rows(batch)))
+
+
+def policy_row(algorithm, batch, b, i, eps, k, r, label, uncond):
+    a, oid = ref.vector(algorithm, batch.action[0, b, i]), ref.encode(algorithm, batch.obs[0, b, i], i)
+    e, kk, rr = eps[0, b, i], k[0, b, i], r[0, b, i]
+    x = (1 - kk) * a + kk * e
+    labels = [ref.one_hot(j, algorithm.classes, F64) for j in (label, uncond)]
+    meanflow = not isinstance(algorithm, VGM2PFlowMatching)
+    times = [kk, kk] if meanflow else [kk]
+    marginal = ref.plain_mlp(algorithm.policy.mlp, torch.cat([x, *times, oid, labels[1]])).detach()
+    guided = label == 1 or (label == 0 and algorithm.guide_class0)
+    omega = algorithm.omega if guided else 1.0
+    v = omega * (e - a) + (1 - omega) * marginal
+    if meanflow:
+        return ref.meanflow_row(algorithm, a, e, kk, rr, oid, labels[0], v)
+    return ((ref.plain_mlp(algorithm.policy.mlp, torch.cat([x, kk, oid, labels[0]])) - v) ** 2).mean()
+
+
+@pytest.mark.parametrize("mixer", ["mean", "sum", "literal", "independent"])
+@pytest.mark.parametrize(("kind", "source"), CASES)
+def test_critic_loss(kind, source, mixer):
+    algorithm, batch = make(VGM2P, kind, mixer=mixer, gamma=0.9), random_batch(SPECS[kind], source=source, dtype=F64)
+    with torch.no_grad():
+        for p in algorithm.target_critic.parameters():
+            p.add_(0.1)  # so that target and online critic differ
+    oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
+    action, key = algorithm.represent(batch.action), UpdateKey([0]).at(source)
+    next_action, _ = algorithm.imagine(batch, oid, next_oid, key)
+    loss, _ = algorithm.critic_loss(batch, oid, action, next_oid, next_action)
+    q = table(algorithm, algorithm.critic, batch.obs, action)
+    following = table(algorithm, algorithm.target_critic, batch.next_obs, next_action).mean(0)
+    wanted = ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, mixer)
+    close(loss, wanted)
+
+
+def table(algorithm, critic, obs, action):
+    values = torch.zeros(2, *obs.shape[1:3], dtype=F64)
+    for b in range(obs.shape[1]):
+        for i in range(obs.shape[2]):
+            x = torch.cat([ref.encode(algorithm, obs[0, b, i], i), action[0, b, i]])
+            for e in range(2):
+                values[e, b, i] = ref.plain_mlp(critic.mlp, x, 0, e)[0]
+    return values
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_imagined_actions_are_one_step_samples_of_class_one(kind):
+    algorithm, batch = make(VGM2P, kind, baseline_samples=2), random_batch(SPECS[kind], dtype=F64)
+    key = UpdateKey([0])
+    next_action, baselines = algorithm.imagine(
+        batch, algorithm.encode(batch.obs), algorithm.encode(batch.next_obs), key
+    )
+    z = key.normal("imagine", (*next_action.shape[1:2], 3, *next_action.shape[2:])).to(F64)
+    sources = [(batch.next_obs, batch.next_legal, next_action)]
+    sources += [(batch.obs, batch.legal, baselines[:, :, j]) for j in range(2)]
+    for j, (obs, legal, seen) in enumerate(sources):
+        for b, i in ref.rows(batch):
+            noise, oid = z[0, b, j, i], ref.encode(algorithm, obs[0, b, i], i)
+            times = torch.tensor([0.0, 1.0], dtype=F64)
+            u = ref.plain_mlp(algorithm.policy.mlp, torch.cat([noise, times, oid, ref.one_hot(1, 2, F64)]))
+            wanted = (noise - u).clamp(-1, 1)
+            if kind == "discrete":
+                scores = (noise - u).masked_fill(~legal[0, b, i], -torch.inf)
+                wanted = ref.one_hot(scores.argmax(), len(scores), F64)
+            torch.testing.assert_close(seen[0, b, i], wanted, rtol=0, atol=1e-10)
+
+
+CONDITIONS = [{}, {"advantage": "team"}, {"threshold": "value"}, {"baseline_samples": 3}, {"baseline": "expectile"}]
+
+
+@pytest.mark.parametrize("options", CONDITIONS, ids=str)
+def test_condition(options):
+    algorithm, batch = make(VGM2P, "continuous", **options), random_batch(SPECS["continuous"], dtype=F64)
+    oid = algorithm.encode(batch.obs)
+    _, baselines = algorithm.imagine(batch, oid, algorithm.encode(batch.next_obs), UpdateKey([0]))
+    c, info = algorithm.condition(oid, batch.action, baselines)
+    q = table(algorithm, algorithm.critic, batch.obs, batch.action).mean(0)
+    if "baseline" in options:
+        value = algorithm.value(oid)[0]
+    else:
+        samples = [table(algorithm, algorithm.critic, batch.obs, baselines[:, :, j]).mean(0) for j in range(baselines.shape[2])]
+        value = sum(samples) / len(samples)
+    advantage = q - value
+    if options.get("advantage") == "team":
+        advantage, value = (x.sum(-1, keepdim=True).expand_as(q) for x in (advantage, value))
+    threshold = value if "threshold" in options else torch.zeros_like(value)
+    assert torch.equal(c[0], (advantage >= threshold).long())
+    close(info["c1_fraction"].double(), c.double().mean())
+
+
+def test_ties_count_as_better():
+    """A = 0 must give c = 1 (spec 4.6): a dead agent's only action is its own baseline."""
+    algorithm, batch = make(VGM2P, "discrete"), random_batch(SPECS["discrete"], dtype=F64)
+    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
+    c, _ = algorithm.condition(oid, action, action.unsqueeze(2))
+    assert c.all()
+
+
+def test_expectile_loss_is_asymmetric_square():
+    error = torch.tensor([[-2.0, 1.0]], dtype=F64)
+    close(expectile_loss(error, 0.7), (0.3 * 4.0 + 0.7 * 1.0) / 2)
+
+
+def test_expectile_target_replaces_the_policy_target():
+    algorithm = make(VGM2P, "continuous", td_target="expectile", gamma=0.9)
+    batch = random_batch(SPECS["continuous"], dtype=F64)
+    oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
+    loss, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
+    q, following = table(algorithm, algorithm.critic, batch.obs, batch.action), algorithm.value(next_oid)[0]
+    close(loss, ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, "mean"))

@@ -1,0 +1,11 @@
+"""`make oracles`: every oracle as a table, exact ones first; exit code 1 if one fails."""
+
+import torch
+
+from tests.oracles.exact import EXACT
+from tests.oracles.statistical import STATISTICAL
+from tests.oracles.table import print_table
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    raise SystemExit(0 if print_table([*EXACT, *STATISTICAL]) else 1)

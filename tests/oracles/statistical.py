@@ -1,0 +1,261 @@
+"""Statistical oracles of spec/algorithms-flow.md 10.2 to 10.6: small trainings through the product's own algorithms."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from tests.oracles.table import Oracle
+from vgm2p.algos.bc_flow import BCFlow
+from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.flows.flow_matching import euler_sample
+from vgm2p.flows.meanflow import meanflow_sample
+from vgm2p.flows.path import Times
+from vgm2p.rng import UpdateKey
+from vgm2p.types import Batch, Spec
+
+
+def spec(agents=1, actions=2, discrete=False) -> Spec:
+    """One state (the observation is constant)."""
+    return Spec(agents, 1, actions, discrete, None, 1, "native", "bandit")
+
+
+def batch_of(action, reward=None) -> Batch:
+    """A batch of one-step episodes in the one state: action (B, N, A) or (B, N)."""
+    rows, agents = action.shape[:2]
+    zeros = torch.zeros(1, rows, agents, 1)
+    reward = torch.zeros(rows) if reward is None else reward
+    return Batch(zeros, action[None], reward[None], zeros, torch.zeros(1, rows), torch.ones(1, rows))
+
+
+def observe(rows, agents=1):
+    return torch.zeros(1, rows, agents, 1)
+
+
+# --- 10.2 distributions -------------------------------------------------------------------------------------------------
+
+
+def mixture(count, generator):
+    centres = torch.tensor([[0.7, 0.7], [0.7, -0.7], [-0.7, 0.7], [-0.7, -0.7]])
+    chosen = torch.multinomial(torch.tensor([0.4, 0.3, 0.2, 0.1]), count, replacement=True, generator=generator)
+    return centres[chosen] + 0.1 * torch.randn(count, 2, generator=generator)
+
+
+def energy_distance(x, y):
+    """2 E|x - y| - E|x - x'| - E|y - y'|, unbiased within terms."""
+
+    def within(a):
+        return torch.cdist(a, a).sum() / (len(a) * (len(a) - 1))
+
+    return 2 * torch.cdist(x, y).mean() - within(x) - within(y)
+
+
+def trained(cls, steps=4000, **options):
+    """Train on the mixture: Adam 1e-3, 1e-4 for the last quarter (spec 10.2)."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    algorithm = cls(spec(), [0], width=64, depth=3, lr=1e-3, **options)
+    key = UpdateKey([0])
+    for update in range(steps):
+        if update == steps * 3 // 4:
+            algorithm.optimisers["policy"].param_groups[0]["lr"] = 1e-4
+        algorithm.update(batch_of(mixture(128, generator)[:, None]), key.at(update))
+    return algorithm
+
+
+def distance_to_mixture(sample):
+    return energy_distance(sample, mixture(2000, torch.Generator().manual_seed(7)))
+
+
+def noise(rows=2000, width=2):
+    return torch.randn(1, rows, 1, width, generator=torch.Generator().manual_seed(5))
+
+
+@functools.cache
+@torch.enable_grad()
+def meanflow_model():
+    return trained(BCMeanFlow)
+
+
+@functools.cache
+@torch.enable_grad()
+def flow_model():
+    return trained(BCFlow)
+
+
+@torch.no_grad()
+def meanflow_distance():
+    model = meanflow_model()
+    sample = meanflow_sample(model.policy, noise(), model.encode(observe(2000)), None, 1)
+    return distance_to_mixture(sample[0, :, 0])
+
+
+@torch.no_grad()
+def flow_distance(steps):
+    model = flow_model()
+    return distance_to_mixture(euler_sample(model.policy, noise(), model.encode(observe(2000)), None, steps)[0, :, 0])
+
+
+def gaussian_distance():
+    data = mixture(20_000, torch.Generator().manual_seed(2))
+    fit = torch.distributions.MultivariateNormal(data.mean(0), torch.cov(data.T))
+    torch.manual_seed(0)
+    return distance_to_mixture(fit.sample((2000,)))
+
+
+# --- 10.3 guidance on two Gaussians -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def two_classes(omega, m=0.2, s=0.4, steps=3000):
+    """Train Eq. 11 with given labels; return (mean, sd) of the one-step samples of class 1 and class 0."""
+    algorithm = VGM2P(spec(actions=1), [0], width=32, depth=3, omega=omega)
+    generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
+    oid = algorithm.encode(observe(128))
+    for update in range(steps):
+        c = torch.randint(2, (1, 128, 1), generator=generator)
+        action = (2.0 * c - 1).unsqueeze(-1) * m + s * torch.randn(1, 128, 1, 1, generator=generator)
+        loss, _ = algorithm.policy_loss(oid, action, c, key.at(update))
+        algorithm.minimise("policy", loss)
+    found = {}
+    with torch.no_grad():
+        oid = algorithm.encode(observe(2000))
+        for label in (0, 1):
+            rows = algorithm.one_hot(torch.full((1, 2000, 1), label), oid)
+            sample = meanflow_sample(algorithm.policy, noise(width=1), oid, rows)
+            found[label] = float(sample.mean()), float(sample.std())
+    return found
+
+
+# --- 10.4 bandits with a known value ------------------------------------------------------------------------------------
+
+
+class KnownValue(VGM2P):
+    """VGM2P whose advantage is computed from the true value of the bandit; `frozen` draws baselines from behaviour."""
+
+    truth = staticmethod(lambda action: action)
+    frozen: str | None = None
+
+    def advantage(self, oid, action, baselines):
+        if self.frozen == "sample":
+            baselines = torch.rand_like(baselines) * 2 - 1
+        value = self.truth(baselines[..., 0]).mean(2)
+        if self.frozen == "mean":
+            value = torch.zeros_like(value)
+        return self.truth(action[..., 0]) - value, value
+
+
+def quadratic(action):
+    return -((action - 0.3) ** 2)
+
+
+@functools.cache
+def bandit(truth, steps, omega=1.0, frozen=None, width=32, depth=2, lr=1e-3, guide_class0=True, label=None):
+    """Train on behaviour U(-1, 1); return (E[a], E[Q(a)], mean share of class 1 over the last 200 updates)."""
+    torch.manual_seed(0)
+    algorithm = KnownValue(
+        spec(actions=1), [0], width=width, depth=depth, lr=lr, omega=omega, guide_class0=guide_class0, n_critics=1
+    )
+    algorithm.truth, algorithm.frozen = truth, frozen
+    generator, key, shares = torch.Generator().manual_seed(0), UpdateKey([0]), []
+    oid = algorithm.encode(observe(128))
+    for update in range(steps):
+        action = torch.rand(128, 1, 1, generator=generator) * 2 - 1
+        batch = batch_of(action)
+        _, baselines = algorithm.imagine(batch, oid, oid, key.at(update))
+        c, info = algorithm.condition(oid, batch.action, baselines)
+        c = c if label is None else torch.full_like(c, label)
+        shares.append(float(info["c1_fraction"]))
+        loss, _ = algorithm.policy_loss(oid, batch.action, c, key)
+        algorithm.minimise("policy", loss)
+    with torch.no_grad():
+        action = algorithm.sample(algorithm.policy, noise(4000, 1), algorithm.encode(observe(4000)))
+    return float(action.mean()), float(truth(action).mean()), sum(shares[-200:]) / 200
+
+
+def identity(action):
+    return action
+
+
+# --- 10.5 discrete generation -------------------------------------------------------------------------------------------
+
+
+def total_variation():
+    p = torch.tensor([0.40, 0.25, 0.15, 0.10, 0.07, 0.03])
+    generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
+    algorithm = BCMeanFlow(spec(actions=6, discrete=True), [0], width=64, depth=3, lr=1e-3)
+    for update in range(3000):
+        if update == 2250:
+            algorithm.optimisers["policy"].param_groups[0]["lr"] = 1e-4
+        action = torch.multinomial(p, 128, replacement=True, generator=generator)[:, None]
+        batch = batch_of(action)
+        batch.legal = batch.next_legal = torch.ones(1, 128, 1, 6, dtype=torch.bool)
+        algorithm.update(batch, key.at(update))
+    with torch.no_grad():
+        chosen, _ = algorithm.act(observe(5000), torch.ones(1, 5000, 1, 6, dtype=torch.bool), None, UpdateKey([9]))
+    return 0.5 * (torch.bincount(chosen.flatten(), minlength=6) / 5000 - p).abs().sum()
+
+
+# --- 10.6 the smallest full VGM2P ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def two_agents(mixer, steps=1600):
+    """a1 ~ U(-1,1), a2 = clip(a1 + .4 N), r = -(a1-.5)^2 - 3 (a2+.5)^2: return of the trained policy (mixer None: BC)."""
+    cls, options = (BCMeanFlow, {}) if mixer is None else (VGM2P, {"mixer": mixer, "lr": 3e-4})
+    algorithm = cls(spec(agents=2, actions=1), [0], width=48, depth=3, **options)
+    if mixer is not None:
+        algorithm.optimisers["critic"].param_groups[0]["lr"] = 1e-3
+    generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
+    for update in range(steps):
+        first = torch.rand(128, generator=generator) * 2 - 1
+        second = (first + 0.4 * torch.randn(128, generator=generator)).clamp(-1, 1)
+        action = torch.stack([first, second], 1)
+        algorithm.update(batch_of(action.unsqueeze(-1), reward(action)), key.at(update))
+    with torch.no_grad():
+        acted, _ = algorithm.act(observe(4000, 2), None, None, UpdateKey([9]))
+    return float(reward(acted[0, :, :, 0]).mean())
+
+
+def reward(action):
+    return -((action[:, 0] - 0.5) ** 2) - 3 * (action[:, 1] + 0.5) ** 2
+
+
+def below(limit):
+    return lambda value: value < limit
+
+
+def above(limit):
+    return lambda value: value > limit
+
+
+def near(wanted, by):
+    return lambda value: abs(value - wanted) < by
+
+
+STATISTICAL = [
+    Oracle("10.2a", "BC(MF) one step on the 2-D mixture, ED", meanflow_distance, "< .02", below(0.02)),
+    Oracle("10.2b", "same, share of the best Gaussian's ED", lambda: meanflow_distance() / gaussian_distance(), "< 1/3", below(1 / 3)),
+    Oracle("10.2c", "BC(FM) 10 Euler steps, ED", lambda: flow_distance(10), "< .01", below(0.01)),
+    Oracle("10.2d", "negative control: BC(FM) 1 Euler step, ED", lambda: flow_distance(1), "> .1", above(0.1)),
+    Oracle("10.3a", "omega 1, class 1 mean (m = .2)", lambda: two_classes(1.0)[1][0], ".2 +- .08", near(0.2, 0.08)),
+    Oracle("10.3b", "omega 1, class 1 sd / s", lambda: two_classes(1.0)[1][1] / 0.4, "in [.5, 1.1]", near(0.8, 0.3)),
+    Oracle("10.3c", "omega 3, class 1 mean", lambda: two_classes(3.0)[1][0], ".2 +- .08", near(0.2, 0.08)),
+    Oracle("10.3d", "omega 3, class 1 sd / s", lambda: two_classes(3.0)[1][1] / 0.4, "in [.5, 1.1]", near(0.8, 0.3)),
+    Oracle("10.3e", "omega 3, class 0 mean (m (1 - 2 omega))", lambda: two_classes(3.0)[0][0], "-1 +- .15", near(-1.0, 0.15)),
+    Oracle("10.3f", "omega 5, class 0 mean", lambda: two_classes(5.0)[0][0], "-1.8 +- .27", near(-1.8, 0.27)),
+    Oracle("10.4a", "Q = a: cloning, E[a]", lambda: bandit(identity, 4000, label=1)[0], "0 +- .08", near(0.0, 0.08)),
+    Oracle("10.4b", "Q = a: frozen one-sample baseline, E[a]", lambda: bandit(identity, 4000, frozen="sample")[0], "in [.25, .40]", near(0.325, 0.075)),
+    Oracle("10.4c", "Q = a: frozen mean baseline, E[a]", lambda: bandit(identity, 4000, frozen="mean")[0], "in [.43, .57]", near(0.5, 0.07)),
+    Oracle("10.4d", "Q = a: live baseline, E[a]", lambda: bandit(identity, 2000)[0], "> .5", above(0.5)),
+    Oracle("10.4e", "Q = a: E[a] - (1 - 2 c1)", lambda: bandit(identity, 2000)[0] - (1 - 2 * bandit(identity, 2000)[2]), "0 +- .08", near(0.0, 0.08)),
+    Oracle("10.4f", "interior optimum, omega 3, E[Q]", lambda: bandit(quadratic, 2000, omega=3.0, depth=3, lr=3e-4)[1], "> -.10", above(-0.10)),
+    Oracle("10.4g", "same minus cloning", lambda: bandit(quadratic, 2000, omega=3.0, depth=3, lr=3e-4)[1] - bandit(quadratic, 2000, depth=3, lr=3e-4, label=1)[1], "> .15", above(0.15)),
+    Oracle("10.4h", "omega 20, guide_class0=false, E[Q]", lambda: bandit(quadratic, 3000, omega=20.0, depth=3, lr=3e-4, guide_class0=False)[1], "> -.15", above(-0.15)),
+    Oracle("10.5", "6 categories, total variation", total_variation, "< .07", below(0.07)),
+    Oracle("10.6a", "two agents, mean mixer, return", lambda: two_agents("mean"), "> -.35", above(-0.35)),
+    Oracle("10.6b", "two agents, independent mixer, return", lambda: two_agents("independent"), "< -.5", below(-0.5)),
+    Oracle("10.6c", "two agents, cloning, return", lambda: two_agents(None), "< -1.3", below(-1.3)),
+]  # fmt: skip

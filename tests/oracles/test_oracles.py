@@ -1,0 +1,17 @@
+import pytest
+
+from tests.oracles.exact import EXACT
+from tests.oracles.statistical import STATISTICAL
+
+
+@pytest.mark.parametrize("oracle", EXACT, ids=lambda oracle: oracle.name)
+def test_exact(oracle):
+    seen, held = oracle.check()
+    assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("oracle", STATISTICAL, ids=lambda oracle: oracle.name)
+def test_statistical(oracle):
+    seen, held = oracle.check()
+    assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"
