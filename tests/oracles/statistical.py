@@ -154,7 +154,7 @@ def quadratic(action):
 @functools.cache
 def bandit(truth, steps, omega=1.0, frozen=None, width=32, depth=2, lr=1e-3, guide_class0=True, label=None):
     """Train on behaviour U(-1, 1); return (E[a], E[Q(a)], mean share of class 1 over the last 200 updates)."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # another stream than the behaviour's
     algorithm = KnownValue(
         spec(actions=1), [0], width=width, depth=depth, lr=lr, omega=omega, guide_class0=guide_class0, n_critics=1
     )

@@ -1,0 +1,91 @@
+"""Real runs of the program on the bundled data and real MuJoCo, at a budget of seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+FILES = ("metrics.csv", "episodes.csv", "results.json")
+BUDGET = {
+    "updates": 60, "eval_every": 20, "checkpoint_every": 10, "eval_episodes": 1, "logger.every": 7,
+    "logger.tensorboard": "false", "algo.width": 16, "algo.depth": 1, "data.batch_size": 8, "compare": "[]",
+    "env.episode_limit": 60, "block_updates": 7, "callbacks.plot": "false", "trainer.threads": 1,
+}  # fmt: skip
+
+# a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
+BOOT = """
+import sys
+import datamodules.store as store
+real = store.spec_of
+def short(columns, view):
+    import dataclasses
+    return dataclasses.replace(real(columns, view), episode_limit=60)
+store.spec_of = short
+{patch}
+from vgm2p.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def words(out: Path, **changes) -> list[str]:
+    keys = {**BUDGET, "out": str(out)} | {key.replace("__", "."): value for key, value in changes.items()}
+    return ["fit", *(f"{key}={value}" for key, value in keys.items())]
+
+
+def command(out: Path, patch: str = "", **changes) -> list[str]:
+    return [sys.executable, "-c", BOOT.format(patch=patch), *words(out, **changes)]
+
+
+def environment() -> dict[str, str]:
+    root = Path(__file__).resolve().parents[2]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+
+
+def start(out: Path, patch: str = "", **changes) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(out, patch, **changes), env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(out: Path, patch: str = "", **changes) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, patch, **changes), env=environment(), text=True, capture_output=True, timeout=240)
+
+
+def newest(out: Path) -> Path:
+    return sorted((out / "checkpoints").glob("*.ckpt"))[-1]
+
+
+def content(out: Path):
+    return torch.load(newest(out), weights_only=True)
+
+
+def same_bits(a, b, where="") -> list[str]:
+    """Return where two nested structures of tensors differ."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) and a.dtype == b.dtype else [where]
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return [f"{where} keys {sorted(map(str, a.keys() ^ b.keys()))}"]
+        return [found for key in a for found in same_bits(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list | tuple):
+        return [found for i, pair in enumerate(zip(a, b, strict=True)) for found in same_bits(*pair, f"{where}[{i}]")]
+    return [] if a == b else [f"{where}: {a} != {b}"]
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """Return where parameters, moments, counters, logs and results of two finished runs differ."""
+    one, two = content(first), content(second)
+    found = [
+        line for part in ("state_dict", "optimizer_states") for line in same_bits(one[part], two[part], part)
+    ]
+    found += same_bits(one["vgm2p"]["updates"], two["vgm2p"]["updates"], "updates")
+    return found + [name for name in FILES if (first / name).read_bytes() != (second / name).read_bytes()]
+
+
+def results(out: Path) -> dict:
+    return json.loads((out / "results.json").read_text())
