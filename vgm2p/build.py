@@ -78,10 +78,13 @@ def algorithm_class(config: Mapping[str, Any]) -> type[Algorithm]:
 
 
 def make_algorithm(config: Mapping[str, Any], spec: Spec) -> Algorithm:
-    """Build the algorithm of `config` for a task, with its seeds."""
+    """Build the algorithm of `config` for a task, with its seeds. Raises ConfigError if a value cannot work."""
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     partial = instantiate(config["algo"], "algo", _partial_=True)
-    return partial(spec, list(seeds))
+    try:
+        return partial(spec, list(seeds))
+    except (RuntimeError, TypeError, ValueError) as error:  # torch names no key
+        raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
 
 
 def make_env(config: Mapping[str, Any]) -> VectorEnv:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 
 from vgm2p.build import config_folder
 from vgm2p.errors import ConfigError, nearest
@@ -22,6 +22,8 @@ APPEND = re.compile(r"Could not append to config.*'(?P<key>[^']+)'", re.S)
 def explain(error: Exception, command: str) -> ConfigError:
     """Return one line for a configuration that Hydra or OmegaConf refused."""
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[a,b]'")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice), (OVERRIDE, _key)):
         found = pattern.search(text)
         if found:

@@ -92,6 +92,8 @@ def find_checkpoint(run: Path) -> Path:
     if not folder.is_dir():
         raise MissingInput(f"{run}: no run folder and no checkpoint file; give the folder that `vgm2p fit` printed")
     path, notices = newest_intact(folder)
+    if path is None and notices:
+        raise DataError(notices[0])
     if path is None:
-        raise MissingInput(notices[0] if notices else f"{folder}: no checkpoint yet; train first with `vgm2p fit`")
+        raise MissingInput(f"{folder}: no checkpoint yet; train first with `vgm2p fit`")
     return path

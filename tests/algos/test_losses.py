@@ -184,7 +184,9 @@ def test_condition(options):
     if "baseline" in options:
         value = algorithm.value(oid)[0]
     else:
-        samples = [table(algorithm, algorithm.critic, batch.obs, baselines[:, :, j]).mean(0) for j in range(baselines.shape[2])]
+        samples = [
+            table(algorithm, algorithm.critic, batch.obs, baselines[:, :, j]).mean(0) for j in range(baselines.shape[2])
+        ]
         value = sum(samples) / len(samples)
     advantage = q - value
     if options.get("advantage") == "team":

@@ -28,5 +28,8 @@ def print_table(oracles: Iterable[Oracle]) -> bool:
     for oracle in oracles:
         seen, held = oracle.check()
         good &= held
-        print(f"{oracle.name:8} {oracle.what:52} {seen:12.3g}  {oracle.tolerance}{'' if held else '   FAILED'}", flush=True)
+        print(
+            f"{oracle.name:8} {oracle.what:52} {seen:12.3g}  {oracle.tolerance}{'' if held else '   FAILED'}",
+            flush=True,
+        )
     return good

@@ -69,7 +69,7 @@ def trial(kills: int, in_saves: int, seed: int, folder: Path) -> list[str]:
     for i in range(kills):
         out, kind = folder / f"cut{i}", "save" if i < in_saves else "moment"
         found = interrupted_run(out, kind, rng, span) or ", ".join(differences(whole, out))
-        print(f"kill {i + 1:3} ({kind:6})  {'bit-identical' if not found else found}", flush=True)
+        print(f"kill {i + 1:3} ({kind:6})  {found if found else 'bit-identical'}", flush=True)
         failures += [f"kill {i + 1} ({kind}): {found}"] if found else []
         shutil.rmtree(out)
     return failures

@@ -53,7 +53,9 @@ def start(out: Path, patch: str = "", **changes) -> subprocess.Popen[str]:
 
 
 def run(out: Path, patch: str = "", **changes) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(out, patch, **changes), env=environment(), text=True, capture_output=True, timeout=240)
+    return subprocess.run(
+        command(out, patch, **changes), env=environment(), text=True, capture_output=True, timeout=240
+    )
 
 
 def newest(out: Path) -> Path:
@@ -80,9 +82,7 @@ def same_bits(a, b, where="") -> list[str]:
 def differences(first: Path, second: Path) -> list[str]:
     """Return where parameters, moments, counters, logs and results of two finished runs differ."""
     one, two = content(first), content(second)
-    found = [
-        line for part in ("state_dict", "optimizer_states") for line in same_bits(one[part], two[part], part)
-    ]
+    found = [line for part in ("state_dict", "optimizer_states") for line in same_bits(one[part], two[part], part)]
     found += same_bits(one["vgm2p"]["updates"], two["vgm2p"]["updates"], "updates")
     return found + [name for name in FILES if (first / name).read_bytes() != (second / name).read_bytes()]
 

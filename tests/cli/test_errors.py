@@ -1,0 +1,49 @@
+"""What users do wrong is answered by one line, an exit code, and nothing lost (the whole table: `make test-errors`)."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.flips import trials
+from tests.cli.wrong import CASES, answer, judge
+from tests.run.runs import environment
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what.replace(" ", "-"))
+def test_wrong_input_is_answered_by_one_line(case):
+    with tempfile.TemporaryDirectory() as scratch:  # short: lines are cut at 200 characters
+        code, line, complaint = judge(case, Path(scratch))
+    assert not complaint, f"{complaint}: exit {code}: {line}"
+
+
+def test_flipped_bits_are_detected_or_harmless(tmp_path):
+    for name, count, detected, silent in trials(20, tmp_path):
+        assert silent == 0, name
+        assert detected > 0.3 * count, name
+
+
+def test_debug_mode_shows_where(monkeypatch):
+    monkeypatch.setenv("VGM2P_DEBUG", "1")
+    _, text = answer(["fitt"])
+    assert "Traceback" in text
+    assert text.rstrip().splitlines()[-1].startswith("vgm2p: unknown command")
+
+
+def test_the_program_itself_exits_with_the_code_and_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "vgm2p", "fit", "algo=vgm3p"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "vgm2p: unknown algo 'vgm3p'; did you mean 'vgm2p'?\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "--cfg", "job"], ["--version"], []])
+def test_help_is_no_error(words):
+    code, text = answer(words)
+    assert code == 0
+    assert text == ""
