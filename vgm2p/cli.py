@@ -89,16 +89,21 @@ def cell(cfg: DictConfig) -> None:
     from hydra.types import RunMode
 
     from vgm2p import commands
+    from vgm2p.io.artifacts import link_last
 
     hydra_config = HydraConfig.get()
-    command = hydra_config.job.config_name
+    command, single = hydra_config.job.config_name, hydra_config.mode != RunMode.MULTIRUN
     try:
         if command == "fit":
-            commands.fit(resolve(cfg), STOP)
+            try:
+                commands.fit(resolve(cfg), STOP)
+            finally:
+                if single:
+                    link_last(Path(cfg.out))
         else:
             commands.run(str(command), cfg, STOP)
     except Exception as error:
-        if hydra_config.mode != RunMode.MULTIRUN:
+        if single:
             FAILURE.append(error)  # raised by `_hydra`: Hydra would print a line of its own about it
         elif isinstance(error, Interrupted):
             raise

@@ -159,6 +159,7 @@ def show(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]
     say(f"run folder       {folder.path}")
     say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
     config = folder.read_manifest()["config"]
-    overrides = " ".join(word for word in config["overrides"] if not word.startswith("updates="))
-    say(f"train on         python -m vgm2p fit {overrides} updates={2 * config['updates']}".replace("  ", " "))
-    say(f"other algorithm  python -m vgm2p fit {overrides} algo=bc_flow".replace("  ", " "))
+    same = [word for word in config["overrides"] if not word.startswith(("updates=", "resume="))]
+    other = [word for word in same if not word.startswith(("algo=", "algo.", "out="))]
+    say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * config['updates']}"]))
+    say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))

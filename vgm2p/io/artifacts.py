@@ -150,6 +150,16 @@ class RunFolder:
         return read_json(self.results, "the run")
 
 
+def link_last(folder: Path, runs: Path = Path("runs")) -> None:
+    """Let `runs/last` point to a run folder below `runs`, replacing an older link atomically; other folders pass."""
+    if not (folder / "manifest.json").exists() or runs.resolve() not in folder.resolve().parents:
+        return
+    temporary = runs / f".last.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.resolve().relative_to(runs.resolve()))
+    os.replace(temporary, runs / "last")
+
+
 def format_seconds(seconds: float) -> str:
     """Return h:mm:ss."""
     whole = int(seconds)
