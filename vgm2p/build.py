@@ -52,6 +52,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(config, dict)
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
+    if config["trainer"]["threads"] == "auto" and "joblib" in hydra_config.launcher["_target_"]:
+        config["trainer"]["threads"] = 1  # the jobs share this machine's cores
     names = {"experiment": choices["experiment"], "algorithm": choices["algo"], "environment": choices["env"]}
     return {**config, **names, "overrides": list(hydra_config.overrides.task)}  # type: ignore[dict-item]
 

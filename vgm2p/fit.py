@@ -91,11 +91,11 @@ def train(
     module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
     cut_logs(folder, standing.update)
     write_json(folder.manifest, record)
-    _introduce(config, record, store.summary, folder, standing)
+    block = BLOCK[record["device"].split()[0]] if config["block_updates"] == "auto" else config["block_updates"]
+    _introduce(config, record, store.summary, folder, standing, block)
     finish = Finish(folder, env, config, store.summary, store.returns, stop, say)
     trainer = make_trainer(config, make_callbacks(config, folder, env, stop))
     total = config["updates"]
-    block = BLOCK[trainer.strategy.root_device.type] if config["block_updates"] == "auto" else config["block_updates"]
     intervals = [config["eval_every"], config["checkpoint_every"], config["logger"]["every"]]
     data.schedule(lambda: Blocks(module.done, total, block, intervals))
     stop.graceful = True
@@ -179,8 +179,9 @@ def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def _introduce(
-    config: Mapping[str, Any], record: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder, standing: Standing
-) -> None:
+    config: Mapping[str, Any], record: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder,
+    standing: Standing, block: int,
+) -> None:  # fmt: skip
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
     say(f"algorithm    {config['algorithm']} ({config['algo']['_target_']})")
     say(
@@ -188,7 +189,6 @@ def _introduce(
         f"mean return {data['return_mean']:.1f}, digest {data['digest'][:12]}"
     )
     say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
-    block = config["block_updates"]
     say(
         f"device       {record['device']}, precision {config['trainer']['precision']}, threads {record['threads']}, "
         f"K={block}, S={config['seeds']} (seed {config['seed']})"

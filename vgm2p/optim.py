@@ -129,13 +129,13 @@ class SeedAdam(torch.optim.Optimizer):
         for p, grad in zip(self.parameters, self._views[1], strict=True):
             p.grad = grad
 
-    def learning_rate(self) -> Tensor:
-        """Return the rate of the next step per seed (S,), on the device."""
-        rate = torch.full_like(self.steps, self.param_groups[0]["lr"])
+    def learning_rates(self) -> Sequence[float | Tensor]:
+        """Return the rate of the next step for each of the S seeds; a decaying one stays on the device."""
+        initial = self.param_groups[0]["lr"]
         if self.decay_updates is None:
-            return rate
+            return [initial] * self.seeds
         share = (self.steps / self.decay_updates).clamp(max=1.0)
-        return rate * 0.5 * (1.0 + torch.cos(torch.pi * share))
+        return (initial * 0.5 * (1.0 + torch.cos(torch.pi * share))).unbind()
 
     def _step(self, alive: Tensor) -> None:
         skip = ~alive
@@ -146,15 +146,15 @@ class SeedAdam(torch.optim.Optimizer):
             skip = skip | overflow
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
-        rate = self.learning_rate()
+        rates = self.learning_rates()
         skipped = skip.to(self.steps.dtype)
         self.steps.add_(1.0 - skipped)
         group = self.param_groups[0]
         for s in range(self.seeds):
             # a skipped first step would divide by a zero bias correction: the kernel still reads the step count
-            self._adam(s, rate[s], self.steps[s].clamp(min=1.0), skipped[s], group)
+            self._adam(s, rates[s], self.steps[s].clamp(min=1.0), skipped[s], group)
 
-    def _adam(self, s: int, rate: Tensor, step: Tensor, skipped: Tensor, group: dict[str, Any]) -> None:
+    def _adam(self, s: int, rate: float | Tensor, step: Tensor, skipped: Tensor, group: dict[str, Any]) -> None:
         if self.seeds == 1:
             tensors = [[flat] for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
         else:

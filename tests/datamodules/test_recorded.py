@@ -1,0 +1,185 @@
+"""Recordings to our layout: nothing lost, nothing invented, the same bytes every time, whatever interrupts it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from datamodules.recorded import Bundled, Files, Recorded, convert
+from datamodules.schema import TERMINAL, TIMEOUT, content_hash, read, write
+from datamodules.show import check, describe, picture
+from tests.run.runs import environment
+from tests.support import RECORDED, small_columns
+from vgm2p.errors import DataError, MissingInput
+
+NAMES = sorted(path.stem for path in RECORDED.glob("*.hdf5"))
+
+
+def recording(name):
+    with h5py.File(RECORDED / f"{name}.hdf5") as file:
+        return {key: dataset[...] for key, dataset in file.items()}, dict(file.attrs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_a_recording_is_kept(name, tmp_path):
+    source, attributes = recording(name)
+    convert(RECORDED / f"{name}.hdf5", tmp_path / "out.h5")
+    ours = read(tmp_path / "out.h5", verify="full")
+    agents = attributes["n_agents"]
+    for e, (first, last) in enumerate(zip(source["episode_offsets"], source["episode_offsets"][1:], strict=False)):
+        begin, length = ours.episodes["start"][e], last - first
+        acted = slice(begin, begin + length)
+        assert ours.episodes["length"][e] == length
+        np.testing.assert_array_equal(ours.steps["robot_observation"][acted], source["observations"][first:last])
+        np.testing.assert_array_equal(ours.steps["robot_observation"][begin + length], source["final_observations"][e])
+        np.testing.assert_array_equal(ours.steps["actions"][acted].reshape(length, -1), source["actions"][first:last])
+        np.testing.assert_array_equal(ours.steps["rewards"][acted], source["rewards"][first:last])
+        assert ours.steps["actions"].shape[1:] == (agents, source["actions"].shape[1] // agents)
+        assert ours.steps["has_action"][begin + length] == 0
+        fell = bool(source["terminations"][last - 1])
+        assert ours.episodes["end"][e] == (TERMINAL if fell else TIMEOUT)
+        assert ours.steps["terminal"][acted].sum() == fell
+        assert ours.steps["timeout"][acted].sum() == (not fell)
+        assert ours.episodes["return"][e] == pytest.approx(source["rewards"][first:last].astype(np.float64).sum())
+    assert all(good for _, good, _ in check(tmp_path / "out.h5"))
+
+
+def test_the_same_recording_gives_the_same_file(tmp_path):
+    for target in ("a.h5", "b.h5"):
+        convert(RECORDED / "hopper-medium.hdf5", tmp_path / target)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_content_hash_does_not_see_chunks_or_compression(chunk, compress, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.schema.CHUNK_BYTES", chunk)
+    columns = small_columns()
+    assert write(tmp_path / "x.h5", columns, compress=compress) == content_hash(columns)
+    assert content_hash(read(tmp_path / "x.h5", verify="full")) == content_hash(columns)
+
+
+def test_one_changed_value_changes_the_content_hash():
+    before = content_hash(small_columns())
+    for table, name in (("steps", "rewards"), ("steps", "actions"), ("episodes", "return")):
+        columns = small_columns()
+        array = getattr(columns, table)[name]
+        array.reshape(-1)[-2] = np.nextafter(array.reshape(-1)[-2], 9, dtype=array.dtype)
+        assert content_hash(columns) != before
+
+
+def source_of(tmp_path, *names):
+    return Recorded(str(RECORDED), list(names), str(tmp_path / "cache"))
+
+
+def test_a_recording_is_converted_once(tmp_path):
+    (path,) = source_of(tmp_path, "hopper-medium").resolve()
+    stamp = path.stat().st_mtime_ns
+    assert source_of(tmp_path, "hopper-medium").resolve() == [path]
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_a_changed_recording_is_converted_anew(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "x.hdf5").write_bytes((RECORDED / "hopper-medium.hdf5").read_bytes())
+    first = Recorded(str(folder), ["x"], str(tmp_path / "cache")).resolve()
+    (folder / "x.hdf5").write_bytes((RECORDED / "hopper-expert.hdf5").read_bytes())
+    assert Recorded(str(folder), ["x"], str(tmp_path / "cache")).resolve() != first
+
+
+CONVERT = """
+import os, sys, time
+import vgm2p.io.files as files
+real = os.replace
+def slow(source, target):
+    if str(target).endswith(".h5"):
+        print("WRITTEN", flush=True)
+        time.sleep({seconds})
+    real(source, target)
+files.os.replace = slow
+from datamodules.recorded import Recorded
+print(*Recorded(sys.argv[1], ["hopper-medium"], sys.argv[2]).resolve())
+"""
+
+
+def converting(tmp_path, seconds):
+    words = [sys.executable, "-c", CONVERT.format(seconds=seconds), str(RECORDED), str(tmp_path / "cache")]
+    return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_conversion_leaves_nothing_and_starts_again(tmp_path):
+    process = converting(tmp_path, 60)
+    assert process.stdout.readline() == "WRITTEN\n"
+    process.kill()
+    process.wait()
+    left = [path.name for path in (tmp_path / "cache").iterdir() if path.suffix == ".h5"]
+    assert left == []
+    (path,) = source_of(tmp_path, "hopper-medium").resolve()
+    assert all(good for _, good, _ in check(path))
+    assert [p.name for p in (tmp_path / "cache").iterdir() if p.suffix == ".tmp"] == []
+
+
+def test_two_processes_convert_once(tmp_path):
+    both = [converting(tmp_path, 0.5) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0].split() for process in both]
+    assert {output[-1] for output in outputs} == {str(p) for p in (tmp_path / "cache").glob("*.h5")}
+    assert sum(output.count("WRITTEN") for output in outputs) == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_recording_is_refused(share, tmp_path):
+    data = (RECORDED / "hopper-medium.hdf5").read_bytes()
+    (tmp_path / "hopper-medium.hdf5").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DataError, match="cannot be read"):
+        Recorded(str(tmp_path), ["hopper-medium"], str(tmp_path / "cache")).resolve()
+    assert not list((tmp_path / "cache").glob("*.h5"))
+
+
+def test_globs_are_sorted_and_a_pattern_without_match_is_named(tmp_path):
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.h5", small_columns())
+    assert [path.name for path in Files([str(tmp_path / "*.h5")]).resolve()] == ["a.h5", "b.h5"]
+    with pytest.raises(MissingInput, match="none"):
+        Files([str(tmp_path / "none*.h5")]).resolve()
+
+
+def test_the_bundled_set_is_the_documented_one():
+    path = Bundled().resolve()[0]
+    readme = (path.parent / "README.md").read_text()
+    assert path.stat().st_size <= 6_000_000
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in readme
+    assert content_hash(read(path, verify="full")) in readme
+    assert "Permission is hereby granted" in (path.parent / "NOTICE").read_text()
+
+
+def test_show_tells_episodes_returns_actions_and_draws(tmp_path):
+    path = Bundled().resolve()[0]
+    page = describe(path)
+    assert "HalfCheetah-v5" in page
+    assert "episodes       50, transitions 50000, ends: time limit 50" in page
+    assert "return         960.7" in page
+    picture(path, tmp_path / "sub" / "x.png")
+    assert (tmp_path / "sub" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_verified_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
+    hashed = []
+    real = content_hash
+    monkeypatch.setattr("datamodules.schema.content_hash", lambda columns: hashed.append(1) or real(columns))
+    path = tmp_path / "x.h5"
+    write(path, small_columns())
+    hashed.clear()
+    read(path)
+    read(path)
+    assert len(hashed) == 1
+    os.utime(path, ns=(time.time_ns(), time.time_ns()))
+    read(path)
+    assert len(hashed) == 2
+    read(path, verify="full")
+    assert len(hashed) == 3

@@ -1,0 +1,54 @@
+"""The splits of gymnasium-robotics, found by scanning `conf/env/robotics`."""
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from vgm2p.build import config_folder
+from vgm2p.envs.mujoco import MAMuJoCo
+from vgm2p.envs.robotics import RoboticsMAMuJoCo
+from vgm2p.errors import ConfigError
+
+CONFIGS = sorted((config_folder() / "env" / "robotics").glob("*.yaml"))
+
+
+def make(path):
+    config = OmegaConf.load(path)
+    return RoboticsMAMuJoCo(config.scenario, config.agent_conf, config.agent_obsk)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_split_steps_and_repeats_itself(path):
+    rng = np.random.default_rng(0)
+    env = make(path)
+    env.make(2)
+    N, A = env.spec.n_agents, env.spec.action_dim
+    assert f"{N}x" in OmegaConf.load(path).agent_conf
+    actions = rng.uniform(-1, 1, (4, 2, N, A)).astype(np.float32)
+    seen = []
+    for _ in range(2):
+        frame = env.reset([3, 4])
+        assert frame.obs.shape == (2, N, env.spec.obs_dim)
+        assert frame.state.shape == (2, env.spec.state_dim)
+        steps = [env.step(action, np.ones(2, bool)) for action in actions]
+        assert not any(step.fault.any() for step in steps)
+        seen.append(np.stack([step.frame.obs for step in steps]))
+        assert not np.array_equal(seen[-1][:, 0], seen[-1][:, 1])
+    np.testing.assert_array_equal(*seen)
+    env.close()
+
+
+def test_the_cheetahs_joints_are_dealt_in_actuator_order():
+    ours, theirs = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot"), RoboticsMAMuJoCo("HalfCheetah", "6x1")
+    ours.reset([0])
+    theirs.reset([0])
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        action = rng.uniform(-1, 1, (1, 6, 1)).astype(np.float32)
+        rewards = [env.step(action, np.ones(1, bool)).reward[0] for env in (ours, theirs)]
+        assert rewards[0] == pytest.approx(rewards[1], abs=1e-5)
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(ConfigError, match="HalfCheetah 5x1"):
+        RoboticsMAMuJoCo("HalfCheetah", "5x1")

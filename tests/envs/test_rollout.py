@@ -1,0 +1,98 @@
+"""Rollouts in real MuJoCo: grouping, order and repeats change nothing; faults are repeated and counted, never scored."""
+
+import numpy as np
+import pytest
+import torch
+
+from vgm2p.envs.mujoco import MAMuJoCo
+from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, episode_seed, rollout
+from vgm2p.errors import ServiceError
+from vgm2p.rng import ActKey
+from vgm2p.types import Spec
+
+
+class Faulty(MAMuJoCo):
+    """Hoppers whose episodes `broken` fail at step 4, as often as the table says."""
+
+    def __init__(self, broken):
+        super().__init__("Hopper-v5", 3, "raw_onehot", episode_limit=40)
+        self.left = dict(broken)
+
+    def reset(self, seeds):
+        self.numbers = [None if seed is None else seed - episode_seed(0) for seed in seeds]
+        return super().reset(seeds)
+
+    def step(self, actions, active):
+        result = super().step(actions, active)
+        for e, number in enumerate(self.numbers):
+            if active[e] and self._steps[e] == 4 and self.left.get(number, 0):
+                self.left[number] -= 1
+                result.fault[e], result.terminated[e], result.truncated[e] = True, False, False
+        return result
+
+
+def run(env, slots=100, episodes=5, seeds=(7, 8), **options) -> list[Episode]:
+    return rollout(RandomActor(env.spec), env, 3, list(seeds), episodes, slots=slots, **options)
+
+
+def without_faults(episodes):
+    return [(e.seed, e.episode, e.return_, e.length, e.terminated) for e in episodes]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run(Faulty({}))
+
+
+def test_episodes_come_ordered_and_complete(plain):
+    assert [(e.seed, e.episode) for e in plain] == [(s, n) for s in (7, 8) for n in range(5)]
+    assert len({e.return_ for e in plain}) == 10
+    assert all(e.faults == 0 for e in plain)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 6])
+def test_grouping_changes_nothing(plain, slots):
+    assert run(Faulty({}), slots) == plain
+
+
+@pytest.mark.parametrize("slots", [2, 100])
+def test_faulty_episodes_are_repeated_counted_and_end_as_if_nothing_had_happened(plain, slots):
+    env = Faulty({1: 3, 4: 1})
+    found = run(env, slots)
+    assert without_faults(found) == without_faults(plain)
+    assert sum(e.faults for e in found) == 4
+    assert {e.episode for e in found if e.faults} == {1, 4}
+
+
+def test_an_episode_that_always_fails_ends_the_evaluation():
+    with pytest.raises(ServiceError, match="episode 2"):
+        run(Faulty({2: 99}))
+
+
+def test_a_subset_of_episodes_equals_its_part_of_the_whole(plain):
+    found = run(Faulty({}), episodes=[3, 1])
+    assert found == [e for e in plain if e.episode in (1, 3)]
+
+
+def test_one_seed_equals_its_part_of_several(plain):
+    assert run(Faulty({}), seeds=(8,)) == [e for e in plain if e.seed == 8]
+
+
+def test_it_stops_between_steps_when_asked():
+    steps = []
+    with pytest.raises(RolloutStopped):
+        run(Faulty({}), stop=lambda: len(steps) >= 3, on_step=steps.append)
+    assert steps == [1, 2, 3]
+
+
+def test_the_random_policy_is_uniform_and_legal():
+    spec = Spec(4, 3, 5, True, None, 10, "native", "toy")
+    legal = torch.rand(1, 500, 4, 5, generator=torch.Generator().manual_seed(0)) > 0.5
+    legal[..., 2] = True
+    key = ActKey([0], 0, list(range(500))).at(0)
+    action, _ = RandomActor(spec).act(torch.zeros(1, 500, 4, 3), legal, None, key)
+    assert legal.gather(-1, action.unsqueeze(-1)).all()
+    everything = torch.ones_like(legal)
+    action, _ = RandomActor(spec).act(torch.zeros(1, 500, 4, 3), everything, None, key)
+    counts = np.bincount(action.flatten(), minlength=5)
+    assert ((counts - 400) ** 2 / 400).sum() < 23.5  # chi square, 4 degrees of freedom, p = 1e-4

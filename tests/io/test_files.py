@@ -1,0 +1,208 @@
+"""Logs, locks and checkpoints on disk: whole, or as they were."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+
+from tests.run.runs import environment
+from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.io.artifacts import CsvLog, link_last, read_json, write_json
+from vgm2p.io.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
+from vgm2p.io.files import write_atomic, written_aside
+from vgm2p.io.lock import FolderLock
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- files and logs
+
+
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    write_atomic(path, "old")
+    with pytest.raises(RuntimeError, match="half way"), written_aside(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("half way")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_json_is_plain_and_finite(tmp_path):
+    write_json(tmp_path / "x.json", {"b": [1.5, float("nan")], "a": (float("inf"), None), 3: True})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, None], "b": [1.5, None], "3": True}
+    (tmp_path / "x.json").write_text("[1]")
+    with pytest.raises(DataError, match="not an object"):
+        read_json(tmp_path / "x.json", "it")
+    with pytest.raises(MissingInput):
+        read_json(tmp_path / "y.json", "it")
+
+
+def rows(*updates):
+    return [{"update": u, "seed": s, "loss": u / 7 + s} for u in updates for s in (0, 1)]
+
+
+def test_a_log_is_cut_back_to_an_update_and_written_on(tmp_path):
+    log, whole = CsvLog(tmp_path / "log.csv"), CsvLog(tmp_path / "whole.csv")
+    for u in (5, 10, 15):
+        log.append(rows(u))
+    for u in (5, 10, 20):
+        whole.append(rows(u))
+    log.truncate(12)
+    assert log.updates() == {5, 10}
+    log.append(rows(20))
+    assert log.path.read_bytes() == whole.path.read_bytes()
+    assert float(log.rows()[2]["loss"]) == 10 / 7
+    log.truncate(0)
+    assert not log.path.exists()
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+    log = CsvLog(tmp_path / "log.csv")
+    log.append(rows(5, 10))
+    whole = log.path.read_bytes()
+    for cut in range(1, 12):
+        log.path.write_bytes(whole[:-cut])
+        assert [row["update"] for row in log.rows()] == ["5", "5", "10"]
+        log.truncate(5)
+        assert log.path.read_bytes() == whole[: whole.index(b"10,")]
+
+
+def test_last_points_to_runs_below_its_folder_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/a/b", "runs/a/c", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "manifest.json").write_text("{}")
+    link_last(tmp_path / "elsewhere")
+    assert not (tmp_path / "runs/last").exists()
+    for name in ("b", "c"):
+        link_last(tmp_path / "runs/a" / name)
+        assert (tmp_path / "runs/last").resolve() == tmp_path / "runs/a" / name
+    assert names(tmp_path / "runs") == ["a", "last"]
+
+
+# --- checkpoints
+
+
+def save(folder, update, value=None):
+    path = folder / checkpoint_name(update)
+    DurableCheckpointIO().save_checkpoint({"vgm2p": {"updates": update}, "w": torch.full((5,), value or update)}, path)
+    return path
+
+
+def test_the_newest_intact_checkpoint_is_taken_and_newer_ones_are_named(tmp_path):
+    for update in (10, 20, 30):
+        save(tmp_path, update)
+    (tmp_path / checkpoint_name(30)).write_bytes(b"x" * 50)
+    path, notices = newest_intact(tmp_path)
+    assert update_of(path) == 20
+    assert len(notices) == 1
+    assert checkpoint_name(30) in notices[0]
+    assert read_checkpoint(path)["vgm2p"]["updates"] == 20
+
+
+def test_pruning_keeps_the_newest(tmp_path):
+    for update in (10, 20, 30):
+        save(tmp_path, update)
+    prune(tmp_path, 2)
+    assert [name for name in names(tmp_path) if name.endswith(".ckpt")] == [checkpoint_name(20), checkpoint_name(30)]
+    assert len(names(tmp_path)) == 4
+
+
+def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
+    path = save(tmp_path, 10, 1)
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", lambda *unused: (_ for _ in ()).throw(RuntimeError("no space left")))
+    with pytest.raises(StorageError, match="disk full"):
+        save(tmp_path, 10, 2)
+    assert path.read_bytes() == before
+    assert len(names(tmp_path)) == 2
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def test_a_checkpoint_executes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / checkpoint_name(1)
+    torch.save({"vgm2p": Evil()}, path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_checkpoint(path)
+    assert names(tmp_path) == [path.name]
+
+
+# --- locks
+
+
+def test_a_folder_has_one_user(tmp_path):
+    with FolderLock(tmp_path), pytest.raises(StorageError, match=f"process {os.getpid()} on this machine"):
+        FolderLock(tmp_path).__enter__()
+    assert names(tmp_path) == []
+
+
+HOLD = "import sys, time; from pathlib import Path; from vgm2p.io.lock import FolderLock\nwith FolderLock(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(StorageError, match=f"process {holder.pid}"):
+        FolderLock(tmp_path).__enter__()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    said = []
+    with FolderLock(tmp_path, said.append):
+        assert said == [f"took over the folder from process {holder.pid}, which is dead"]
+    assert names(tmp_path) == []
+
+
+def test_a_recycled_pid_does_not_hold_a_lock(tmp_path):
+    held = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time() - 100}
+    (tmp_path / ".lock").write_text(json.dumps(held))
+    with FolderLock(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_text())["started"] > held["started"]
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    ('{"pid": 1, "host": "elsewhere", "started": 0}', "on elsewhere"),
+    ("nonsense", "unreadable lock"),
+])  # fmt: skip
+def test_locks_that_cannot_be_judged_are_left_alone(tmp_path, content, says):
+    (tmp_path / ".lock").write_text(content)
+    with pytest.raises(StorageError, match=says):
+        FolderLock(tmp_path).__enter__()
+    assert (tmp_path / ".lock").read_text() == content
+
+
+def test_of_many_takers_one_wins(tmp_path):
+    held = {"pid": 2**22 + 5, "host": socket.gethostname(), "started": 0.0}
+    (tmp_path / ".lock").write_text(json.dumps(held))
+    takers = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)],
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    deadline = time.monotonic() + 60
+    while sum(taker.poll() is None for taker in takers) > 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    winners = [taker for taker in takers if taker.poll() is None]
+    for taker in takers:
+        taker.kill()
+    said = [taker.communicate()[0].count("held") for taker in takers]
+    assert len(winners) == 1
+    assert sum(said) == 1

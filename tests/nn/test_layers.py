@@ -1,0 +1,114 @@
+"""Stacked layers against torch's own, per seed and member; derivatives against torch.func and float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vgm2p.nn.activation import gelu, gelu_with_derivative
+from vgm2p.nn.linear import LayerNorm, Linear
+from vgm2p.nn.mlp import MLP
+from vgm2p.rng import glorot_limit
+from vgm2p.seeds import initialise
+
+DOUBLE = torch.float64
+
+
+def filled(module):
+    generator = torch.Generator().manual_seed(0)
+    for p in module.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=DOUBLE) * 0.3
+    return module
+
+
+def plain(mlp, *index):
+    """The ordinary torch network with the weights of one seed (and member)."""
+    layers = []
+    norms = list(mlp.norms) or [None] * len(mlp.hidden)
+    for layer, norm in zip(mlp.hidden, norms, strict=True):
+        out, into = layer.weight.shape[-2:]
+        dense = nn.Linear(into, out, dtype=DOUBLE)
+        dense.weight.data, dense.bias.data = layer.weight[index].detach(), layer.bias[index].detach()
+        layers += [dense, nn.GELU("tanh")]
+        if norm is not None:
+            normal = nn.LayerNorm(out, eps=1e-6, dtype=DOUBLE)
+            normal.weight.data, normal.bias.data = norm.weight[index].detach(), norm.bias[index].detach()
+            layers.append(normal)
+    last = nn.Linear(*mlp.output.weight.shape[-1:-3:-1], dtype=DOUBLE)
+    last.weight.data, last.bias.data = mlp.output.weight[index].detach(), mlp.output.bias[index].detach()
+    return nn.Sequential(*layers, last)
+
+
+@pytest.mark.parametrize("lead", [(1,), (3,), (1, 2), (3, 2)])
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_stack_equals_its_members(lead, layer_norm):
+    mlp = filled(MLP(lead, 4, 2, 8, 2, layer_norm))
+    x = torch.randn(lead[0], 5, 3, 4, dtype=DOUBLE)
+    y = mlp(x)
+    assert y.shape == (*lead, 5, 3, 2)
+    with torch.no_grad():  # the path without autograd has kernels of its own
+        torch.testing.assert_close(mlp(x), y, atol=1e-14, rtol=1e-12)
+    for index in torch.cartesian_prod(*map(torch.arange, lead)).reshape(-1, len(lead)).tolist():
+        torch.testing.assert_close(y[tuple(index)], plain(mlp, *index)(x[index[0]]), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lead", [(1,), (3,)])
+def test_the_tangent_is_that_of_torch_func(lead):
+    mlp = filled(MLP(lead, 4, 2, 8, 3))
+    x, dx = (torch.randn(lead[0], 6, 4, dtype=DOUBLE) for _ in range(2))
+    y, dy = mlp.value_and_tangent(x, dx)
+    expected = torch.func.jvp(lambda point: mlp(point), (x,), (dx,))
+    torch.testing.assert_close(y, expected[0], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(dy, expected[1], atol=1e-12, rtol=1e-12)
+    assert y.requires_grad
+    assert not dy.requires_grad
+
+
+def test_layer_norm_bodies_have_no_tangent_rule():
+    with pytest.raises(ValueError, match="LayerNorm"):
+        MLP((1,), 3, 2, 4, 1, layer_norm=True).value_and_tangent(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
+
+
+def test_gelu_its_derivative_and_its_gradient():
+    z = torch.linspace(-8, 8, 401, dtype=DOUBLE, requires_grad=True)
+    value, derivative = gelu_with_derivative(z)
+    truth = F.gelu(z, approximate="tanh")
+    (slope,) = torch.autograd.grad(truth.sum(), z)
+    torch.testing.assert_close(value, truth, atol=1e-14, rtol=1e-12)
+    torch.testing.assert_close(derivative, slope, atol=1e-13, rtol=1e-11)
+    torch.testing.assert_close(torch.autograd.grad(gelu(z).sum(), z)[0], slope, atol=1e-13, rtol=1e-11)
+    with torch.no_grad():
+        torch.testing.assert_close(gelu(z), truth, atol=1e-14, rtol=1e-12)
+
+
+def test_gelu_saturates_without_nan_in_float32():
+    z = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4])
+    value, derivative = gelu_with_derivative(z)
+    assert torch.equal(value, torch.tensor([0.0, 0.0, 0.0, 50.0, 1e4]).copysign(value))
+    assert torch.equal(derivative.abs(), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+
+
+def test_stacked_layer_norm_on_members():
+    norm = filled(LayerNorm((2, 3), 5))
+    x = torch.randn(6, 4, 5, dtype=DOUBLE)
+    y = norm(x)
+    for g in range(6):
+        s, m = divmod(g, 3)
+        expected = F.layer_norm(x[g], (5,), norm.weight[s, m], norm.bias[s, m], 1e-6)
+        torch.testing.assert_close(y[g], expected)
+
+
+def test_initial_weights_are_glorot_uniform_and_a_function_of_seed_and_name():
+    joint, single = Linear((2, 2), 40, 30), Linear((1, 2), 40, 30)
+    initialise(nn.ModuleList([joint]), [5, 9], "x")
+    initialise(nn.ModuleList([single]), [9], "x")
+    assert torch.equal(joint.weight[1], single.weight[0])
+    assert not torch.equal(joint.weight[0], joint.weight[1])
+    assert not torch.equal(joint.weight[0, 0], joint.weight[0, 1])
+    limit = glorot_limit(40, 30)
+    assert joint.weight.abs().max() <= limit
+    assert joint.weight.abs().max() > 0.95 * limit
+    assert joint.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.05)
+    assert joint.bias.abs().sum() == 0
+    initialise(nn.ModuleList([other := Linear((1, 2), 40, 30)]), [9], "y")
+    assert not torch.equal(other.weight, single.weight)

@@ -1,0 +1,88 @@
+"""Statistics against closed forms, and the torchmetrics against numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
+from vgm2p.report.stats import difference, improvement, interval, iqm, mean, per_seed, resampled_means, wilson
+
+
+def test_iqm_cuts_a_quarter_on_each_side():
+    assert iqm(range(8)) == pytest.approx(np.mean([2, 3, 4, 5]))
+    assert iqm([0, 1, 2, 3, 1000]) == pytest.approx((0.75 * 1 + 2 + 0.75 * 3) / 2.5)
+    assert iqm([7.0]) == 7.0
+
+
+def test_wilson_interval_has_its_textbook_values():
+    assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == pytest.approx(1.0)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_the_interval_of_one_seed_is_that_of_its_mean():
+    values = np.random.default_rng(0).normal(10, 2, 100)
+    low, high = interval([values])
+    half = 1.96 * values.std() / 10
+    assert low == pytest.approx(values.mean() - half, abs=0.08)
+    assert high == pytest.approx(values.mean() + half, abs=0.08)
+
+
+def test_the_interval_of_several_seeds_contains_the_spread_between_them():
+    rng = np.random.default_rng(1)
+    centres = rng.normal(0, 5, 12)
+    seeds = [rng.normal(centre, 0.1, 20) for centre in centres]
+    low, high = interval(seeds)
+    half = 1.96 * centres.std() / np.sqrt(12)
+    assert low == pytest.approx(centres.mean() - half, abs=0.5)
+    assert high == pytest.approx(centres.mean() + half, abs=0.5)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(200):
+        seeds = [rng.normal(rng.normal(0, 1), 1, 10) for _ in range(10)]
+        low, high = interval(seeds)
+        hits += low <= 0 <= high
+    assert 0.86 <= hits / 200 <= 0.98  # percentile bootstraps of ten seeds are a little short
+
+
+def test_the_same_returns_give_the_same_interval_and_order_within_a_seed_only_moves_its_noise():
+    seeds = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    assert interval(seeds) == interval(seeds)
+    assert resampled_means(seeds).mean() == pytest.approx(mean(seeds), abs=0.05)
+
+
+def test_difference_and_improvement():
+    a, b = [[10.0, 11.0], [12.0, 13.0]], [[1.0, 2.0], [3.0, 2.0]]
+    centre, low, high = difference(a, b)
+    assert centre == pytest.approx(11.5 - 2.0)
+    assert 0 < low < centre < high
+    assert improvement(a, b) == 1.0
+    assert improvement(a, a) == 0.5
+
+
+def test_grouping_by_seed():
+    assert per_seed([(2, 1.0), (0, 2.0), (2, 3.0)]) == {0: [2.0], 2: [1.0, 3.0]}
+
+
+def test_metrics_per_seed_equal_numpy_whatever_the_batches():
+    rng = np.random.default_rng(0)
+    seed, value = rng.integers(3, size=60), rng.normal(size=60)
+    made = {cls: cls(3) for cls in (Mean, Deviation, Total, InterquartileMean)}
+    for first in range(0, 60, 17):
+        part = slice(first, first + 17)
+        for metric in made.values():
+            metric.update(torch.as_tensor(seed[part]), torch.as_tensor(value[part]))
+    truths = {Mean: np.mean, Deviation: np.std, Total: np.sum, InterquartileMean: iqm}
+    for cls, metric in made.items():
+        np.testing.assert_allclose(metric.compute(), [truths[cls](value[seed == s]) for s in range(3)], atol=1e-9)
+
+
+def test_win_rates_carry_wilson_intervals():
+    metric = WinRate(2)
+    metric.update(torch.tensor([0] * 10 + [1] * 4), torch.tensor([1.0] * 8 + [0.0] * 2 + [0.0] * 4))
+    assert metric.compute().tolist() == [0.8, 0.0]
+    assert metric.intervals() == [wilson(8, 10), wilson(0, 4)]
