@@ -58,8 +58,9 @@ def expectile_loss(error: Tensor, expectile: float) -> Tensor:
     return per_seed_mean(weight * error.square())
 
 
-def stack_copies(first: Tensor, second: Tensor, copies: int) -> Tensor:
+def stack_copies(first: Tensor | None, second: Tensor, copies: int) -> Tensor:
     """Stack `first` (S, B, ...) and `copies` repeats of `second` on a new axis 2: (S, B, 1 + copies, ...)."""
+    assert first is not None
     repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
     return torch.cat([first.unsqueeze(2), repeated], dim=2)
 

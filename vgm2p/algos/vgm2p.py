@@ -100,9 +100,7 @@ class VGM2P(Algorithm):
         """
         copies = 0 if self.in_sample_baseline else self.baseline_samples
         rows = stack_copies(next_oid, oid, copies)
-        legal = None
-        if batch.legal is not None and batch.next_legal is not None:
-            legal = stack_copies(batch.next_legal, batch.legal, copies)
+        legal = None if batch.legal is None else stack_copies(batch.next_legal, batch.legal, copies)
         z = start_noise(key, rows, self.spec.action_dim, 1.0, shared=False, purpose="imagine")
         actions = self.harden(self.sample(self.averaged_policy, z, rows), legal)
         return actions[:, :, 0], actions[:, :, 1:]
@@ -172,15 +170,13 @@ class VGM2P(Algorithm):
         """Under `uncond: null`, replace a share of the conditions by NULL so that the network learns all data."""
         if self.uncond != NULL:
             return c
-        drop = key.uniform("label_dropout", tuple(c.shape[1:])) < self.label_dropout
-        return torch.where(drop, torch.full_like(c, NULL), c)
+        return c.masked_fill(key.uniform("label_dropout", tuple(c.shape[1:])) < self.label_dropout, NULL)
 
     def one_hot(self, c: Tensor, like: Tensor) -> Tensor:
         """Return conditions (...) as one-hot rows (..., C)."""
         return F.one_hot(c, self.classes).to(like.dtype)
 
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
-
     def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
         """Return the instantaneous velocity of condition c: u(a_k, k, k, o, c)."""
         return self.policy(a_k, k, k, oid, self.one_hot(c, oid))
@@ -195,7 +191,6 @@ class VGM2P(Algorithm):
         return meanflow_sample(net, z, oid, self.one_hot(better, oid), self.steps)
 
     # --- execution -------------------------------------------------------------------------------------------------
-
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
         """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
         oid = self.encode(obs).unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)

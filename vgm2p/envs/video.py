@@ -36,7 +36,10 @@ def record(
     env.make(1)
     frame = env.reset([episode_seed(episode)])
     key, memory, step = ActKey(seeds, update, [episode]), None, 0
-    with written_aside(path) as temporary, imageio.get_writer(temporary, format="FFMPEG", **FILM) as writer:  # type: ignore
+    with (
+        written_aside(path, path.suffix) as temporary,
+        imageio.get_writer(temporary, format="FFMPEG", **FILM) as writer,
+    ):  # type: ignore
         film: Any = writer
         while step < steps:
             film.append_data(env.render(0))

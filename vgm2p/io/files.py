@@ -13,12 +13,13 @@ CHUNK = 1 << 20
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success sync it and rename it to `path`, else delete it.
 
-    The same folder means the same file system, so that the rename is atomic (spec/reliability.md 2).
+    The same folder means the same file system, so that the rename is atomic (spec/reliability.md 2). `ending` is for
+    writers that choose a format by the file's name.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")
     try:
         yield temporary
         sync(temporary)
@@ -54,5 +55,5 @@ def sha256_file(path: Path) -> str:
 
 def remove_stale(folder: Path) -> None:
     """Delete temporary files that a killed writer left in `folder`."""
-    for path in folder.glob(".*.tmp"):
+    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.tmp.*")):
         path.unlink(missing_ok=True)

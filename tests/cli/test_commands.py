@@ -1,0 +1,214 @@
+"""The commands on real runs: what they print, write and refuse; a user's own configuration; sweeps; the wheel."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vgm2p
+from tests.run.runs import environment, run, words
+from vgm2p.envs.mujoco import MAMuJoCo
+from vgm2p.io.artifacts import RunFolder
+
+SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
+NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
+                 "logger.tensorboard=false", "callbacks.plot=false"]  # fmt: skip
+
+
+def program(cwd, *arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "vgm2p", *arguments],
+        cwd=cwd, env={**environment(), **variables}, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two finished runs of different algorithms, with plots."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("vgm2p_plus", "bc_gaussian"):
+        done = run(folder / name, algo=name, callbacks__plot="true", **SMALL)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_fit_says_first_what_it_works_with(tmp_path):
+    done = run(tmp_path / "run", **SMALL)
+    head = done.stdout.splitlines()[:6]
+    assert [line.split()[0] for line in head[:5]] == ["algorithm", "data", "environment", "device", "folder"]
+    assert "50 episodes, 50000 transitions, mean return 960.7, digest cb05512c99cb" in head[1]
+    assert "HalfCheetah-v5 gymnasium" in head[2]
+    assert "precision 32-true, threads 1, K=7, S=1 (seed 0)" in head[3]
+    assert head[5].startswith("environment works: one episode of the untrained policy returns")
+    assert "update 20/20" in done.stdout
+    assert "updates/s" in done.stdout
+
+
+def test_a_run_folder_holds_what_was_promised(trained):
+    folder = RunFolder(trained / "vgm2p_plus")
+    results, manifest = folder.read_results(), folder.read_manifest()
+    expected = {
+        "experiment", "algorithm", "environment", "data", "seeds", "updates", "episodes", "return_mean", "return_std",
+        "return_ci95", "per_seed", "dataset_return_mean", "random_return_mean", "win_rate", "faults",
+    }  # fmt: skip
+    assert expected <= results.keys()
+    assert not [key for key in results if "second" in key or "time" in key or "speed" in key]
+    assert [entry["act_noise"] for entry in results["by_act_noise"]] == [1.0, 0.5, 0.0]
+    assert manifest["config"]["algo"]["_target_"] == "vgm2p.algos.vgm2p.VGM2P"
+    assert {"torch", "lightning", "mujoco", "vgm2p"} <= manifest["versions"].keys()
+    assert manifest["data"]["digest"].startswith("cb05512c99cb")
+    assert {path.name for path in folder.checkpoints.glob("*.ckpt")} == {
+        "update-000000010.ckpt", "update-000000020.ckpt",
+    }  # fmt: skip
+    assert {int(row["update"]) for row in folder.log_episodes().rows()} == {10, 20}
+    assert (folder.plots / "learning.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(folder.timing.read_text())["sessions"][0]["to"] == 20
+
+
+def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
+    run_folder = trained / "vgm2p_plus"
+    done = program(tmp_path, "evaluate", f"run={run_folder}", "episodes=1", "video=true", f"out={tmp_path / 'e'}")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
+    first = RunFolder(run_folder).read_results()["by_act_noise"]
+    assert [entry["per_seed"] for entry in again] == [entry["per_seed"] for entry in first]
+    assert "0.5 (own)" in done.stdout
+    film = (tmp_path / "e" / "episode0.mp4").read_bytes()
+    assert film[4:8] == b"ftyp"
+    assert len(film) > 5_000
+
+
+def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
+    folder = RunFolder(trained / "vgm2p_plus")
+    policy = vgm2p.load(folder.path)
+    env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=60)
+    frame, total = env.reset([1_000_000]), 0.0
+    for _ in range(60):
+        action = policy.act(frame.obs[0])
+        assert action.shape == (6, 1)
+        step = env.step(action[None], np.ones(1, bool))
+        frame, total = step.frame, total + step.reward[0]
+    own = next(e for e in folder.read_results()["by_act_noise"] if e["act_noise"] == 0.5)
+    assert total == pytest.approx(own["per_seed"][0], abs=1e-3)
+
+
+def test_report_tables_runs_and_draws_them(trained, tmp_path):
+    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "report" / "table.md").read_text()
+    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus"):
+        assert name in table
+    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
+    mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]
+    line = next(row for row in rows if ",vgm2p_plus,1.0," in row)
+    assert float(line.split(",")[3]) == pytest.approx(mean, rel=1e-5)
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
+
+
+def test_report_leaves_out_what_is_no_run_and_says_so(trained, tmp_path):
+    (tmp_path / "stray").mkdir()
+    done = program(tmp_path, "report", str(trained / "vgm2p_plus"), "stray")
+    assert done.returncode == 0
+    assert "left out: stray" in done.stdout
+
+
+def test_data_show_and_check_the_bundled_set(tmp_path):
+    shown = program(tmp_path, "data", "show", "bundled_6halfcheetah", "out=pictures")
+    assert shown.returncode == 0, shown.stderr
+    assert "return         960.7 +- 1081.5" in shown.stdout
+    assert (tmp_path / "pictures" / "6halfcheetah_quickstart.png").exists()
+    checked = program(tmp_path, "data", "check")
+    assert checked.returncode == 0
+    assert checked.stdout.count("ok  ") == 4
+
+
+def test_doctor_finds_this_machine_fit(tmp_path):
+    done = program(tmp_path, "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout
+    assert "digest cb05512c99cb verified" in done.stdout
+
+
+def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):
+    own = tmp_path / "conf"
+    (own / "experiment").mkdir(parents=True)
+    (own / "algo").mkdir()
+    (own / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /algo: bc_flow\nseed: 41\nalgo:\n  lr: 0.01\n"
+    )
+    (own / "algo" / "bc_flow.yaml").write_text("_target_: nowhere.Shadow\n")
+    done = program(tmp_path, "fit", "experiment=mine", *NO_EVALUATION)
+    assert done.returncode == 0, done.stderr
+    manifest = next((tmp_path / "runs/mine/bc_flow").glob("s41x1-*/manifest.json"))
+    config = json.loads(manifest.read_text())["config"]
+    assert config["algo"]["_target_"] == "vgm2p.algos.bc_flow.BCFlow"
+    assert config["algo"]["lr"] == 0.01
+    assert (tmp_path / "runs/last").resolve() == manifest.parent
+
+
+def test_packages_of_our_names_in_the_working_folder_do_not_shadow_ours(tmp_path):
+    for name in ("callbacks", "datamodules"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('shadowed')\n")
+    done = program(tmp_path, "fit", *NO_EVALUATION, "out=run")
+    assert done.returncode == 0, done.stderr
+
+
+def test_resume_reads_the_runs_own_settings(tmp_path):
+    assert program(tmp_path, "fit", *NO_EVALUATION, "algo=bc_flow", "out=run").returncode == 0
+    done = program(tmp_path, "fit", "resume=run", "updates=6")
+    assert done.returncode == 0, done.stderr
+    assert "continuing after update 4" in done.stdout
+    assert json.loads((tmp_path / "run/results.json").read_text())["updates"] == 6
+
+
+def test_a_failing_cell_does_not_stop_a_sweep(tmp_path):
+    sweep = ["fit", "-m", "algo=bc_flow", "algo.lr=0.01,-1,0.02", *NO_EVALUATION]
+    done = program(tmp_path, *sweep)
+    assert done.returncode == 2
+    assert len(list(tmp_path.glob("runs/quickstart/bc_flow/*/results.json"))) == 2
+    status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]
+    assert [entry["code"] for entry in status] == [2]
+    assert "algo.lr must be a number from 0" in status[0]["line"]
+    assert "1 failed:" in done.stderr
+    assert "exit 2" in done.stderr
+    assert "Traceback" not in done.stderr
+    again = program(tmp_path, *sweep)
+    assert again.stdout.count("finished before") == 2
+
+
+def test_comparison_runs_stand_in_the_table(tmp_path):
+    words_ = words(tmp_path / "main", algo="vgm2p", **SMALL, compare="[bc_gaussian]", env__episode_limit=1000)
+    done = program(tmp_path, *words_)
+    assert done.returncode == 0, done.stderr
+    methods = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert methods == ["return", "random policy", "dataset mean", "vgm2p", "bc_gaussian"]
+    assert (tmp_path / "main-bc_gaussian" / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_any_folder(tmp_path):
+    root = Path(vgm2p.__file__).resolve().parents[1]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(root)], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "vgm2p/data/6halfcheetah_quickstart.h5" in names
+    assert "vgm2p/conf/experiment/quickstart.yaml" in names
+    assert not [name for name in names if name.startswith(("tests/", "tools/", "conf/"))]
+    target = tmp_path / "site"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)],
+                   check=True)  # fmt: skip
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "vgm2p", "fit", *NO_EVALUATION],
+        cwd=tmp_path / "elsewhere", env={**os.environ, "PYTHONPATH": str(target)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "bundled_6halfcheetah: 50 episodes" in done.stdout

@@ -1,0 +1,41 @@
+"""Blocks of 1, 7 and 50 updates change no bit; intervals change no weight; several seeds are reported one by one."""
+
+import pytest
+
+from tests.run.runs import differences, results, run
+
+
+@pytest.fixture(scope="module")
+def singly(tmp_path_factory):
+    out = tmp_path_factory.mktemp("blocks") / "k1"
+    done = run(out, block_updates=1, updates=60)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize("block", [7, 50])
+def test_the_block_size_changes_no_weight_no_log_and_no_result(singly, tmp_path, block):
+    out = tmp_path / "other"
+    assert run(out, block_updates=block, updates=60).returncode == 0
+    assert differences(singly, out) == []
+
+
+def test_intervals_of_evaluation_and_saving_change_no_weight(singly, tmp_path):
+    out = tmp_path / "other"
+    assert run(out, eval_every=9, checkpoint_every=13, logger__every=60).returncode == 0
+    found = differences(singly, out)
+    assert set(found) <= {"metrics.csv", "episodes.csv", "results.json"}
+
+
+def test_joint_seeds_report_each_seed(tmp_path):
+    out = tmp_path / "two"
+    done = run(out, seed=3, seeds=2)
+    assert done.returncode == 0, done.stderr
+    assert "S=2 (seed 3)" in done.stdout
+    rows = (out / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows[1:5]] == ["3", "4", "3", "4"]
+    found = results(out)
+    assert found["seeds"] == [3, 4]
+    assert len(found["per_seed"]) == 2
+    assert found["per_seed"][0] != found["per_seed"][1]
+    assert found["return_mean"] == pytest.approx(sum(found["per_seed"]) / 2)

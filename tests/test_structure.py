@@ -1,0 +1,162 @@
+"""The rooms of the house: who may import whom, no waiting for the device in the training path, sizes, documentation."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("vgm2p", "datamodules", "callbacks")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+# low to high; a module imports from its own floor or below, except where `vgm2p` is entered from the top
+FLOORS = [
+    {"types", "errors"},
+    {"rng", "nn", "flows", "io", "signals"},
+    {"seeds", "optim", "envs"},
+    {"algos"},
+    {"module", "identity", "validate", "data", "report", "datamodules", "callbacks"},
+    {"build", "resume", "explain"},
+    {"policy", "compare", "manifest", "finish", "doctor"},
+    {"fit", "commands"},
+    {"cli", "__main__"},
+]
+# io/artifacts writes rows of the `Episode` that a rollout returns
+EXCEPTIONS = {("io", "envs")}
+
+
+def room(module: str) -> str | None:
+    parts = module.split(".")
+    if parts[0] in ("datamodules", "callbacks"):
+        return parts[0]
+    return parts[1] if parts[0] == "vgm2p" and len(parts) > 1 else None
+
+
+def floor(name: str) -> int:
+    return next(i for i, names in enumerate(FLOORS) if name in names)
+
+
+def imports(path: Path, top_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def test_every_room_has_a_floor():
+    rooms = {room(name_of(path)) for path in SOURCES} - {None, "__init__"}
+    assert rooms - {"conf"} <= set().union(*FLOORS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_point_downwards(path):
+    mine = room(name_of(path))
+    if mine in (None, "__init__"):
+        return
+    for module in imports(path, top_only=True):
+        other = room(module)
+        if other and other != mine and (mine, other) not in EXCEPTIONS:
+            assert floor(other) <= floor(mine), f"{name_of(path)} imports {module}"
+
+
+def graph() -> dict[str, set[str]]:
+    names = {name_of(path).removesuffix(".__init__"): path for path in SOURCES}
+    return {name: {m for m in imports(path, top_only=True) if m in names} - {"vgm2p"} for name, path in names.items()}
+
+
+def test_there_are_no_cycles():
+    edges, done = graph(), set()
+
+    def visit(name, trail):
+        assert name not in trail, " -> ".join([*trail, name])
+        if name not in done:
+            for other in edges[name]:
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_frameworks_stay_in_their_rooms(path):
+    name, tops = name_of(path), {module.split(".")[0] for module in imports(path)}
+    mine = room(name)
+    if mine in ("algos", "nn", "flows", "envs", "rng", "optim", "seeds", "types", "errors", "report"):
+        assert not tops & {"lightning", "hydra", "omegaconf"}
+    if mine in ("algos", "nn", "flows"):
+        assert not tops & {"pathlib", "os", "h5py", "logging", "gymnasium"}
+        assert not {m for m in imports(path) if m.startswith(("vgm2p.envs", "vgm2p.io", "datamodules"))}
+    simulators = {module.split(".")[0] for module in imports(path, top_only=True)}
+    assert not simulators & {"mujoco", "gymnasium", "gymnasium_robotics", "smacv2", "jaxmarl"}
+
+
+# what a training step runs: every function of these rooms and files
+TRAINING = [*sorted((ROOT / "vgm2p/algos").glob("*.py")), *sorted((ROOT / "vgm2p/nn").glob("*.py")),
+            *sorted((ROOT / "vgm2p/flows").glob("*.py")), ROOT / "vgm2p/optim.py", ROOT / "vgm2p/seeds.py"]  # fmt: skip
+SYNCS = {"item", "cpu", "tolist", "numpy", "nonzero", "any", "all"}
+
+
+def waits(tree: ast.AST) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr in SYNCS:
+            found.append(f"line {node.lineno}: .{node.func.attr}()")
+        if isinstance(node.func, ast.Name) and node.func.id in ("float", "bool", "int"):
+            found.append(f"line {node.lineno}: {node.func.id}()")
+    return found
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=name_of)
+def test_no_training_code_waits_for_the_device(path):
+    assert waits(ast.parse(path.read_text())) == []
+
+
+def functions(path: Path, *names: str) -> ast.Module:
+    tree = ast.parse(path.read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in names]
+    assert {node.name for node in found} == set(names)
+    return ast.Module(found, [])
+
+
+def test_block_draw_and_keys_do_not_wait_either():
+    assert waits(functions(ROOT / "vgm2p/module.py", "training_step", "_draw", "add")) == []
+    assert waits(functions(ROOT / "datamodules/store.py", "draw", "_observe", "_act", "_state")) == []
+    assert waits(functions(ROOT / "vgm2p/rng.py", "row", "normal", "uniform", "integers")) == []
+
+
+def test_the_check_for_waiting_sees_what_it_should():
+    bad = "x = loss.item()\ny = float(loss)\nz = mask.any()\nw = t.cpu().numpy()"
+    assert len(waits(ast.parse(bad))) == 5
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= (200 if "algos" in path.parts else 300)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_what_is_public_is_documented(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "the module has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    assert ast.get_docstring(inner), f"{node.name}.{inner.name}"
