@@ -6,7 +6,7 @@
     attributes    what `Attributes` lists, `content_sha256` over the arrays, `attributes_sha256` over the attributes
 
 A final observation is a row of its own with has_action = 0. Every dataset carries fletcher32; HDF5 alone finds 3 of 200
-flipped bits in an unfiltered file (spec/reliability.md 3). Layout and hash: spec/data.md 4.1.
+flipped bits in an unfiltered file.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Ending:
     stored: tuple[float, float]
 
 
-# data.timeouts -> what follows a time limit (spec/data.md 4.3.5); a terminal step is always (0, 1)
+# data.timeouts -> what follows a time limit; a terminal step is always (0, 1)
 TIMEOUTS = {
     "bootstrap": Ending(cut=(0.0, 0.0), stored=(1.0, 1.0)),
     "terminal": Ending(cut=(0.0, 1.0), stored=(0.0, 1.0)),

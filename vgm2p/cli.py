@@ -42,7 +42,7 @@ FAILURE: list[Exception] = []  # what the one cell of a single run raised
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code (design.md section 9); every user error is one line on stderr."""
+    """Run one command and return its exit code (see `vgm2p.errors`); every user error is one line on stderr."""
     line = list(sys.argv[1:] if arguments is None else arguments)
     STOP.install()
     try:

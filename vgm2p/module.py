@@ -58,7 +58,7 @@ class OfflineModule(LightningModule):
     """Runs `algorithm.update` on batches of `source`, K updates per `training_step`.
 
     The only clock is the buffer `updates`; Lightning's `global_step` counts other things under manual optimisation
-    (spec/reliability.md 1) and is not used. Randomness is a function of (seed, update), so parameters, optimiser
+    (once per optimiser step) and is not used. Randomness is a function of (seed, update), so parameters, optimiser
     state and this buffer are all that a bit-identical resume needs.
 
     Args:

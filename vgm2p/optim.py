@@ -2,7 +2,7 @@
 
 An ordinary `torch.optim.Optimizer`: its state_dict has torch's per-parameter layout (`step`, `exp_avg`, `exp_avg_sq`),
 so that Lightning and other optimisers can read it. Parameters, gradients and moments are views into four flat tensors:
-one fused kernel for all of them (spec/performance.md 2.1.4), and one `lerp_` for a Polyak target.
+one fused kernel for all of them, and one `lerp_` for a Polyak target.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LossScale(nn.Module):
 
 
 class SeedAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba; lr 3e-4, betas 0.9 / 0.999, eps 1e-8: optax's defaults [spec 2.5]) with a seed axis.
+    """Adam (Kingma & Ba; lr 3e-4, betas 0.9 / 0.999, eps 1e-8: optax's defaults) with a seed axis.
 
     Args:
         parameters: tensors with the same leading axis S.

@@ -68,7 +68,7 @@ def check_target(node: Mapping[str, Any], where: str, target: Any, given: Iterab
 
 
 def check_pair(algorithm: type[Algorithm], spec: Spec, seeds: int, name: str) -> None:
-    """Raise ConfigError where the algorithm does not support the task (design: refused before loading)."""
+    """Raise ConfigError where the algorithm does not support the task; called before anything is loaded."""
     kind = "discrete" if spec.discrete else "continuous"
     if not getattr(algorithm, f"supports_{kind}"):
         raise ConfigError(f"algo={name} has no {kind} actions, which {spec.env_id} needs; choose another algo")

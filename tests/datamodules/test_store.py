@@ -29,7 +29,7 @@ def store_of(tmp_path, columns, **options) -> TransitionStore:
     return TransitionStore.load([tmp_path / "x.h5"], **options)
 
 
-# data.timeouts -> (next is the stored final row, bootstrap, valid) after a time limit, from spec/data.md 4.3
+# data.timeouts -> (next is the stored final row, bootstrap, valid) after a time limit
 STORED = {"bootstrap": (True, 1, 1), "terminal": (True, 0, 1), "drop": (True, 0, 0), "self": (True, 1, 1)}
 CUT = {"terminal": (False, 0, 1), "drop": (False, 0, 0), "self": (False, 1, 1)}
 

@@ -1,4 +1,4 @@
-"""Exact oracles of spec/algorithms-flow.md 10.1 and 10.8, float64, through the product's own functions."""
+"""Exact oracles (closed forms, identities, limits) in float64, through the product's own functions."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def tangent_against_func():
     mine = torch.autograd.grad((y * weight).sum(), list(body.parameters()))
     theirs = torch.autograd.grad((body(x) * weight).sum(), list(body.parameters()))
     gradients = max(float((a - b).abs().max()) for a, b in zip(mine, theirs, strict=True))
-    return max(float((y - y_ref).detach().abs().max()), float((dy - dy_ref).abs().max()), gradients)
+    return max(float((y - y_ref).detach().abs().max()), float((dy - dy_ref).detach().abs().max()), gradients)
 
 
 def x4_reduces_to_cloning():

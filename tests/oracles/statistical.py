@@ -1,4 +1,4 @@
-"""Statistical oracles of spec/algorithms-flow.md 10.2 to 10.6: small trainings through the product's own algorithms."""
+"""Statistical oracles: small trainings through the product's own algorithms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BC(Gaussian): behaviour cloning by maximum likelihood (VGM2P Sec. 5, first baseline; `spec/algorithms-value.md` 3).
+"""BC(Gaussian): behaviour cloning by maximum likelihood (VGM2P Sec. 5, first baseline).
 
 Continuous actions: N(mu(o), sigma(o)^2), log sigma clamped to [-5, 2]; acts by its mean. Discrete actions: categorical
 over the legal actions, in the loss as well. Network, optimiser and budget are VGM2P's.

@@ -1,7 +1,7 @@
 """BC(MF): behaviour cloning with an unconditional MeanFlow policy (VGM2P Eq. 10, arXiv 2604.08174).
 
 Eq. 10 prints the sample velocity inside the integral; the average velocity needs the marginal one, of which the sample
-velocity is the Monte-Carlo stand-in (`spec/algorithms-flow.md` 3). Acts in one network pass.
+velocity is the Monte-Carlo stand-in (docs/algorithms/vgm2p.md). Acts in one network pass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""VGM2P(FM): VGM2P with a flow-matching policy (arXiv 2604.08174 Sec. 5.4; `spec/algorithms-flow.md` 7).
+"""VGM2P(FM): VGM2P with a flow-matching policy (arXiv 2604.08174 Sec. 5.4).
 
 Same critic, condition and guidance; the network learns the instantaneous velocity v(a_k, k, o, c), and a', the
 baselines and execution integrate it in `steps` = 10 Euler steps.

@@ -1,7 +1,7 @@
 """MA-MuJoCo as the datasets have it: one robot, its actuators dealt to agents in order, every agent sees all of it.
 
 The flat action is the agents' actions concatenated in agent order (OMIGA, OG-MARL and the recordings do this;
-gymnasium-robotics deals by joints, which differs for 2x4 Ant: spec/environments.md 2). Robots come from gymnasium,
+gymnasium-robotics deals by joints, which differs for 2x4 Ant). Robots come from gymnasium,
 `*-v5` for recordings and `*-v4` for omiga vaults.
 """
 
@@ -76,7 +76,7 @@ class MAMuJoCo:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions that decide the physics (mujoco 3.5 changed contacts: spec/environments.md 1.1)."""
+        """Versions that decide the physics (mujoco 3.5 changed contacts)."""
         return {name: version(name) for name in ("gymnasium", "mujoco")}
 
     def make(self, n_envs: int) -> None:

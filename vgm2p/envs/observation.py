@@ -1,7 +1,7 @@
 """Agents' views of a robot: one home for data and environment alike (numpy and torch).
 
 `raw_onehot`: the robot's observation and the agent's one-hot. `omiga`: that vector minus its own mean, divided by its
-own population standard deviation, as OMIGA's environment builds it (spec/environments.md 2). `native`: the
+own population standard deviation, as OMIGA's environment builds it. `native`: the
 environment's own vectors, left alone.
 """
 
@@ -54,7 +54,7 @@ def agents_view_numpy(robot: NDArray[np.floating], n_agents: int, view: str) -> 
 def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
     """Undo the per-vector z-score: omiga vectors (..., N, D + N) -> robot observation (..., D), from agent 0's vector.
 
-    The one-hot's two values give standard deviation 1 / (high - low) and mean -low * std (spec/environments.md 2).
+    The one-hot's two values give standard deviation 1 / (high - low) and mean -low * std.
     """
     first = view[..., 0, :].double()
     high, low = first[..., -n_agents], first[..., -1]

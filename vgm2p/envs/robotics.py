@@ -1,6 +1,6 @@
 """MA-MuJoCo by gymnasium-robotics: joints dealt to agents by the robot's graph, local observations.
 
-For OG-MARL's `gymnasium_mamujoco` vaults and for any robot and split of that package (spec/environments.md 3).
+For OG-MARL's `gymnasium_mamujoco` vaults and for any robot and split of that package.
 Observations of unequal width are padded with zeros at the end to the longest, as OG-MARL does.
 """
 

@@ -16,7 +16,7 @@ from vgm2p.io.files import written_aside
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor
 
-FILM = {"fps": 20, "macro_block_size": 8}
+FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8}
 
 
 def record(
@@ -38,8 +38,8 @@ def record(
     key, memory, step = ActKey(seeds, update, [episode]), None, 0
     with (
         written_aside(path, path.suffix) as temporary,
-        imageio.get_writer(temporary, format="FFMPEG", **FILM) as writer,
-    ):  # type: ignore
+        imageio.get_writer(temporary, **FILM) as writer,
+    ):
         film: Any = writer
         while step < steps:
             film.append_data(env.render(0))

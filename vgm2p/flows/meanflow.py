@@ -42,8 +42,7 @@ def meanflow_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return row losses (S, ...) of || u - sg[v - (k - r) du/dk] ||^2 / A, and u detached (S, ..., A).
 
-    Runs in float32 whatever the autocast region around it: bf16 derivatives are off by 0.8 %
-    (spec/algorithms-flow.md 2.3).
+    Runs in float32 whatever the autocast region around it: bf16 derivatives are off by 0.8 %.
 
     Args:
         net: the average-velocity network.

@@ -2,8 +2,7 @@
 
 `update-000000500.ckpt` is written aside in its own folder, synced, renamed, read back against its digest, and named in
 `update-000000500.ckpt.sha256` (the format of `sha256sum -c`). Older files go only after the newest is verified.
-Lightning's own atomic save writes to the system's temporary folder and loses the previous file when a disk fills up
-(spec/reliability.md 2).
+Lightning's own atomic save writes to the system's temporary folder and loses the previous file when a disk fills up.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ CHUNK = 1 << 20
 def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success sync it and rename it to `path`, else delete it.
 
-    The same folder means the same file system, so that the rename is atomic (spec/reliability.md 2). `ending` is for
+    The same folder means the same file system, so that the rename is atomic. `ending` is for
     writers that choose a format by the file's name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")

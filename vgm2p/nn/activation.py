@@ -1,7 +1,7 @@
 """GELU (tanh form, as flax) written so that value and derivative share their work.
 
 `gelu_tanh(z) = z * sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))`. ATen's kernel evaluates a tanh in the forward pass and
-again in the backward pass; one sigmoid serves both here (`spec/performance.md` 1 and 2.1.3).
+again in the backward pass; one sigmoid serves both here.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class MLP(nn.Module):
     """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
 
     Source: 4 x 512 [VGM2P Table 3]; GELU, Glorot uniform, LayerNorm after the activation in critics only
-    [mac-flow, fql; `spec/algorithms-flow.md` 2.1].
+    [code of MAC-Flow and FQL].
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class AverageVelocity(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return u (differentiable in the parameters) and du/dk along the tangent (dx, 0, 1), without gradient.
 
-        du/dk = (du/dx) dx + du/dk (spec/algorithms-flow.md 2.3), both (S, ..., A).
+        The total derivative is (du/dx) dx + the partial du/dk; both (S, ..., A).
         """
         still = [torch.zeros_like(part) for part in (oid, c) if part is not None]
         point = _join([x, r, k, oid, c], x.shape[:-1])

@@ -1,0 +1,63 @@
+"""Runs the commands of README.md, in order, at a budget of seconds: `python -m tests.readme <scratch folder>`.
+
+Lines in ```bash blocks are taken as they stand. `fit` gets a smaller budget appended; `make` lines must name targets that
+exist (`.ci/run` calls them itself); commands on recordings need VGM2P_DATA and are said to be left out without it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUDGET = "updates=40 eval_every=20 eval_episodes=1 algo.width=16 algo.depth=1 logger.every=10".split()  # noqa: SIM905
+
+
+def commands(text: str) -> list[str]:
+    """Return the command lines of all ```bash blocks, comments cut off."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def reduced(command: str) -> list[str] | None:
+    """Return the words to run, None for lines that are checked otherwise."""
+    words = shlex.split(command)
+    while "=" in words[0]:  # variables in front
+        words.pop(0)
+    if words[0] == "make":
+        return None
+    assert words[:3] == ["python", "-m", "vgm2p"], f"README has a command that this script does not know: {command}"
+    fit = words[3] == "fit" and "--help" not in words
+    if any(word.startswith("experiment=recorded") for word in words) and "VGM2P_DATA" not in os.environ:
+        return None
+    return [sys.executable, *words[1:], *(BUDGET if fit else [])]
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+
+def main(scratch: Path) -> int:
+    """Run every command in `scratch`; return the number of failures."""
+    failures = 0
+    for command in commands((ROOT / "README.md").read_text()):
+        words = reduced(command)
+        if words is None:
+            good = not command.startswith("make") or command.split()[1] in targets()
+            print(f"{'named' if good else 'FAILED'}    {command}", flush=True)
+        else:
+            done = subprocess.run(words, cwd=scratch, capture_output=True, text=True)
+            good = done.returncode == 0 and "Traceback" not in done.stderr
+            print(f"{'ran' if good else 'FAILED'}      {command}", flush=True)
+            if not good:
+                print(done.stdout[-2000:], done.stderr[-2000:])
+        failures += not good
+    return failures
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))
