@@ -13,14 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
 from vgm2p import __version__
-from vgm2p.build import claim_packages, config_folder, register_resolvers, resolve
+from vgm2p.bench.__main__ import main as bench
 from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, nearest
-from vgm2p.explain import explain
 from vgm2p.signals import StopFlag
 
 SWEEP = "VGM2P_SWEEP"  # folder in which the cells of a multirun leave their failures
@@ -31,10 +26,11 @@ USAGE = """vgm2p <command> [key=value ...]
   data show|check <files>   look at, or verify, datasets in our HDF5 layout
   report <runs...>          one table and one curve over run folders
   doctor                    what works on this machine, and how to mend what does not
+  bench step|loop|rollout|data   speed as ratios in one run (torch and numpy are enough)
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """
-COMMANDS = ("fit", "evaluate", "data", "report", "doctor")
+COMMANDS = ("fit", "evaluate", "data", "report", "doctor", "bench")
 POSITIONAL = {"data": "files", "report": "runs"}  # commands whose bare words are collected under a key
 
 STOP = StopFlag()
@@ -63,10 +59,19 @@ def _main(line: list[str]) -> int:
     command = line[0]
     if command not in COMMANDS:
         raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}")
+    if command == "bench":
+        bench(line[1:])
+        return 0
+    return _hydra_command(command, line[1:])
+
+
+def _hydra_command(command: str, words: list[str]) -> int:
+    from vgm2p.build import claim_packages, register_resolvers
+
     claim_packages()
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
-    overrides = with_resumed(command, with_search_path(collect_words(command, line[1:])))
+    overrides = with_resumed(command, with_search_path(collect_words(command, words)))
     with tempfile.TemporaryDirectory() as failures:
         os.environ[SWEEP] = failures
         _hydra(command, overrides)
@@ -74,6 +79,12 @@ def _main(line: list[str]) -> int:
 
 
 def _hydra(command: str, overrides: list[str]) -> None:
+    import hydra
+    from omegaconf.errors import OmegaConfBaseException
+
+    from vgm2p.build import config_folder
+    from vgm2p.explain import explain
+
     sys.argv = [f"vgm2p {command}", *overrides]
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell)()
@@ -83,12 +94,13 @@ def _hydra(command: str, overrides: list[str]) -> None:
         raise FAILURE.pop()
 
 
-def cell(cfg: DictConfig) -> None:
+def cell(cfg: Any) -> None:
     """Run one composed configuration; under multirun a failure is noted and the sweep goes on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from vgm2p import commands
+    from vgm2p.build import resolve
     from vgm2p.io.artifacts import link_last
 
     hydra_config = HydraConfig.get()
@@ -127,6 +139,8 @@ def collect_words(command: str, words: list[str]) -> list[str]:
 
 def with_search_path(words: list[str]) -> list[str]:
     """Let `./conf` of the user's folder add groups; ours come first and cannot be shadowed."""
+    from vgm2p.build import config_folder
+
     own = Path.cwd() / "conf"
     if not own.is_dir() or own.resolve() == config_folder() or any(w.startswith("hydra.searchpath") for w in words):
         return words

@@ -24,7 +24,8 @@ from vgm2p.io.files import write_atomic
 from vgm2p.policy import TrainedPolicy, load
 from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import curves
-from vgm2p.report.tables import as_csv, grid, table, versus
+from vgm2p.report.grid import grid
+from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.signals import StopFlag
 
 __all__ = ["fit", "run"]

@@ -1,8 +1,8 @@
 """Adam over one flat storage, one step per seed: seeds skip, clip, scale and anneal independently.
 
 An ordinary `torch.optim.Optimizer`: its state_dict has torch's per-parameter layout (`step`, `exp_avg`, `exp_avg_sq`),
-so that Lightning and other optimisers can read it. Parameters, gradients and moments are views into four flat tensors:
-one fused kernel for all of them, and one `lerp_` for a Polyak target.
+so that Lightning and other optimisers can read it. Parameters are views into one flat tensor, so that a Polyak target
+follows by one `lerp_`; gradients are the tensors that the backward pass made, neither zeroed nor added up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ def split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views of `flat` with the shapes of `like`, in order."""
     pieces = flat.split([p.numel() for p in like])
     return [piece.view_as(p) for piece, p in zip(pieces, like, strict=True)]
+
+
+def multiply(tensors: Sequence[Tensor], factor: Tensor) -> None:
+    """Multiply every tensor (S, ...) in place by a factor per seed (S,)."""
+    for tensor in tensors:
+        tensor.mul_(broadcast(factor, tensor))
 
 
 class Follower:
@@ -101,19 +107,20 @@ class SeedAdam(torch.optim.Optimizer):
         self.rebind()
 
     def rebind(self) -> None:
-        """Gather parameters, gradients and moments on the parameters' device and type (after `module.to`)."""
+        """Gather parameters and moments on the parameters' device and type (after `module.to`)."""
         fresh = not self.state
         like = self.parameters
         self.flat = flatten(like)
         self.steps = self.steps.to(self.flat.device)
-        grads, moments = torch.zeros_like(self.flat), [torch.zeros_like(self.flat) for _ in range(2)]
+        moments = [torch.zeros_like(self.flat) for _ in range(2)]
         if not fresh:
             for flat, name in zip(moments, ("exp_avg", "exp_avg_sq"), strict=True):
                 flat.copy_(torch.cat([self.state[p][name].flatten() for p in like]))
-        self.grads, (self.exp_avg, self.exp_avg_sq) = grads, moments
-        self._views = [split(flat, like) for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
-        for p, first, second in zip(like, *self._views[2:], strict=True):
-            self.state[p] = {"step": self.steps, "exp_avg": first, "exp_avg_sq": second}
+        first, second = (split(flat, like) for flat in moments)
+        for p, m, v in zip(like, first, second, strict=True):
+            self.state[p] = {"step": self.steps, "exp_avg": m, "exp_avg_sq": v}
+        # per seed: what the kernel changes in place
+        self._rows = [[[x.detach()[s] for x in xs] for xs in (like, first, second)] for s in range(self.seeds)]
 
     def minimise(self, loss: Tensor, alive: Tensor) -> None:
         """Take one step on loss (S,) for every seed with alive (S,) bool; frozen seeds keep parameters and moments."""
@@ -123,11 +130,9 @@ class SeedAdam(torch.optim.Optimizer):
         with torch.no_grad():
             self._step(alive)
 
-    def zero_grad(self, set_to_none: bool = False) -> None:
-        """Zero the flat gradients, and tie them to the parameters again: Lightning drops `.grad` when fit begins."""
-        self.grads.zero_()
-        for p, grad in zip(self.parameters, self._views[1], strict=True):
-            p.grad = grad
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: the next backward pass makes new ones."""
+        super().zero_grad(set_to_none)
 
     def learning_rates(self) -> Sequence[float | Tensor]:
         """Return the rate of the next step for each of the S seeds; a decaying one stays on the device."""
@@ -138,29 +143,26 @@ class SeedAdam(torch.optim.Optimizer):
         return (initial * 0.5 * (1.0 + torch.cos(torch.pi * share))).unbind()
 
     def _step(self, alive: Tensor) -> None:
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         skip = ~alive
         if self.loss_scale is not None:
-            self._unscale()
-            overflow = ~torch.isfinite(per_seed_norm(self._views[1]))
+            multiply(grads, 1.0 / self.loss_scale.scale)
+            overflow = ~torch.isfinite(per_seed_norm(grads))
             self.loss_scale.update(overflow & alive)
             skip = skip | overflow
         if self.clip_norm is not None:
-            self._clip(self.clip_norm)
+            multiply(grads, (self.clip_norm / (per_seed_norm(grads) + 1e-6)).clamp(max=1.0))
         rates = self.learning_rates()
         skipped = skip.to(self.steps.dtype)
         self.steps.add_(1.0 - skipped)
-        group = self.param_groups[0]
         for s in range(self.seeds):
             # a skipped first step would divide by a zero bias correction: the kernel still reads the step count
-            self._adam(s, rates[s], self.steps[s].clamp(min=1.0), skipped[s], group)
+            self._adam(s, [grad[s] for grad in grads], rates[s], self.steps[s].clamp(min=1.0), skipped[s])
 
-    def _adam(self, s: int, rate: float | Tensor, step: Tensor, skipped: Tensor, group: dict[str, Any]) -> None:
-        if self.seeds == 1:
-            tensors = [[flat] for flat in (self.flat, self.grads, self.exp_avg, self.exp_avg_sq)]
-        else:
-            tensors = [[view[s] for view in views] for views in self._views]
+    def _adam(self, s: int, grads: list[Tensor], rate: float | Tensor, step: Tensor, skipped: Tensor) -> None:
+        group = self.param_groups[0]
         torch._fused_adam_(
-            *(tensors[0], tensors[1], tensors[2], tensors[3], [], [step] * len(tensors[0])),
+            *(self._rows[s][0], grads, self._rows[s][1], self._rows[s][2], [], [step] * len(grads)),
             lr=rate,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -170,16 +172,6 @@ class SeedAdam(torch.optim.Optimizer):
             maximize=False,
             found_inf=skipped,
         )
-
-    def _unscale(self) -> None:
-        assert self.loss_scale is not None
-        for grad in self._views[1]:
-            grad.mul_(broadcast(1.0 / self.loss_scale.scale, grad))
-
-    def _clip(self, limit: float) -> None:
-        factor = (limit / (per_seed_norm(self._views[1]) + 1e-6)).clamp(max=1.0)
-        for grad in self._views[1]:
-            grad.mul_(broadcast(factor, grad))
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Step every seed on the gradients at hand (for callers that ran `backward` themselves)."""

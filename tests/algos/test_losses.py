@@ -132,7 +132,7 @@ def test_critic_loss(kind, source, mixer):
     oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
     action, key = algorithm.represent(batch.action), UpdateKey([0]).at(source)
     next_action, _ = algorithm.imagine(batch, oid, next_oid, key)
-    loss, _ = algorithm.critic_loss(batch, oid, action, next_oid, next_action)
+    loss, _, _ = algorithm.critic_loss(batch, oid, action, next_oid, next_action)
     q = table(algorithm, algorithm.critic, batch.obs, action)
     following = table(algorithm, algorithm.target_critic, batch.next_obs, next_action).mean(0)
     wanted = ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, mixer)
@@ -213,6 +213,6 @@ def test_expectile_target_replaces_the_policy_target():
     algorithm = make(VGM2P, "continuous", td_target="expectile", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
-    loss, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
+    loss, _, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
     q, following = table(algorithm, algorithm.critic, batch.obs, batch.action), algorithm.value(next_oid)[0]
     close(loss, ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, "mean"))

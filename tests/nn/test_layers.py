@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgm2p.nn.activation import gelu, gelu_with_derivative
+from vgm2p.nn.activation import gelu, value_and_derivative
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.nn.mlp import MLP
 from vgm2p.rng import glorot_limit
@@ -57,7 +57,7 @@ def test_the_tangent_is_that_of_torch_func(lead):
     mlp = filled(MLP(lead, 4, 2, 8, 3))
     x, dx = (torch.randn(lead[0], 6, 4, dtype=DOUBLE) for _ in range(2))
     y, dy = mlp.value_and_tangent(x, dx)
-    expected = torch.func.jvp(lambda point: mlp(point), (x,), (dx,))
+    expected = torch.func.jvp(mlp.plain, (x,), (dx,))
     torch.testing.assert_close(y, expected[0], atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(dy, expected[1], atol=1e-12, rtol=1e-12)
     assert y.requires_grad
@@ -71,19 +71,17 @@ def test_layer_norm_bodies_have_no_tangent_rule():
 
 def test_gelu_its_derivative_and_its_gradient():
     z = torch.linspace(-8, 8, 401, dtype=DOUBLE, requires_grad=True)
-    value, derivative = gelu_with_derivative(z)
+    value, derivative = value_and_derivative(z)
     truth = F.gelu(z, approximate="tanh")
     (slope,) = torch.autograd.grad(truth.sum(), z)
-    torch.testing.assert_close(value, truth, atol=1e-14, rtol=1e-12)
+    torch.testing.assert_close(value, truth.detach(), atol=1e-14, rtol=1e-12)
     torch.testing.assert_close(derivative, slope, atol=1e-13, rtol=1e-11)
-    torch.testing.assert_close(torch.autograd.grad(gelu(z).sum(), z)[0], slope, atol=1e-13, rtol=1e-11)
-    with torch.no_grad():
-        torch.testing.assert_close(gelu(z), truth, atol=1e-14, rtol=1e-12)
+    torch.testing.assert_close(gelu(z), truth.detach(), atol=1e-14, rtol=1e-12)
 
 
 def test_gelu_saturates_without_nan_in_float32():
     z = torch.tensor([-1e4, -50.0, 0.0, 50.0, 1e4])
-    value, derivative = gelu_with_derivative(z)
+    value, derivative = value_and_derivative(z)
     assert torch.equal(value, torch.tensor([0.0, 0.0, 0.0, 50.0, 1e4]).copysign(value))
     assert torch.equal(derivative.abs(), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
 

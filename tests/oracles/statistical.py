@@ -137,7 +137,7 @@ class KnownValue(VGM2P):
     truth = staticmethod(lambda action: action)
     frozen: str | None = None
 
-    def advantage(self, oid, action, baselines):
+    def advantage(self, oid, action, baselines, q=None):
         if self.frozen == "sample":
             baselines = torch.rand_like(baselines) * 2 - 1
         value = self.truth(baselines[..., 0]).mean(2)

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vgm2p.algos.base import Algorithm, choose, masked
-from vgm2p.nn.linear import full
 from vgm2p.nn.mlp import MLP
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
@@ -62,7 +61,7 @@ class BCGaussian(Algorithm):
 
     def policy_loss(self, batch: Batch) -> Tensor:
         """Return the negative log-likelihood per seed (S,)."""
-        head = full(self.policy(self.encode(batch.obs)))
+        head = self.policy(self.encode(batch.obs))
         if self.spec.discrete:
             return per_seed_mean(-log_softmax_at(masked(head, batch.legal), batch.action))
         mean, log_std = self.gaussian(head)
@@ -75,7 +74,7 @@ class BCGaussian(Algorithm):
 
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
         """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample."""
-        head = full(self.policy(self.encode(obs)))
+        head = self.policy(self.encode(obs))
         if not self.spec.discrete:
             return self.harden(self.gaussian(head)[0], None), memory
         if self.decode == "sample":

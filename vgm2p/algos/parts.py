@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vgm2p.types import per_seed_mean
+from vgm2p.types import Randomness, per_seed_mean
 
 
 def _mean(q: Tensor, reward: Tensor, discounted_next: Tensor) -> Tensor:
@@ -63,6 +63,11 @@ def stack_copies(first: Tensor | None, second: Tensor, copies: int) -> Tensor:
     assert first is not None
     repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
     return torch.cat([first.unsqueeze(2), repeated], dim=2)
+
+
+def drop_labels(c: Tensor, null: int, share: float, key: Randomness) -> Tensor:
+    """Replace a share of the conditions (S, ...) by `null`, so that the network also learns all data (CFGRL)."""
+    return c.masked_fill(key.uniform("label_dropout", tuple(c.shape[1:])) < share, null)
 
 
 def best_rated(actions: Tensor, q: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.algos.base import Algorithm, choose
-from vgm2p.algos.parts import MIXERS, best_rated, expectile_loss, stack_copies, td_loss
+from vgm2p.algos.parts import MIXERS, best_rated, drop_labels, expectile_loss, stack_copies, td_loss
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
@@ -25,6 +25,7 @@ from vgm2p.nn.value import Critic, Value
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
 WORSE, BETTER, NULL = 0, 1, 2  # values of the condition c; NULL exists under `uncond: null` only
+Info = dict[str, Tensor]
 UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
 
 
@@ -39,11 +40,12 @@ class VGM2P(Algorithm):
         self, spec: Spec, seeds: Sequence[int], *,
         width: int = 512, depth: int = 4, lr: float = 3e-4, lr_decay_updates: int | None = None,
         clip_norm: float | None = None, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
-        mixer: str = "mean", omega: float = 3.0, guide_class0: bool = True, uncond: str = "one",
-        label_dropout: float = 0.1, advantage: str = "agent", threshold: str = "zero", baseline: str = "sample",
-        baseline_samples: int = 1, expectile: float = 0.7, td_target: str = "policy", times: Times | None = None,
-        adaptive_power: float = 0.0, ema: float = 0.0, steps: int = 1, act_noise: float = 1.0,
-        act_noise_shared: bool = False, best_of: int = 1,
+        critic_norm: bool = True, mixer: str = "mean", omega: float = 3.0, guide_class0: bool = True,
+        uncond: str = "one", label_dropout: float = 0.1, advantage: str = "agent", threshold: str = "zero",
+        baseline: str = "sample", baseline_samples: int = 1, expectile: float = 0.7, td_target: str = "policy",
+        times: Times | None = None, adaptive_power: float = 0.0, ema: float = 0.0, steps: int = 1,
+        act_noise: float = 1.0, act_noise_shared: bool = False, best_of: int = 1, reuse_q: bool = False,
+        bf16_derivative: bool = False,
     ) -> None:
         # fmt: on
         super().__init__(spec, seeds)
@@ -57,12 +59,13 @@ class VGM2P(Algorithm):
         self.baseline_samples, self.expectile, self.ema = baseline_samples, expectile, ema
         self.times, self.adaptive_power, self.steps = times or Times(), adaptive_power, steps
         self.act_noise, self.act_noise_shared, self.best_of = act_noise, act_noise_shared, best_of
+        self.reuse_q, self.bf16_derivative = reuse_q, bf16_derivative
         self.classes = 3 if self.uncond == NULL else 2
 
         S, options = len(self.seeds), {"clip_norm": clip_norm}
         self.policy = self.make_policy(width, depth)
         online = self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, **options)
-        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, depth)
+        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, depth, critic_norm)
         judge = self.make_optimiser("critic", [self.critic], lr, **options)
         self.target_critic = copy.deepcopy(self.critic)
         self.target = self.follow(self.target_critic, judge)
@@ -76,15 +79,15 @@ class VGM2P(Algorithm):
         """Return the network u(a_k, r, k, o, c)."""
         return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, width, depth)
 
-    def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
+    def update(self, batch: Batch, key: Randomness) -> Info:
         """One pass through Algorithm 1: critic, condition, policy, target."""
         oid, next_oid, action = self.encode(batch.obs), self.encode(batch.next_obs), self.represent(batch.action)
         if self.value is not None:
             self.minimise("value", self.value_loss(oid, action))
         next_action, baselines = self.imagine(batch, oid, next_oid, key)
-        critic_loss, critic_info = self.critic_loss(batch, oid, action, next_oid, next_action)
+        critic_loss, q, critic_info = self.critic_loss(batch, oid, action, next_oid, next_action)
         self.minimise("critic", critic_loss)
-        c, condition_info = self.condition(oid, action, baselines)
+        c, condition_info = self.condition(oid, action, baselines, q if self.reuse_q else None)
         policy_loss, policy_info = self.policy_loss(oid, action, c, key)
         self.minimise("policy", policy_loss)
         self.target.follow(self.tau)
@@ -107,8 +110,8 @@ class VGM2P(Algorithm):
 
     def critic_loss(
         self, batch: Batch, oid: Tensor, action: Tensor, next_oid: Tensor, next_action: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 13, reward once and bootstrap mask inside (docs/algorithms/vgm2p.md): (S,)."""
+    ) -> tuple[Tensor, Tensor, Info]:
+        """Eq. 13, reward once and bootstrap mask inside (docs/algorithms/vgm2p.md): (S,); Q(o, a) (S, C, B, N)."""
         with torch.no_grad():
             next_value = self.target_critic(next_oid, next_action).mean(1)
             if self.in_sample_target and self.value is not None:
@@ -116,7 +119,7 @@ class VGM2P(Algorithm):
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * next_value
         q = self.critic(oid, action)
         loss = td_loss(q, batch.reward, discounted, batch.valid, self.mixer)
-        return loss, {"critic_loss": loss.detach(), "q_mean": per_seed_mean(q.detach())}
+        return loss, q.detach(), {"critic_loss": loss.detach(), "q_mean": per_seed_mean(q.detach())}
 
     def value_loss(self, oid: Tensor, action: Tensor) -> Tensor:
         """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
@@ -126,9 +129,9 @@ class VGM2P(Algorithm):
         return expectile_loss(q - self.value(oid), self.expectile)
 
     @torch.no_grad()
-    def condition(self, oid: Tensor, action: Tensor, baselines: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """c^i = 1[A^i >= 0] (Alg. 1 line 9, Sec. 3.3): (S, B, N) int64."""
-        adv, value = self.advantage(oid, action, baselines)
+    def condition(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None = None) -> tuple[Tensor, Info]:
+        """c^i = 1[A^i >= 0] (Alg. 1 line 9, Sec. 3.3): (S, B, N) int64; q: a known Q(o, a) (S, C, B, N)."""
+        adv, value = self.advantage(oid, action, baselines, q)
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
         better = adv >= (value if self.against_value else 0.0)
@@ -137,21 +140,24 @@ class VGM2P(Algorithm):
         per_agent = {f"c1_fraction_{i}": share[..., i].mean(1) for i in range(self.spec.n_agents)}
         return better.long(), info | per_agent
 
-    def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor) -> tuple[Tensor, Tensor]:
+    def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor]:
         """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) or the expectile value; both (S, B, N)."""
         if self.in_sample_baseline and self.value is not None:
-            value = self.value(oid)
-            return self.critic(oid, action).mean(1) - value, value
-        actions = torch.cat([action.unsqueeze(2), baselines], dim=2)
-        q = self.critic(oid.unsqueeze(2).expand(*actions.shape[:-1], -1), actions).mean(1)  # (S, B, 1 + K, N)
-        value = q[:, :, 1:].mean(2)
-        return q[:, :, 0] - value, value
+            value, chosen = self.value(oid), self.critic(oid, action) if q is None else q
+            return chosen.mean(1) - value, value
+        actions = baselines if q is not None else torch.cat([action.unsqueeze(2), baselines], dim=2)
+        values = self.critic(oid.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)  # (S, C, B, 1 + K or K, N)
+        if q is None:
+            q, values = values[:, :, :, 0], values[:, :, :, 1:]
+        value = values.mean(3).mean(1)
+        return q.mean(1) - value, value
 
-    def policy_loss(self, oid: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, dict[str, Tensor]]:
+    def policy_loss(self, oid: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
         """Eq. 11 per seed (S,) for action vectors (S, B, N, A) and conditions (S, B, N)."""
         k, r = self.times.pair(key, action)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
-        a_k, c = point(action, eps, k), self.drop_labels(c, key)
+        a_k = point(action, eps, k)
+        c = drop_labels(c, NULL, self.label_dropout, key) if self.uncond == NULL else c
         v_g = self.guide(velocity(action, eps), a_k, k, oid, c)
         rows, u = self.flow_loss(a_k, v_g, k, r, oid, self.one_hot(c, oid))
         loss = per_seed_mean(rows)
@@ -166,12 +172,6 @@ class VGM2P(Algorithm):
         plain = c == NULL if self.guide_class0 else c != BETTER
         return torch.where(plain.unsqueeze(-1), v, guided)
 
-    def drop_labels(self, c: Tensor, key: Randomness) -> Tensor:
-        """Under `uncond: null`, replace a share of the conditions by NULL so that the network learns all data."""
-        if self.uncond != NULL:
-            return c
-        return c.masked_fill(key.uniform("label_dropout", tuple(c.shape[1:])) < self.label_dropout, NULL)
-
     def one_hot(self, c: Tensor, like: Tensor) -> Tensor:
         """Return conditions (...) as one-hot rows (..., C)."""
         return F.one_hot(c, self.classes).to(like.dtype)
@@ -183,14 +183,14 @@ class VGM2P(Algorithm):
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """MeanFlow row losses (S, B, N) and u."""
-        return meanflow_loss(self.policy, a_k, v, k, r, oid, c, self.adaptive_power)  # type: ignore[arg-type]
+        power, half = self.adaptive_power, self.bf16_derivative
+        return meanflow_loss(self.policy, a_k, v, k, r, oid, c, power, half)  # type: ignore[arg-type]
 
     def sample(self, net: nn.Module, z: Tensor, oid: Tensor) -> Tensor:
         """Eq. 12 under c = 1: z - u(z, 0, 1, o, 1) (one step)."""
         better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
         return meanflow_sample(net, z, oid, self.one_hot(better, oid), self.steps)
 
-    # --- execution -------------------------------------------------------------------------------------------------
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
         """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
         oid = self.encode(obs).unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)

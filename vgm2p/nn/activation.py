@@ -6,8 +6,8 @@ again in the backward pass; one sigmoid serves both here.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,37 +17,29 @@ CUBIC = 0.044715
 
 
 def gelu(z: Tensor) -> Tensor:
-    """Return GELU(z), differentiable once; same shape as z."""
-    if torch.is_grad_enabled():
-        # a tensor without gradient may still be a dual number of torch.func: no custom function, nothing in place
-        return _Gelu.apply(z)[0] if z.requires_grad else z * torch.sigmoid(SCALE * (z + CUBIC * z**3))
+    """Return GELU(z), same shape as z, without gradient."""
+    z = z.detach()
     return (z * z).mul_(CUBIC * SCALE).add_(SCALE).mul_(z).sigmoid_().mul_(z)
 
 
-def gelu_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(z), differentiable once, and GELU'(z) without gradient."""
-    value, derivative = _Gelu.apply(z)
-    return value, derivative
+def value_and_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(z) and GELU'(z) without gradient; half-precision z is computed in float32.
+
+    Seven passes over memory: p = SCALE (1 + CUBIC z^2), gate = sigmoid(p z), value = z gate, and since 3 p - 2 SCALE is
+    the derivative of p z, GELU' = gate + (value - value gate) (3 p - 2 SCALE).
+    """
+    wide = z.detach() if z.dtype in (torch.float32, torch.float64) else z.detach().float()
+    scale, minus_two_scale = constants(wide.dtype, wide.device)
+    p = torch.addcmul(scale, wide, wide, value=CUBIC * SCALE)
+    gate = (p * wide).sigmoid_()
+    value = wide * gate
+    slope = torch.add(minus_two_scale, p, alpha=3.0, out=p)
+    derivative = torch.addcmul(value, value, gate, value=-1.0)
+    torch.addcmul(gate, derivative, slope, out=derivative)
+    return value.to(z.dtype), derivative.to(z.dtype)
 
 
-def _value_and_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
-    square = z * z
-    gate = (square * (CUBIC * SCALE)).add_(SCALE).mul_(z).sigmoid_()
-    value = z * gate
-    # d(z gate)/dz = gate + z gate (1 - gate) * SCALE (1 + 3 CUBIC z^2) = gate + (value - value gate) * slope
-    slope = square.mul_(3.0 * CUBIC * SCALE).add_(SCALE)
-    derivative = torch.addcmul(value, value, gate, value=-1.0).mul_(slope).add_(gate)
-    return value, derivative
-
-
-class _Gelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> tuple[Tensor, Tensor]:
-        value, derivative = _value_and_derivative(z)
-        ctx.save_for_backward(derivative)
-        ctx.mark_non_differentiable(derivative)
-        return value, derivative
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # grads: of the value, of the (non-differentiable) derivative
-        return grads[0] * ctx.saved_tensors[0]
+@functools.cache
+def constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return SCALE and -2 SCALE as scalars on the device."""
+    return torch.tensor(SCALE, dtype=dtype, device=device), torch.tensor(-2.0 * SCALE, dtype=dtype, device=device)

@@ -1,26 +1,12 @@
-"""Stacked affine maps and layer norms: one weight set per seed (and ensemble member), one batched product for all."""
+"""Stacked affine maps and layer norms: one weight set per seed (and ensemble member)."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply G affine maps: x (G, R, in), weight (G, out, in), bias (G, out) or None -> (G, R, out)."""
-    if weight.shape[0] == 1:
-        return F.linear(x[0], weight[0], None if bias is None else bias[0])[None]
-    if bias is None:
-        return torch.bmm(x, weight.transpose(1, 2))
-    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
-
-
-def full(x: Tensor) -> Tensor:
-    """Return half-precision results of an autocast region as float32, others unchanged: losses never sum in half."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+from vgm2p.nn.kernels import affine
 
 
 class Linear(nn.Module):
@@ -40,11 +26,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (G, R, in) to (G, R, out)."""
-        return linear(x, *self.stacked())
-
-    def tangent(self, dx: Tensor) -> Tensor:
-        """Push a tangent (G, R, in) through the linear part."""
-        return linear(dx, self.stacked()[0], None)
+        return affine(x, *self.stacked())
 
 
 class LayerNorm(nn.Module):
@@ -56,14 +38,11 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(*lead, width))
         self.eps = eps
 
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """Return scale (G, width) and shift (G, width) with the leading axes merged."""
+        return self.weight.flatten(0, -2), self.bias.flatten(0, -2)
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (G, R, width)."""
-        weight, bias = self.weight.flatten(0, -2), self.bias.flatten(0, -2)
-        width = (x.shape[-1],)
-        if math.prod(weight.shape[:-1]) == 1:
-            return F.layer_norm(x, width, weight[0], bias[0], self.eps)
-        if x.device.type == "cpu":  # one fused kernel per group: 1.5 times as fast as the two passes below
-            groups = zip(x.unbind(), weight.unbind(), bias.unbind(), strict=True)
-            return torch.stack([F.layer_norm(one, width, w, b, self.eps) for one, w, b in groups])
-        normal = F.layer_norm(x, width, None, None, self.eps)
-        return torch.addcmul(bias[:, None], normal, weight[:, None])
+        scale, shift = self.stacked()
+        return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], None, None, self.eps), scale[:, None])

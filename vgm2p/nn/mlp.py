@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgm2p.nn.activation import gelu, gelu_with_derivative
+from vgm2p.nn import body
 from vgm2p.nn.linear import LayerNorm, Linear
 
 
 class MLP(nn.Module):
     """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
 
-    Source: 4 x 512 [VGM2P Table 3]; GELU, Glorot uniform, LayerNorm after the activation in critics only
-    [code of MAC-Flow and FQL].
+    Source: 4 x 512 [VGM2P Table 3]; GELU, Glorot uniform, LayerNorm after the activation in critics only [code of
+    MAC-Flow and FQL]. `plain` is the definition; `forward` and `value_and_tangent` compute the same by `nn.body`.
     """
 
     def __init__(
@@ -28,41 +28,51 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(Linear(lead, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(lead, width) for _ in range(depth if layer_norm else 0))
         self.output = Linear(lead, sizes[-1], out_dim)
+        self.shape = body.Shape(depth, layer_norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (S, ..., in) to (*lead, ..., out)."""
-        h = self._enter(x)
-        norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
-        for layer, norm in zip(self._layers(), norms, strict=True):
-            h = norm(gelu(layer(h)))
-        return self._leave(self.output(h), x)
+        """Map x (S, ..., in) to (*lead, ..., out); under autocast in its type, the result in the parameters'."""
+        if torch._C._are_functorch_transforms_active():  # torch.func sees through ordinary operations only
+            return self.plain(x)
+        rows, parameters, dtype, grouped = self._prepared(x)
+        with torch.autocast(x.device.type, enabled=False):
+            if torch.is_grad_enabled() and (x.requires_grad or parameters[0].requires_grad):
+                return self._leave(body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)[0], x)
+            units = body.work(self.shape, dtype, grouped, rows, None, parameters)
+            found = body.joined([body.infer(a, ps, self.shape) for a, _, ps in units], grouped)
+        return self._leave(found.to(parameters[0].dtype), x)
 
     def value_and_tangent(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return y = f(x), differentiable in the parameters, and the tangent f'(x) dx without gradient.
 
-        The tangent rides next to the primal pass and shares its activation derivatives; `torch.func.jvp` is the oracle.
-        x, dx: (S, ..., in) -> both (*lead, ..., out). Raises ValueError for bodies with LayerNorm.
+        The tangent rides next to the primal pass and shares its activation derivatives; `torch.func.jvp` of `plain` is
+        the oracle. x, dx: (S, ..., in) -> both (*lead, ..., out). Raises ValueError for bodies with LayerNorm.
         """
         if self.norms:
             raise ValueError("value_and_tangent has no rule for LayerNorm; use torch.func.jvp")
-        h, dh = self._enter(x), self._enter(dx).detach()
-        for layer in self._layers():
-            h, derivative = gelu_with_derivative(layer(h))
-            with torch.no_grad():
-                dh = layer.tangent(dh).mul_(derivative)
-        with torch.no_grad():
-            dy = self.output.tangent(dh)
-        return self._leave(self.output(h), x), self._leave(dy, x)
+        rows, parameters, dtype, grouped = self._prepared(x)
+        with torch.autocast(x.device.type, enabled=False):
+            y, dy = body.Body.apply(self.shape, dtype, grouped, rows, dx.detach().flatten(1, -2), *parameters)
+        return self._leave(y, x), self._leave(dy, x)
 
-    def _layers(self) -> list[Linear]:
-        return cast("list[Linear]", list(self.hidden))
+    def plain(self, x: Tensor) -> Tensor:
+        """Map x as `forward` does, by ordinary differentiable operations."""
+        members = self.lead[1] if len(self.lead) > 1 else 1
+        h = x.flatten(1, -2).repeat_interleave(members, 0)
+        norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
+        for layer, norm in zip(self.hidden, norms, strict=True):
+            h = norm(F.gelu(layer(h), approximate="tanh"))
+        return self._leave(self.output(h), x)
 
-    def _enter(self, x: Tensor) -> Tensor:
-        rows = x.flatten(1, -2)  # (S, R, in)
-        if len(self.lead) == 1:
-            return rows
-        members = self.lead[1]
-        return rows.unsqueeze(1).expand(-1, members, -1, -1).flatten(0, 1)  # (S*C, R, in)
+    def _prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor], torch.dtype, bool]:
+        """Return rows (S, R, in), parameters (G, ...), the type of the products, and whether groups run one by one."""
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.output.weight.dtype
+        parameters: list[Tensor] = []
+        for i, layer in enumerate(self.hidden):
+            parameters += layer.stacked()  # type: ignore[operator]
+            parameters += self.norms[i].stacked() if self.norms else ()  # type: ignore[operator]
+        return x.flatten(1, -2), [*parameters, *self.output.stacked()], dtype, device == "cpu"
 
     def _leave(self, y: Tensor, x: Tensor) -> Tensor:
         return y.reshape(*self.lead, *x.shape[1:-1], y.shape[-1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.linear import full
 from vgm2p.nn.mlp import MLP
 
 
@@ -30,7 +29,7 @@ class AverageVelocity(nn.Module):
             oid: (S, ..., O) encoded observation with agent id.
             c: (S, ..., C) one-hot condition, or None for an unconditional network.
         """
-        return full(self.mlp(_join([x, r, k, oid, c], x.shape[:-1])))
+        return self.mlp(_join([x, r, k, oid, c], x.shape[:-1]))
 
     def along(
         self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None, dx: Tensor
@@ -54,4 +53,4 @@ class Velocity(nn.Module):
 
     def forward(self, x: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
-        return full(self.mlp(_join([x, k, oid, c], x.shape[:-1])))
+        return self.mlp(_join([x, k, oid, c], x.shape[:-1]))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.linear import full
 from vgm2p.nn.mlp import MLP
 
 
 class Critic(nn.Module):
-    """C members of Q(o, a), Dense -> GELU -> LayerNorm."""
+    """C members of Q(o, a), Dense -> GELU (-> LayerNorm)."""
 
-    def __init__(self, seeds: int, members: int, obs_dim: int, action_dim: int, width: int, depth: int) -> None:
+    def __init__(
+        self, seeds: int, members: int, obs_dim: int, action_dim: int, width: int, depth: int, layer_norm: bool = True
+    ) -> None:
         super().__init__()
-        self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, width, depth, layer_norm=True)
+        self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, width, depth, layer_norm)
 
     def forward(self, oid: Tensor, action: Tensor) -> Tensor:
         """Map oid (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
-        return full(self.mlp(torch.cat([oid, action], dim=-1)).squeeze(-1))
+        return self.mlp(torch.cat([oid, action], dim=-1)).squeeze(-1)
 
 
 class Value(nn.Module):
@@ -30,4 +31,4 @@ class Value(nn.Module):
 
     def forward(self, oid: Tensor) -> Tensor:
         """Map oid (S, ..., O) to (S, ...)."""
-        return full(self.mlp(oid).squeeze(-1))
+        return self.mlp(oid).squeeze(-1)

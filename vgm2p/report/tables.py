@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vgm2p.report.collect import Run, final_returns, pooled
+from vgm2p.report.grid import grid
 from vgm2p.report.stats import difference, interval, mean
 
 NOISES = (1.0, 0.5, 0.0)
@@ -79,16 +80,6 @@ def _line(entry: dict[str, Any]) -> list[str]:
     if len(set(shown)) == 1:  # no acting noise: one value says it all
         shown = [shown[0], "", ""]
     return [entry["method"], *shown, " ".join(f"{value:.0f}" for value in entry["per_seed"])]
-
-
-def grid(lines: list[list[str]]) -> str:
-    """Return aligned Markdown rows, the first line being the header."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    drawn = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([drawn[0], rule, *drawn[1:]])
 
 
 def versus(runs: Sequence[Run], algorithm: str) -> str:
