@@ -16,6 +16,8 @@ from vgm2p.envs.observation import agents_view, statistics
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 
+VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -37,7 +39,7 @@ TIMEOUTS = {
 class TransitionStore:
     """Transitions of one or several files in device memory.
 
-    Observations are stored once; the successor of row t is row t + 1, which for the last step of an episode is its
+    Observations are held once; the successor of row t is row t + 1, which for the last step of an episode is its
     final observation. Where none is stored, the row is its own successor and `timeouts` decides what it is worth.
     """
 
@@ -47,19 +49,20 @@ class TransitionStore:
         self._options = (view, obs_norm, timeouts)
         steps = columns.steps
         rows = np.flatnonzero(steps["has_action"])
-        self._robot = "robot_observation" in steps
-        observed = torch.from_numpy(steps["robot_observation" if self._robot else "observations"])
+        robot = "robot_observation" in steps
+        observed = torch.from_numpy(steps["robot_observation" if robot else "observations"])
         action = torch.from_numpy(steps["actions"])
         self.columns: dict[str, Tensor] = {
-            "rows": torch.from_numpy(rows),
-            "observation": observed,
+            "observation": observed.flatten(1),
             "action": action if self.spec.discrete else action.clamp(-1.0, 1.0),
-            "reward": torch.from_numpy(steps["rewards"]),
-            **_successors(columns, rows, timeouts),
+            **_transitions(columns, rows, timeouts),
         }
-        for name, column in (("legal", "legal_actions"), ("state", "state")):
+        for name, column in (("legal", "legal_actions"), ("state", "robot_observation" if robot else "state")):
             if column in steps:
                 self.columns[name] = torch.from_numpy(steps[column])
+        self._view_per_batch = robot and len(observed) * self.spec.n_agents * self.spec.obs_dim * 4 > VIEWS_BYTES
+        if robot and not self._view_per_batch:
+            self.columns["observation"] = agents_view(observed, self.spec.n_agents, view).flatten(1)
         self.statistics = statistics(observed[rows], self.spec.n_agents, view, obs_norm)
 
     @classmethod
@@ -101,17 +104,13 @@ class TransitionStore:
         """
         rows = self.columns["rows"]
         index = key.integers("batch", (batch_size,), len(rows))  # (S, B), positions among acting rows
-        row, following = rows[index], self.columns["next"][index]
-        batch = Batch(
-            obs=self._observe(row),
-            action=self._act(row),
-            reward=self.columns["reward"][row],
-            next_obs=self._observe(following),
-            bootstrap=self.columns["bootstrap"][index],
-            valid=self.columns["valid"][index],
-        )
+        pair = rows[index]  # (S, B, 2): the row and its successor
+        row, following = pair[..., 0], pair[..., 1]
+        obs, next_obs = self._observe(pair).unbind(2)
+        reward, bootstrap, valid = self.columns["scalars"][index].unbind(-1)
+        batch = Batch(obs, self._act(row), reward, next_obs, bootstrap, valid)
         if self.spec.discrete:
-            batch.legal, batch.next_legal = (self.columns["legal"][at].bool() for at in (row, following))
+            batch.legal, batch.next_legal = self.columns["legal"][pair].bool().unbind(2)
         if "next_action" in fields:
             batch.next_action = self._act(following)
         if "state" in fields:
@@ -150,20 +149,22 @@ class TransitionStore:
         """Return the undiscounted return of every episode."""
         return [float(value) for value in self._columns.episodes["return"]]
 
-    def _observe(self, row: Tensor) -> Tensor:
-        found = self.columns["observation"][row]
-        return agents_view(found, self.spec.n_agents, self.spec.view) if self._robot else found
+    def _observe(self, rows: Tensor) -> Tensor:
+        found = torch.embedding(self.columns["observation"], rows)
+        if self._view_per_batch:
+            return agents_view(found, self.spec.n_agents, self.spec.view)
+        return found.view(*rows.shape, self.spec.n_agents, self.spec.obs_dim)
 
     def _act(self, row: Tensor) -> Tensor:
         found = self.columns["action"][row]
         return found.long() if self.spec.discrete else found
 
     def _state(self, row: Tensor) -> Tensor:
-        return self.columns["observation" if self._robot else "state"][row]
+        return self.columns["state"][row]
 
 
-def _successors(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor]:
-    """Return next row, bootstrap and valid per acting row."""
+def _transitions(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor]:
+    """Return, per acting row, rows (n, 2) = itself and its successor, scalars (n, 3) = reward, bootstrap and valid."""
     steps, episodes = columns.steps, columns.episodes
     following = rows + 1
     bootstrap, valid = np.ones(len(rows), np.float32), np.ones(len(rows), np.float32)
@@ -177,8 +178,8 @@ def _successors(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor]
         if not stored:
             following[last] = rows[last]
         bootstrap[last], valid[last] = _worth(end, stored, timeouts)
-    arrays = {"next": following, "bootstrap": bootstrap, "valid": valid}
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    scalars = np.stack([steps["rewards"][rows], bootstrap, valid], 1)
+    return {"rows": torch.from_numpy(np.stack([rows, following], 1)), "scalars": torch.from_numpy(scalars)}
 
 
 def _worth(end: int, stored: bool, timeouts: str) -> tuple[float, float]:

@@ -73,6 +73,19 @@ def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
             assert (batch.reward[s, b], batch.bootstrap[s, b], batch.valid[s, b]) == (reward, bootstrap, valid)
 
 
+@pytest.mark.parametrize("view", ["raw_onehot", "omiga"])
+def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monkeypatch):
+    at_loading = store_of(tmp_path, small_columns(), view=view)
+    monkeypatch.setattr("datamodules.store.VIEWS_BYTES", 0)
+    per_batch = TransitionStore.load([tmp_path / "x.h5"], view=view)
+    assert per_batch.columns["observation"].shape[1] == 3
+    assert at_loading.columns["observation"].shape[1] == 2 * 5
+    for one, two in zip(
+        *(vars(s.draw(UpdateKey([0]).at(1), 50)).values() for s in (at_loading, per_batch)), strict=True
+    ):
+        assert one is two is None or torch.equal(one, two)
+
+
 def test_every_acting_row_is_drawn_equally_often(tmp_path):
     store = store_of(tmp_path, small_columns())
     rows = store.columns["rows"]
@@ -154,8 +167,8 @@ def test_medium_expert_is_medium_then_expert(tmp_path):
     assert both.summary["transitions"] == medium.summary["transitions"] + expert.summary["transitions"]
     n = len(medium.columns["rows"])
     offset = len(medium.columns["observation"])
-    assert torch.equal(both.columns["next"][:n], medium.columns["next"])
-    assert torch.equal(both.columns["next"][n:], expert.columns["next"] + offset)
+    assert torch.equal(both.columns["rows"][:n], medium.columns["rows"])
+    assert torch.equal(both.columns["rows"][n:], expert.columns["rows"] + offset)
     assert both.summary["digest"] not in (medium.summary["digest"], expert.summary["digest"])
 
 

@@ -7,6 +7,7 @@ environment's own vectors, left alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -41,9 +42,16 @@ def agents_view(robot: Tensor, n_agents: int, view: str) -> Tensor:
     """
     if view not in VIEWS:
         raise ConfigError(f"data.view='{view}' cannot be built from a robot's observation{nearest(view, VIEWS)}")
-    identity = torch.eye(n_agents, dtype=robot.dtype, device=robot.device)
+    identity = one_hots(n_agents, robot.dtype, robot.device)
     shared = robot.unsqueeze(-2).expand(*robot.shape[:-1], n_agents, -1)
     return VIEWS[view](torch.cat([shared, identity.expand(*shared.shape[:-1], -1)], dim=-1)).float()
+
+
+@functools.cache
+def one_hots(n_agents: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the agents' one-hots (N, N)."""
+    with torch.inference_mode(False):  # whoever asks first, everybody uses them
+        return torch.eye(n_agents, dtype=dtype, device=device)
 
 
 def agents_view_numpy(robot: NDArray[np.floating], n_agents: int, view: str) -> NDArray[np.float32]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,13 @@ class Episode:
 def episode_seed(episode: int) -> int:
     """Return the environment seed of an episode: the same starts for every algorithm, update and training seed."""
     return FIRST_SEED + episode
+
+
+@contextmanager
+def acting(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+    """Run policies in `dtype` (bfloat16) for a while; None leaves them as they are."""
+    with nullcontext() if dtype is None else torch.autocast(device, dtype):
+        yield
 
 
 def rollout(

@@ -81,7 +81,7 @@ def record(
         h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]))
         tape.derivatives.append(d)
         if dx is not None:
-            dx = affine(dx, parameters[at], None).mul_(d)
+            dx = affine(dx, parameters[at][..., : dx.shape[-1]], None).mul_(d)
         if shape.layer_norm:
             before = h
             h, mean, rstd = _norm(before, parameters[at + 2], parameters[at + 3])
@@ -147,7 +147,8 @@ class Body(torch.autograd.Function):
         dtype: type of the products (bfloat16 in an autocast region); parameters and results keep their own.
         grouped: run group after group (CPU), else all at once.
         x: (S, R, in); each of its S rows feeds G / S groups.
-        dx: tangent of x, or None; dy is then None. No gradient passes through dx or dy.
+        dx: (S, R, at most in) tangent of x's leading columns, the others being still, or None; dy is then None. No
+            gradient passes through dx or dy.
         parameters: (G, ...) each, in the order of `Shape`.
     """
 

@@ -46,7 +46,8 @@ class MLP(nn.Module):
         """Return y = f(x), differentiable in the parameters, and the tangent f'(x) dx without gradient.
 
         The tangent rides next to the primal pass and shares its activation derivatives; `torch.func.jvp` of `plain` is
-        the oracle. x, dx: (S, ..., in) -> both (*lead, ..., out). Raises ValueError for bodies with LayerNorm.
+        the oracle. x: (S, ..., in), dx: the tangent of its leading columns, the others being still -> both (*lead, ...,
+        out). Raises ValueError for bodies with LayerNorm.
         """
         if self.norms:
             raise ValueError("value_and_tangent has no rule for LayerNorm; use torch.func.jvp")

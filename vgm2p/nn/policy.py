@@ -38,9 +38,8 @@ class AverageVelocity(nn.Module):
 
         The total derivative is (du/dx) dx + the partial du/dk; both (S, ..., A).
         """
-        still = [torch.zeros_like(part) for part in (oid, c) if part is not None]
         point = _join([x, r, k, oid, c], x.shape[:-1])
-        tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k), *still], x.shape[:-1])
+        tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k)], x.shape[:-1])
         return self.mlp.value_and_tangent(point, tangent)
 
 
