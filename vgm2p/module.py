@@ -10,7 +10,8 @@ from lightning import LightningModule
 from torch import Tensor
 
 from vgm2p.algos.base import Algorithm
-from vgm2p.rng import UpdateKey
+from vgm2p.capture import Captured, wanted
+from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.types import Batch, Randomness
 
 FORMAT = 1
@@ -36,11 +37,10 @@ class Diagnostics:
         self.count = 0
 
     def add(self, info: dict[str, Tensor]) -> None:
-        """Add one update's diagnostics, each (S,)."""
+        """Add one update's diagnostics, each (S,), to the sums; whoever calls counts the updates."""
         for name, value in info.items():
             held = self.sums.get(name)
             self.sums[name] = value.to(torch.float64, copy=True) if held is None else held.add_(value)
-        self.count += 1
 
     def means(self) -> dict[str, list[float]]:
         """Return the mean per seed since the last `clear`."""
@@ -50,8 +50,10 @@ class Diagnostics:
         return dict(zip(self.sums, table.tolist(), strict=True))
 
     def clear(self) -> None:
-        """Begin a new window."""
-        self.sums, self.count = {}, 0
+        """Begin a new window; the sums keep their addresses."""
+        for held in self.sums.values():
+            held.zero_()
+        self.count = 0
 
 
 class OfflineModule(LightningModule):
@@ -86,6 +88,11 @@ class OfflineModule(LightningModule):
         self.diagnostics = Diagnostics()
         self._source, self._batch_size, self._config, self._stop = source, batch_size, config, stop
         self._key: UpdateKey | None = None
+        self._captured: Captured | None = None
+
+    @property
+    def _capture(self) -> bool:
+        return wanted(self._config.get("trainer", {}).get("capture", False), self.device)
 
     def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Show the algorithm's optimisers to Lightning, which checkpoints them."""
@@ -101,16 +108,33 @@ class OfflineModule(LightningModule):
         if torch.is_autocast_enabled(self.device.type):
             # one autocast region spans the block: cached half-precision weights would go stale after the first update
             torch.set_autocast_cache_enabled(False)
-        assert self._key is not None
+        run = self._runner()
         for update in range(*block):
             if self._stop():
                 break
-            key = self._key.at(update)
-            self.diagnostics.add(self.algorithm.update(self._draw(key), key))
+            run(update)
+            self.diagnostics.count += 1
             self.done = update + 1
         self.updates.fill_(self.done)
 
-    def _draw(self, key: UpdateKey) -> Batch:
+    def _runner(self) -> Callable[[int], None]:
+        """Return what does one update: the captured one on CUDA (made in Lightning's precision context)."""
+        if self._capture and self._captured is None:
+            self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
+        return self._captured or self._eager
+
+    def _eager(self, update: int) -> None:
+        assert self._key is not None
+        self._update(self._key.at(update))
+
+    def _update(self, key: Randomness) -> None:
+        self.diagnostics.add(self.algorithm.update(self._draw(key), key))
+
+    def state(self) -> list[Tensor]:
+        """Return every tensor that an update changes; their addresses never do."""
+        return [*self.algorithm.state(), *self.diagnostics.sums.values()]
+
+    def _draw(self, key: Randomness) -> Batch:
         return self._source.draw(key, self._batch_size, self.algorithm.fields)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

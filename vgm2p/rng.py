@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,12 +43,12 @@ class _Rows:
         chunk, offset = divmod(index, ROWS)
         held = self._drawn.get(name)
         if held is None or held[0] != chunk:
-            held = (
-                chunk,
-                torch.stack([self._draw(stream, chunk, kind, purpose, shape, high) for stream in self.streams]),
-            )
-            self._drawn[name] = held
+            held = self._drawn[name] = (chunk, self.table(chunk, *name))
         return held[1][:, offset]
+
+    def table(self, chunk: int, kind: str, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
+        """Return the draws of a whole chunk: (number of streams, ROWS, *shape)."""
+        return torch.stack([self._draw(stream, chunk, kind, purpose, shape, high) for stream in self.streams])
 
     def _draw(
         self, stream: tuple[Hashable, ...], chunk: int, kind: str, purpose: str, shape: tuple[int, ...], high: int
@@ -85,6 +86,48 @@ class UpdateKey:
     def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
         """Return int64 in [0, high), (S, *shape)."""
         return self._rows.row(self.update, "integers", purpose, tuple(shape), high)
+
+
+class StaticKey:
+    """The numbers of `UpdateKey`, read from tables at fixed addresses by a position on the device.
+
+    For a captured update: what it reads on replay depends on memory alone. `at` moves the position, and refills the
+    tables where a new chunk begins. Purposes must have been asked for once before capture.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device | str) -> None:
+        self.seeds = tuple(seeds)
+        self._rows = _Rows([("update", seed) for seed in self.seeds], device)
+        self._tables: dict[tuple[Any, ...], Tensor] = {}
+        self._chunk = 0
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def at(self, update: int) -> StaticKey:
+        """Point the key at `update` and return it."""
+        chunk, offset = divmod(update, ROWS)
+        if chunk != self._chunk:
+            self._chunk = chunk
+            for name, table in self._tables.items():
+                table.copy_(self._rows.table(chunk, *name))
+        self._position.fill_(offset)
+        return self
+
+    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return N(0, 1) float32 (S, *shape)."""
+        return self._read("normal", purpose, tuple(shape), 0)
+
+    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return U[0, 1) float32 (S, *shape)."""
+        return self._read("uniform", purpose, tuple(shape), 0)
+
+    def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
+        """Return int64 in [0, high), (S, *shape)."""
+        return self._read("integers", purpose, tuple(shape), high)
+
+    def _read(self, *name: Any) -> Tensor:
+        if name not in self._tables:
+            self._tables[name] = self._rows.table(self._chunk, *name).clone()
+        return self._tables[name].index_select(1, self._position).squeeze(1)
 
 
 class ActKey:

@@ -18,7 +18,7 @@ TOP_LEVEL = (
     "env", "trainer", "logger", "callbacks", "overrides",
 )  # fmt: skip
 GROUPS = {
-    "trainer": ("accelerator", "devices", "precision", "threads"),
+    "trainer": ("accelerator", "capture", "devices", "precision", "threads"),
     "logger": ("every", "tensorboard"),
     "callbacks": ("progress_seconds", "plot"),
 }
@@ -146,5 +146,9 @@ def _trainer(trainer: Mapping[str, Any]) -> None:
         raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision=16-mixed works on CUDA only; use bf16-mixed or 32-true here")
+    if trainer["capture"] not in ("auto", True, False):
+        raise ConfigError(f"trainer.capture must be auto, true or false, got {trainer['capture']!r}")
+    if trainer["capture"] is True and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.capture=true needs a CUDA device; use auto")
     if trainer["threads"] != "auto":
         _positive(trainer["threads"], "trainer.threads")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.nn.kernels import one_hot
 from vgm2p.optim import Follower, LossScale, SeedAdam
 from vgm2p.seeds import initialise
 from vgm2p.types import Batch, Randomness, Spec
@@ -78,13 +78,13 @@ class Algorithm(nn.Module):
         """Return the vector that networks see: continuous as stored; indices (..., N) as one-hots in {0, 1}^A."""
         if not self.spec.discrete:
             return action
-        return F.one_hot(action, self.spec.action_dim).to(self.obs_mean.dtype)
+        return one_hot(action, self.spec.action_dim, self.obs_mean.dtype)
 
     def harden(self, x: Tensor, legal: Tensor | None) -> Tensor:
         """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
         if not self.spec.discrete:
             return x.clamp(-1.0, 1.0)
-        return F.one_hot(masked(x, legal).argmax(-1), x.shape[-1]).to(x.dtype)
+        return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
 
     def decide(self, x: Tensor) -> Tensor:
         """Return environment actions for action vectors (..., A): themselves, or their indices."""
@@ -107,6 +107,13 @@ class Algorithm(nn.Module):
         """Step optimiser `name` on loss (S,). A seed whose loss is not finite is frozen for good; others go on."""
         self.alive &= torch.isfinite(loss.detach())
         self.optimisers[name].minimise(loss, self.alive)
+
+    def state(self) -> list[Tensor]:
+        """Return every tensor that `update` changes: parameters, buffers, steps and moments."""
+        steps = [
+            t for optimiser in self.optimisers.values() for entry in optimiser.state.values() for t in entry.values()
+        ]
+        return [*self.parameters(), *self.buffers(), *steps]
 
     def scale_losses(self) -> None:
         """Give every seed its own dynamic loss scale (float16 on CUDA)."""

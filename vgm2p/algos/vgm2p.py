@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.algos.base import Algorithm, choose
@@ -20,6 +19,7 @@ from vgm2p.algos.parts import MIXERS, best_rated, drop_labels, expectile_loss, s
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.nn.kernels import one_hot
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic, Value
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
@@ -174,7 +174,7 @@ class VGM2P(Algorithm):
 
     def one_hot(self, c: Tensor, like: Tensor) -> Tensor:
         """Return conditions (...) as one-hot rows (..., C)."""
-        return F.one_hot(c, self.classes).to(like.dtype)
+        return one_hot(c, self.classes, like.dtype)
 
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
     def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:

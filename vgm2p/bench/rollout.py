@@ -1,4 +1,4 @@
-"""`bench rollout`: ten HalfCheetah episodes in lockstep with the policy, beside a call per agent and ten-step sampling."""
+"""`bench rollout`: ten HalfCheetah episodes in lockstep, beside a call per agent and ten-step sampling."""
 
 from __future__ import annotations
 

@@ -30,6 +30,12 @@ def affine_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return gelu(affine(x, weight, bias))
 
 
+def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return one-hot rows (..., classes) of indices (...); unlike torch's, it never looks at their values."""
+    rows = torch.zeros(*index.shape, classes, dtype=dtype, device=index.device)
+    return rows.scatter_(-1, index.unsqueeze(-1), 1.0)
+
+
 @functools.cache
 def has_fused_gelu() -> bool:
     """Whether this torch has oneDNN's fused linear + GELU, and it computes what it should."""

@@ -1,0 +1,122 @@
+"""What a CPU can check of capture: same numbers from static tables, fixed addresses, no wait for the host, state kept."""
+
+import copy
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.algos.test_contract import PAIRS, build
+from tests.support import random_batch
+from vgm2p.capture import untouched, wanted
+from vgm2p.module import OfflineModule
+from vgm2p.rng import ROWS, StaticKey, UpdateKey
+
+
+def test_static_tables_hold_the_numbers_of_the_key():
+    free, static = UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
+    for update in [0, 1, 5, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 7, 2]:
+        free.at(update), static.at(update)
+        assert torch.equal(free.normal("a", (2, 3)), static.normal("a", (2, 3)))
+        assert torch.equal(free.uniform("a", (4,)), static.uniform("a", (4,)))
+        assert torch.equal(free.integers("b", (4,), 9), static.integers("b", (4,), 9))
+
+
+def test_static_tables_keep_their_addresses():
+    key = StaticKey([0], "cpu")
+    key.normal("a", (5,))
+    address = next(iter(key._tables.values())).data_ptr()
+    key.at(10 * ROWS).normal("a", (5,))
+    assert next(iter(key._tables.values())).data_ptr() == address
+
+
+class Fixed:
+    """A source that gives the same batch again and again."""
+
+    def __init__(self, spec):
+        self.batch = random_batch(spec)
+
+    def draw(self, key, batch_size, fields=()):
+        return self.batch
+
+    def to(self, device):
+        return self
+
+
+def module_of(name, spec):
+    return OfflineModule(build(name, spec), Fixed(spec), 8, {})
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_the_function_that_would_be_captured_trains_what_the_eager_one_trains(name, spec):
+    eager, static = module_of(name, spec), module_of(name, spec)
+    eager.on_fit_start()
+    key = StaticKey([0], "cpu")
+    for update in range(ROWS + 3):
+        eager._eager(update)
+        static._update(key.at(update))
+    for one, two in zip(eager.state(), static.state(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_an_update_changes_tensors_in_place_only(name, spec):
+    module = module_of(name, spec)
+    key = StaticKey([0], "cpu")
+    module._update(key)
+    before = [(tensor, tensor.data_ptr()) for tensor in module.state()]
+    module._update(key.at(1))
+    module.diagnostics.clear()
+    module.algorithm.load_state_dict(copy.deepcopy(module.algorithm.state_dict()))
+    for optimiser in module.algorithm.optimisers.values():
+        optimiser.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+    module._update(key.at(2))
+    assert [(id(tensor), tensor.data_ptr()) for tensor in module.state()] == [(id(t), p) for t, p in before]
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_warm_up_leaves_no_trace(name, spec):
+    module, fresh = module_of(name, spec), module_of(name, spec)
+    with untouched(module.state):
+        for update in range(3):
+            module._update(UpdateKey([0]).at(update))
+    for one, two in zip(module.algorithm.state(), fresh.algorithm.state(), strict=True):
+        assert torch.equal(one, two)
+    assert all(not total.any() for total in module.diagnostics.sums.values())
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises where a GPU would have to answer the host, or the host to send numbers, in the middle of an update."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "lift_fresh", "equal", "is_nonzero", "masked_select", "unique")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in self.FORBIDDEN:
+            raise AssertionError(f"the update calls {func}")
+        if name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1]):
+            raise AssertionError("the update indexes by a mask")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS)
+def test_an_update_never_waits_for_the_device(name, spec):
+    module = module_of(name, spec)
+    key = StaticKey([0], "cpu")
+    module._update(key)
+    with NoWaiting():
+        module._update(key)
+
+
+def test_the_check_for_waiting_finds_waiting():
+    x = torch.rand(3)
+    for wait in (x.sum().item, lambda: x[x > 0.5], x.nonzero, lambda: torch.tensor([1.0])):
+        with pytest.raises(AssertionError), NoWaiting():
+            wait()
+
+
+def test_capture_is_for_cuda():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [wanted(choice, device) for choice in ("auto", True, False) for device in (cpu, cuda)] == [
+        False, True, True, True, False, False,
+    ]  # fmt: skip
