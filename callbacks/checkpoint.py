@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ class Checkpoint(Callback):
     Comes after logs and evaluation in the list of callbacks: what a checkpoint implies is on disk before it.
     """
 
-    def __init__(self, folder: Path, every: int, total: int, keep: int, stop: StopFlag) -> None:
+    def __init__(
+        self, folder: Path, every: int, total: int, keep: int, stop: StopFlag, drain: Callable[[], bool] = lambda: True
+    ) -> None:
         self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
+        self.drain = drain
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on signals wait for a safe point (Lightning has just installed its own handlers)."""
@@ -33,9 +37,13 @@ class Checkpoint(Callback):
         self._end_if_asked(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint of the present update unless it exists, and drop old ones."""
+        """Write the checkpoint of the present update unless it exists, and drop old ones.
+
+        Not before every evaluation until here is on disk; where a signal leaves no time for that, an older checkpoint
+        stays the newest, and the same command repeats what is missing.
+        """
         path = self.folder / checkpoint_name(pl_module.done)  # type: ignore[arg-type]
-        if not path.exists():
+        if not path.exists() and self.drain():
             trainer.save_checkpoint(path)
             prune(self.folder, self.keep)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.envs.base import VectorEnv
-from vgm2p.envs.rollout import Episode, RolloutStopped, rollout
+from vgm2p.envs.rollout import Episode, RolloutStopped, acting, rollout
 from vgm2p.io.artifacts import CsvLog, episode_row
 
 StopFunction = Callable[[], bool]
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
+DRAIN_SECONDS = 3.0
 
 
 @contextmanager
@@ -37,30 +40,53 @@ def evaluate(
     stop: StopFunction,
     act_noise: float | None = None,
     on_step: Callable[[int], None] | None = None,
+    precision: str = "float32",
 ) -> list[Episode]:
-    """Roll out `episodes` episodes of every seed in lockstep. Raises RolloutStopped when `stop` says so."""
+    """Roll out `episodes` episodes of every seed in lockstep, acting in `precision` (a key of PRECISIONS).
+
+    Raises RolloutStopped when `stop` says so.
+    """
     was_training = algorithm.training
     algorithm.eval()
-    with execution(algorithm, act_noise):
-        device = algorithm.obs_mean.device
+    device = algorithm.obs_mean.device
+    with execution(algorithm, act_noise), acting(device.type, PRECISIONS[precision]):
         done = rollout(algorithm, env, update, algorithm.seeds, episodes, stop=stop, on_step=on_step, device=device)
     algorithm.train(was_training)
     return done
+
+
+class Beside(Protocol):
+    """A process that evaluates snapshots (`vgm2p.evaluator.Evaluator`)."""
+
+    pending: int
+
+    def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
+        """Take a snapshot."""
+        ...
+
+    def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
+        """Return finished evaluations in order."""
+        ...
+
+    def close(self) -> None:
+        """Throw away what is pending."""
+        ...
 
 
 class Evaluate(Callback):
     """Rolls the policy out at every multiple of `every` updates; the last update is left to the final evaluation.
 
     An evaluation cut short by a signal leaves no rows; on resume the missing evaluation of the restored update is done
-    first, so that files equal those of an uninterrupted run.
+    first, so that files equal those of an uninterrupted run. With `beside`, snapshots are evaluated in another process
+    and `drain` must succeed before a checkpoint is written: a checkpoint implies the rows of all earlier evaluations.
     """
 
     def __init__(
         self, env: VectorEnv, file: CsvLog, every: int, episodes: int, total: int, stop: StopFunction,
-        say: Callable[[str], None],
+        say: Callable[[str], None], precision: str = "float32", beside: Beside | None = None,
     ) -> None:  # fmt: skip
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
-        self.stop, self.say = stop, say
+        self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,10 +98,33 @@ class Evaluate(Callback):
             self._evaluate(module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """Evaluate at interval edges."""
+        """Evaluate at interval edges, or collect what was evaluated beside."""
         module: Any = pl_module
         if self._due(module.done) and not self.stop():
             self._evaluate(module)
+        if self.beside is not None:
+            self._write(self.beside.collect())
+
+    def drain(self) -> bool:
+        """Wait for all evaluations beside; False if a signal asked to stop and they did not end within 3 seconds."""
+        patience = DRAIN_SECONDS
+        while self.beside is not None and self.beside.pending:
+            self._write(self.beside.collect(wait=0.1))
+            if self.stop():
+                patience -= 0.1
+                if patience < 0:
+                    self.beside.close()
+                    return False
+        return True
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End the process beside."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End the process beside."""
+        if self.beside is not None:
+            self.beside.close()
 
     def _due(self, done: int) -> bool:
         return done % self.every == 0 and done != self.total
@@ -89,9 +138,18 @@ class Evaluate(Callback):
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 
     def _evaluate(self, module: Any) -> None:
+        if self.beside is not None:
+            self.beside.submit(module.done, module.algorithm, self.episodes)
+            return
         try:
-            episodes = evaluate(module.algorithm, self.env, module.done, self.episodes, self.stop)
+            found = evaluate(
+                module.algorithm, self.env, module.done, self.episodes, self.stop, precision=self.precision
+            )
         except RolloutStopped:
             return
-        self.file.append([episode_row(module.done, episode, None) for episode in episodes])
-        self.latest = sum(episode.return_ for episode in episodes) / len(episodes)
+        self._write([(module.done, found)])
+
+    def _write(self, finished: Sequence[tuple[int, list[Episode]]]) -> None:
+        for update, episodes in finished:
+            self.file.append([episode_row(update, episode, None) for episode in episodes])
+            self.latest = sum(episode.return_ for episode in episodes) / len(episodes)

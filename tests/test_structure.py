@@ -17,7 +17,7 @@ FLOORS = [
     {"capture", "bench"},
     {"module", "identity", "validate", "data", "report", "datamodules", "callbacks"},
     {"build", "resume", "explain"},
-    {"policy", "compare", "manifest", "finish", "doctor"},
+    {"policy", "compare", "evaluator", "manifest", "finish", "doctor"},
     {"fit", "commands"},
     {"cli", "__main__"},
 ]

@@ -86,9 +86,9 @@ class Finish:
 
     def _episodes(self, module: OfflineModule, noise: float | None) -> list[Episode]:
         assert self.env is not None
-        count = self.config["eval_episodes"]
+        env, count, precision = self.env, self.config["eval_episodes"], self.config["eval_precision"]
         return self._guarded(
-            lambda: evaluate(module.algorithm, self.env, module.done, count, self.stop.requested, noise)  # type: ignore[arg-type]
+            lambda: evaluate(module.algorithm, env, module.done, count, self.stop.requested, noise, precision=precision)
         )
 
     def _random(self) -> dict[str, Any]:

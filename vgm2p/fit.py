@@ -16,9 +16,11 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_data, make_env
+from vgm2p.capture import wanted
 from vgm2p.compare import Comparisons
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import DataError
+from vgm2p.evaluator import Evaluator
 from vgm2p.io.artifacts import RunFolder, read_json, write_json
 from vgm2p.io.checkpoint import DurableCheckpointIO
 from vgm2p.io.lock import FolderLock
@@ -94,7 +96,9 @@ def train(
     block = BLOCK[record["device"].split()[0]] if config["block_updates"] == "auto" else config["block_updates"]
     _introduce(config, record, store.summary, folder, standing, block)
     finish = Finish(folder, env, config, store.summary, store.returns, stop, say)
-    trainer = make_trainer(config, make_callbacks(config, folder, env, stop))
+    aside = wanted(config["eval_async"], torch.device(record["device"].split()[0])) and env is not None
+    beside = Evaluator(config, algorithm.spec.to_dict()) if aside else None
+    trainer = make_trainer(config, make_callbacks(config, folder, env, stop, beside))
     total = config["updates"]
     intervals = [config["eval_every"], config["checkpoint_every"], config["logger"]["every"]]
     data.schedule(lambda: Blocks(module.done, total, block, intervals))
@@ -117,7 +121,7 @@ def write_timing(folder: RunFolder, first: int, last: int, training: float, tota
 
 
 def make_callbacks(
-    config: Mapping[str, Any], folder: RunFolder, env: VectorEnv | None, stop: StopFlag
+    config: Mapping[str, Any], folder: RunFolder, env: VectorEnv | None, stop: StopFlag, beside: Evaluator | None
 ) -> list[Callback]:
     """Return the callbacks in the order that durability needs: logs, evaluation, checkpoint, progress."""
     tensorboard = folder.path / "tensorboard" if config["logger"]["tensorboard"] else None
@@ -126,9 +130,11 @@ def make_callbacks(
     evaluation = None
     if env is not None:
         evaluation = Evaluate(
-            env, folder.log_episodes(), config["eval_every"], config["eval_episodes"], total, stop.requested, say
-        )
-    save = Checkpoint(folder.checkpoints, config["checkpoint_every"], total, config["checkpoint_keep"], stop)
+            env, folder.log_episodes(), config["eval_every"], config["eval_episodes"], total, stop.requested, say,
+            config["eval_precision"], beside,
+        )  # fmt: skip
+    drain = evaluation.drain if evaluation is not None else lambda: True
+    save = Checkpoint(folder.checkpoints, config["checkpoint_every"], total, config["checkpoint_keep"], stop, drain)
     progress = Progress(total, logs, evaluation, config["callbacks"]["progress_seconds"])
     return [part for part in (logs, evaluation, progress, save) if part is not None]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NOT_TRAINING = (
-    "experiment", "updates", "block_updates", "eval_every", "eval_episodes", "checkpoint_every", "checkpoint_keep",
+    "experiment", "updates", "block_updates", "eval_every", "eval_episodes", "eval_async",
+    "eval_precision", "checkpoint_every", "checkpoint_keep",
     "evaluate", "logger", "callbacks", "out", "resume", "compare", "algorithm", "environment", "overrides",
 )  # fmt: skip
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")

@@ -14,7 +14,8 @@ from vgm2p.types import Spec
 
 TOP_LEVEL = (
     "experiment", "algorithm", "environment", "seed", "seeds", "updates", "block_updates", "eval_every",
-    "eval_episodes", "checkpoint_every", "checkpoint_keep", "evaluate", "compare", "resume", "out", "algo", "data",
+    "eval_episodes", "eval_async",
+    "eval_precision", "checkpoint_every", "checkpoint_keep", "evaluate", "compare", "resume", "out", "algo", "data",
     "env", "trainer", "logger", "callbacks", "overrides",
 )  # fmt: skip
 GROUPS = {
@@ -50,6 +51,10 @@ def check(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"seed must be a whole number from 0, got {config['seed']!r}")
     if config["evaluate"] not in ("auto", "none"):
         raise ConfigError(f"evaluate must be auto or none, got {config['evaluate']!r}")
+    if config["eval_async"] not in ("auto", True, False):
+        raise ConfigError(f"eval_async must be auto, true or false, got {config['eval_async']!r}")
+    if config["eval_precision"] not in ("float32", "bf16"):
+        raise ConfigError(f"eval_precision must be float32 or bf16, got {config['eval_precision']!r}")
     _trainer(config["trainer"])
 
 

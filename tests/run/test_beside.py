@@ -1,0 +1,102 @@
+"""Evaluation in a process beside training: same files as blocking, nothing lost, no orphan, failures in one line."""
+
+import signal
+import time
+
+import psutil
+import pytest
+import torch
+
+from callbacks.evaluate import PRECISIONS
+from tests.algos.test_contract import build, train
+from tests.run.runs import differences, results, run, start
+from tests.support import continuous_spec, random_batch
+from vgm2p.envs.rollout import acting
+from vgm2p.rng import ActKey
+
+ASIDE = {"eval_async": "true"}
+
+
+@pytest.fixture(scope="module")
+def blocking(tmp_path_factory):
+    out = tmp_path_factory.mktemp("beside") / "blocking"
+    done = run(out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_files_equal_those_of_blocking_evaluation(blocking, tmp_path):
+    out = tmp_path / "aside"
+    done = run(out, **ASIDE)
+    assert done.returncode == 0, done.stderr
+    assert differences(blocking, out) == []
+
+
+def evaluators(process) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if "vgm2p.evaluator" in child.cmdline()]
+
+
+# the child's environment steps take so long that its evaluation is still under way whenever it is looked at
+SLOW_CHILD = """
+import vgm2p.evaluator as evaluator
+CODE = "import sys, time, runpy, vgm2p.envs.mujoco as mujoco; real = mujoco.MAMuJoCo.step;" \
+    "mujoco.MAMuJoCo.step = lambda *a: (time.sleep(0.5), real(*a))[1];" \
+    "runpy.run_module('vgm2p.evaluator', run_name='__main__')"
+command = evaluator.Evaluator._command
+evaluator.Evaluator._command = lambda self: [command(self)[0], "-c", CODE, command(self)[-1], "vgm2p.evaluator"]
+"""
+
+
+def wait_for_evaluator(process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = evaluators(process)
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("no evaluation process started")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tmp_path, kind):
+    out = tmp_path / "stopped"
+    process = start(out, SLOW_CHILD, **ASIDE)
+    (child,) = wait_for_evaluator(process)
+    time.sleep(1.5)
+    sent = time.monotonic()
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=30)
+    if kind == signal.SIGTERM:
+        assert process.returncode == 143, errors
+        assert time.monotonic() - sent <= 5.0
+    child.wait(timeout=10)  # no orphan, whatever happened to its parent
+    done = run(out, **ASIDE)
+    assert done.returncode == 0, done.stderr
+    assert differences(blocking, out) == []
+
+
+BROKEN_CHILD = SLOW_CHILD.replace("time.sleep(0.5)", "sys.exit(7)")
+
+
+def test_an_evaluation_process_that_dies_ends_the_run_in_one_line(tmp_path):
+    done = run(tmp_path / "dead", BROKEN_CHILD, **ASIDE)
+    assert done.returncode == 69
+    assert done.stderr.count("\n") == 1
+    assert "evaluation beside training failed" in done.stderr
+    again = run(tmp_path / "dead")
+    assert again.returncode == 0
+    assert results(tmp_path / "dead")["updates"] == 60
+
+
+def test_actions_in_bf16_stay_near_those_in_float32():
+    spec = continuous_spec()
+    for name in ("vgm2p", "vgm2p_fm", "bc_gaussian"):
+        algorithm = build(name, spec)
+        train(algorithm, spec, 20)
+        obs = random_batch(spec, rows=50).obs
+        actions = []
+        for dtype in PRECISIONS.values():
+            with acting("cpu", dtype), torch.inference_mode():
+                actions.append(algorithm.act(obs, None, None, ActKey([0], 0, list(range(50))))[0])
+        assert not torch.equal(*actions), name
+        torch.testing.assert_close(*actions, atol=0.03, rtol=0.0)
