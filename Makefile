@@ -9,7 +9,7 @@ ARGS ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow
+.PHONY: help install quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow test-gpu bench
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -55,3 +55,14 @@ test-data: $(READY)  ## the datasets: conversion, draws, damage
 
 test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
 	$(PY) -m pytest -v -m slow
+
+test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, a run with evaluation beside
+	$(PY) -m vgm2p bench gpu
+	$(PY) -m vgm2p fit updates=20000 eval_every=5000 compare=[] trainer.accelerator=cuda
+
+bench: $(READY)  ## speed as ratios in one run (JAX=<python that has jax>); tables and JSON below bench/
+	$(PY) -m vgm2p bench step $(if $(JAX),jax=$(JAX))
+	$(PY) -m vgm2p bench step critic=default
+	$(PY) -m vgm2p bench loop
+	$(PY) -m vgm2p bench rollout
+	$(PY) -m vgm2p bench data

@@ -1,5 +1,7 @@
 """Every loss against a slow loop-written float64 reference, 1e-10, on three random cases each."""
 
+import copy
+
 import pytest
 import torch
 
@@ -216,3 +218,49 @@ def test_expectile_target_replaces_the_policy_target():
     loss, _, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
     q, following = table(algorithm, algorithm.critic, batch.obs, batch.action), algorithm.value(next_oid)[0]
     close(loss, ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, "mean"))
+
+
+def test_a_known_q_gives_the_same_condition():
+    algorithm, batch = (
+        make(VGM2P, "continuous", n_critics=2, baseline_samples=3),
+        random_batch(SPECS["continuous"], dtype=F64),
+    )
+    oid = algorithm.encode(batch.obs)
+    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
+    known = algorithm.critic(oid, batch.action)
+    (c, info), (again, same) = (algorithm.condition(oid, batch.action, baselines, q) for q in (None, known))
+    assert torch.equal(c, again)
+    torch.testing.assert_close(info["adv_mean"], same["adv_mean"])
+
+
+def test_reuse_q_judges_before_the_critic_learns():
+    spec, key = SPECS["continuous"], UpdateKey([0])
+    batch = random_batch(spec, dtype=F64)
+    fresh, reused = (make(VGM2P, "continuous", reuse_q=reuse) for reuse in (False, True))
+    before = copy.deepcopy(reused.critic)
+    infos = [algorithm.update(batch, key) for algorithm in (fresh, reused)]
+    assert infos[0]["adv_mean"] != infos[1]["adv_mean"]
+    oid = reused.encode(batch.obs)
+    reused.critic = before
+    untrained = make(VGM2P, "continuous")
+    _, baselines = untrained.imagine(batch, oid, reused.encode(batch.next_obs), key)
+    # Q(o, a) is the untrained critic's, Q(o, a^) that of the trained one
+    expected = before(oid, batch.action).mean(1) - fresh.critic(oid.unsqueeze(2), baselines).mean(1).mean(2)
+    torch.testing.assert_close(infos[1]["adv_mean"], expected.mean().reshape(1))
+
+
+def test_the_derivative_is_in_half_precision_only_if_asked():
+    algorithm, batch = make(VGM2P, "continuous").float(), random_batch(SPECS["continuous"])
+    oid = algorithm.encode(batch.obs)
+    c = torch.ones(batch.action.shape[:-1], dtype=torch.int64)
+    losses = []
+    for half in (False, True):
+        algorithm.bf16_derivative = half
+        algorithm.omega = 1.0  # no guidance, so that the derivative's block is all there is
+        with torch.autocast("cpu", torch.bfloat16):
+            losses.append(algorithm.policy_loss(oid, batch.action, c, UpdateKey([0]))[0])
+    algorithm.bf16_derivative = False
+    exact = algorithm.policy_loss(oid, batch.action, c, UpdateKey([0]))[0]
+    assert torch.equal(losses[0], exact)
+    assert not torch.equal(losses[1], exact)
+    torch.testing.assert_close(losses[1], exact, rtol=0.05, atol=0.0)

@@ -113,3 +113,66 @@ def test_initial_weights_are_glorot_uniform_and_a_function_of_seed_and_name():
     assert joint.bias.abs().sum() == 0
     initialise(nn.ModuleList([other := Linear((1, 2), 40, 30)]), [9], "y")
     assert not torch.equal(other.weight, single.weight)
+
+
+LEADS = [(1,), (3,), (1, 2), (3, 2)]
+
+
+def gradients(mlp, run, x):
+    y = run(x)
+    return y, torch.autograd.grad((y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum(),
+                                  [x, *mlp.parameters()])  # fmt: skip
+
+
+@pytest.mark.parametrize("lead", LEADS)
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("grouped", [True, False])  # as on a CPU, and as on a GPU
+def test_the_written_backward_pass_is_that_of_autograd(lead, layer_norm, grouped, monkeypatch):
+    mlp = filled(MLP(lead, 4, 2, 8, 2, layer_norm))
+    prepared = mlp._prepared
+    monkeypatch.setattr(mlp, "_prepared", lambda x: (*prepared(x)[:3], grouped))
+    x = torch.randn(lead[0], 5, 3, 4, dtype=DOUBLE, requires_grad=True)
+    y, mine = gradients(mlp, mlp, x)
+    expected, theirs = gradients(mlp, mlp.plain, x)
+    torch.testing.assert_close(y, expected, atol=1e-12, rtol=1e-12)
+    for one, two in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-11, rtol=1e-10)
+    with torch.no_grad():
+        torch.testing.assert_close(mlp(x), expected, atol=1e-12, rtol=1e-12)
+    if not layer_norm:
+        dx = torch.randn_like(x)
+        both = mlp.value_and_tangent(x.detach(), dx)
+        for one, two in zip(both, torch.func.jvp(mlp.plain, (x.detach(),), (dx,)), strict=True):
+            torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_layers_without_gradient_equal_their_plain_form_with_and_without_onednn(fused, monkeypatch):
+    monkeypatch.setattr("vgm2p.nn.kernels.has_fused_gelu", lambda: fused)
+    mlp = filled(MLP((1,), 4, 2, 64, 3)).float()
+    x = torch.randn(1, 50, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(mlp(x), mlp.plain(x), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(layer_norm):
+    mlp = filled(MLP((1, 2), 4, 2, 32, 2, layer_norm)).float()
+    x = torch.randn(1, 50, 4, requires_grad=True)
+    y, exact = gradients(mlp, mlp, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, rough = gradients(mlp, mlp, x)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, y)
+    torch.testing.assert_close(half, y, atol=0.05 * y.abs().max().item(), rtol=0)
+    for one, two in zip(rough, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - two).norm() <= 0.03 * two.norm()
+
+
+def test_a_value_and_derivative_of_many_pieces_is_that_of_one(monkeypatch):
+    z = torch.randn(7, 33, dtype=torch.float64)
+    whole = value_and_derivative(z)
+    monkeypatch.setattr("vgm2p.nn.activation.PIECE", 10)
+    for one, two in zip(whole, value_and_derivative(z), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-13, atol=1e-13)  # the ends of vectors round otherwise
