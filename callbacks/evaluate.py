@@ -11,8 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.envs.base import VectorEnv
-from vgm2p.envs.rollout import Episode, RolloutStopped, acting, rollout
-from vgm2p.io.artifacts import CsvLog, episode_row
+from vgm2p.envs.rollout import Episode, RolloutStopped, rollout
+from vgm2p.envs.rollout import acting as acting_in
+from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row
 
 StopFunction = Callable[[], bool]
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
@@ -20,16 +21,26 @@ DRAIN_SECONDS = 3.0
 
 
 @contextmanager
-def execution(algorithm: Algorithm, act_noise: float | None) -> Iterator[None]:
-    """Act with another scale of the start noise for a while; None keeps the algorithm's own."""
-    held = getattr(algorithm, "act_noise", None)
-    if act_noise is not None and held is not None:
-        algorithm.act_noise = act_noise  # type: ignore[assignment]
+def execution(algorithm: Any, acting: Acting) -> Iterator[None]:
+    """Act in another way for a while (see `Acting`); algorithms without start noise have one way only."""
+    if acting is None or not hasattr(algorithm, "act_noise"):
+        yield
+        return
+    held = algorithm.act_noise, algorithm.act_noise_shared
+    algorithm.act_noise, algorithm.act_noise_shared = (1.0, True) if acting == SHARED else (acting, held[1])
     try:
         yield
     finally:
-        if held is not None:
-            algorithm.act_noise = held
+        algorithm.act_noise, algorithm.act_noise_shared = held
+
+
+def ways(algorithm: Any, asked: Sequence[float | str]) -> list[Acting]:
+    """Return the ways to evaluate: the algorithm's own and those asked for, loudest first, `shared` last."""
+    own: float | None = getattr(algorithm, "act_noise", None)
+    if own is None:
+        return [None]
+    scales = {own, *(float(way) for way in asked if way != SHARED)}
+    return [*sorted(scales, reverse=True), *([SHARED] if SHARED in asked else [])]
 
 
 def evaluate(
@@ -38,18 +49,18 @@ def evaluate(
     update: int,
     episodes: int,
     stop: StopFunction,
-    act_noise: float | None = None,
+    acting: Acting = None,
     on_step: Callable[[int], None] | None = None,
     precision: str = "float32",
 ) -> list[Episode]:
-    """Roll out `episodes` episodes of every seed in lockstep, acting in `precision` (a key of PRECISIONS).
+    """Roll out `episodes` episodes of every seed in lockstep, acting as `acting` says, in `precision` (of PRECISIONS).
 
     Raises RolloutStopped when `stop` says so.
     """
     was_training = algorithm.training
     algorithm.eval()
     device = algorithm.obs_mean.device
-    with execution(algorithm, act_noise), acting(device.type, PRECISIONS[precision]):
+    with execution(algorithm, acting), acting_in(device.type, PRECISIONS[precision]):
         done = rollout(algorithm, env, update, algorithm.seeds, episodes, stop=stop, on_step=on_step, device=device)
     algorithm.train(was_training)
     return done

@@ -52,6 +52,7 @@ class OfflineDataModule(LightningDataModule):
         obs_norm: `auto`, `dataset` or `none`.
         timeouts: what follows a time limit: `bootstrap`, `terminal`, `drop` or `self`.
         verify: `auto` (hash once per file), `full` or `never`.
+        best_share: train on this share of the episodes, those with the highest return; null: on all.
         root: folder of recordings; the yaml's source refers to it.
         cache: folder of converted files; the yaml's source refers to it.
     """
@@ -65,6 +66,7 @@ class OfflineDataModule(LightningDataModule):
         obs_norm: str = "auto",
         timeouts: str = "bootstrap",
         verify: str = "auto",
+        best_share: float | None = None,
         root: str | None = None,
         cache: str | None = None,
     ) -> None:
@@ -72,20 +74,24 @@ class OfflineDataModule(LightningDataModule):
         self.name, self.source, self.batch_size = name, source, batch_size
         self.root, self.cache = root, cache
         self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
+        self.best_share = best_share
         self._store: TransitionStore | None = None
+        self.returns: list[float] = []
         self._blocks: Callable[[], Blocks] | None = None
 
     @property
     def store(self) -> TransitionStore:
-        """The dataset, loaded on first use."""
+        """The dataset, loaded on first use; `returns` are those of all its episodes, trained on or not."""
         if self._store is None:
-            self._store = TransitionStore.load(
+            whole = TransitionStore.load(
                 self.source.resolve(),
                 view=self.view,
                 obs_norm=self.obs_norm,
                 timeouts=self.timeouts,
                 verify=self.verify,
             )
+            self.returns = whole.returns
+            self._store = whole if self.best_share is None else whole.best_episodes(self.best_share)
         return self._store
 
     def setup(self, stage: str | None = None) -> None:

@@ -94,13 +94,18 @@ class TransitionStore:
         self.columns = {name: column.to(device) for name, column in self.columns.items()}
         return self
 
+    def add_return_to_go(self, gamma: float) -> None:
+        """Make the field `return_to_go` available, discounted by `gamma` (docs/algorithms/vgm2p.md)."""
+        found = returns_to_go(self._columns, gamma)
+        self.columns["return_to_go"] = torch.from_numpy(found).to(self.columns["scalars"].device)
+
     def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = ()) -> Batch:
         """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
 
         Args:
             key: randomness of this update.
             batch_size: B.
-            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`.
+            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`, `return_to_go`.
         """
         rows = self.columns["rows"]
         index = key.integers("batch", (batch_size,), len(rows))  # (S, B), positions among acting rows
@@ -117,10 +122,14 @@ class TransitionStore:
             batch.state = self._state(row)
         if "next_state" in fields:
             batch.next_state = self._state(following)
+        if "return_to_go" in fields:
+            batch.return_to_go = self.columns["return_to_go"][index]
         return batch
 
     def best_episodes(self, share: float) -> TransitionStore:
-        """Return a store of the `share` of episodes with the highest return."""
+        """Return a store of the `share` (above 0, at most 1) of episodes with the highest return; else ConfigError."""
+        if not 0.0 < share <= 1.0:
+            raise ConfigError(f"data.best_share must be above 0 and at most 1, got {share}")
         returns = self._columns.episodes["return"]
         count = max(1, round(share * len(returns)))
         chosen = np.sort(np.argsort(-returns, kind="stable")[:count])
@@ -193,6 +202,25 @@ def _worth(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
         )
     ending = TIMEOUTS[timeouts]
     return ending.stored if stored else ending.cut
+
+
+def returns_to_go(columns: Columns, gamma: float) -> Any:
+    """Return, per acting row, the discounted return from that step on: (n,) float32.
+
+    After a terminal step nothing follows. Where an episode was cut, the future beyond is taken to pay at the rate of
+    what was seen: the discounted sum over h steps is divided by 1 - gamma^h.
+    """
+    rewards = columns.steps["rewards"].astype(np.float64)
+    start, length, end = (columns.episodes[name] for name in ("start", "length", "end"))
+    total = np.zeros(len(rewards))
+    ahead = np.zeros(len(start))
+    for h in range(1, int(length.max(initial=0)) + 1):  # h steps to the end, all episodes at once
+        has = length >= h
+        rows = start[has] + length[has] - h
+        ahead[has] = rewards[rows] + gamma * ahead[has]
+        seen = np.where(end[has] == TERMINAL, 1.0, 1.0 - gamma**h)
+        total[rows] = ahead[has] / seen
+    return total[columns.steps["has_action"].astype(bool)].astype(np.float32)
 
 
 def concatenate(parts: list[Columns]) -> Columns:

@@ -44,6 +44,7 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32) -> 
             setattr(batch, name, legal)
         scores = torch.rand(*shape, spec.action_dim, generator=g).masked_fill(~batch.legal, -1.0)
         batch.action = scores.argmax(-1)
+    batch.return_to_go = 10 * normal(seeds, rows)
     return batch
 
 

@@ -54,17 +54,19 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     choices = hydra_config.runtime.choices
     if config["trainer"]["threads"] == "auto" and "joblib" in hydra_config.launcher["_target_"]:
         config["trainer"]["threads"] = 1  # the jobs share this machine's cores
-    names = {"experiment": choices["experiment"], "algorithm": choices["algo"], "environment": choices["env"]}
+    named = config["label"] or choices["algo"]
+    names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
     return {**config, **names, "overrides": list(hydra_config.overrides.task)}  # type: ignore[dict-item]
 
 
 def run_folder(*, _root_: DictConfig) -> str:
-    """Resolver of `out`: runs/<experiment>/<algo>/<name>."""
+    """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
     choices = HydraConfig.get().runtime.choices
     keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
     config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
     assert isinstance(config, dict)
-    return f"runs/{choices['experiment']}/{choices['algo']}/{run_name(config)}"  # type: ignore[arg-type]
+    named = _root_.get("label") or choices["algo"]
+    return f"runs/{choices['experiment']}/{named}/{run_name(config)}"  # type: ignore[arg-type]
 
 
 def register_resolvers() -> None:

@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from callbacks.evaluate import evaluate as roll_out
+from callbacks.evaluate import ways
 from datamodules.recorded import Bundled, Files
 from datamodules.show import check, describe, picture
 from vgm2p.build import config_folder, make_env
@@ -17,9 +18,9 @@ from vgm2p.doctor import doctor
 from vgm2p.envs.rollout import RolloutStopped
 from vgm2p.envs.video import record
 from vgm2p.errors import ConfigError, DataError, MissingInput
-from vgm2p.finish import NOISES, statistics
+from vgm2p.finish import statistics
 from vgm2p.fit import fit, say
-from vgm2p.io.artifacts import CsvLog, episode_row, write_json
+from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row, write_json
 from vgm2p.io.files import write_atomic
 from vgm2p.policy import TrainedPolicy, load
 from vgm2p.report.collect import load_runs
@@ -27,8 +28,11 @@ from vgm2p.report.curves import curves
 from vgm2p.report.grid import grid
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.signals import StopFlag
+from vgm2p.validate import check_acting
 
 __all__ = ["fit", "run"]
+
+EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
 
 
 def run(command: str, cfg: DictConfig, stop: StopFlag) -> None:
@@ -55,18 +59,20 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = getattr(policy.algorithm, "act_noise", None)
-    noises = _noises(own, config["act_noise"])
+    asked = config["act_noise"]
+    check_acting([] if asked is None else [asked], "act_noise")
+    chosen: list[Acting] = [asked] if own is not None and asked is not None else ways(policy.algorithm, EVERY_WAY)
     stop.graceful = True
     rows, lines, results = [], [["act_noise", "return", "95 % interval", "length", "per seed"]], []
-    for noise in noises:
+    for acting in chosen:
         try:
-            episodes = roll_out(policy.algorithm, env, policy.update, config["episodes"], stop.requested, noise)
+            episodes = roll_out(policy.algorithm, env, policy.update, config["episodes"], stop.requested, acting)
         except RolloutStopped:
             raise stop.interruption("stopped in an evaluation; nothing written") from None
-        rows += [episode_row(policy.update, episode, noise) for episode in episodes]
+        rows += [episode_row(policy.update, episode, acting) for episode in episodes]
         found = statistics(episodes)
-        results.append({"act_noise": noise, **found})
-        lines.append(_row(noise, own, found))
+        results.append({"act_noise": acting, **found})
+        lines.append(_row(acting, own, found))
     log = CsvLog(out / "episodes.csv")
     log.path.unlink(missing_ok=True)
     log.append(rows)
@@ -85,16 +91,9 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
     return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
 
 
-def _noises(own: float | None, asked: float | None) -> list[float | None]:
-    if own is None:
-        return [None]
-    every = sorted({own, *NOISES}, reverse=True)
-    return [asked] if asked is not None else [*every]
-
-
-def _row(noise: float | None, own: float | None, found: dict[str, Any]) -> list[str]:
+def _row(acting: Acting, own: float | None, found: dict[str, Any]) -> list[str]:
     low, high = found["return_ci95"]
-    name = "none" if noise is None else f"{noise:g}" + (" (own)" if noise == own else "")
+    name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
     per_seed = " ".join(f"{value:.0f}" for value in found["per_seed"])
     return [name, f"{found['return_mean']:.1f}", f"[{low:.0f}, {high:.0f}]", f"{found['length_mean']:.0f}", per_seed]
 
@@ -141,6 +140,8 @@ def _resolve(name: str, config: dict[str, Any]) -> list[Path]:
 
 
 def _report(config: dict[str, Any], stop: StopFlag) -> None:
+    if config["acting"] not in ("own", "best"):
+        raise ConfigError(f"acting must be own or best, got {config['acting']!r}")
     if not config["runs"]:
         raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
     runs, notices = load_runs(config["runs"])
@@ -152,7 +153,7 @@ def _report(config: dict[str, Any], stop: StopFlag) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = table(runs)
     if config["versus"]:
-        text += "\n\n" + versus(runs, config["versus"])
+        text += "\n\n" + versus(runs, config["versus"], config["acting"] == "best")
     write_atomic(out / "table.md", text + "\n")
     write_atomic(out / "table.csv", as_csv(runs))
     curves(runs, out / "curves.png")

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from callbacks.evaluate import evaluate
+from callbacks.evaluate import evaluate, ways
 from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, rollout
-from vgm2p.io.artifacts import RunFolder, episode_row, write_json
+from vgm2p.io.artifacts import Acting, RunFolder, episode_row, write_json
 from vgm2p.module import OfflineModule
 from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import run_plot
@@ -20,7 +20,6 @@ from vgm2p.report.stats import interval, per_seed
 from vgm2p.report.tables import table
 from vgm2p.signals import StopFlag
 
-NOISES = (1.0, 0.5, 0.0)
 RANDOM_SEED = 0
 
 
@@ -56,7 +55,7 @@ class Finish:
             "seeds": list(algorithm.seeds),
             "diverged_seeds": frozen,
             "updates": module.done,
-            "dataset_return_mean": self.data["return_mean"],
+            "dataset_return_mean": average(self.data_returns),
             "dataset_return_ci95": interval([self.data_returns]),
             "dataset_episodes": len(self.data_returns),
         }
@@ -66,13 +65,12 @@ class Finish:
 
     def _evaluated(self, module: OfflineModule) -> dict[str, Any]:
         own = getattr(module.algorithm, "act_noise", None)
-        noises = [None] if own is None else sorted({own, *NOISES}, reverse=True)
         log, rows, by_noise = self.folder.log_episodes(), [], []
         log.truncate(module.done - 1)
-        for noise in noises:
-            episodes = self._episodes(module, noise)
-            rows += [episode_row(module.done, episode, noise) for episode in episodes]
-            by_noise.append({"act_noise": noise, **statistics(episodes)})
+        for acting in ways(module.algorithm, self.config["eval_acting"]):
+            episodes = self._episodes(module, acting)
+            rows += [episode_row(module.done, episode, acting) for episode in episodes]
+            by_noise.append({"act_noise": acting, **statistics(episodes)})
         log.append(rows)
         random = self._random()
         headline = next(entry for entry in by_noise if entry["act_noise"] == own)
@@ -84,11 +82,13 @@ class Finish:
             "random_return_ci95": random["return_ci95"],
         }
 
-    def _episodes(self, module: OfflineModule, noise: float | None) -> list[Episode]:
+    def _episodes(self, module: OfflineModule, acting: Acting) -> list[Episode]:
         assert self.env is not None
         env, count, precision = self.env, self.config["eval_episodes"], self.config["eval_precision"]
         return self._guarded(
-            lambda: evaluate(module.algorithm, env, module.done, count, self.stop.requested, noise, precision=precision)
+            lambda: evaluate(
+                module.algorithm, env, module.done, count, self.stop.requested, acting, precision=precision
+            )
         )
 
     def _random(self) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def train(
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
     algorithm = make_algorithm(config, store.spec)
     algorithm.set_statistics(*store.statistics)
+    if "return_to_go" in algorithm.fields:
+        store.add_return_to_go(algorithm.gamma)
     if config["trainer"]["precision"] == "16-mixed":
         algorithm.scale_losses()
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
@@ -95,7 +97,7 @@ def train(
     write_json(folder.manifest, record)
     block = BLOCK[record["device"].split()[0]] if config["block_updates"] == "auto" else config["block_updates"]
     _introduce(config, record, store.summary, folder, standing, block)
-    finish = Finish(folder, env, config, store.summary, store.returns, stop, say)
+    finish = Finish(folder, env, config, store.summary, data.returns, stop, say)
     aside = wanted(config["eval_async"], torch.device(record["device"].split()[0])) and env is not None
     beside = Evaluator(config, algorithm.spec.to_dict()) if aside else None
     trainer = make_trainer(config, make_callbacks(config, folder, env, stop, beside))

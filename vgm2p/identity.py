@@ -10,7 +10,8 @@ from typing import Any
 NOT_TRAINING = (
     "experiment", "updates", "block_updates", "eval_every", "eval_episodes", "eval_async",
     "eval_precision", "checkpoint_every", "checkpoint_keep",
-    "evaluate", "logger", "callbacks", "out", "resume", "compare", "algorithm", "environment", "overrides",
+    "evaluate", "eval_acting", "logger", "callbacks", "out", "resume", "compare", "label", "algorithm", "environment",
+    "overrides",
 )  # fmt: skip
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify")

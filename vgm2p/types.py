@@ -77,6 +77,7 @@ class Batch:
         next_legal: (S, B, N, A) bool, discrete only.
         state: (S, B, D) or (S, B, N, D) float32.
         next_state: same shape as `state`.
+        return_to_go: (S, B) float32 discounted return from this step on.
     """
 
     obs: Tensor
@@ -90,6 +91,7 @@ class Batch:
     next_legal: Tensor | None = None
     state: Tensor | None = None
     next_state: Tensor | None = None
+    return_to_go: Tensor | None = None
 
     def map(self, function: Any) -> Batch:
         """Apply `function` to every tensor that is present."""

@@ -10,13 +10,13 @@ import torch
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.io.artifacts import SHARED
 from vgm2p.types import Spec
 
 TOP_LEVEL = (
     "experiment", "algorithm", "environment", "seed", "seeds", "updates", "block_updates", "eval_every",
-    "eval_episodes", "eval_async",
-    "eval_precision", "checkpoint_every", "checkpoint_keep", "evaluate", "compare", "resume", "out", "algo", "data",
-    "env", "trainer", "logger", "callbacks", "overrides",
+    "eval_episodes", "eval_acting", "eval_async", "eval_precision", "checkpoint_every", "checkpoint_keep", "evaluate",
+    "compare", "resume", "out", "label", "algo", "data", "env", "trainer", "logger", "callbacks", "overrides",
 )  # fmt: skip
 GROUPS = {
     "trainer": ("accelerator", "capture", "devices", "precision", "threads"),
@@ -55,7 +55,18 @@ def check(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"eval_async must be auto, true or false, got {config['eval_async']!r}")
     if config["eval_precision"] not in ("float32", "bf16"):
         raise ConfigError(f"eval_precision must be float32 or bf16, got {config['eval_precision']!r}")
+    if not isinstance(config["eval_acting"], list):
+        raise ConfigError(f"eval_acting must be a list such as [1,0.5,0,shared], got {config['eval_acting']!r}")
+    check_acting(config["eval_acting"], "eval_acting")
     _trainer(config["trainer"])
+
+
+def check_acting(ways: Iterable[Any], key: str) -> None:
+    """Raise ConfigError for a way to act that is neither a scale of the start noise nor `shared`."""
+    for way in ways:
+        number = isinstance(way, int | float) and not isinstance(way, bool) and 0 <= way < float("inf")
+        if not number and way != SHARED:
+            raise ConfigError(f"{key}: scales of the start noise from 0, or {SHARED}; got {way!r}")
 
 
 def check_target(node: Mapping[str, Any], where: str, target: Any, given: Iterable[str] = ()) -> None:

@@ -10,9 +10,11 @@ from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.diagnostics import agreement
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
+from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64
@@ -264,3 +266,35 @@ def test_the_derivative_is_in_half_precision_only_if_asked():
     assert torch.equal(losses[0], exact)
     assert not torch.equal(losses[1], exact)
     torch.testing.assert_close(losses[1], exact, rtol=0.05, atol=0.0)
+
+
+@pytest.mark.parametrize("judge", ["return", "both"])
+def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
+    algorithm = make(VGM2PPlus, "continuous", judge=judge, advantage="team", gamma=0.9)
+    batch = random_batch(SPECS["continuous"], dtype=F64)
+    batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
+    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
+    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
+    plain = algorithm.advantage(oid, action, baselines, None)[0].mean(-1)[0]
+    paid, loss = [], 0.0
+    for b in range(8):
+        errors = [0.1 * batch.return_to_go[0, b] - ref.plain_mlp(algorithm.usual.mlp, oid[0, b, i]) for i in range(3)]
+        paid.append(sum(errors).detach() / 3)
+        loss += sum(abs(0.7 - float(error < 0)) * error**2 for error in errors) / 24
+    held = [p.detach().clone() for p in algorithm.usual.parameters()]
+    wanted = torch.autograd.grad(loss.sum(), list(algorithm.usual.parameters()))
+    opinion = algorithm.second_opinion(batch, oid)
+    for before, now, gradient in zip(held, algorithm.usual.parameters(), wanted, strict=True):
+        torch.testing.assert_close(now, before - 3e-4 * gradient / (gradient.abs() + 1e-8), rtol=0, atol=1e-9)
+    paid = torch.stack(paid)
+    side = plain / plain.repeat_interleave(3).std() if judge == "both" else 0.0
+    scale = paid.repeat_interleave(3).std() if judge == "both" else 1.0
+    c, _ = algorithm.condition(oid, action, baselines, None, opinion)
+    assert c[0].tolist() == [[int(x >= 0)] * 3 for x in side + paid.reshape(8) / scale]
+    assert 0 < c.sum() < c.numel()
+
+
+def test_agreement_is_the_share_of_equal_pairs():
+    c = torch.tensor([[[1.0, 1, 1], [1, 0, 1], [0, 0, 0]]])
+    assert agreement(c).tolist() == [[1.0, pytest.approx(1 / 3), 1.0]]
+    assert agreement(c[..., :1]).tolist() == [[1.0, 1.0, 1.0]]

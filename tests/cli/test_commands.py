@@ -76,7 +76,9 @@ def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
     first = RunFolder(run_folder).read_results()["by_act_noise"]
-    assert [entry["per_seed"] for entry in again] == [entry["per_seed"] for entry in first]
+    assert [entry["act_noise"] for entry in again] == [1.0, 0.5, 0.0, "shared"]
+    assert [entry["per_seed"] for entry in again[:3]] == [entry["per_seed"] for entry in first]
+    assert again[3]["per_seed"] != first[0]["per_seed"]
     assert "0.5 (own)" in done.stdout
     film = (tmp_path / "e" / "episode0.mp4").read_bytes()
     assert film[4:8] == b"ftyp"
@@ -98,10 +100,10 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
 
 
 def test_report_tables_runs_and_draws_them(trained, tmp_path):
-    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian")
+    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best")
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "report" / "table.md").read_text()
-    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus"):
+    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
         assert name in table
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
     mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]

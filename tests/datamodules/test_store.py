@@ -193,6 +193,30 @@ def test_best_episodes_are_those_with_the_highest_return(tmp_path):
     assert set(batch.reward[0].tolist()) == set(rewards.tolist())
 
 
+def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_episode_was_cut(tmp_path):
+    columns, gamma = small_columns(), 0.9
+    store = store_of(tmp_path, columns)
+    store.add_return_to_go(gamma)
+    expected = []
+    for start, length, end in zip(*(columns.episodes[k] for k in ("start", "length", "end")), strict=True):
+        rewards = columns.steps["rewards"][start : start + length].astype(float)
+        for t in range(length):
+            weights = gamma ** np.arange(length - t)
+            paid = (weights * rewards[t:]).sum()
+            expected.append(paid if end == 0 else paid / weights.sum() / (1 - gamma))
+    key = UpdateKey([3]).at(5)
+    found = store.draw(key, 100, fields=("return_to_go",)).return_to_go
+    index = key.integers("batch", (100,), len(expected))
+    assert found.shape == (1, 100)
+    np.testing.assert_allclose(found, np.array(expected)[index], rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, -0.1])
+def test_a_share_of_episodes_lies_between_none_and_all(share, tmp_path):
+    with pytest.raises(ConfigError, match="best_share"):
+        store_of(tmp_path, small_columns()).best_episodes(share)
+
+
 def test_concatenation_keeps_the_numbers_of_its_parts():
     parts = [small_columns(0), small_columns(1, lengths=(3, 2))]
     for part in parts:

@@ -29,7 +29,8 @@ class Algorithm(nn.Module):
     supports_continuous: ClassVar[bool] = True
     needs_state: ClassVar[bool] = False
     max_seeds: ClassVar[int | None] = None
-    fields: ClassVar[tuple[str, ...]] = ()  # optional Batch fields that `update` reads
+    fields: tuple[str, ...] = ()  # optional Batch fields that `update` reads
+    gamma: float  # discount, of algorithms that have one
 
     def __init__(self, spec: Spec, seeds: Sequence[int]) -> None:
         super().__init__()

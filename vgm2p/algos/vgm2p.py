@@ -8,13 +8,14 @@ leaves open, and what was decided, stands in docs/algorithms/vgm2p.md.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vgm2p.algos.base import Algorithm, choose
+from vgm2p.algos.diagnostics import on_bounds, q_levels, shares
 from vgm2p.algos.parts import MIXERS, best_rated, drop_labels, expectile_loss, stack_copies, td_loss
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
@@ -26,6 +27,7 @@ from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
 WORSE, BETTER, NULL = 0, 1, 2  # values of the condition c; NULL exists under `uncond: null` only
 Info = dict[str, Tensor]
+Opinion = Callable[[Tensor], Tensor]
 UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
 
 
@@ -40,12 +42,12 @@ class VGM2P(Algorithm):
         self, spec: Spec, seeds: Sequence[int], *,
         width: int = 512, depth: int = 4, lr: float = 3e-4, lr_decay_updates: int | None = None,
         clip_norm: float | None = None, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
-        critic_norm: bool = True, mixer: str = "mean", omega: float = 3.0, guide_class0: bool = True,
-        uncond: str = "one", label_dropout: float = 0.1, advantage: str = "agent", threshold: str = "zero",
-        baseline: str = "sample", baseline_samples: int = 1, expectile: float = 0.7, td_target: str = "policy",
-        times: Times | None = None, adaptive_power: float = 0.0, ema: float = 0.0, steps: int = 1,
-        act_noise: float = 1.0, act_noise_shared: bool = False, best_of: int = 1, reuse_q: bool = False,
-        bf16_derivative: bool = False,
+        critic_depth: int | None = None, critic_norm: bool = True, mixer: str = "mean", omega: float = 3.0,
+        guide_class0: bool = True, uncond: str = "one", label_dropout: float = 0.1,
+        advantage: str = "agent", threshold: str = "zero", baseline: str = "sample", baseline_samples: int = 1,
+        expectile: float = 0.7, td_target: str = "policy", times: Times | None = None, adaptive_power: float = 0.0,
+        ema: float = 0.0, steps: int = 1, act_noise: float = 1.0, act_noise_shared: bool = False, best_of: int = 1,
+        reuse_q: bool = False, bf16_derivative: bool = False,
     ) -> None:
         # fmt: on
         super().__init__(spec, seeds)
@@ -59,20 +61,20 @@ class VGM2P(Algorithm):
         self.baseline_samples, self.expectile, self.ema = baseline_samples, expectile, ema
         self.times, self.adaptive_power, self.steps = times or Times(), adaptive_power, steps
         self.act_noise, self.act_noise_shared, self.best_of = act_noise, act_noise_shared, best_of
-        self.reuse_q, self.bf16_derivative = reuse_q, bf16_derivative
-        self.classes = 3 if self.uncond == NULL else 2
+        self.reuse_q, self.bf16_derivative, self.classes = reuse_q, bf16_derivative, 3 if self.uncond == NULL else 2
 
-        S, options = len(self.seeds), {"clip_norm": clip_norm}
+        S, layers, options = len(self.seeds), critic_depth or depth, {"clip_norm": clip_norm}
         self.policy = self.make_policy(width, depth)
         online = self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, **options)
-        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, depth, critic_norm)
-        judge = self.make_optimiser("critic", [self.critic], lr, **options)
+        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, layers, critic_norm)
+        online_critic = self.make_optimiser("critic", [self.critic], lr, **options)
         self.target_critic = copy.deepcopy(self.critic)
-        self.target = self.follow(self.target_critic, judge)
+        self.target = self.follow(self.target_critic, online_critic)
         self.averaged_policy = copy.deepcopy(self.policy) if ema else self.policy
         self.average = self.follow(self.averaged_policy, online) if ema else None
-        self.value = Value(S, self.id_dim, width, depth) if self.in_sample_baseline or self.in_sample_target else None
-        if self.value is not None:
+        self.value = None
+        if self.in_sample_baseline or self.in_sample_target:
+            self.value = Value(S, self.id_dim, width, layers)
             self.make_optimiser("value", [self.value], lr, **options)
 
     def make_policy(self, width: int, depth: int) -> nn.Module:
@@ -87,20 +89,18 @@ class VGM2P(Algorithm):
         next_action, baselines = self.imagine(batch, oid, next_oid, key)
         critic_loss, q, critic_info = self.critic_loss(batch, oid, action, next_oid, next_action)
         self.minimise("critic", critic_loss)
-        c, condition_info = self.condition(oid, action, baselines, q if self.reuse_q else None)
+        known, opinion = q if self.reuse_q else None, self.second_opinion(batch, oid)
+        c, condition_info = self.condition(oid, action, baselines, known, opinion)
         policy_loss, policy_info = self.policy_loss(oid, action, c, key)
         self.minimise("policy", policy_loss)
         self.target.follow(self.tau)
         if self.average is not None:
             self.average.follow(1.0 - self.ema)
-        return critic_info | condition_info | policy_info
+        return critic_info | condition_info | policy_info | on_bounds(next_action, self.spec.discrete)
 
     @torch.no_grad()
     def imagine(self, batch: Batch, oid: Tensor, next_oid: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
-        """Alg. 1 lines 5 and 8: a' ~ pi(o', c=1) (S, B, N, A) and K baselines a^ ~ pi(o, c=1) (S, B, K, N, A).
-
-        Both depend on the policy before this update only, so one pass draws them.
-        """
+        """Alg. 1 lines 5 and 8, in one pass: a' ~ pi(o', 1) (S, B, N, A), K baselines a^ ~ pi(o, 1) (S, B, K, N, A)."""
         copies = 0 if self.in_sample_baseline else self.baseline_samples
         rows = stack_copies(next_oid, oid, copies)
         legal = None if batch.legal is None else stack_copies(batch.next_legal, batch.legal, copies)
@@ -119,7 +119,7 @@ class VGM2P(Algorithm):
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * next_value
         q = self.critic(oid, action)
         loss = td_loss(q, batch.reward, discounted, batch.valid, self.mixer)
-        return loss, q.detach(), {"critic_loss": loss.detach(), "q_mean": per_seed_mean(q.detach())}
+        return loss, q.detach(), {"critic_loss": loss.detach()} | q_levels(q.detach(), batch, self.gamma)
 
     def value_loss(self, oid: Tensor, action: Tensor) -> Tensor:
         """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
@@ -129,16 +129,20 @@ class VGM2P(Algorithm):
         return expectile_loss(q - self.value(oid), self.expectile)
 
     @torch.no_grad()
-    def condition(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None = None) -> tuple[Tensor, Info]:
+    def condition(
+        self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None = None, opinion: Opinion | None = None
+    ) -> tuple[Tensor, Info]:
         """c^i = 1[A^i >= 0] (Alg. 1 line 9, Sec. 3.3): (S, B, N) int64; q: a known Q(o, a) (S, C, B, N)."""
         adv, value = self.advantage(oid, action, baselines, q)
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
+        adv = adv if opinion is None else opinion(adv)
         better = adv >= (value if self.against_value else 0.0)
-        share = better.to(adv.dtype)
-        info = {"c1_fraction": per_seed_mean(share), "adv_mean": per_seed_mean(adv), "adv_std": adv.flatten(1).std(1)}
-        per_agent = {f"c1_fraction_{i}": share[..., i].mean(1) for i in range(self.spec.n_agents)}
-        return better.long(), info | per_agent
+        return better.long(), shares(better, adv)
+
+    def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion | None:
+        """Return what turns advantages (S, B, N) into what decides c; the paper has nothing there (VGM2P+ does)."""
+        return None
 
     def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor]:
         """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) or the expectile value; both (S, B, N)."""
@@ -159,7 +163,7 @@ class VGM2P(Algorithm):
         a_k = point(action, eps, k)
         c = drop_labels(c, NULL, self.label_dropout, key) if self.uncond == NULL else c
         v_g = self.guide(velocity(action, eps), a_k, k, oid, c)
-        rows, u = self.flow_loss(a_k, v_g, k, r, oid, self.one_hot(c, oid))
+        rows, u = self.flow_loss(a_k, v_g, k, r, oid, one_hot(c, self.classes, oid.dtype))
         loss = per_seed_mean(rows)
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
@@ -172,14 +176,10 @@ class VGM2P(Algorithm):
         plain = c == NULL if self.guide_class0 else c != BETTER
         return torch.where(plain.unsqueeze(-1), v, guided)
 
-    def one_hot(self, c: Tensor, like: Tensor) -> Tensor:
-        """Return conditions (...) as one-hot rows (..., C)."""
-        return one_hot(c, self.classes, like.dtype)
-
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
     def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
         """Return the instantaneous velocity of condition c: u(a_k, k, k, o, c)."""
-        return self.policy(a_k, k, k, oid, self.one_hot(c, oid))
+        return self.policy(a_k, k, k, oid, one_hot(c, self.classes, oid.dtype))
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """MeanFlow row losses (S, B, N) and u."""
@@ -189,7 +189,7 @@ class VGM2P(Algorithm):
     def sample(self, net: nn.Module, z: Tensor, oid: Tensor) -> Tensor:
         """Eq. 12 under c = 1: z - u(z, 0, 1, o, 1) (one step)."""
         better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
-        return meanflow_sample(net, z, oid, self.one_hot(better, oid), self.steps)
+        return meanflow_sample(net, z, oid, one_hot(better, self.classes, oid.dtype), self.steps)
 
     def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
         """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""

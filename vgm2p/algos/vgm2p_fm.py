@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vgm2p.algos.vgm2p import BETTER, VGM2P
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
+from vgm2p.nn.kernels import one_hot
 from vgm2p.nn.policy import Velocity
 
 
@@ -28,7 +29,7 @@ class VGM2PFlowMatching(VGM2P):
 
     def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
         """Return v(a_k, k, o, c)."""
-        return self.policy(a_k, k, oid, self.one_hot(c, oid))
+        return self.policy(a_k, k, oid, one_hot(c, self.classes, oid.dtype))
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Flow-matching row losses (S, B, N) and v; the second time r is not used."""
@@ -38,4 +39,4 @@ class VGM2PFlowMatching(VGM2P):
     def sample(self, net: nn.Module, z: Tensor, oid: Tensor) -> Tensor:
         """Integrate the field of c = 1 from noise to an action vector."""
         better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
-        return euler_sample(net, z, oid, self.one_hot(better, oid), self.steps)
+        return euler_sample(net, z, oid, one_hot(better, self.classes, oid.dtype), self.steps)

@@ -15,6 +15,8 @@ from vgm2p.envs.rollout import Episode
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import remove_stale, sync, write_atomic
 
+SHARED = "shared"
+Acting = float | str | None  # scale of the start noise, SHARED (scale 1, one noise for all agents), None: its own way
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
 
@@ -72,10 +74,10 @@ def _cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def episode_row(update: int, episode: Episode, act_noise: float | None) -> dict[str, Any]:
+def episode_row(update: int, episode: Episode, acting: Acting) -> dict[str, Any]:
     """Return the row of episodes.csv; act_noise empty = the algorithm's own setting."""
     values = (
-        update, episode.seed, episode.episode, act_noise, episode.return_, episode.length, episode.terminated,
+        update, episode.seed, episode.episode, acting, episode.return_, episode.length, episode.terminated,
         episode.won, episode.faults,
     )  # fmt: skip
     return dict(zip(EPISODE_FIELDS, values, strict=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import MissingInput, UserError
-from vgm2p.io.artifacts import RunFolder
+from vgm2p.io.artifacts import SHARED, Acting, RunFolder
 from vgm2p.report.stats import per_seed
 
 Key = tuple[str, str]  # experiment, algorithm
@@ -30,7 +30,7 @@ class Run:
     folder: Path
     manifest: dict[str, Any]
     results: dict[str, Any]
-    final: dict[float | None, dict[int, list[float]]] = field(default_factory=dict)
+    final: dict[Acting, dict[int, list[float]]] = field(default_factory=dict)
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
 
     @property
@@ -73,7 +73,7 @@ def load_run(path: Path) -> Run:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
     last, own = run.results["updates"], run.results["act_noise"]
     rows = [
-        (int(row["update"]), _noise(row["act_noise"]), int(row["seed"]), float(row["return"]))
+        (int(row["update"]), _acting(row["act_noise"]), int(row["seed"]), float(row["return"]))
         for row in folder.log_episodes().rows()
     ]
     for noise in {row[1] for row in rows if row[0] == last}:
@@ -84,8 +84,8 @@ def load_run(path: Path) -> Run:
     return run
 
 
-def _noise(cell: str) -> float | None:
-    return float(cell) if cell else None
+def _acting(cell: str) -> Acting:
+    return (cell if cell == SHARED else float(cell)) if cell else None
 
 
 def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
@@ -96,7 +96,14 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
     return groups
 
 
-def final_returns(runs: Sequence[Run], noise: float | None) -> list[list[float]]:
-    """Return the final returns of every seed at a noise; algorithms without noise answer for every noise."""
-    tables = [run.final.get(noise) or run.final.get(None) or {} for run in runs]
+def ways_of(runs: Sequence[Run]) -> list[Acting]:
+    """Return the ways to act that some run was evaluated in: scales from loud to quiet, then shared."""
+    found = {way for run in runs for way in run.final if way is not None}
+    scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
+    return [*scales, *(way for way in found if way == SHARED)] or [None]
+
+
+def final_returns(runs: Sequence[Run], acting: Acting) -> list[list[float]]:
+    """Return the final returns of every seed acting so; algorithms without start noise answer for every way."""
+    tables = [run.final.get(acting) or run.final.get(None) or {} for run in runs]
     return [values for returns in tables for values in returns.values()]

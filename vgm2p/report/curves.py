@@ -19,7 +19,18 @@ from vgm2p.report.collect import Run, load_run, pooled
 from vgm2p.report.stats import interval, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-PANELS = (("policy_loss",), ("critic_loss",), ("q_mean",), ("c1_fraction",))
+# title -> columns of metrics.csv, the first drawn solid, the others dashed; a panel appears if its first column exists
+PANELS: dict[str, tuple[str, ...]] = {
+    "policy loss": ("policy_loss",),
+    "critic loss": ("critic_loss",),
+    "Q, and the level it drifts to": ("q_mean", "q_fixed_point"),
+    "share of class 1": ("c1_fraction",),
+    "agents with equal class": ("c_agreement",),
+    "spread of the advantage": ("adv_std",),
+    "actions on the bounds": ("clipped",),
+}
+SHARES = ("c1_fraction", "c_agreement", "clipped")
+COLUMNS = 4
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:
@@ -59,33 +70,48 @@ def run_plot(folder: Path) -> Path:
     """Draw `plots/learning.png` of one run: return, and the training diagnostics that it has."""
     place = RunFolder(folder)
     metrics = place.log_metrics().rows()
-    present = [names[0] for names in PANELS if metrics and names[0] in metrics[0]]
+    present = {title: names for title, names in PANELS.items() if metrics and names[0] in metrics[0]}
     evaluated = "return_mean" in place.read_results()
     count = len(present) + evaluated
     if not count:
         return place.plots / "learning.png"
-    figure, axes = plt.subplots(1, count, figsize=(3.6 * count + 1.2, 3.6), squeeze=False)
-    panels = list(axes[0])
+    rows = -(-count // COLUMNS)
+    figure, axes = plt.subplots(
+        rows, min(count, COLUMNS), figsize=(4 * max(2, min(count, COLUMNS)), 3.6 * rows), squeeze=False
+    )
+    figure.subplots_adjust(hspace=0.4, wspace=0.25)
+    panels = list(axes.flat)
+    for axis in panels[count:]:
+        axis.axis("off")
     if evaluated:
         run = load_run(folder)
         _panel(panels.pop(0), run.key[0], {run.key[1]: [run]})
         axes[0][0].legend(loc="best", frameon=False, fontsize=8)
-    for axis, name in zip(panels, present, strict=True):
-        _diagnostic(axis, name, metrics)
+    for axis, (title, names) in zip(panels, present.items(), strict=False):
+        _diagnostic(axis, title, names, metrics)
     path = place.plots / "learning.png"
     _save(figure, path)
     return path
 
 
-def _diagnostic(axis: Any, name: str, metrics: list[dict[str, str]]) -> None:
+def _diagnostic(axis: Any, title: str, names: Sequence[str], metrics: list[dict[str, str]]) -> None:
     for colour, seed in zip(COLOURS * 10, sorted({row["seed"] for row in metrics}), strict=False):
-        rows = [(int(row["update"]), float(row[name])) for row in metrics if row["seed"] == seed]
-        axis.plot(*zip(*rows, strict=True), color=colour, linewidth=1.2, label=f"seed {seed}")
-    axis.set_title(name)
+        mine = [row for row in metrics if row["seed"] == seed]
+        updates = [int(row["update"]) for row in mine]
+        for name, style in zip(names, ("-", "--"), strict=False):
+            axis.plot(updates, [float(row[name]) for row in mine], style, color=colour, linewidth=1.2)
+        if names[0] == "c1_fraction":
+            _agents(axis, mine, updates, colour)
+    axis.set_title(title)
     axis.set_xlabel("updates")
     axis.grid(alpha=0.25)
-    if name == "c1_fraction":
+    if names[0] in SHARES:
         axis.set_ylim(0, 1)
+
+
+def _agents(axis: Any, rows: list[dict[str, str]], updates: list[int], colour: str) -> None:
+    for name in [name for name in rows[0] if name.startswith("c1_fraction_")]:
+        axis.plot(updates, [float(row[name]) for row in rows], color=colour, linewidth=0.5, alpha=0.5)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -7,28 +7,28 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from vgm2p.report.collect import Run, final_returns, pooled
+from vgm2p.io.artifacts import Acting
+from vgm2p.report.collect import Run, final_returns, pooled, ways_of
 from vgm2p.report.grid import grid
 from vgm2p.report.stats import difference, interval, mean
-
-NOISES = (1.0, 0.5, 0.0)
 
 
 def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one entry per experiment and method: random policy, dataset, then the algorithms.
 
-    Each has `experiment`, `method`, `cells` {noise: (mean, low, high)}, `per_seed`, `seeds`, `own` (its own noise) and
-    `above_data` (noises at which the interval lies above the dataset's mean).
+    Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `per_seed`, `seeds`, `own` (its own way)
+    and `above_data` (ways in which the interval lies above the dataset's mean).
     """
     entries: list[dict[str, Any]] = []
     seen: set[str] = set()
+    ways = ways_of(runs)
     for (experiment, algorithm), group in pooled(runs).items():
         results = group[0].results
         if experiment not in seen:
             seen.add(experiment)
-            entries.append(_reference(experiment, "random policy", results, "random"))
-            entries.append(_reference(experiment, "dataset mean", results, "dataset"))
-        cells = {noise: _cell(final_returns(group, noise)) for noise in NOISES}
+            entries.append(_reference(experiment, "random policy", results, "random", ways))
+            entries.append(_reference(experiment, "dataset mean", results, "dataset", ways))
+        cells = {way: _cell(final_returns(group, way)) for way in ways}
         own = results["act_noise"]
         returns = final_returns(group, own)
         entries.append(
@@ -40,7 +40,7 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "per_seed": [mean([values]) for values in returns],
                 "seeds": len(returns),
                 "episodes": sum(len(values) for values in returns),
-                "above_data": [n for n, cell in cells.items() if cell and cell[1] > results["dataset_return_mean"]],
+                "above_data": [way for way, cell in cells.items() if cell and cell[1] > results["dataset_return_mean"]],
             }
         )
     return entries
@@ -50,9 +50,11 @@ def _cell(returns: list[list[float]]) -> tuple[float, float, float] | None:
     return (mean(returns), *interval(returns)) if returns else None
 
 
-def _reference(experiment: str, method: str, results: dict[str, Any], key: str) -> dict[str, Any]:
+def _reference(
+    experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Acting]
+) -> dict[str, Any]:
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
-    cells = dict.fromkeys(NOISES, cell)
+    cells = dict.fromkeys(ways, cell)
     return {"experiment": experiment, "method": method, "cells": cells, "own": None, "per_seed": [], "seeds": 0,
             "episodes": 0, "above_data": []}  # fmt: skip
 
@@ -62,8 +64,10 @@ def table(runs: Sequence[Run]) -> str:
     blocks = []
     entries = rows_of(runs)
     for experiment in dict.fromkeys(entry["experiment"] for entry in entries):
-        header = ["return", *(f"act_noise {noise:g}" for noise in NOISES), "per seed"]
-        body = [_line(entry) for entry in entries if entry["experiment"] == experiment]
+        here = [entry for entry in entries if entry["experiment"] == experiment]
+        ways = ways_of([run for run in runs if run.key[0] == experiment])
+        header = ["return", *(_title(way) for way in ways), "per seed"]
+        body = [_line(entry, ways) for entry in here]
         blocks.append(f"{experiment}\n\n{grid([header, *body])}")
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes]; * above the dataset's mean; < the run's own setting"
@@ -71,39 +75,56 @@ def table(runs: Sequence[Run]) -> str:
     return "\n\n".join([*blocks, notes])
 
 
-def _line(entry: dict[str, Any]) -> list[str]:
+def _title(way: Acting) -> str:
+    return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else f"{way} noise"
+
+
+def _line(entry: dict[str, Any], ways: Sequence[Acting]) -> list[str]:
     shown = []
-    for noise in NOISES:
-        cell = entry["cells"][noise]
-        mark = ("*" if noise in entry["above_data"] else "") + ("<" if noise == entry["own"] else "")
+    for way in ways:
+        cell = entry["cells"][way]
+        mark = ("*" if way in entry["above_data"] else "") + ("<" if way == entry["own"] else "")
         shown.append("" if cell is None else f"{cell[0]:.0f} [{cell[1]:.0f}, {cell[2]:.0f}]{mark}")
-    if len(set(shown)) == 1:  # no acting noise: one value says it all
-        shown = [shown[0], "", ""]
+    if len(set(shown)) == 1:  # one way to act: one value says it all
+        shown = [shown[0], *[""] * (len(ways) - 1)]
     return [entry["method"], *shown, " ".join(f"{value:.0f}" for value in entry["per_seed"])]
 
 
-def versus(runs: Sequence[Run], algorithm: str) -> str:
-    """Return a table of differences `algorithm` - other at each method's own noise, with 95 % intervals."""
+def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
+    """Return a table of differences `algorithm` - other with 95 % intervals, each method acting in its own way.
+
+    `best`: each in the way with its highest mean instead; picked on these very episodes, for both sides.
+    """
     groups = pooled(runs)
     lines = [["experiment", "difference", "mean [95 % interval]"]]
     for (experiment, name), group in groups.items():
         base = groups.get((experiment, algorithm))
         if name == algorithm or base is None:
             continue
-        ours, theirs = (final_returns(part, part[0].results["act_noise"]) for part in (base, group))
-        centre, low, high = difference(ours, theirs)
-        lines.append([experiment, f"{algorithm} - {name}", f"{centre:.0f} [{low:.0f}, {high:.0f}]"])
+        sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (base, group)]
+        centre, low, high = difference(*(final_returns(part, way) for part, way in sides))
+        title = " - ".join(_named(label, way) for label, (_, way) in zip((algorithm, name), sides, strict=True))
+        lines.append([experiment, title, f"{centre:.0f} [{low:.0f}, {high:.0f}]"])
     return grid(lines)
 
 
+def best_way(runs: Sequence[Run]) -> Acting:
+    """Return the way to act with the highest mean return."""
+    return max(ways_of(runs), key=lambda way: mean(final_returns(runs, way)))
+
+
+def _named(name: str, way: Acting) -> str:
+    return name if way is None else f"{name} ({way})"
+
+
 def as_csv(runs: Sequence[Run]) -> str:
-    """Return the table as CSV, one line per method and noise."""
+    """Return the table as CSV, one line per method and way to act."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["experiment", "method", "act_noise", "mean", "ci95_low", "ci95_high", "seeds", "episodes"])
     for entry in rows_of(runs):
-        for noise, cell in entry["cells"].items():
+        for way, cell in entry["cells"].items():
             if cell is not None:
-                row = [entry["experiment"], entry["method"], noise, *(f"{x:.6g}" for x in cell)]
+                row = [entry["experiment"], entry["method"], way, *(f"{x:.6g}" for x in cell)]
                 writer.writerow([*row, entry["seeds"], entry["episodes"]])
     return text.getvalue()

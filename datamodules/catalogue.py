@@ -1,0 +1,121 @@
+"""The published datasets: ids `<source>/<env>/<scenario>/<uid>`, what their cards say, and which simulator they fit."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import vgm2p
+from vgm2p.errors import ConfigError, DataError, nearest
+
+HUB = "InstaDeepAI/og-marl"
+ROBOTS = {"6halfcheetah": "HalfCheetah-v4", "3hopper": "Hopper-v4", "2ant": "Ant-v4"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One dataset; what a card does not tell is None. Returns are sums of the team reward over an episode."""
+
+    id: str
+    source: str
+    env: str
+    scenario: str
+    uid: str
+    hub_path: str
+    n_agents: int
+    action_kind: str
+    episode_limit: int
+    layout: str
+    paper_table: int | None = None
+    obs_dim: int | None = None
+    state_dim: int | None = None
+    n_actions: int | None = None
+    action_dim: int | None = None
+    vault_rows: int | None = None
+    transitions: int | None = None
+    episodes: int | None = None
+    return_mean: float | None = None
+    return_std: float | None = None
+    return_min: float | None = None
+    return_max: float | None = None
+    zip_bytes: int | None = None
+    zip_bytes_approx: int | None = None
+    zip_sha256: str | None = None
+    uncompressed_bytes_estimate: int | None = None
+    obs_preprocessed: str | None = None
+    robot: str | None = None
+    partition: str | None = None
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are indices."""
+        return self.action_kind == "discrete"
+
+    @property
+    def zscored(self) -> bool:
+        """Whether observations are robot + one-hot, z-scored over each vector (omiga/mujoco)."""
+        return "z-scored" in (self.obs_preprocessed or "")
+
+    @property
+    def env_id(self) -> str:
+        """Identifier of the simulator that the data fit; where we have none, where they came from."""
+        if self.env == "mujoco" and self.scenario in ROBOTS:
+            return ROBOTS[self.scenario]
+        if self.env == "gymnasium_mamujoco":
+            return f"mamujoco_v1/{self.robot}/{self.partition}/obsk1"
+        return (
+            f"{self.env}/{self.scenario}" if self.source == "og_marl" else f"{self.source}/{self.env}/{self.scenario}"
+        )
+
+
+@functools.cache
+def catalogue(extra: str | None = None) -> dict[str, Entry]:
+    """Return id -> entry of the shipped catalogue, and of a file of one's own in the same form.
+
+    Raises DataError if that file is none.
+    """
+    shipped = Path(vgm2p.__file__).resolve().parent / "data" / "datasets.yaml"
+    entries = _read(shipped)
+    return entries | _read(Path(extra)) if extra else entries
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    names = [f.name for f in fields(Entry)]
+    try:
+        records: list[dict[str, Any]] = yaml.safe_load(path.read_text())["datasets"]
+        entries = [Entry(**{name: record[name] for name in names if name in record}) for record in records]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        cause = " ".join(str(error).split())[:80]
+        raise DataError(f"{path}: not a catalogue of datasets ({type(error).__name__}: {cause})") from error
+    return {entry.id: entry for entry in entries}
+
+
+def entry_of(name: str, extra: str | None = None) -> Entry:
+    """Return one entry. Raises ConfigError naming the nearest id."""
+    known = catalogue(extra)
+    if name not in known:
+        raise ConfigError(f"dataset '{name}' is unknown{_near(name, known)}; see `vgm2p data list`")
+    return known[name]
+
+
+def select(patterns: Iterable[str], extra: str | None = None) -> list[Entry]:
+    """Return entries whose id matches a pattern, whole or as a part. Raises ConfigError where none does."""
+    known = catalogue(extra)
+    found: dict[str, Entry] = {}
+    for pattern in patterns:
+        ids = [name for name in known if fnmatch.fnmatch(name, pattern)] or [name for name in known if pattern in name]
+        if not ids:
+            raise ConfigError(f"no dataset matches '{pattern}'{_near(pattern, known)}; see `vgm2p data list`")
+        found |= {name: known[name] for name in ids}
+    return list(found.values())
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = nearest(name, known)
+    return close if "did you mean" in close else ""

@@ -1,0 +1,150 @@
+"""OG-MARL vaults: Zarr v2 arrays inside an OCDBT database, read with `tensorstore` alone, in slabs of rows."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.errors import DataError, MissingInput
+
+MARKERS = ("metadata.json", "manifest.ocdbt")
+SLAB_BYTES = 1 << 24
+NEEDED = ("observations", "actions", "rewards", "terminals", "truncations")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array of a vault: its name (`infos.legals`), shape per row and type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Vault:
+    """A uid folder of a vault, opened for reading.
+
+    Args:
+        folder: the folder with `metadata.json` and `manifest.ocdbt`.
+
+    Raises:
+        MissingInput: without the package tensorstore, or if the folder is no vault.
+        DataError: if the vault is damaged or has another batch axis than 1.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        absent = [name for name in MARKERS if not (self.folder / name).is_file()]
+        if absent:
+            raise MissingInput(f"{folder}: no vault ({absent[0]} is missing); give the folder of one uid")
+        self.version, shapes, dtypes = _metadata(self.folder / "metadata.json")
+        self._stores: dict[str, Any] = {}
+        self.rows = int(self._opened("vault_index", "vault_index/")[0].read().result())
+        if self.rows < 1:
+            raise DataError(f"{folder}: empty vault; fetch it again")
+        self.leaves = {name: Leaf(name, shapes[name], np.dtype(dtypes[name])) for name in shapes}
+        lacking = [name for name in NEEDED if name not in self.leaves]
+        if lacking:
+            raise DataError(f"{folder}: the vault has no '{lacking[0]}'; fetch it again")
+        for leaf in self.leaves.values():
+            self._check(leaf)
+
+    def slabs(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, rows) of a leaf, aligned to its chunks; the next slab is read meanwhile.
+
+        Raises DataError where the bytes cannot be decoded.
+        """
+        store = self._opened(name)
+        leaf = self.leaves[name]
+        chunk = int(store.chunk_layout.read_chunk.shape[1])
+        row_bytes = max(1, leaf.dtype.itemsize * int(np.prod(leaf.shape)))
+        step = chunk * max(1, SLAB_BYTES // (chunk * row_bytes))
+        starts = range(0, self.rows, step)
+        ahead = self._begin(store, starts[0], step)
+        for start in starts:
+            now = ahead
+            if start + step < self.rows:
+                ahead = self._begin(store, start + step, step)
+            try:
+                yield start, np.asarray(now.result())
+            except ValueError as error:
+                raise self._damaged(name, error) from error
+
+    def _begin(self, store: Any, start: int, step: int) -> Any:
+        return store[0, start : min(start + step, self.rows)].read()
+
+    def _check(self, leaf: Leaf) -> None:
+        store = self._opened(leaf.name)
+        if store.shape[0] != 1:
+            raise DataError(f"{self.folder}: '{leaf.name}' has a batch axis of {store.shape[0]}, not 1; not supported")
+        if store.shape[2:] != leaf.shape or store.dtype.numpy_dtype != leaf.dtype:
+            raise DataError(f"{self.folder}: '{leaf.name}' is not what metadata.json says; fetch the vault again")
+        if store.shape[1] < self.rows:
+            raise DataError(
+                f"{self.folder}: '{leaf.name}' is shorter than the vault's {self.rows} rows; fetch it again"
+            )
+
+    def _opened(self, name: str, path: str | None = None) -> Any:
+        if name not in self._stores:
+            base = {"driver": "file", "path": f"{self.folder}/"}
+            kvstore = {"driver": "ocdbt", "base": base, "path": path or f"{name}./"}
+            try:
+                self._stores[name] = tensorstore().open({"driver": "zarr", "kvstore": kvstore}, read=True).result()
+            except ValueError as error:
+                raise self._damaged(name, error) from error
+        return self._stores[name]
+
+    def _damaged(self, name: str, error: Exception) -> DataError:
+        cause = " ".join(str(error).replace(str(self.folder), "").split())
+        return DataError(f"{self.folder}: '{name}' cannot be read ({cause[:60]}); damaged: fetch it again")
+
+
+def tensorstore() -> Any:
+    """Return the package. Raises MissingInput naming the extra that installs it."""
+    try:
+        import tensorstore as ts
+    except ImportError as error:
+        raise MissingInput("reading vaults needs tensorstore; run `pip install 'vgm2p[vault]'`") from error
+    return ts
+
+
+def find_vaults(root: Path) -> dict[str, Path]:
+    """Return uid -> folder for every vault below `root`, however deep; uids are the folders' names."""
+    found = sorted(path.parent for path in root.rglob(MARKERS[0]) if (path.parent / MARKERS[1]).is_file())
+    return {folder.name: folder for folder in found}
+
+
+def _metadata(path: Path) -> tuple[float, dict[str, tuple[int, ...]], dict[str, str]]:
+    try:
+        content = json.loads(path.read_text())
+        version = float(content["version"])
+        shapes = {name: _shape(text) for name, text in _flat(content["structure_shape"])}
+        dtypes = {name: str(text) for name, text in _flat(content["structure_dtype"])}
+        if int(version) != 1 or shapes.keys() != dtypes.keys():
+            raise ValueError(f"version {version}")
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+        raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); fetch the vault again") from error
+    return version, shapes, dtypes
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """Return the shape per row: without the batch axis, and the length of the writer's buffer."""
+    shape = ast.literal_eval(text)
+    if not isinstance(shape, tuple) or len(shape) < 3 or not all(isinstance(x, int) and x > 0 for x in shape):
+        raise ValueError(text)
+    return tuple(shape[2:])
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
