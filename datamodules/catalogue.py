@@ -65,7 +65,7 @@ class Entry:
     @property
     def env_id(self) -> str:
         """Identifier of the simulator that the data fit; where we have none, where they came from."""
-        if self.env == "mujoco" and self.scenario in ROBOTS:
+        if self.source == "omiga" and self.env == "mamujoco" and self.scenario in ROBOTS:
             return ROBOTS[self.scenario]
         if self.env == "gymnasium_mamujoco":
             return f"mamujoco_v1/{self.robot}/{self.partition}/obsk1"

@@ -88,20 +88,40 @@ def write(path: Path, columns: Columns, compress: bool = False) -> str:
     with written_aside(path) as temporary:
         with h5py.File(temporary, "w", libver="latest", track_order=False) as file:
             for name, array in columns.arrays():
-                _write_array(file, name, array, compress)
+                make_dataset(file, name, len(array), array.shape[1:], array.dtype, compress)[...] = array
             for key, value in sorted(attributes.items()):
                 file.attrs[key] = value
             file.attrs["complete"] = 1
         return str(attributes["content_sha256"])
 
 
-def _write_array(file: h5py.File, name: str, array: NDArray[Any], compress: bool) -> None:
-    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:])))
-    rows = max(1, min(len(array), CHUNK_BYTES // row_bytes))
+def make_dataset(
+    file: h5py.File, name: str, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any], compress: bool = False
+) -> h5py.Dataset:
+    """Create a checksummed dataset (rows, *shape) in chunks of about 2 MiB."""
+    row_bytes = max(1, dtype.itemsize * int(np.prod(shape)))
+    chunk = max(1, min(rows, CHUNK_BYTES // row_bytes))
     options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if compress else {}
-    file.create_dataset(
-        name, data=array, chunks=(rows, *array.shape[1:]), fletcher32=True, track_times=False, **options
+    return file.create_dataset(
+        name, (rows, *shape), dtype, chunks=(chunk, *shape), fletcher32=True, track_times=False, **options
     )
+
+
+def hash_file(file: h5py.File) -> tuple[str, dict[str, str]]:
+    """Return `content_hash` of an open file, and the SHA-256 of every column's bytes, reading slab by slab."""
+    whole, columns = hashlib.sha256(), {}
+    names = [f"{group}/{name}" for group in ("steps", "episodes") for name in sorted(file[group])]
+    for name in names:
+        dataset, digest = file[name], hashlib.sha256()
+        whole.update(f"{name} {dataset.dtype.newbyteorder('<').str} {dataset.shape}".encode())
+        rows = max(1, SLAB_BYTES // max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))))
+        for start in range(0, len(dataset), rows):
+            slab = np.ascontiguousarray(dataset[start : start + rows])
+            data = slab.astype(slab.dtype.newbyteorder("<"), copy=False).data.cast("B")
+            whole.update(data)
+            digest.update(data)
+        columns[name] = digest.hexdigest()
+    return whole.hexdigest(), columns
 
 
 def read(path: Path, verify: str = "auto") -> Columns:
@@ -222,7 +242,7 @@ def _check_numbers(path: Path, columns: Columns, observed: str) -> None:
         legal = np.take_along_axis(columns.steps["legal_actions"][acting], actions[..., None].astype(np.int64), -1)
         if not legal.all():
             raise DataError(f"{path}: {int((legal == 0).sum())} stored actions are not legal; convert it again")
-    elif np.abs(actions).max(initial=0.0) > 1.0 + 1e-6:
+    elif np.abs(actions).max(initial=0.0) > columns.attributes.get("action_limit", 1.0) + 1e-6:
         raise DataError(f"{path}: actions reach {np.abs(actions).max():.3f}, outside [-1, 1]; rescale them")
 
 
@@ -255,6 +275,13 @@ def spec_of(columns: Columns, view: str) -> Spec:
                 f"data.view={view}: {attributes['name']} stores robot observations; use {' or '.join(VIEWS)}"
             )
         obs_dim, state_dim = width + agents, width
+    elif attributes.get("stored_view") == "omiga":
+        if view not in VIEWS:
+            raise ConfigError(
+                f"data.view={view}: {attributes['name']} stores omiga's vectors; use {' or '.join(VIEWS)}"
+            )
+        obs_dim = columns.steps["observations"].shape[2]
+        state_dim = obs_dim - agents  # the robot's observation, recovered from the vectors
     else:
         if view != "native":
             raise ConfigError(f"data.view={view}: {attributes['name']} stores the agents' own vectors; use native")

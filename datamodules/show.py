@@ -118,3 +118,17 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
         ("returns", worst < 1e-3, f"largest difference to the summed rewards {worst:.2g}"),
         ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
     ]
+
+
+def figures(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a dataset's name, and the figures that its card tells: complete episodes and their returns."""
+    columns = read(path)
+    whole = columns.episodes["end"] != INCOMPLETE
+    returns = columns.episodes["return"][whole]
+    return str(columns.attributes["name"]), {
+        "episodes": len(returns),
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_min": float(returns.min()),
+        "return_max": float(returns.max()),
+    }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
-from vgm2p.envs.observation import agents_view, statistics
+from vgm2p.envs.observation import agents_view, robot_of_omiga, statistics
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 
@@ -49,19 +49,26 @@ class TransitionStore:
         self._options = (view, obs_norm, timeouts)
         steps = columns.steps
         rows = np.flatnonzero(steps["has_action"])
-        robot = "robot_observation" in steps
-        observed = torch.from_numpy(steps["robot_observation" if robot else "observations"])
+        zscored = columns.attributes.get("stored_view") == "omiga"
+        robot = "robot_observation" in steps or zscored
+        observed = torch.from_numpy(steps["observations" if zscored or not robot else "robot_observation"])
+        vectors = observed
+        if zscored:
+            observed = robot_of_omiga(vectors, self.spec.n_agents)
         action = torch.from_numpy(steps["actions"])
         self.columns: dict[str, Tensor] = {
             "observation": observed.flatten(1),
             "action": action if self.spec.discrete else action.clamp(-1.0, 1.0),
             **_transitions(columns, rows, timeouts),
         }
-        for name, column in (("legal", "legal_actions"), ("state", "robot_observation" if robot else "state")):
-            if column in steps:
-                self.columns[name] = torch.from_numpy(steps[column])
+        if "legal_actions" in steps:
+            self.columns["legal"] = torch.from_numpy(steps["legal_actions"])
+        if robot or "state" in steps:
+            self.columns["state"] = observed if robot else torch.from_numpy(steps["state"])
         self._view_per_batch = robot and len(observed) * self.spec.n_agents * self.spec.obs_dim * 4 > VIEWS_BYTES
-        if robot and not self._view_per_batch:
+        if zscored and view == "omiga":
+            self.columns["observation"], self._view_per_batch = vectors.flatten(1), False
+        elif robot and not self._view_per_batch:
             self.columns["observation"] = agents_view(observed, self.spec.n_agents, view).flatten(1)
         self.statistics = statistics(observed[rows], self.spec.n_agents, view, obs_norm)
 

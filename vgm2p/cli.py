@@ -23,7 +23,7 @@ USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
   evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
-  data show|check <files>   look at, or verify, datasets in our HDF5 layout
+  data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
   doctor                    what works on this machine, and how to mend what does not
   bench step|loop|rollout|data   speed as ratios in one run (torch and numpy are enough)

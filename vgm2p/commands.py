@@ -11,13 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from callbacks.evaluate import evaluate as roll_out
 from callbacks.evaluate import ways
-from datamodules.recorded import Bundled, Files
-from datamodules.show import check, describe, picture
-from vgm2p.build import config_folder, make_env
+from vgm2p.build import make_env
+from vgm2p.datasets import data_command
 from vgm2p.doctor import doctor
 from vgm2p.envs.rollout import RolloutStopped
 from vgm2p.envs.video import record
-from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.finish import statistics
 from vgm2p.fit import fit, say
 from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row, write_json
@@ -99,44 +98,7 @@ def _row(acting: Acting, own: float | None, found: dict[str, Any]) -> list[str]:
 
 
 def _data(config: dict[str, Any], stop: StopFlag) -> None:
-    if config["action"] not in ("show", "check"):
-        raise ConfigError(f"data has the actions show and check, got '{config['action']}'")
-    paths = [path for name in config["files"] for path in _resolve(name, config)] or Bundled().resolve()
-    bad = 0
-    for path in paths:
-        if config["action"] == "show":
-            say(describe(path))
-            if config["out"]:
-                target = Path(config["out"]) / f"{path.stem}.png"
-                picture(path, target)
-                say(f"picture      {target}")
-            continue
-        for what, good, detail in check(path):
-            say(f"{'ok  ' if good else 'FAIL'}  {what:12}  {detail}")
-            bad += not good
-    if bad:
-        raise DataError(f"{bad} of the checks above failed; fetch or convert the files again")
-
-
-def _resolve(name: str, config: dict[str, Any]) -> list[Path]:
-    """A dataset's name (as in data=<name>), a file, or a glob."""
-    yaml = config_folder() / "data" / f"{name}.yaml"
-    if not yaml.is_file():
-        try:
-            return Files([name]).resolve()
-        except MissingInput as error:
-            known = ", ".join(sorted(p.stem for p in yaml.parent.glob("*.yaml") if p.stem != "default"))
-            raise MissingInput(f"{name}: no dataset and no file of this name; datasets: {known[:110]}") from error
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    from vgm2p.build import make_data
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        composed = compose("fit", overrides=[f"data={name}", f"data.root={config['root']}"])
-    source: list[Path] = make_data({"data": OmegaConf.to_container(composed.data, resolve=True)}).source.resolve()
-    return source
+    data_command(config, say)
 
 
 def _report(config: dict[str, Any], stop: StopFlag) -> None:

@@ -12,6 +12,7 @@ from vgm2p.algos.parts import MIXERS, td_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.meanflow import identity_target, meanflow_loss, meanflow_sample
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.nn.kernels import one_hot
 from vgm2p.nn.mlp import MLP
 from vgm2p.rng import UpdateKey
 from vgm2p.seeds import initialise
@@ -68,7 +69,7 @@ def tangent_against(dtype, step):
     batch = random_batch(algorithm.spec, dtype=dtype)
     oid, action, k, r, eps = along_inputs(algorithm, batch, UpdateKey([0]))
     x, v = point(action, eps, k), velocity(action, eps)
-    c = algorithm.one_hot(torch.ones(x.shape[:-1], dtype=torch.long), oid)
+    c = one_hot(torch.ones(x.shape[:-1], dtype=torch.long), algorithm.classes, oid.dtype)
     _, dudk = algorithm.policy.along(x, r, k, oid, c, dx=v)
     ahead, behind = (algorithm.policy(x + d * v, r, k + d, oid, c) for d in (step, -step))
     difference = (ahead - behind) / (2 * step)

@@ -12,6 +12,7 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.flow_matching import euler_sample
 from vgm2p.flows.meanflow import meanflow_sample
+from vgm2p.nn.kernels import one_hot
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch, Spec
 
@@ -122,7 +123,7 @@ def two_classes(omega, m=0.2, s=0.4, steps=3000):
     with torch.no_grad():
         oid = algorithm.encode(observe(2000))
         for label in (0, 1):
-            rows = algorithm.one_hot(torch.full((1, 2000, 1), label), oid)
+            rows = one_hot(torch.full((1, 2000, 1), label), algorithm.classes, oid.dtype)
             sample = meanflow_sample(algorithm.policy, noise(width=1), oid, rows)
             found[label] = float(sample.mean()), float(sample.std())
     return found

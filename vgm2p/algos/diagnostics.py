@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, ones_like
 
-from vgm2p.types import Batch, per_seed_mean
+from vgm2p.types import per_seed_mean
 
 
-def q_levels(q: Tensor, batch: Batch, gamma: float) -> dict[str, Tensor]:
-    """Return the mean of Q (S, C, B, N), and the level it drifts to: r / (1 - gamma * bootstrap), means over the batch.
+def q_levels(q: Tensor, reward: Tensor, discount: Tensor) -> dict[str, Tensor]:
+    """Return the mean of Q (S, C, B, N), and the level it drifts to, mean reward / (1 - mean discount).
 
-    The drift takes 1 / (tau (1 - gamma)) updates.
+    The drift takes 1 / (tau (1 - gamma)) updates. reward and discount (gamma * bootstrap) are (S, B).
     """
-    fixed_point = per_seed_mean(batch.reward) / (1.0 - gamma * per_seed_mean(batch.bootstrap))
-    return {"q_mean": per_seed_mean(q), "q_fixed_point": fixed_point}
+    return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(reward) / (1.0 - per_seed_mean(discount))}
 
 
 def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:

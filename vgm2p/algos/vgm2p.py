@@ -47,11 +47,11 @@ class VGM2P(Algorithm):
         advantage: str = "agent", threshold: str = "zero", baseline: str = "sample", baseline_samples: int = 1,
         expectile: float = 0.7, td_target: str = "policy", times: Times | None = None, adaptive_power: float = 0.0,
         ema: float = 0.0, steps: int = 1, act_noise: float = 1.0, act_noise_shared: bool = False, best_of: int = 1,
-        reuse_q: bool = False, bf16_derivative: bool = False,
+        reward_scale: float = 1.0, reuse_q: bool = False, bf16_derivative: bool = False,
     ) -> None:
         # fmt: on
         super().__init__(spec, seeds)
-        self.gamma, self.tau, self.mixer = gamma, tau, choose("mixer", mixer, MIXERS)
+        self.gamma, self.tau, self.scale, self.mixer = gamma, tau, reward_scale, choose("mixer", mixer, MIXERS)
         self.omega, self.guide_class0, self.label_dropout = omega, guide_class0, label_dropout
         self.uncond = UNCONDITIONAL[choose("uncond", uncond, UNCONDITIONAL)]
         self.team = choose("advantage", advantage, ("agent", "team")) == "team"
@@ -117,9 +117,10 @@ class VGM2P(Algorithm):
             if self.in_sample_target and self.value is not None:
                 next_value = self.value(next_oid)
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * next_value
-        q = self.critic(oid, action)
-        loss = td_loss(q, batch.reward, discounted, batch.valid, self.mixer)
-        return loss, q.detach(), {"critic_loss": loss.detach()} | q_levels(q.detach(), batch, self.gamma)
+        q, reward = self.critic(oid, action), self.scale * batch.reward
+        loss = td_loss(q, reward, discounted, batch.valid, self.mixer)
+        levels = q_levels(q.detach(), reward, self.gamma * batch.bootstrap)
+        return loss, q.detach(), {"critic_loss": loss.detach()} | levels
 
     def value_loss(self, oid: Tensor, action: Tensor) -> Tensor:
         """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
@@ -141,8 +142,7 @@ class VGM2P(Algorithm):
         return better.long(), shares(better, adv)
 
     def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion | None:
-        """Return what turns advantages (S, B, N) into what decides c; the paper has nothing there (VGM2P+ does)."""
-        return None
+        """Return what turns advantages (S, B, N) into what decides c; the paper has nothing there."""
 
     def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor]:
         """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) or the expectile value; both (S, B, N)."""

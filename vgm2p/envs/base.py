@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.errors import MissingInput
 from vgm2p.types import Spec
 
 
@@ -77,3 +78,10 @@ class VectorEnv(Protocol):
     def close(self) -> None:
         """Release simulators and processes."""
         ...
+
+
+class NoSimulator:
+    """Stands where data come from a simulator that this program does not have. Raises MissingInput when made."""
+
+    def __init__(self) -> None:
+        raise MissingInput("this data's simulator is not part of vgm2p; add evaluate=none to train without evaluation")

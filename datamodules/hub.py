@@ -1,0 +1,204 @@
+"""Fetching a dataset's zip from the Hugging Face hub: pinned on first contact, verified, resumable, offline-aware."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.catalogue import HUB, Entry
+from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError
+from vgm2p.io.files import sha256_file, write_atomic
+
+LOCKFILE = "hub.lock.json"
+SPARE = 1.1
+UNPACKED = 2.4  # bytes of the vault and of our file, per byte of the zip, where the catalogue does not know
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a file of the hub must be: commit of its repository, bytes, SHA-256 (None where the hub has none)."""
+
+    commit: str
+    size: int
+    sha256: str | None
+
+
+class Hub:
+    """The hub's copy of the datasets.
+
+    Args:
+        root: folder for the lock file, and for zips placed by hand (`raw/<source>/<env>/<scenario>.zip`).
+        revision: commit, tag or branch; None: what the lock file says, else `main` as it is now.
+        say: told the plan and what happens.
+    """
+
+    def __init__(self, root: Path, revision: str | None = None, say: Callable[[str], None] = print) -> None:
+        self.root, self.revision, self.say = root, revision, say
+
+    def placed(self, entry: Entry) -> Path | None:
+        """Return a vault folder or a zip that lies in the manual folder, if any."""
+        base = self.root / "raw" / entry.source / entry.env
+        for path in (base / f"{entry.scenario}.vlt", base / f"{entry.scenario}.zip"):
+            if path.exists():
+                return path
+        return None
+
+    def fetch(self, entry: Entry) -> Path:
+        """Return the local zip of an entry's scenario, downloaded if need be and verified.
+
+        Raises:
+            MissingInput: offline and not in the cache; the line says what to place where.
+            ServiceError: the hub cannot be reached, or refuses.
+            DataError: the hub delivers other bytes than it announces, twice.
+            StorageError: not enough space.
+        """
+        pin = self._pinned(entry)
+        cached = self._cached(entry, pin)
+        if cached is not None and self._fault(cached, pin) is None:
+            return cached
+        self._plan(entry, pin)
+        for attempt in (1, 2):
+            path = self._download(entry, pin, force=attempt == 2)
+            fault = self._fault(path, pin)
+            if fault is None:
+                return path
+            _forget(path)
+            self.say(f"{entry.hub_path}: {fault}; {'fetching again' if attempt == 1 else 'given up'}")
+        raise DataError(f"{entry.hub_path}: the hub delivered {fault}, twice; try later, or place the file by hand")
+
+    # --- pins -------------------------------------------------------------------------------------------------------
+
+    def _pinned(self, entry: Entry) -> Pin:
+        held = self._lock().get(entry.hub_path)
+        if held is not None and self.revision in (None, held["commit"]):
+            return Pin(**held)
+        if offline():
+            raise MissingInput(self._by_hand(entry, "HF_HUB_OFFLINE is set"))
+        pin = self._ask(entry)
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_atomic(
+            self.root / LOCKFILE, json.dumps({**self._lock(), entry.hub_path: asdict(pin)}, indent=1, sort_keys=True)
+        )
+        return pin
+
+    def _lock(self) -> dict[str, Any]:
+        path = self.root / LOCKFILE
+        try:
+            return dict(json.loads(path.read_text())) if path.exists() else {}
+        except ValueError as error:
+            raise DataError(f"{path}: damaged; delete it, and the next fetch pins the hub's state again") from error
+
+    def _ask(self, entry: Entry) -> Pin:
+        from huggingface_hub import HfApi
+
+        def ask() -> Pin:
+            api = HfApi()
+            commit = api.repo_info(HUB, repo_type="dataset", revision=self.revision or "main").sha
+            found = api.get_paths_info(HUB, entry.hub_path, repo_type="dataset", revision=commit)
+            if not found or commit is None:
+                raise MissingInput(f"{entry.hub_path}: the hub's {HUB} has no such file any more; see `data list`")
+            file: Any = found[0]
+            lfs = getattr(file, "lfs", None)
+            return Pin(commit, int(file.size), None if lfs is None else str(lfs.sha256))
+
+        return self._answered(entry, ask)
+
+    # --- transfer ---------------------------------------------------------------------------------------------------
+
+    def _cached(self, entry: Entry, pin: Pin) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(HUB, entry.hub_path, revision=pin.commit, repo_type="dataset")
+        return Path(found) if isinstance(found, str) else None
+
+    def _download(self, entry: Entry, pin: Pin, force: bool) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        if offline():
+            raise MissingInput(self._by_hand(entry, "HF_HUB_OFFLINE is set"))
+
+        def transfer() -> Path:
+            path = hf_hub_download(HUB, entry.hub_path, repo_type="dataset", revision=pin.commit, force_download=force)
+            return Path(str(path))
+
+        return self._answered(entry, transfer)
+
+    def _fault(self, path: Path, pin: Pin) -> str | None:
+        size = path.stat().st_size
+        if size != pin.size:
+            return f"{size} bytes instead of {pin.size}"
+        if pin.sha256 is not None:
+            found = sha256_file(path)
+            if found != pin.sha256:
+                return f"content {found[:12]} instead of {pin.sha256[:12]}"
+        return None
+
+    def _plan(self, entry: Entry, pin: Pin) -> None:
+        """Print what will be transferred and written. Raises StorageError where it cannot fit."""
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        unpacked = int(pin.size * UNPACKED)
+        cache = _existing(Path(HF_HUB_CACHE))
+        free_cache, free_root = (shutil.disk_usage(folder).free for folder in (cache, _existing(self.root)))
+        self.say(
+            f"fetching {entry.hub_path} from {HUB}: {pin.size / 1e9:.2f} GB, about {unpacked / 1e9:.2f} GB more while "
+            f"converting; free {free_cache / 1e9:.1f} GB"
+        )
+        same = os.stat(cache).st_dev == os.stat(_existing(self.root)).st_dev
+        if free_cache < SPARE * (pin.size + (unpacked if same else 0)) or free_root < SPARE * unpacked:
+            raise StorageError(
+                f"{cache}: {free_cache / 1e9:.1f} GB free, {SPARE * (pin.size + unpacked) / 1e9:.1f} GB needed for "
+                f"{entry.hub_path}; free space, or set HF_HOME and data.root"
+            )
+
+    def _answered(self, entry: Entry, call: Callable[[], Any]) -> Any:
+        """Call the hub; whatever goes wrong becomes one line."""
+        from huggingface_hub import errors
+
+        try:
+            return call()
+        except (MissingInput, ServiceError, DataError):
+            raise
+        except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+            raise ServiceError(self._by_hand(entry, f"the hub refuses {HUB} (login or address)")) from error
+        except errors.LocalEntryNotFoundError as error:  # the client's word for a hub that does not answer
+            raise ServiceError(self._by_hand(entry, _cause(error.__cause__ or error))) from error
+        except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
+            raise MissingInput(f"{entry.hub_path}: not at revision {self.revision or 'main'} of {HUB}") from error
+        except OSError as error:
+            if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+                raise StorageError(f"{error.filename or 'the cache'}: {error.strerror}; set HF_HOME") from error
+            raise ServiceError(self._by_hand(entry, _cause(error))) from error
+        except Exception as error:  # the client's transport raises kinds of its own
+            raise ServiceError(self._by_hand(entry, _cause(error))) from error
+
+    def _by_hand(self, entry: Entry, why: str) -> str:
+        place = self.root / "raw" / entry.source / entry.env / f"{entry.scenario}.zip"
+        return f"{entry.hub_path} of {HUB} is not here ({why}); place it as {place}"
+
+
+def offline() -> bool:
+    """Whether the hub must not be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:60]
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _forget(path: Path) -> None:
+    """Drop a wrong file from the hub's cache: the pointer and the bytes it points to."""
+    real = path.resolve()
+    path.unlink(missing_ok=True)
+    real.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""A published dataset as a source: found, fetched, unpacked and converted once, under one lock per scenario."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datamodules.catalogue import Entry, entry_of
+from datamodules.convert import Converter
+from datamodules.hub import Hub
+from datamodules.unzip import unzip
+from datamodules.vault import Vault, find_vaults
+from vgm2p.errors import MissingInput
+
+Say = Callable[[str], None]
+
+
+class Published:
+    """Source of one entry of the catalogue (`<source>/<env>/<scenario>/<uid>`).
+
+    Args:
+        id: which one.
+        root: folder for what is placed by hand and for the hub's lock file.
+        cache: folder of converted files: `<cache>/<id>.h5`.
+        revision: commit of the hub's repository; None: as pinned on first contact.
+        catalogue: further catalogue file, or None.
+        say: told what happens.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        root: str,
+        cache: str,
+        revision: str | None = None,
+        catalogue: str | None = None,
+        say: Say | None = None,
+    ) -> None:
+        self.entry = entry_of(id, catalogue)
+        self.root, self.cache, self.say = Path(root), Path(cache), say or print
+        self.hub = Hub(self.root, revision, self.say)
+
+    @property
+    def target(self) -> Path:
+        """The converted file."""
+        return self.cache / f"{self.entry.id}.h5"
+
+    @property
+    def state(self) -> str:
+        """What is here: `converted`, `placed` (vault or zip in the manual folder) or `-`."""
+        if self.target.is_file():
+            return "converted"
+        return "placed" if self.hub.placed(self.entry) else "-"
+
+    def resolve(self) -> list[Path]:
+        """Return the converted file; fetches and converts if it is not there. Raises as `Hub.fetch` and `Converter`."""
+        if not self.target.is_file():
+            with scenario_lock(self.cache, self.entry, self.say):
+                if not self.target.is_file():
+                    self._make()
+        return [self.target]
+
+    def fetch(self) -> Path:
+        """Return the zip or vault that the file is made of."""
+        with scenario_lock(self.cache, self.entry, self.say):
+            return self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+
+    def _make(self) -> None:
+        origin = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+        if origin.is_dir():
+            self._convert(_uid_folder(origin, self.entry))
+            return
+        scratch = self.target.parent / f".{self.entry.uid}.vault"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
+        try:
+            self._convert(unzip(origin, [self.entry.uid], scratch)[self.entry.uid])
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _convert(self, folder: Path) -> None:
+        self.say(f"converting {self.entry.id}")
+        Converter(Vault(folder), self.target, self.entry, self.say).run()
+
+
+class VaultFolder:
+    """Source of a vault of one's own: the folder of one uid.
+
+    Args:
+        path: the folder.
+        cache: folder of converted files.
+        say: told what happens.
+    """
+
+    def __init__(self, path: str, cache: str, say: Say | None = None) -> None:
+        self.path, self.cache, self.say = Path(path), Path(cache), say or print
+
+    def resolve(self) -> list[Path]:
+        """Return the converted file, made on first use."""
+        target = self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}.h5"
+        if not target.is_file():
+            Converter(Vault(self.path), target, None, self.say).run()
+        return [target]
+
+
+def _uid_folder(root: Path, entry: Entry) -> Path:
+    found = find_vaults(root)
+    if entry.uid not in found:
+        raise MissingInput(f"{root}: holds no vault '{entry.uid}'; it has {', '.join(found) or 'none'}")
+    return found[entry.uid]
+
+
+@contextmanager
+def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
+    """Let one process at a time fetch and convert a scenario; the lock ends with its process."""
+    folder = cache / entry.source / entry.env
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{entry.scenario}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that prepares {entry.scenario}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

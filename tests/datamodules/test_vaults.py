@@ -1,0 +1,297 @@
+"""Conversion of genuine vaults against their ground truth, and of vaults written and damaged by the tests."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import datamodules.schema
+import datamodules.vault
+from datamodules.catalogue import Entry, catalogue, entry_of, select
+from datamodules.convert import Converter
+from datamodules.episodes import Flags, find_episodes
+from datamodules.schema import read
+from datamodules.store import TransitionStore
+from datamodules.vault import Vault
+from tests.datamodules.vault_writer import smac_like, write_vault
+from vgm2p.envs.observation import robot_of_omiga
+from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
+from vgm2p.rng import UpdateKey
+
+ROOT = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
+ENDS = {"terminal": 0, "time_limit": 1, "truncation": 2, "incomplete": 3}
+TRUTHS = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.truth.json"))
+
+
+def entry_for(truth, path, **changes):
+    scenario, uid = path.name.split(".")[:2]
+    facts = {
+        "id": f"fixture/{path.parent.name}/{scenario}/{uid}", "source": "fixture", "env": path.parent.name,
+        "scenario": scenario, "uid": uid, "hub_path": "x.zip", "n_agents": truth["n_agents"],
+        "action_kind": "discrete" if truth["discrete"] else "continuous", "episode_limit": truth["episode_limit"],
+        "layout": truth["layout"], "obs_dim": truth["obs_dim"],
+        "obs_preprocessed": "z-scored over its own entries" if truth["layout"] == "delimiter_row" else None,
+    }  # fmt: skip
+    return Entry(**{**facts, **changes})
+
+
+def converted(path, target, say=lambda line: None, **changes):
+    truth = json.loads((ROOT / path).read_text())
+    scenario, uid = path.name.split(".")[:2]
+    vault = Vault(ROOT / path.parent / f"{scenario}.vlt" / uid)
+    digest = Converter(vault, target, entry_for(truth, path, **changes), say).run()
+    return truth, digest, read(target, verify="full")
+
+
+@pytest.mark.parametrize("path", TRUTHS, ids=str)
+def test_every_number_of_the_truth_is_met(path, tmp_path):
+    truth, digest, columns = converted(path, tmp_path / "x.h5")
+    assert columns.attributes["content_sha256"] == digest
+    hashes = json.loads(columns.attributes["vault_sha256"])
+    assert {name.replace("/", "."): facts["sha256_le_c_order"] for name, facts in truth["arrays"].items()} == hashes
+    wanted = [e for e in truth["episodes"] if e["transitions"]]
+    episodes, steps = columns.episodes, columns.steps
+    assert episodes["length"].tolist() == [e["transitions"] for e in wanted]
+    assert [int(x) for x in episodes["end"]] == [ENDS[e["end_kind"]] if e["complete"] else 3 for e in wanted]
+    assert episodes["return"].tolist() == [e["return"] for e in wanted]
+    keep = np.concatenate([np.arange(e["start"], e["start"] + e["transitions"]) for e in wanted])
+    scenario, uid = path.name.split(".")[:2]
+    vault = Vault(ROOT / path.parent / f"{scenario}.vlt" / uid)
+    leaves = {
+        "observations": "observations",
+        "actions": "actions",
+        "state": "infos.state",
+        "legal_actions": "infos.legals",
+    }
+    for column, leaf in leaves.items():
+        if column in steps:
+            original = np.concatenate([rows for _, rows in vault.slabs(leaf)])[keep]
+            assert np.array_equal(steps[column], original.astype(steps[column].dtype)), column
+            assert np.array_equal(steps[column].astype(original.dtype), original), column
+    assert int(steps["terminal"].sum()) == sum(e["end_kind"] == "terminal" for e in wanted if e["complete"])
+
+
+@pytest.mark.parametrize("path", TRUTHS, ids=str)
+def test_chunking_and_repetition_do_not_change_the_hash(path, tmp_path, monkeypatch):
+    first = converted(path, tmp_path / "a.h5")[1]
+    monkeypatch.setattr(datamodules.schema, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(datamodules.schema, "SLAB_BYTES", 5000)
+    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", 1)
+    assert converted(path, tmp_path / "b.h5")[1] == first
+    assert (tmp_path / "a.h5").read_bytes() != (tmp_path / "b.h5").read_bytes()
+
+
+def test_declared_layouts_and_shapes_are_checked_not_believed(tmp_path):
+    native, marked = (next(p for p in TRUTHS if name in str(p)) for name in ("3m.Good", "Expert"))
+    for path, changes, word in (
+        (native, {"layout": "delimiter_row"}, "rows are native"),
+        (marked, {"layout": "native"}, "rows are delimiter_row"),
+        (native, {"n_agents": 4}, "agents is 3"),
+        (native, {"action_kind": "continuous"}, "kind of actions"),
+        (native, {"obs_dim": 31}, "observation width"),
+        (native, {"episode_limit": 40}, "exceeds the limit"),
+    ):
+        with pytest.raises(DataError, match=word):
+            converted(path, tmp_path / "x.h5", **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_that_disagrees_is_told(tmp_path):
+    lines = []
+    converted(TRUTHS[0], tmp_path / "x.h5", lines.append, episodes=7, return_mean=1e6)
+    assert any("episodes is" in line and "catalogue says 7" in line for line in lines)
+    assert any("return_mean" in line for line in lines)
+
+
+def test_omiga_vectors_load_as_published_or_as_the_robot_behind_them(tmp_path):
+    path = next(p for p in TRUTHS if "Expert" in str(p))
+    _, _, columns = converted(path, tmp_path / "x.h5")
+    stored = torch.from_numpy(columns.steps["observations"])
+    key = UpdateKey([0]).at(3)
+    index = key.integers("batch", (64,), len(stored))
+    batches = {}
+    for view in ("omiga", "raw_onehot"):
+        store = TransitionStore.load([tmp_path / "x.h5"], view=view, timeouts="terminal")
+        assert (store.spec.obs_dim, store.spec.state_dim) == (23, 17)
+        batches[view] = store.draw(key, 64, fields=("state",))
+    assert torch.equal(batches["omiga"].obs, stored[index])
+    robot = robot_of_omiga(stored, 6)
+    assert torch.equal(batches["raw_onehot"].obs[..., :17], robot[index][:, :, None].expand(-1, -1, 6, -1))
+    assert torch.equal(batches["raw_onehot"].state, robot[index])
+    assert batches["omiga"].action.abs().max() == 1.0
+    assert columns.steps["actions"].max() > 1.0
+    assert json.loads(columns.attributes["facts"])["recovery_error"] < 1e-4
+    with pytest.raises(ConfigError, match="omiga's vectors"):
+        TransitionStore.load([tmp_path / "x.h5"], view="native", timeouts="terminal")
+
+
+def test_unpadded_rewards_and_ends_of_hand_made_flags():
+    def flags(ends, rows=6, idle=()):
+        marks = np.isin(np.arange(rows), ends)
+        return Flags(marks, np.zeros(rows, bool), np.ones(rows, np.float32), None, np.isin(np.arange(rows), idle))
+
+    found = find_episodes(flags([2, 5], idle=[2, 5]), 2, "auto", "x")
+    assert (found.layout, found.length.tolist(), found.end.tolist()) == ("delimiter_row", [2, 2], [1, 1])
+    assert found.keep.tolist() == [True, True, False] * 2
+    found = find_episodes(flags([2, 3, 5], idle=[2, 3, 5]), 2, "delimiter_row", "x")
+    assert found.length.tolist() == [2, 1] and "1 episodes of a marker row" in found.notices[0]
+    assert find_episodes(flags([1, 5]), 4, "auto", "x").end.tolist() == [0, 1]
+    with pytest.raises(DataError, match="no row ends an episode"):
+        find_episodes(flags([]), None, "auto", "x")
+
+
+def test_agents_paid_differently_and_padding_are_kept(tmp_path):
+    arrays = smac_like(40, discrete=False)
+    arrays["rewards"][:, 1] += 1.0
+    arrays["observations"][:, 2, 3:] = -np.inf
+    write_vault(tmp_path / "v", arrays)
+    Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    columns = read(tmp_path / "x.h5", verify="full")
+    np.testing.assert_allclose(columns.steps["rewards"], arrays["rewards"].mean(1), rtol=1e-6)
+    assert np.array_equal(columns.steps["agent_rewards"], arrays["rewards"])
+    assert (columns.steps["observations"][:, 2, 3:] == 0).all()
+    assert json.loads(columns.attributes["facts"])["obs_valid"] == [5, 5, 3]
+
+
+DAMAGES = {
+    "no metadata": lambda v: (v / "metadata.json").unlink(),
+    "no manifest": lambda v: (v / "manifest.ocdbt").unlink(),
+    "metadata cut": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text()[:40]),
+    "metadata code": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("(1, 40, 3)", "print(1)")),
+    "other version": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace('"version": 1.2', '"version": 2.0')),
+    "other type": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("float32", "float64", 1)),
+    "empty manifest": lambda v: (v / "manifest.ocdbt").write_bytes(b""),
+    "manifest flipped": lambda v: flip(v / "manifest.ocdbt", 20),
+    "no data": lambda v: shutil.rmtree(v / "d"),
+    "data emptied": lambda v: largest(v).write_bytes(b""),
+    "data cut": lambda v: largest(v).write_bytes(largest(v).read_bytes()[: largest(v).stat().st_size // 2]),
+}  # fmt: skip
+
+
+def flip(path, at, bit=1):
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+def largest(folder):
+    return max((path for path in (folder / "d").iterdir()), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_vault_is_one_line(kind, tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    DAMAGES[kind](tmp_path / "v")
+    with pytest.raises(UserError) as caught:
+        Converter(Vault(tmp_path / "v"), tmp_path / "out" / "x.h5", None).run()
+    assert isinstance(caught.value, DataError | MissingInput)
+    assert len(caught.value.line) <= 200
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+@pytest.mark.parametrize("field", ["illegal action", "NaN reward", "NaN observation", "flags gone"])
+def test_content_that_breaks_the_rules_is_one_line(field, tmp_path):
+    arrays = smac_like(40)
+    if field == "illegal action":
+        arrays["infos.legals"][7, 1] = 0
+        arrays["infos.legals"][7, 1, (arrays["actions"][7, 1] + 1) % 4] = 1
+    elif field == "flags gone":
+        arrays["terminals"][:] = 0
+    else:
+        arrays["rewards" if "reward" in field else "observations"][9] = np.nan
+    write_vault(tmp_path / "v", arrays)
+    with pytest.raises(DataError) as caught:
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    assert len(caught.value.line) <= 200
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_bit_flips_in_a_vault_are_detected_or_harmless(tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    wanted = Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    rng, silent, detected = np.random.default_rng(0), 0, 0
+    files = [path for path in (tmp_path / "v").rglob("*") if path.is_file() and path.suffix != ".json"]
+    for _ in range(60):
+        path = files[rng.integers(len(files))]
+        at, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        flip(path, at, bit)
+        try:
+            found = Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run()
+            silent += found != wanted
+        except UserError:
+            detected += 1
+        flip(path, at, bit)
+    assert silent == 0
+    assert detected > 0
+
+
+def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
+    write_vault(tmp_path / "v", smac_like(60_000))
+    command = [sys.executable, "-c", (
+        "import sys; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
+        "from datamodules.vault import Vault; from datamodules.convert import Converter;"
+        "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None, lambda l: print(l, flush=True)).run()"
+    ), str(tmp_path / "v"), str(tmp_path / "out" / "x.h5")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / "x.h5").exists()
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=False).returncode == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.h5"]
+    again = Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run()
+    assert read(tmp_path / "out" / "x.h5").attributes["content_sha256"] == again
+
+
+def test_the_catalogue_holds_every_cell_of_the_papers_tables():
+    tables = [entry.paper_table for entry in catalogue().values()]
+    assert (tables.count(1), tables.count(2), len(tables)) == (15, 12, 91)
+    assert [entry.id for entry in select(["omiga/*/2ant/Expert"])] == [entry_of("omiga/mamujoco/2ant/Expert").id]
+    with pytest.raises(ConfigError, match="did you mean 'omiga/mamujoco/2ant/Expert'"):
+        entry_of("omiga/mamujoco/2ant/Exprt")
+
+
+def test_reading_without_tensorstore_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    with pytest.raises(MissingInput, match=r"vgm2p\[vault\]"):
+        Vault(ROOT / "smac_v1" / "3m.vlt" / "Poor")
+
+
+@pytest.mark.slow
+def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
+    from tests.datamodules.vault_writer import copy_plainly
+
+    rows = 1_400_000
+    write_vault(tmp_path / "v", smac_like(rows, agents=8, width=40))
+    raw = sum(8 * x for x in (40, 1, 1, 1, 1, 4)) * 4 * rows
+    assert raw > 2e9
+    script = (
+        "import resource, sys; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
+        "from datamodules.vault import Vault; from datamodules.convert import Converter;"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None).run();"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "v"), str(tmp_path / "x.h5")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, memory = time.monotonic() - began, float(done.stdout)
+    began = time.monotonic()
+    copy_plainly(tmp_path / "v", tmp_path / "plain.h5")
+    plain = time.monotonic() - began
+    print(
+        f"peak above baseline {memory:.0f} MB; throughput {plain / ours:.2f} of a plain copy ({raw / 1e9:.2f} GB in {ours:.0f} s)"
+    )
+    assert memory < 500

@@ -1,0 +1,155 @@
+"""`vgm2p data list|fetch|convert|show|check`: datasets by id, glob, configuration name, file or vault folder."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datamodules.catalogue import Entry, catalogue, select
+from datamodules.convert import against_card
+from datamodules.published import Published, VaultFolder
+from datamodules.recorded import Bundled
+from datamodules.show import check, describe, picture
+from datamodules.vault import MARKERS
+from vgm2p.build import config_folder
+from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
+from vgm2p.report.grid import grid
+
+Say = Callable[[str], None]
+ACTIONS = ("list", "fetch", "convert", "show", "check")
+
+
+def data_command(config: Mapping[str, Any], say: Say) -> None:
+    """Run one action. Raises UserError for what a user can cause; `check` and lists go through to the end first."""
+    action = config["action"]
+    if action not in ACTIONS:
+        raise ConfigError(f"data has the actions {', '.join(ACTIONS)}, got '{action}'{nearest(str(action), ACTIONS)}")
+    if action == "list":
+        say(listing(select(config["files"] or ["*"], config["catalogue"]), config))
+    elif action in ("fetch", "convert"):
+        _each(action, _origins(config, say), say)
+    else:
+        paths = [path for name in config["files"] for path in locate(name, config)] or Bundled().resolve()
+        _show(paths, config, say) if action == "show" else _check(paths, config, say)
+
+
+def listing(entries: list[Entry], config: Mapping[str, Any]) -> str:
+    """Return the table of `data list`."""
+    lines = [["id", "agents", "steps", "episodes", "return", "raw GB", "table", "here"]]
+    for entry in entries:
+        returned = "?" if entry.return_mean is None else f"{entry.return_mean:.1f} +- {entry.return_std:.1f}"
+        raw = entry.uncompressed_bytes_estimate
+        size = "?" if raw is None else f"{raw / 1e9:.2f}"
+        lines.append([
+            entry.id, str(entry.n_agents), str(entry.transitions or "?"), str(entry.episodes or "?"), returned, size,
+            str(entry.paper_table or ""), _published(entry, config, print).state,
+        ])  # fmt: skip
+    return f"{grid(lines)}\n{len(entries)} of {len(catalogue(config['catalogue']))} datasets"
+
+
+def locate(name: str, config: Mapping[str, Any]) -> list[Path]:
+    """Return the files of a name that are ready to be read: HDF5 files, a configuration's, or converted datasets.
+
+    Raises MissingInput with the command that makes them.
+    """
+    found = sorted(Path(match) for match in glob.glob(name, recursive=True))
+    if found:
+        return found
+    if (config_folder() / "data" / f"{name}.yaml").is_file():
+        return _configured(name, config)
+    try:
+        entries = select([name], config["catalogue"])
+    except ConfigError as error:
+        known = sorted(path.stem for path in (config_folder() / "data").glob("*.yaml"))
+        close = nearest(name, known)
+        raise MissingInput(f"{name}: no file, dataset or id of this name{close if 'mean' in close else ''}") from error
+    files = [_published(entry, config, print).target for entry in entries]
+    ready = [path for path in files if path.is_file()]
+    if not ready:
+        raise MissingInput(f"{entries[0].id} is not converted yet; run `vgm2p data convert {name}`")
+    return ready
+
+
+def _configured(name: str, config: Mapping[str, Any]) -> list[Path]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from vgm2p.build import make_data
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        overrides = [f"data={name}", f"data.root={config['root']}", f"data.cache={config['cache']}"]
+        composed = compose("fit", overrides=overrides)
+    source = make_data({"data": OmegaConf.to_container(composed.data, resolve=True)}).source
+    found: list[Path] = source.resolve()
+    return found
+
+
+def _origins(config: Mapping[str, Any], say: Say) -> list[Published | VaultFolder]:
+    """Return what `fetch` and `convert` work on."""
+    if not config["files"]:
+        raise ConfigError(f"data {config['action']} needs ids, globs or vault folders; see `vgm2p data list`")
+    found: list[Published | VaultFolder] = []
+    for name in config["files"]:
+        if (Path(name) / MARKERS[0]).is_file():
+            found.append(VaultFolder(name, config["cache"], say))
+        else:
+            found += [_published(entry, config, say) for entry in select([name], config["catalogue"])]
+    return found
+
+
+def _published(entry: Entry, config: Mapping[str, Any], say: Say) -> Published:
+    return Published(entry.id, config["root"], config["cache"], config["revision"], config["catalogue"], say)
+
+
+def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None:
+    """Fetch or convert one after another; a failure is told, the others go on, and the last one ends the command."""
+    failed: UserError | None = None
+    for origin in origins:
+        try:
+            path = origin.fetch() if action == "fetch" and isinstance(origin, Published) else origin.resolve()[0]
+            say(f"ready        {path}")
+        except UserError as error:
+            if len(origins) == 1:
+                raise
+            say(f"FAIL         {error.line}")
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+def _show(paths: list[Path], config: Mapping[str, Any], say: Say) -> None:
+    for path in paths:
+        say(describe(path))
+        if config["out"]:
+            target = Path(config["out"]) / f"{path.stem}.png"
+            picture(path, target)
+            say(f"picture      {target}")
+
+
+def _check(paths: list[Path], config: Mapping[str, Any], say: Say) -> None:
+    bad = 0
+    for path in paths:
+        for what, good, detail in [*check(path), *_card(path, config)]:
+            say(f"{'ok  ' if good else 'FAIL'}  {what:12}  {detail}")
+            bad += not good
+    if bad:
+        raise DataError(f"{bad} of the checks above failed; fetch or convert the files again")
+
+
+def _card(path: Path, config: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """Compare a converted dataset with its card."""
+    from datamodules.show import figures
+
+    try:
+        name, found = figures(path)
+    except UserError:
+        return []  # `check` has told it
+    entry = catalogue(config["catalogue"]).get(name)
+    if entry is None:
+        return []
+    lines = against_card(entry, found)
+    return [("catalogue", False, line) for line in lines] or [("catalogue", True, f"agrees with the card of {name}")]
