@@ -9,7 +9,7 @@ ARGS ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow test-gpu bench
+.PHONY: help install quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow test-gpu bench results
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -19,7 +19,7 @@ install: $(READY)  ## the environment .venv with the tested packages (constraint
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,dev]'
+	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,dev]'
 	@touch $(READY)
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
@@ -50,8 +50,11 @@ test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in ea
 	$(PY) -m tests.cli.wrong
 	$(PY) -m tests.cli.flips $(FLIPS)
 
-test-data: $(READY)  ## the datasets: conversion, draws, damage
-	$(PY) -m pytest -v tests/datamodules
+test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws, damage
+	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules
+
+results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
+	$(PY) -m tools.results $(ARGS)
 
 test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
 	$(PY) -m pytest -v -m slow

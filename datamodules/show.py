@@ -65,7 +65,11 @@ def _behaviours(columns: Columns) -> str:
         return ""
     names = json.loads(columns.attributes["behaviours"])
     counts = Counter(columns.episodes["behaviour"].tolist())
-    return ", ".join(f"{names[index]['policy']} x{count}" for index, count in sorted(counts.items()))
+    return ", ".join(f"{_behaviour(names[index])} x{count}" for index, count in sorted(counts.items()))
+
+
+def _behaviour(record: dict[str, Any]) -> str:
+    return f"{record['policy']} noise {record['noise']:g}" if record.get("noise") else str(record["policy"])
 
 
 def _histogram(returns: NDArray[Any]) -> list[str]:

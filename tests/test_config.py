@@ -1,6 +1,7 @@
 """Every yaml composes, explains each of its keys, and names what exists; every experiment makes its algorithm."""
 
 import inspect
+import itertools
 import re
 
 import pytest
@@ -138,3 +139,16 @@ def test_yaml_holds_no_duplicate_keys():
     Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     for path in FILES:
         yaml.load(path.read_text(), Strict)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "sweep").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_cell_of_a_sweep_composes_to_a_run_of_its_own(path):
+    params = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
+    keys, values = list(params), [str(value).split(",") for value in params.values()]
+    folders = set()
+    cells = list(itertools.product(*values))
+    for cell in cells[:: max(1, len(cells) // 12)]:
+        config = composed(*(f"{key}={value}" for key, value in zip(keys, cell, strict=True)))
+        check(config)
+        folders.add((cell[0], config["label"], run_name(config)))
+    assert len(folders) == len(cells[:: max(1, len(cells) // 12)])

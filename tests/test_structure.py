@@ -19,7 +19,8 @@ FLOORS = [
     {"bench"},
     {"build", "resume", "explain"},
     {"policy", "compare", "evaluator", "manifest", "finish", "doctor"},
-    {"fit", "commands"},
+    {"fit", "collect", "datasets"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 # io/artifacts writes rows of the `Episode` that a rollout returns

@@ -23,6 +23,7 @@ USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
   evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
+  collect policy=<run>|random   record a dataset from an environment   [env=... episodes=50 noise=0.3 out=x.h5]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
   doctor                    what works on this machine, and how to mend what does not
@@ -30,7 +31,7 @@ USAGE = """vgm2p <command> [key=value ...]
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """
-COMMANDS = ("fit", "evaluate", "data", "report", "doctor", "bench")
+COMMANDS = ("fit", "evaluate", "collect", "data", "report", "doctor", "bench")
 POSITIONAL = {"data": "files", "report": "runs"}  # commands whose bare words are collected under a key
 
 STOP = StopFlag()

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from callbacks.evaluate import evaluate as roll_out
 from callbacks.evaluate import ways
 from vgm2p.build import make_env
+from vgm2p.collect import collect
 from vgm2p.datasets import data_command
 from vgm2p.doctor import doctor
 from vgm2p.envs.rollout import RolloutStopped
@@ -39,7 +40,7 @@ def run(command: str, cfg: DictConfig, stop: StopFlag) -> None:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     actions: dict[str, Callable[[dict[str, Any], StopFlag], None]] = {
-        "evaluate": _evaluate, "data": _data, "report": _report, "doctor": _doctor,
+        "evaluate": _evaluate, "collect": _collect, "data": _data, "report": _report, "doctor": _doctor,
     }  # fmt: skip
     actions[command](config, stop)  # type: ignore[arg-type]
 
@@ -95,6 +96,10 @@ def _row(acting: Acting, own: float | None, found: dict[str, Any]) -> list[str]:
     name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
     per_seed = " ".join(f"{value:.0f}" for value in found["per_seed"])
     return [name, f"{found['return_mean']:.1f}", f"[{low:.0f}, {high:.0f}]", f"{found['length_mean']:.0f}", per_seed]
+
+
+def _collect(config: dict[str, Any], stop: StopFlag) -> None:
+    collect(config, stop, say)
 
 
 def _data(config: dict[str, Any], stop: StopFlag) -> None:

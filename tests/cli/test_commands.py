@@ -11,20 +11,13 @@ import numpy as np
 import pytest
 
 import vgm2p
-from tests.run.runs import environment, run, words
+from tests.run.runs import program, run, words
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.io.artifacts import RunFolder
 
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
                  "logger.tensorboard=false", "callbacks.plot=false"]  # fmt: skip
-
-
-def program(cwd, *arguments, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "vgm2p", *arguments],
-        cwd=cwd, env={**environment(), **variables}, capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

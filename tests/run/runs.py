@@ -89,3 +89,10 @@ def differences(first: Path, second: Path) -> list[str]:
 
 def results(out: Path) -> dict:
     return json.loads((out / "results.json").read_text())
+
+
+def program(cwd, *arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "vgm2p", *arguments],
+        cwd=cwd, env={**environment(), **variables}, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip

@@ -1,0 +1,157 @@
+"""`collect`: what is recorded is what happened, goes on after a kill, and can be trained on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from datamodules.schema import read
+from tests.run.runs import program
+from vgm2p.collect import components
+from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.mujoco import MAMuJoCo
+from vgm2p.envs.recorder import Recorder
+from vgm2p.errors import ConfigError
+
+SMALL = (
+    "algo.width=8",
+    "algo.depth=1",
+    "eval_episodes=1",
+    "eval_every=20",
+    "checkpoint_every=20",
+    "updates=20",
+    "compare=[]",
+    "env.episode_limit=30",
+)
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("collect")
+    done = program(
+        folder, "fit", *SMALL, "algo=bc_meanflow", "seeds=2", "out=run", "env.episode_limit=1000", "evaluate=none"
+    )
+    assert done.returncode == 0, done.stderr
+    done = program(
+        folder,
+        "collect",
+        "policy=[random,run]",
+        "episodes=[3,21]",
+        "noise=[0,0.3]",
+        "env.episode_limit=1000",
+        "env=mamujoco/6halfcheetah",
+        "out=x.h5",
+        "first_episode=7",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_recorded_actions_replay_to_the_recorded_observations_and_rewards(collected):
+    folder, said = collected
+    columns = read(folder / "x.h5", verify="full")
+    steps, episodes = columns.steps, columns.episodes
+    assert "24 episodes" in said
+    assert episodes["seed"].tolist() == [1_000_007 + i for i in range(24)]
+    assert episodes["behaviour"].tolist() == [0] * 3 + [1] * 21
+    env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
+    for episode in (0, 23):
+        first, count = episodes["start"][episode], 60
+        frame = env.reset([int(episodes["seed"][episode])])
+        for t in range(count):
+            assert np.array_equal(frame.state[0], steps["robot_observation"][first + t])
+            result = env.step(steps["actions"][first + t][None], np.ones(1, bool))
+            assert np.float32(result.reward[0]) == steps["rewards"][first + t]
+            frame = result.frame
+    assert (episodes["rows"] == 1001).all()
+    assert np.abs(steps["actions"]).max() <= 1.0
+    assert not (folder / ".x.parts").exists() and not list(folder.glob(".x.*"))
+
+
+def test_what_was_collected_can_be_checked_trained_on_and_evaluated(collected):
+    folder, _ = collected
+    assert program(folder, "data", "check", "x.h5").returncode == 0
+    shown = program(folder, "data", "show", "x.h5").stdout
+    assert "random x3, run noise 0.3 x21" in shown
+    done = program(
+        folder,
+        "fit",
+        *SMALL,
+        "data=files",
+        "data.source.paths=[x.h5]",
+        "env.episode_limit=1000",
+        "algo=bc_gaussian",
+        "out=again",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "24 episodes, 24000 transitions" in done.stdout
+    done = program(folder, "evaluate", "run=again", "episodes=1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_collection_goes_on_and_ends_with_the_same_file(collected):
+    folder, _ = collected
+    words = ("collect", "policy=random", "episodes=60", "env=mamujoco/3hopper", "env.episode_limit=200")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vgm2p", *words, "out=k.h5"], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("random: episodes"):
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    parts = list(folder.glob(".k.*.parts/*.h5"))
+    assert parts and not (folder / "k.h5").exists()
+    held = {path: path.stat().st_mtime_ns for path in parts}
+    time.sleep(0.01)
+    assert program(folder, *words, "out=k.h5").returncode == 0
+    assert program(folder, *words, "out=whole.h5", "name=k").returncode == 0
+    assert (folder / "k.h5").read_bytes() == (folder / "whole.h5").read_bytes()
+    assert held
+    assert "exists" in program(folder, *words, "out=k.h5").stderr
+
+
+def test_mixtures_need_as_many_numbers_as_policies():
+    one = {"policy": "random", "noise": 0.1, "episodes": 4}
+    assert [(c.policy, c.noise, c.episodes) for c in components(one)] == [("random", 0.1, 4)]
+    assert [c.episodes for c in components({**one, "policy": ["random", "a"], "episodes": [1, 2]})] == [1, 2]
+    for wrong in ({"episodes": [1, 2]}, {"noise": -1}, {"episodes": 0}, {"noise": "much"}, {"episodes": True}):
+        with pytest.raises(ConfigError):
+            components({**one, **wrong})
+
+
+class Failing:
+    """Two slots; slot 1 fails in its second step."""
+
+    spec, versions = None, {}
+
+    def make(self, n):
+        self.t = 0
+
+    def reset(self, seeds):
+        return self.frame()
+
+    def frame(self):
+        return Frame(np.full((2, 1, 1), self.t, np.float32), None, None)
+
+    def step(self, actions, active):
+        self.t += 1
+        end, fault = self.t == 3, np.array([False, self.t == 2])
+        return Step(self.frame(), np.ones(2) * active, np.array([end, False]), np.zeros(2, bool), fault & active)
+
+
+def test_a_failed_episode_leaves_no_tape():
+    recorder = Recorder(Failing())
+    recorder.make(2)
+    recorder.reset([11, 12])
+    active = np.ones(2, bool)
+    for _ in range(3):
+        result = recorder.step(np.zeros((2, 1, 1), np.float32), active)
+        active &= ~(result.terminated | result.fault)
+    assert list(recorder.episodes) == [11]
+    tape = recorder.episodes[11]
+    assert ([int(o[0, 0]) for o in tape.obs], len(tape.actions), tape.terminated) == ([0, 1, 2, 3], 3, True)

@@ -1,0 +1,112 @@
+"""docs/results.md and its pictures, from finished runs alone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from vgm2p.build import claim_packages
+
+claim_packages()
+
+from tools.results import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, Row, cells, finished  # noqa: E402
+from vgm2p.io.files import write_atomic  # noqa: E402
+from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
+from vgm2p.report.curves import curves  # noqa: E402
+from vgm2p.report.tables import table, versus  # noqa: E402
+
+SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
+TITLES = {"quickstart": "bundled_6halfcheetah (`experiment=quickstart`)"}
+
+
+def write(runs: Path, docs: Path) -> None:
+    """Write the page for whatever is finished below `runs`; what is missing is named."""
+    every = list(cells(list(PARTS)))
+    missing = [(experiment, line.label) for experiment, line in every if not finished(runs, experiment, line)]
+    pictures = docs / "results"
+    pictures.mkdir(parents=True, exist_ok=True)
+    parts = [_head(runs, len(every) - len(missing), len(every))]
+    for experiment in SETS:
+        parts += _main(runs, experiment, pictures)
+    parts += _switches(runs)
+    parts += _paper(runs)
+    if missing:
+        names = sorted({f"{experiment}: {label}" for experiment, label in missing})
+        parts.append("## Not run yet\n\n" + "\n".join(f"- {name}" for name in names))
+    write_atomic(docs / "results.md", "\n\n".join(parts) + "\n")
+    print(f"written to {docs / 'results.md'}")
+
+
+def _runs(runs: Path, experiment: str, rows: list[Row]) -> list[Run]:
+    return [load_run(runs / experiment / line.label) for line in rows if finished(runs, experiment, line)]
+
+
+def _head(runs: Path, done: int, total: int) -> str:
+    commands = "\n".join(f"| `{line.label}` | `{' '.join(line.overrides)}` |" for line in [*MAIN, *SWITCHES, *PAPER])
+    first = next(iter(sorted(runs.glob("*/*/manifest.json"))), None)
+    versions = "" if first is None else _versions(load_run(first.parent))
+    return f"""# What it learns
+
+Written by `make results` ({done} of {total} cells finished). One network and budget for every row, fixed before the runs:
+`{" ".join(SIZE)}`; algorithms with a critic: `{" ".join(CRITIC)}`. Five training seeds in one run, twenty episodes per seed
+and way to act, the same twenty starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. Nothing here was
+trained with the paper's 4 x 512 networks or its 500 000 updates; these sets are our recordings and no table of the paper.
+
+`vgm2p_plus` was chosen on the two medium-replay sets (seeds 0 and 1, ten episodes) and frozen; the other sets are untouched.
+
+| row | `python -m vgm2p fit experiment=<set>` and |
+|---|---|
+{commands}
+
+{versions}"""
+
+
+def _versions(run: Run) -> str:
+    versions = run.manifest["versions"]
+    shown = ", ".join(
+        f"{name} {versions[name]}" for name in ("torch", "mujoco", "gymnasium", "numpy") if name in versions
+    )
+    return f"Versions: {shown}; device {run.manifest['device']}."
+
+
+def _main(runs: Path, experiment: str, pictures: Path) -> list[str]:
+    found = _runs(runs, experiment, MAIN)
+    if not found:
+        return []
+    text = [f"## {TITLES.get(experiment, experiment)}", _data(found[0]), table(found)]
+    if any(run.key[1] == "vgm2p_plus" for run in found) and len(pooled(found)) > 1:
+        text.append("Differences, each method acting in its best way (chosen on these episodes, for both sides):")
+        text.append(versus(found, "vgm2p_plus", best=True))
+    curves(found, pictures / f"{experiment}.png")
+    shutil.copy(runs / experiment / found[0].key[1] / "plots" / "learning.png", pictures / f"{experiment}-run.png")
+    text.append(f"![returns over updates](results/{experiment}.png)")
+    text.append(f"![diagnostics of {found[0].key[1]}](results/{experiment}-run.png)")
+    return text
+
+
+def _data(run: Run) -> str:
+    data = run.manifest["data"]
+    return f"{data['episodes']} episodes, {data['transitions']} transitions, digest `{data['digest'][:16]}`."
+
+
+def _switches(runs: Path) -> list[str]:
+    text: list[str] = []
+    for experiment in REPLAY:
+        found = _runs(runs, experiment, [MAIN[0], *SWITCHES])
+        if len(found) > 1:
+            text += [f"### {experiment}", table(found), versus(found, "vgm2p_plus")]
+    return ["## The switches of vgm2p_plus, one turned back at a time", *text] if text else []
+
+
+def _paper(runs: Path) -> list[str]:
+    text: list[str] = []
+    for experiment in REPLAY:
+        found = _runs(runs, experiment, [line for line in MAIN if line.label == "vgm2p"] + PAPER)
+        if len(found) > 1:
+            text += [f"### {experiment}", table(found)]
+    return ["## The paper's ablations: mixer (Fig. 2) and omega (Fig. 3)", *text] if text else []
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/results"), Path(__file__).resolve().parents[1] / "docs")
