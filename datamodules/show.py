@@ -38,6 +38,8 @@ def describe(path: Path) -> str:
         f"5/25/50/75/95 %: {quantiles}",
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
+        "legal": _legal(columns),
+        "coverage": f"{coverage(columns):.2f} of the observation-action rows are distinct",
         "behaviours": _behaviours(columns),
         "digest": str(attributes["content_sha256"]),
     }
@@ -58,6 +60,22 @@ def _actions(columns: Columns) -> str:
     low, high = actions.min((0, 2)), actions.max((0, 2))
     ranges = " ".join(f"[{a:.2f}, {b:.2f}]" for a, b in zip(low, high, strict=True))
     return f"per agent {ranges}; share at the bounds {float((np.abs(actions) >= 1.0).mean()):.2f}"
+
+
+def _legal(columns: Columns) -> str:
+    if "legal_actions" not in columns.steps:
+        return ""
+    legal = columns.steps["legal_actions"][columns.steps["has_action"].astype(bool)]
+    choices = legal.sum(-1)
+    return f"{choices.mean():.1f} actions on average, {int(choices.min())} to {int(choices.max())}; every stored one is"
+
+
+def coverage(columns: Columns) -> float:
+    """Return the share of distinct (joint observation, joint action) rows (SACo)."""
+    steps, acting = columns.steps, columns.steps["has_action"].astype(bool)
+    seen = steps["robot_observation" if "robot_observation" in steps else "observations"]
+    rows = np.flatnonzero(acting).tolist()
+    return len({hash(seen[row].tobytes() + steps["actions"][row].tobytes()) for row in rows}) / len(rows)
 
 
 def _behaviours(columns: Columns) -> str:

@@ -25,7 +25,7 @@ def data_command(config: Mapping[str, Any], say: Say) -> None:
     """Run one action. Raises UserError for what a user can cause; `check` and lists go through to the end first."""
     action = config["action"]
     if action not in ACTIONS:
-        raise ConfigError(f"data has the actions {', '.join(ACTIONS)}, got '{action}'{nearest(str(action), ACTIONS)}")
+        raise ConfigError(f"data has no action '{action}'{nearest(str(action), ACTIONS)}")
     if action == "list":
         say(listing(select(config["files"] or ["*"], config["catalogue"]), config))
     elif action in ("fetch", "convert"):

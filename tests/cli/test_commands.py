@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vgm2p
-from tests.run.runs import program, run, words
+from tests.run.runs import environment, program, run, words
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.io.artifacts import RunFolder
 
@@ -120,6 +120,12 @@ def test_data_show_and_check_the_bundled_set(tmp_path):
     checked = program(tmp_path, "data", "check")
     assert checked.returncode == 0
     assert checked.stdout.count("ok  ") == 4
+
+
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
+    command = f"{sys.executable} -u -m vgm2p data list | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("141", "")
 
 
 def test_doctor_finds_this_machine_fit(tmp_path):

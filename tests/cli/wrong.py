@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import resource
 import shutil
 import sys
@@ -95,6 +96,16 @@ def fit(*words: str) -> Callable[[Path], list[str]]:
 
 def command(*words: str) -> Callable[[Path], list[str]]:
     return lambda scratch: list(words)
+
+
+def offline(*words: str) -> Callable[[Path], list[str]]:
+    """A command where the hub must not be asked."""
+
+    def prepare(scratch: Path) -> list[str]:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return [*words, f"out={scratch / 'run'}", f"data.cache={scratch / 'cache'}", f"data.root={scratch / 'data'}"]
+
+    return prepare
 
 
 # --- files --------------------------------------------------------------------------------------------------------------
@@ -391,7 +402,21 @@ CASES = [
     Wrong("checkpoint of another algorithm", with_run(other_weights, "evaluate", "run={run}"), 65, "do not fit"),
     Wrong("report without runs", command("report"), 2, "run folders"),
     Wrong("report of nothing", command("report", "/nowhere"), 66, "/nowhere"),
-    Wrong("unknown data action", command("data", "burn"), 2, "show and check"),
+    Wrong("unknown data action", command("data", "burn"), 2, "known: check, convert"),
+    Wrong("data convert of nothing", command("data", "convert"), 2, "ids, globs or vault folders"),
+    Wrong("data fetch of an unknown id", command("data", "fetch", "omiga/mamujoco/3hoper/Medium"), 2, "did you mean"),
+    Wrong("data check of what is not converted", command("data", "check", "omiga/mamujoco/2ant/Expert"), 66, "data convert"),
+    Wrong("catalogue that is none", command("data", "list", "catalogue=/etc/hostname"), 65, "not a catalogue"),
+    Wrong("published data that is not here", offline("fit", "experiment=mamujoco_3hopper_medium", "evaluate=none"), 66, "place it"),
+    Wrong("data without a simulator", fit("experiment=smacv1_3m_good", "evaluate=auto"), 66, "evaluate=none"),
+    Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
+    Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
+    Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
+    Wrong("unknown way to compare", command("report", "runs", "acting=worst"), 2, "own or best"),
+    Wrong("collect into nothing", command("collect"), 2, "out="),
+    Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
+    Wrong("collect with no policy", command("collect", "policy=nowhere", "out=x.h5"), 66, "nowhere"),
+    Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
     Wrong("data show of nothing", command("data", "show", "nowhere.h5"), 66, "nowhere.h5"),
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from datamodules.catalogue import Entry, catalogue, entry_of, select
 from datamodules.convert import Converter
 from datamodules.episodes import Flags, find_episodes
 from datamodules.schema import read
+from datamodules.show import coverage, describe
 from datamodules.store import TransitionStore
 from datamodules.vault import Vault
 from tests.datamodules.vault_writer import smac_like, write_vault
@@ -249,6 +250,17 @@ def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.h5"]
     again = Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run()
     assert read(tmp_path / "out" / "x.h5").attributes["content_sha256"] == again
+
+
+def test_a_page_on_a_discrete_dataset_counts_legal_and_distinct_rows(tmp_path):
+    arrays = {name: np.concatenate([array, array]) for name, array in smac_like(40).items()}
+    write_vault(tmp_path / "v", arrays)
+    Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    assert coverage(read(tmp_path / "x.h5")) == 0.5
+    page = describe(tmp_path / "x.h5")
+    choices = arrays["infos.legals"].sum(-1)
+    assert f"{choices.mean():.1f} actions on average, {choices.min():.0f} to {choices.max():.0f}" in page
+    assert "0.50 of the observation-action rows" in page
 
 
 def test_the_catalogue_holds_every_cell_of_the_papers_tables():
