@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,18 @@ class Entry:
         return (
             f"{self.env}/{self.scenario}" if self.source == "og_marl" else f"{self.source}/{self.env}/{self.scenario}"
         )
+
+    def differences(self, found: Mapping[str, float]) -> list[str]:
+        """Return a line per figure that is not what the card says: counts exactly, returns within 0.1 %."""
+        lines = []
+        for name, value in found.items():
+            wanted = getattr(self, name, None)
+            if wanted is None:
+                continue
+            near = value == wanted if isinstance(wanted, int) else abs(value - wanted) <= 1e-3 * max(1.0, abs(wanted))
+            if not near:
+                lines.append(f"{name} is {value:g}, the catalogue says {wanted:g}")
+        return lines
 
 
 @functools.cache

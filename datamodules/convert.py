@@ -24,7 +24,7 @@ from datamodules.schema import (
     attributes_hash,
     hash_file,
     make_dataset,
-)  # fmt: skip
+)
 from datamodules.vault import Vault
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import DataError
@@ -153,7 +153,8 @@ class Converter:
         found = {"episodes": len(returns), "return_mean": float(returns.mean()), "return_std": float(returns.std()),
                  "return_min": float(returns.min()), "return_max": float(returns.max())}  # fmt: skip
         self.facts |= found
-        for line in against_card(self.entry, {**found, "vault_rows": self.vault.rows}):
+        found["vault_rows"] = self.vault.rows
+        for line in self.entry.differences(found) if self.entry else ():
             self.say(f"{self.vault.folder.name}: {line}")
 
     # --- second pass: the wide leaves, one at a time ----------------------------------------------------------------
@@ -281,21 +282,6 @@ class Converter:
     def _compare(self, what: str, wanted: Any, found: Any) -> None:
         if wanted is not None and wanted != found:
             raise DataError(f"{self.where}: {what} is {found}, the catalogue says {wanted}; fetch the vault again")
-
-
-def against_card(entry: Entry | None, found: dict[str, Any]) -> list[str]:
-    """Return a line per figure that differs from the catalogue: counts exactly, returns by more than 0.1 %."""
-    if entry is None:
-        return []
-    lines = []
-    for name, value in found.items():
-        wanted = getattr(entry, name, None)
-        if wanted is None:
-            continue
-        near = value == wanted if isinstance(wanted, int) else abs(value - wanted) <= 1e-3 * max(1.0, abs(wanted))
-        if not near:
-            lines.append(f"{name} is {value:g}, the catalogue says {wanted:g}")
-    return lines
 
 
 def _float32(rows: NDArray[Any]) -> NDArray[Any]:

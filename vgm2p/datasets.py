@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.catalogue import Entry, catalogue, select
-from datamodules.convert import against_card
 from datamodules.published import Published, VaultFolder
 from datamodules.recorded import Bundled
 from datamodules.show import check, describe, picture
@@ -151,5 +150,5 @@ def _card(path: Path, config: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
     entry = catalogue(config["catalogue"]).get(name)
     if entry is None:
         return []
-    lines = against_card(entry, found)
+    lines = entry.differences(found)
     return [("catalogue", False, line) for line in lines] or [("catalogue", True, f"agrees with the card of {name}")]

@@ -51,8 +51,8 @@ def test_a_run_folder_holds_what_was_promised(trained):
     }  # fmt: skip
     assert expected <= results.keys()
     assert not [key for key in results if "second" in key or "time" in key or "speed" in key]
-    assert [entry["act_noise"] for entry in results["by_act_noise"]] == [1.0, 0.5, 0.0]
-    assert manifest["config"]["algo"]["_target_"] == "vgm2p.algos.vgm2p.VGM2P"
+    assert [entry["act_noise"] for entry in results["by_act_noise"]] == [1.0, 0.5, 0.25, 0.0]
+    assert manifest["config"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_plus.VGM2PPlus"
     assert {"torch", "lightning", "mujoco", "vgm2p"} <= manifest["versions"].keys()
     assert manifest["data"]["digest"].startswith("cb05512c99cb")
     assert {path.name for path in folder.checkpoints.glob("*.ckpt")} == {
@@ -69,10 +69,10 @@ def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
     first = RunFolder(run_folder).read_results()["by_act_noise"]
-    assert [entry["act_noise"] for entry in again] == [1.0, 0.5, 0.0, "shared"]
-    assert [entry["per_seed"] for entry in again[:3]] == [entry["per_seed"] for entry in first]
-    assert again[3]["per_seed"] != first[0]["per_seed"]
-    assert "0.5 (own)" in done.stdout
+    assert [entry["act_noise"] for entry in again] == [1.0, 0.5, 0.25, 0.0, "shared"]
+    assert [entry["per_seed"] for entry in again[:4]] == [entry["per_seed"] for entry in first]
+    assert again[4]["per_seed"] != first[0]["per_seed"]
+    assert "0.25 (own)" in done.stdout
     film = (tmp_path / "e" / "episode0.mp4").read_bytes()
     assert film[4:8] == b"ftyp"
     assert len(film) > 5_000
@@ -88,7 +88,7 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
         assert action.shape == (6, 1)
         step = env.step(action[None], np.ones(1, bool))
         frame, total = step.frame, total + step.reward[0]
-    own = next(e for e in folder.read_results()["by_act_noise"] if e["act_noise"] == 0.5)
+    own = next(e for e in folder.read_results()["by_act_noise"] if e["act_noise"] == 0.25)
     assert total == pytest.approx(own["per_seed"][0], abs=1e-3)
 
 

@@ -94,6 +94,7 @@ def serve(hub: Hub) -> http.server.ThreadingHTTPServer:
                         "gated": False,
                     }
                 )
+                return
             path = urllib.parse.unquote(re.sub(r".*/resolve/[^/]+/", "", self.path))
             if path in hub.files:
                 self.file(path, body)
