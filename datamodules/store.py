@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
-from vgm2p.envs.observation import agents_view, robot_of_omiga, statistics
+from vgm2p.envs.observation import agents_view, is_standardised, robot_of_omiga, statistics
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 
@@ -70,7 +70,8 @@ class TransitionStore:
             self.columns["observation"], self._view_per_batch = vectors.flatten(1), False
         elif robot and not self._view_per_batch:
             self.columns["observation"] = agents_view(observed, self.spec.n_agents, view).flatten(1)
-        self.statistics = statistics(observed[rows], self.spec.n_agents, view, obs_norm)
+        acted = observed[rows] if is_standardised(view, obs_norm) else observed[:0]
+        self.statistics = statistics(acted, self.spec.n_agents, view, obs_norm)
 
     @classmethod
     def load(

@@ -14,6 +14,7 @@ from torch import Tensor
 from vgm2p.algos.base import choose
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P, Opinion
+from vgm2p.errors import ConfigError
 from vgm2p.nn.value import Value
 from vgm2p.types import Batch
 
@@ -38,12 +39,15 @@ class VGM2PPlus(VGM2P):
         if self.judge != "critic":
             self.fields = ("return_to_go",)
             self.usual = Value(len(self.seeds), self.id_dim, width, critic_depth or depth)
-            self.make_optimiser("usual", [self.usual], lr)
+            self.make_optimiser("usual", [self.usual], lr, clip_norm=hyperparameters.get("clip_norm"))
+            if self.against_value:
+                raise ConfigError("algo.threshold=value compares A_Q with Q; it needs algo.judge=critic")
 
     def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion | None:
         """Train V_G one step and join A_G (S, B, N), as it was before that step, to the critic's advantage."""
-        if self.usual is None or batch.return_to_go is None:
+        if self.usual is None:
             return None
+        assert batch.return_to_go is not None, "the batch lacks `fields`"
         paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast
         error = paid - self.usual(oid)
         self.minimise("usual", expectile_loss(error, self.return_expectile))

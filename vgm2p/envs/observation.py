@@ -70,6 +70,13 @@ def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
     return ((first[..., :-n_agents] - low.unsqueeze(-1)) * std.unsqueeze(-1)).float()
 
 
+def is_standardised(view: str, obs_norm: str) -> bool:
+    """Whether observations of a view are standardised by dataset statistics. Raises ConfigError on another obs_norm."""
+    if obs_norm not in ("auto", "dataset", "none"):
+        raise ConfigError(f"data.obs_norm must be auto, dataset or none, got '{obs_norm}'")
+    return obs_norm == "dataset" or (obs_norm == "auto" and view == "raw_onehot")
+
+
 def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[Tensor, Tensor]:
     """Return mean and deviation (O,) by which observations are standardised; zeros and ones where they are not.
 
@@ -85,16 +92,13 @@ def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[T
     Raises:
         ConfigError: on another obs_norm.
     """
-    if obs_norm not in ("auto", "dataset", "none"):
-        raise ConfigError(f"data.obs_norm must be auto, dataset or none, got '{obs_norm}'")
-    extra = n_agents if view in VIEWS else 0
-    features = rows.reshape(-1, rows.shape[-1]).double()
-    if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
-        features = agents_view(rows, n_agents, view).flatten(0, -2).double()
-        extra = 0
-    if obs_norm == "none" or (obs_norm == "auto" and view != "raw_onehot"):
-        width = features.shape[-1] + extra
+    if not is_standardised(view, obs_norm):
+        width = rows.shape[-1] + (n_agents if view in VIEWS else 0)
         return torch.zeros(width), torch.ones(width)
+    if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
+        features, extra = agents_view(rows, n_agents, view).flatten(0, -2).double(), 0
+    else:
+        features, extra = rows.reshape(-1, rows.shape[-1]).double(), n_agents if view in VIEWS else 0
     mean, std = features.mean(0), features.std(0, correction=0).clamp(min=STD_FLOOR)
     tail = torch.zeros(extra, dtype=mean.dtype)
     return torch.cat([mean, tail]).float(), torch.cat([std, tail + 1.0]).float()
