@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from datamodules.schema import (
     make_dataset,
 )
 from datamodules.vault import Vault
-from vgm2p.envs.observation import agents_view, robot_of_omiga
+from vgm2p.envs.observation import recovery_error
 from vgm2p.errors import DataError
-from vgm2p.io.files import remove_stale, written_aside
+from vgm2p.io.files import remove_stale, require_space, written_aside
+
+RECOVERY = 1e-3  # largest difference between z-scored vectors and those rebuilt from the robot behind them
 
 
 @dataclass
@@ -50,12 +52,19 @@ class Converter:
         target: the file to write.
         entry: what the catalogue knows, or None for a vault of one's own.
         say: told notices and progress.
+        origin: attributes that tell where the vault is from (commit, digests).
     """
 
     def __init__(
-        self, vault: Vault, target: Path, entry: Entry | None, say: Callable[[str], None] = lambda line: None
+        self,
+        vault: Vault,
+        target: Path,
+        entry: Entry | None,
+        say: Callable[[str], None] = lambda line: None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         self.vault, self.target, self.entry, self.say = vault, target, entry, say
+        self.origin = dict(origin or {})
         self.where = str(vault.folder)
         leaf = vault.leaves["actions"]
         self.discrete = leaf.dtype.kind in "iu"
@@ -63,11 +72,14 @@ class Converter:
         self.digests: dict[str, str] = {}  # of the vault's leaves, every row
         self.written: dict[str, str] = {}  # of our columns
         self._acted: list[NDArray[Any]] = []
+        self._padding: NDArray[np.bool_] | None = None
         self.facts: dict[str, Any] = {}
         if entry is not None:
             self._compare("agents", entry.n_agents, self.agents)
             self._compare("kind of actions", entry.discrete, self.discrete)
             self._compare("observation width", entry.obs_dim, vault.leaves["observations"].shape[-1])
+        if self.discrete and "infos.legals" not in vault.leaves:
+            raise DataError(f"{self.where}: discrete actions without infos.legals; such vaults are not supported")
 
     def run(self) -> str:
         """Convert, verify, rename; return the content hash.
@@ -85,7 +97,9 @@ class Converter:
         for notice in episodes.notices:
             self.say(f"{self.vault.folder.name}: {notice}")
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(self.target.parent)
+        row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.vault.leaves.values())
+        require_space(self.target.parent, row_bytes * self.vault.rows, "set data.cache")
+        remove_stale(self.target.parent, self.target.name)
         with written_aside(self.target) as temporary:
             with h5py.File(temporary, "w", libver="latest") as file:
                 self._narrow(file, flags, episodes)
@@ -167,7 +181,7 @@ class Converter:
             Wide("actions", "actions", "<i2" if self.discrete else "<f4", (self.agents, *width), self._actions),
             Wide("observations", "observations", "<f4", observed.shape, self._observations),
         ]
-        if self.discrete and "infos.legals" in leaves:
+        if self.discrete:
             wides.append(Wide("infos.legals", "legal_actions", "|u1", leaves["infos.legals"].shape, self._legals))
         if "infos.state" in leaves:
             wides.append(Wide("infos.state", "state", "<f4", leaves["infos.state"].shape, self._states))
@@ -189,9 +203,11 @@ class Converter:
         rows = _float32(rows)
         padded = np.isneginf(rows)
         if padded.any():  # agents with shorter vectors are padded so (omar/mpe); the same entries in every row
-            if (padded != padded[:1]).any():
+            self._padding = padded[0] if self._padding is None else self._padding
+        if self._padding is not None:
+            if (padded != self._padding).any():
                 raise DataError(f"{self.where}: -inf stands in observations of some rows only; fetch the vault again")
-            self.facts["obs_valid"] = (~padded[0]).sum(-1).tolist()
+            self.facts["obs_valid"] = (~self._padding).sum(-1).tolist()
             rows = np.where(padded, np.float32(0.0), rows)
         self._finite("observations", rows)
         if self._zscored:
@@ -199,11 +215,9 @@ class Converter:
         return rows
 
     def _recover(self, rows: NDArray[np.float32]) -> None:
-        import torch
-
-        vectors = torch.from_numpy(np.ascontiguousarray(rows))
-        again = agents_view(robot_of_omiga(vectors, self.agents), self.agents, "omiga")
-        error = float((again - vectors).abs().max()) if len(rows) else 0.0
+        error = recovery_error(rows, self.agents)
+        if not error <= RECOVERY:  # not a number fails, too
+            raise DataError(f"{self.where}: observations are no z-scored vectors with one-hots; correct the catalogue")
         self.facts["recovery_error"] = max(error, self.facts.get("recovery_error", 0.0))
 
     def _actions(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -257,19 +271,17 @@ class Converter:
 
     def _attributes(self, episodes: Episodes) -> dict[str, Any]:
         entry, leaves = self.entry, self.vault.leaves
-        actions = leaves["infos.legals"].shape[-1] if self.discrete and "infos.legals" in leaves else None
-        if self.discrete and actions is None:
-            actions = entry.n_actions if entry else None
-        width = actions if self.discrete else leaves["actions"].shape[-1]
+        width = leaves["infos.legals" if self.discrete else "actions"].shape[-1]
         return {
             "name": entry.id if entry else self.vault.folder.name,
             "source": entry.source if entry else "own",
             "n_agents": self.agents,
-            "action_dim": int(width or 0),
+            "action_dim": width,
             "discrete": int(self.discrete),
             "episode_limit": entry.episode_limit if entry else self.facts.pop("longest"),
             "env_id": entry.env_id if entry else self.vault.folder.name,
             "env_kwargs": "{}",
+            **self.origin,
             "layout": episodes.layout,
             "stored_view": "omiga" if self._zscored else "native",
             "vault_version": self.vault.version,

@@ -90,6 +90,10 @@ def find_episodes(flags: Flags, limit: int | None, layout: str, where: str) -> E
     if marked:
         keep[ends] = False
     tail = len(keep) - (ends[-1] + 1)
+    if limit is not None and tail > limit:
+        raise DataError(
+            f"{where}: {tail} rows follow the last end flag, beyond the limit of {limit}; flags are missing"
+        )
     limit = limit or int(lengths.max())
     end = np.where(flags.truncation[ends], TRUNCATION, np.where(lengths == limit, TIMEOUT, TERMINAL))
     empty = int((lengths == 0).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.catalogue import HUB, Entry
-from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError
+from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
 from vgm2p.io.files import sha256_file, write_atomic
 
 LOCKFILE = "hub.lock.json"
@@ -48,6 +49,14 @@ class Hub:
                 return path
         return None
 
+    def origin(self, entry: Entry, path: Path) -> dict[str, str]:
+        """Return where a file or folder is from, for the converted file's attributes."""
+        held = self._lock().get(entry.hub_path)
+        if path == self.placed(entry):
+            return {"hub_path": entry.hub_path, "hub_commit": "placed by hand"}
+        commit = self.revision or (held.commit if held else "unknown")
+        return {"hub_path": entry.hub_path, "hub_commit": commit, "zip_sha256": sha256_file(path)}
+
     def fetch(self, entry: Entry) -> Path:
         """Return the local zip of an entry's scenario, downloaded if need be and verified.
 
@@ -74,23 +83,26 @@ class Hub:
     # --- pins -------------------------------------------------------------------------------------------------------
 
     def _pinned(self, entry: Entry) -> Pin:
+        """Return what the file must be: by the lock file, or as the hub has it now (written down at first)."""
         held = self._lock().get(entry.hub_path)
-        if held is not None and self.revision in (None, held["commit"]):
-            return Pin(**held)
+        if held is not None and self.revision in (None, held.commit):
+            return held
         if offline():
             raise MissingInput(self._by_hand(entry, "HF_HUB_OFFLINE is set"))
         pin = self._ask(entry)
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            self.root / LOCKFILE, json.dumps({**self._lock(), entry.hub_path: asdict(pin)}, indent=1, sort_keys=True)
-        )
+        if held is None:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with open(self.root / ".hub.lock", "w") as guard:
+                fcntl.flock(guard, fcntl.LOCK_EX)  # other scenarios are pinned at the same time
+                pins = {name: asdict(known) for name, known in {**self._lock(), entry.hub_path: pin}.items()}
+                write_atomic(self.root / LOCKFILE, json.dumps(pins, indent=1, sort_keys=True))
         return pin
 
-    def _lock(self) -> dict[str, Any]:
+    def _lock(self) -> dict[str, Pin]:
         path = self.root / LOCKFILE
         try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except ValueError as error:
+            return {name: Pin(**pin) for name, pin in json.loads(path.read_text()).items()} if path.exists() else {}
+        except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: damaged; delete it, and the next fetch pins the hub's state again") from error
 
     def _ask(self, entry: Entry) -> Pin:
@@ -162,7 +174,7 @@ class Hub:
 
         try:
             return call()
-        except (MissingInput, ServiceError, DataError):
+        except UserError:
             raise
         except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
             raise ServiceError(self._by_hand(entry, f"the hub refuses {HUB} (login or address)")) from error

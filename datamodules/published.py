@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
+
 from datamodules.catalogue import Entry, entry_of
 from datamodules.convert import Converter
 from datamodules.hub import Hub
+from datamodules.schema import read
 from datamodules.unzip import unzip
-from datamodules.vault import Vault, find_vaults
-from vgm2p.errors import MissingInput
+from datamodules.vault import MARKERS, Vault, find_vaults
+from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.io.files import sha256_file
 
 Say = Callable[[str], None]
 
@@ -56,12 +61,26 @@ class Published:
         return "placed" if self.hub.placed(self.entry) else "-"
 
     def resolve(self) -> list[Path]:
-        """Return the converted file; fetches and converts if it is not there. Raises as `Hub.fetch` and `Converter`."""
+        """Return the converted file; fetches and converts if it is not there. Raises as `Hub.fetch` and `Converter`.
+
+        Raises:
+            ConfigError: if the file was made from another revision than the one asked for.
+        """
         if not self.target.is_file():
             with scenario_lock(self.cache, self.entry, self.say):
                 if not self.target.is_file():
                     self._make()
+        if self.hub.revision is not None:
+            found = attribute(self.target, "hub_commit")
+            if found != self.hub.revision:
+                raise ConfigError(f"{self.target} was made from commit {found}; delete it, or drop revision=")
         return [self.target]
+
+    def renew(self) -> Path:
+        """Return the converted file, verified in full and made again if it is damaged."""
+        if self.target.is_file() and not intact(self.target, self.say):
+            self.target.unlink()
+        return self.resolve()[0]
 
     def fetch(self) -> Path:
         """Return the zip or vault that the file is made of."""
@@ -71,18 +90,18 @@ class Published:
     def _make(self) -> None:
         origin = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
         if origin.is_dir():
-            self._convert(_uid_folder(origin, self.entry))
+            self._convert(_uid_folder(origin, self.entry), origin)
             return
         scratch = self.target.parent / f".{self.entry.uid}.vault"
         shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
         try:
-            self._convert(unzip(origin, [self.entry.uid], scratch)[self.entry.uid])
+            self._convert(unzip(origin, [self.entry.uid], scratch)[self.entry.uid], origin)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _convert(self, folder: Path) -> None:
+    def _convert(self, folder: Path, origin: Path) -> None:
         self.say(f"converting {self.entry.id}")
-        Converter(Vault(folder), self.target, self.entry, self.say).run()
+        Converter(Vault(folder), self.target, self.entry, self.say, self.hub.origin(self.entry, origin)).run()
 
 
 class VaultFolder:
@@ -97,12 +116,49 @@ class VaultFolder:
     def __init__(self, path: str, cache: str, say: Say | None = None) -> None:
         self.path, self.cache, self.say = Path(path), Path(cache), say or print
 
+    @property
+    def target(self) -> Path:
+        """The converted file: another one for a vault elsewhere, or for one that was written again."""
+        parts = [str(self.path.resolve())] + [
+            sha256_file(self.path / name) for name in MARKERS if (self.path / name).is_file()
+        ]
+        mark = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+        return self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}-{mark}.h5"
+
     def resolve(self) -> list[Path]:
         """Return the converted file, made on first use."""
-        target = self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}.h5"
+        target = self.target
         if not target.is_file():
-            Converter(Vault(self.path), target, None, self.say).run()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with one_at_a_time(target.parent / f".{target.stem}.lock", target.name, self.say):
+                if not target.is_file():
+                    Converter(Vault(self.path), target, None, self.say).run()
         return [target]
+
+    def renew(self) -> Path:
+        """Return the converted file, verified in full and made again if it is damaged."""
+        if self.target.is_file() and not intact(self.target, self.say):
+            self.target.unlink()
+        return self.resolve()[0]
+
+
+def intact(path: Path, say: Say) -> bool:
+    """Whether a converted file is what its hash says; a damaged one is told."""
+    try:
+        read(path, verify="full")
+    except DataError as error:
+        say(f"{error.line}; making it again")
+        return False
+    return True
+
+
+def attribute(path: Path, name: str) -> str:
+    """Return an attribute of a converted file. Raises DataError if it cannot be opened."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs.get(name, "unknown"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened; run `vgm2p data convert` to make it again") from error
 
 
 def _uid_folder(root: Path, entry: Entry) -> Path:
@@ -114,13 +170,20 @@ def _uid_folder(root: Path, entry: Entry) -> Path:
 
 @contextmanager
 def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
-    """Let one process at a time fetch and convert a scenario; the lock ends with its process."""
+    """Let one process at a time fetch and convert a scenario."""
     folder = cache / entry.source / entry.env
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{entry.scenario}.lock", "w") as file:
+    with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):
+        yield
+
+
+@contextmanager
+def one_at_a_time(path: Path, what: str, say: Say) -> Iterator[None]:
+    """Hold a lock file; it ends with its process."""
+    with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for another process that prepares {entry.scenario}")
+            say(f"waiting for another process that prepares {what}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

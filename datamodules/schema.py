@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from datamodules.verified import is_remembered, remember
 from vgm2p.envs.observation import VIEWS
-from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
 from vgm2p.io.files import remove_stale, written_aside
 from vgm2p.types import Spec
 
@@ -84,7 +84,7 @@ def write(path: Path, columns: Columns, compress: bool = False) -> str:
     attributes = {**columns.attributes, "schema_version": SCHEMA_VERSION, "content_sha256": content_hash(columns)}
     attributes["attributes_sha256"] = attributes_hash(attributes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(path.parent)
+    remove_stale(path.parent, path.name)
     with written_aside(path) as temporary:
         with h5py.File(temporary, "w", libver="latest", track_order=False) as file:
             for name, array in columns.arrays():
@@ -159,7 +159,7 @@ def _read_columns(path: Path) -> Columns:
             attributes = {key: _plain(value) for key, value in file.attrs.items()}
             _check_version(path, attributes)
             tables = [{name: dataset[...] for name, dataset in file[group].items()} for group in ("steps", "episodes")]
-    except DataError:
+    except UserError:
         raise
     except Exception as error:  # h5py raises a dozen kinds for damaged files; all mean the same to the user
         cause = " ".join(str(error).split())

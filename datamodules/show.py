@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash, read
-from vgm2p.errors import UserError
+from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import written_aside
 
 ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
@@ -127,7 +127,7 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
     """Verify a dataset in full: (what, whether it is good, detail) per check."""
     try:
         columns = read(path, verify="full")
-    except UserError as error:
+    except (DataError, MissingInput) as error:
         return [("file", False, error.line)]
     episodes, steps = columns.episodes, columns.steps
     sums = np.add.reduceat(steps["rewards"].astype(np.float64), episodes["start"])

@@ -104,7 +104,9 @@ class TransitionStore:
 
     def add_return_to_go(self, gamma: float) -> None:
         """Make the field `return_to_go` available, discounted by `gamma` (docs/algorithms/vgm2p.md)."""
-        found = returns_to_go(self._columns, gamma)
+        if not 0.0 <= gamma < 1.0:
+            raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
+        found = returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal")
         self.columns["return_to_go"] = torch.from_numpy(found).to(self.columns["scalars"].device)
 
     def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = ()) -> Batch:
@@ -212,11 +214,12 @@ def _worth(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
     return ending.stored if stored else ending.cut
 
 
-def returns_to_go(columns: Columns, gamma: float) -> Any:
+def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any:
     """Return, per acting row, the discounted return from that step on: (n,) float32.
 
     After a terminal step nothing follows. Where an episode was cut, the future beyond is taken to pay at the rate of
-    what was seen: the discounted sum over h steps is divided by 1 - gamma^h.
+    what was seen: the discounted sum over h steps is divided by 1 - gamma^h. `cut_ends`: time limits count as terminal,
+    as `data.timeouts: terminal` has it for the critic; rows after the last end flag of a file never do.
     """
     rewards = columns.steps["rewards"].astype(np.float64)
     start, length, end = (columns.episodes[name] for name in ("start", "length", "end"))
@@ -226,7 +229,8 @@ def returns_to_go(columns: Columns, gamma: float) -> Any:
         has = length >= h
         rows = start[has] + length[has] - h
         ahead[has] = rewards[rows] + gamma * ahead[has]
-        seen = np.where(end[has] == TERMINAL, 1.0, 1.0 - gamma**h)
+        over = (end[has] != INCOMPLETE) if cut_ends else (end[has] == TERMINAL)
+        seen = np.where(over, 1.0, 1.0 - gamma**h)
         total[rows] = ahead[has] / seen
     return total[columns.steps["has_action"].astype(bool)].astype(np.float32)
 

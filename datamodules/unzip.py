@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -42,7 +43,7 @@ def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
                     f"{source}: holds no vault '{missing[0]}'; it has {', '.join(sorted(roots)) or 'none'}"
                 )
             return {uid: _unpack(archive, members, roots[uid], target / uid, source) for uid in uids}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise DataError(f"{source}: damaged or no zip ({str(error)[:60]}); delete it and fetch it again") from error
 
 

@@ -46,15 +46,21 @@ class Vault:
             raise MissingInput(f"{folder}: no vault ({absent[0]} is missing); give the folder of one uid")
         self.version, shapes, dtypes = _metadata(self.folder / "metadata.json")
         self._stores: dict[str, Any] = {}
-        self.rows = int(self._opened("vault_index", "vault_index/")[0].read().result())
+        self.rows = self._index()
         if self.rows < 1:
             raise DataError(f"{folder}: empty vault; fetch it again")
-        self.leaves = {name: Leaf(name, shapes[name], np.dtype(dtypes[name])) for name in shapes}
+        self.leaves = {name: Leaf(name, shapes[name], dtypes[name]) for name in shapes}
         lacking = [name for name in NEEDED if name not in self.leaves]
         if lacking:
             raise DataError(f"{folder}: the vault has no '{lacking[0]}'; fetch it again")
         for leaf in self.leaves.values():
             self._check(leaf)
+
+    def _index(self) -> int:
+        try:
+            return int(self._opened("vault_index", "vault_index/")[0].read().result())
+        except (ValueError, TypeError) as error:
+            raise self._damaged("vault_index", error) from error
 
     def slabs(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first row, rows) of a leaf, aligned to its chunks; the next slab is read meanwhile.
@@ -121,15 +127,15 @@ def find_vaults(root: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in found}
 
 
-def _metadata(path: Path) -> tuple[float, dict[str, tuple[int, ...]], dict[str, str]]:
+def _metadata(path: Path) -> tuple[float, dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
     try:
         content = json.loads(path.read_text())
         version = float(content["version"])
         shapes = {name: _shape(text) for name, text in _flat(content["structure_shape"])}
-        dtypes = {name: str(text) for name, text in _flat(content["structure_dtype"])}
+        dtypes = {name: np.dtype(str(text)) for name, text in _flat(content["structure_dtype"])}
         if int(version) != 1 or shapes.keys() != dtypes.keys():
             raise ValueError(f"version {version}")
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError) as error:
         raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); fetch the vault again") from error
     return version, shapes, dtypes
 

@@ -39,6 +39,28 @@ class Component:
     episodes: int
 
 
+@dataclass(frozen=True)
+class Source:
+    """A component with its policy, loaded once: a run that trains on meanwhile changes nothing.
+
+    Attributes:
+        component: as asked for.
+        actor: what acts.
+        update: updates behind it, part of the noise's key.
+        digest: SHA-256 of its checkpoint, None for `random`.
+    """
+
+    component: Component
+    actor: Actor
+    update: int
+    digest: str | None
+
+    @property
+    def name(self) -> str:
+        """Policy and noise."""
+        return f"{self.component.policy} noise {self.component.noise:g}"
+
+
 class Behaviour:
     """A policy's first seed, exploring: N(0, noise^2) added and clipped, or random legal actions at rate `noise`.
 
@@ -85,25 +107,22 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
 
     Episodes are written in parts of `BATCH`; the same command goes on where a stopped one ended. Raises UserError only.
     """
-    if config["out"] is None:
-        raise ConfigError("collect needs out=<file>.h5")
-    target, mixture = Path(config["out"]), components(config)
-    if target.exists():
-        raise StorageError(f"{target} exists; choose another out=, or delete it")
+    target, mixture = _target(config), components(config)
     env: VectorEnv = make_env(config)
-    provenance = _provenance(config, mixture, env)
+    sources = [loaded(component, env.spec) for component in mixture]
+    provenance = _provenance(config, sources, env)
     parts = target.with_name(f".{target.stem}.{_digest(provenance)[:12]}.parts")
     parts.mkdir(parents=True, exist_ok=True)
     remove_stale(parts)
     say(f"environment  {env.spec.env_id}, {env.spec.n_agents} agents; parts in {parts}")
     stop.graceful = True
     found, first = [], int(config["first_episode"])
-    for index, component in enumerate(mixture):
-        pieces = _component(index, component, first, env, parts, stop, say)
+    for index, source in enumerate(sources):
+        pieces = _component(index, source, first, env, parts, stop, say)
         found += pieces
-        first += component.episodes
+        first += source.component.episodes
         returns = np.concatenate([piece.episodes["return"] for piece in pieces])
-        say(f"{component.policy} noise {component.noise:g}: {len(returns)} episodes, return {returns.mean():.1f}")
+        say(f"{source.name}: {len(returns)} episodes, return {returns.mean():.1f}")
     columns = concatenate(found)
     columns.attributes = {**provenance, "name": str(config["name"] or target.stem)}
     digest = write(target, columns)
@@ -116,61 +135,63 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
     return target
 
 
-def _component(
-    index: int,
-    component: Component,
-    first: int,
-    env: VectorEnv,
-    parts: Path,
-    stop: StopFlag,
-    say: Callable[[str], None],
-) -> list[Columns]:
-    """Return the parts of one component, recorded or left from an earlier attempt."""
-    actor, update = _actor(component, env.spec)
-    found: list[Columns] = []
-    for start in range(first, first + component.episodes, BATCH):
-        numbers = list(range(start, min(start + BATCH, first + component.episodes)))
-        part = parts / f"{numbers[0]}-{numbers[-1]}.h5"
-        if not part.exists():
-            tapes = _record(actor, update, env, numbers, stop)
-            write(part, columns_of(tapes, index, env.spec, {"name": part.stem, **_task(env.spec)}))
-            say(f"{component.policy}: episodes {numbers[0]} to {numbers[-1]}")
-        found.append(read(part, verify="full"))
-    return found
+def _target(config: Mapping[str, Any]) -> Path:
+    out, first = config["out"], config["first_episode"]
+    if not isinstance(out, str) or not out.endswith(".h5"):
+        raise ConfigError(f"collect needs out=<file>.h5, got {out!r}")
+    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+        raise ConfigError(f"first_episode must be a whole number from 0, got {first!r}")
+    if Path(out).exists():
+        raise StorageError(f"{out} exists; choose another out=, or delete it")
+    return Path(out)
 
 
-def _actor(component: Component, spec: Spec) -> tuple[Actor, int]:
-    """Return the component's policy, and the updates behind it."""
+def loaded(component: Component, spec: Spec) -> Source:
+    """Load a component's policy. Raises as `vgm2p.load`, and ConfigError if it was trained for another task."""
     if component.policy == "random":
-        return RandomActor(spec), 0
+        return Source(component, RandomActor(spec), 0, None)
     policy = load(component.policy)
     differ = policy.spec.differences(spec)
     if differ:
         raise ConfigError(f"{component.policy} was trained for another task: {differ[0]} (policy != env)")
-    return Behaviour(policy.algorithm, len(policy.algorithm.seeds), component.noise, spec), policy.update
+    actor = Behaviour(policy.algorithm, len(policy.algorithm.seeds), component.noise, spec)
+    return Source(component, actor, policy.update, sha256_file(policy.path))
 
 
-def _record(actor: Actor, update: int, env: VectorEnv, numbers: list[int], stop: StopFlag) -> list[Tape]:
+def _component(
+    index: int, source: Source, first: int, env: VectorEnv, parts: Path, stop: StopFlag, say: Say
+) -> list[Columns]:
+    """Return the parts of one component, recorded or left from an earlier attempt."""
+    found: list[Columns] = []
+    last = first + source.component.episodes
+    for start in range(first, last, BATCH):
+        numbers = list(range(start, min(start + BATCH, last)))
+        part = parts / f"{numbers[0]}-{numbers[-1]}.h5"
+        if not part.exists():
+            tapes = _record(source, env, numbers, stop)
+            write(part, columns_of(tapes, index, env.spec, {"name": part.stem, **_task(env.spec)}))
+            say(f"{source.component.policy}: episodes {numbers[0]} to {numbers[-1]}")
+        found.append(read(part, verify="full"))
+    return found
+
+
+def _record(source: Source, env: VectorEnv, numbers: list[int], stop: StopFlag) -> list[Tape]:
     recorder = Recorder(env)
     try:
-        rollout(actor, recorder, update, [0], numbers, stop.requested)
+        rollout(source.actor, recorder, source.update, [0], numbers, stop.requested)
     except RolloutStopped:
         raise stop.interruption("stopped; finished parts are kept, and the same command goes on") from None
     return [recorder.episodes[episode_seed(number)] for number in numbers]
 
 
-def _provenance(config: Mapping[str, Any], mixture: Sequence[Component], env: VectorEnv) -> dict[str, Any]:
-    policies = []
-    for component in mixture:
-        path = Path(component.policy)
-        digest = None if component.policy == "random" else sha256_file(load(path).path)
-        policies.append({**asdict(component), "checkpoint_sha256": digest})
+def _provenance(config: Mapping[str, Any], sources: Sequence[Source], env: VectorEnv) -> dict[str, Any]:
+    policies = [{**asdict(source.component), "checkpoint_sha256": source.digest} for source in sources]
     return {
         **_task(env.spec),
         "source": "collect",
         "behaviours": json.dumps(policies, sort_keys=True),
         "versions": json.dumps(env.versions, sort_keys=True),
-        "first_episode": int(config["first_episode"]),
+        "first_episode": config["first_episode"],
     }
 
 

@@ -13,7 +13,7 @@ from datamodules.recorded import Bundled
 from datamodules.show import check, describe, picture
 from datamodules.vault import MARKERS
 from vgm2p.build import config_folder
-from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
+from vgm2p.errors import ConfigError, DataError, Interrupted, MissingInput, UserError, nearest
 from vgm2p.report.grid import grid
 
 Say = Callable[[str], None]
@@ -109,10 +109,10 @@ def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None
     failed: UserError | None = None
     for origin in origins:
         try:
-            path = origin.fetch() if action == "fetch" and isinstance(origin, Published) else origin.resolve()[0]
+            path = origin.fetch() if action == "fetch" and isinstance(origin, Published) else origin.renew()
             say(f"ready        {path}")
         except UserError as error:
-            if len(origins) == 1:
+            if len(origins) == 1 or isinstance(error, Interrupted):
                 raise
             say(f"FAIL         {error.line}")
             failed = error
@@ -145,7 +145,7 @@ def _card(path: Path, config: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
 
     try:
         name, found = figures(path)
-    except UserError:
+    except DataError:
         return []  # `check` has told it
     entry = catalogue(config["catalogue"]).get(name)
     if entry is None:

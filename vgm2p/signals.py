@@ -12,7 +12,7 @@ class StopFlag:
     """Remembers the first SIGTERM or SIGINT.
 
     Before `graceful` is set nothing can be lost and the signal ends the command at once; afterwards it only raises the
-    flag, and whoever polls it saves and stops. Later signals change nothing: a save under way is not disturbed.
+    flag, and whoever polls it saves and stops. Later signals then change nothing: a save under way is not disturbed.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,8 @@ class StopFlag:
         return Interrupted(self.signum or signal.SIGTERM, line)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        first = self.signum is None
         self.signum = self.signum or signum
-        if first and not self.graceful:
+        if not self.graceful:
             raise Interrupted(
                 signum, f"stopped by {signal.Signals(signum).name} before training began; nothing to save"
             )

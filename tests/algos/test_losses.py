@@ -101,6 +101,8 @@ def test_policy_loss(cls, kind, source, options):
     loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), c, key)
     eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
     k, r = sorted_times(key, batch)
+    if cls is VGM2PFlowMatching:  # one uniform time, as BC(FM)
+        k = r = key.uniform("time", (*batch.obs.shape[1:3], 1)).to(F64)
     dropped = key.uniform("label_dropout", tuple(c.shape[1:])) < algorithm.label_dropout
     uncond = {"one": 1, "zero": 0, "null": 2}[options.get("uncond", "one")]
     total = 0.0

@@ -197,18 +197,26 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
     columns, gamma = small_columns(), 0.9
     store = store_of(tmp_path, columns)
     store.add_return_to_go(gamma)
-    expected = []
+    ended = store_of(tmp_path, columns, timeouts="terminal")
+    ended.add_return_to_go(gamma)
+    expected, over = [], []
     for start, length, end in zip(*(columns.episodes[k] for k in ("start", "length", "end")), strict=True):
         rewards = columns.steps["rewards"][start : start + length].astype(float)
         for t in range(length):
             weights = gamma ** np.arange(length - t)
             paid = (weights * rewards[t:]).sum()
             expected.append(paid if end == 0 else paid / weights.sum() / (1 - gamma))
+            over.append(paid)
     key = UpdateKey([3]).at(5)
     found = store.draw(key, 100, fields=("return_to_go",)).return_to_go
     index = key.integers("batch", (100,), len(expected))
     assert found.shape == (1, 100)
     np.testing.assert_allclose(found, np.array(expected)[index], rtol=1e-5)
+    found = ended.draw(key, 100, fields=("return_to_go",)).return_to_go
+    np.testing.assert_allclose(found, np.array(over)[index], rtol=1e-5)
+    assert expected != over
+    with pytest.raises(ConfigError, match="below 1"):
+        store.add_return_to_go(1.0)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])

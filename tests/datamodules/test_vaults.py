@@ -1,5 +1,6 @@
 """Conversion of genuine vaults against their ground truth, and of vaults written and damaged by the tests."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,13 +19,15 @@ import datamodules.vault
 from datamodules.catalogue import Entry, catalogue, entry_of, select
 from datamodules.convert import Converter
 from datamodules.episodes import Flags, find_episodes
+from datamodules.published import VaultFolder
 from datamodules.schema import read
 from datamodules.show import coverage, describe
 from datamodules.store import TransitionStore
 from datamodules.vault import Vault
 from tests.datamodules.vault_writer import smac_like, write_vault
+from tests.support import small_columns
 from vgm2p.envs.observation import robot_of_omiga
-from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
+from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError, UserError
 from vgm2p.rng import UpdateKey
 
 ROOT = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
@@ -103,6 +106,104 @@ def test_declared_layouts_and_shapes_are_checked_not_believed(tmp_path):
         with pytest.raises(DataError, match=word):
             converted(path, tmp_path / "x.h5", **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_after_the_last_flag_cannot_outlast_the_limit(tmp_path):
+    arrays = smac_like(120)
+    arrays["terminals"][60:] = 0
+    write_vault(tmp_path / "v", arrays)
+    entry = Entry(
+        id="a/b/c/d",
+        source="a",
+        env="b",
+        scenario="c",
+        uid="d",
+        hub_path="x",
+        n_agents=3,
+        action_kind="discrete",
+        episode_limit=20,
+        layout="native",
+    )
+    with pytest.raises(DataError, match="follow the last end flag"):
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", entry).run()
+
+
+def test_vectors_that_are_no_zscores_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no z-scored vectors"):
+        converted(TRUTHS[0], tmp_path / "x.h5", obs_preprocessed="z-scored")
+
+
+def test_discrete_vaults_need_legal_actions(tmp_path):
+    arrays = smac_like(40)
+    del arrays["infos.legals"]
+    write_vault(tmp_path / "v", arrays)
+    with pytest.raises(DataError, match="discrete actions without"):
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+
+
+def test_padding_is_the_same_in_every_slab(tmp_path, monkeypatch):
+    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", 1)
+    arrays = smac_like(200_000, discrete=False)
+    arrays["observations"][:, 2, 4:] = -np.inf
+    arrays["observations"][150_000:, 2, 3:] = -np.inf
+    write_vault(tmp_path / "v", arrays)
+    with pytest.raises(DataError, match="-inf stands in observations of some rows"):
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+
+
+def test_vaults_of_ones_own_are_told_apart_and_made_again_when_they_change(tmp_path):
+    files = []
+    for place, rows in (("a", 40), ("b", 80)):
+        write_vault(tmp_path / place / "3m.vlt" / "Good", smac_like(rows))
+        files += VaultFolder(str(tmp_path / place / "3m.vlt" / "Good"), str(tmp_path / "cache"), print).resolve()
+    assert [len(read(path).steps["t"]) for path in files] == [40, 80]
+    shutil.rmtree(tmp_path / "a" / "3m.vlt" / "Good")
+    write_vault(tmp_path / "a" / "3m.vlt" / "Good", smac_like(60))
+    again = VaultFolder(str(tmp_path / "a" / "3m.vlt" / "Good"), str(tmp_path / "cache"), print)
+    assert len(read(again.resolve()[0]).steps["t"]) == 60
+
+
+def test_convert_mends_a_damaged_file(tmp_path):
+    write_vault(tmp_path / "v.vlt" / "Good", smac_like(40))
+    source = VaultFolder(str(tmp_path / "v.vlt" / "Good"), str(tmp_path / "cache"), lambda line: None)
+    path = source.resolve()[0]
+    wanted = read(path).attributes["content_sha256"]
+    flip(path, path.stat().st_size // 2)
+    assert source.renew() == path
+    assert read(path, verify="full").attributes["content_sha256"] == wanted
+
+
+def test_temporary_files_of_others_stay(tmp_path):
+    for name in (".precious.tmp", ".other.h5.0123abcd.tmp", ".x.h5.0123abcd.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".x.h5.89abcdef.tmp").mkdir()
+    datamodules.schema.write(tmp_path / "x.h5", small_columns())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".other.h5.0123abcd.tmp",
+        ".precious.tmp",
+        ".x.h5.89abcdef.tmp",
+        "x.h5",
+    ]
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    write_vault(tmp_path / "v", smac_like(40))
+    monkeypatch.setattr("vgm2p.io.files.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(StorageError, match="needed"):
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_flips_in_metadata_are_one_line_of_the_right_kind(tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    wanted = Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    path, rng = tmp_path / "v" / "metadata.json", np.random.default_rng(1)
+    for _ in range(150):
+        at, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        flip(path, at, bit)
+        with contextlib.suppress(DataError):
+            assert Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run() == wanted
+        flip(path, at, bit)
 
 
 def test_a_card_that_disagrees_is_told(tmp_path):

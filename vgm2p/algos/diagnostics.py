@@ -7,12 +7,14 @@ from torch import Tensor, ones_like
 from vgm2p.types import per_seed_mean
 
 
-def q_levels(q: Tensor, reward: Tensor, discount: Tensor) -> dict[str, Tensor]:
-    """Return the mean of Q (S, C, B, N), and the level it drifts to, mean reward / (1 - mean discount).
+def q_levels(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    """Return the mean of Q (S, C, B, N), and the level it drifts to: mean reward / (1 - mean discount).
 
-    The drift takes 1 / (tau (1 - gamma)) updates. reward and discount (gamma * bootstrap) are (S, B).
+    The drift takes 1 / (tau (1 - gamma)) updates. reward, discount (gamma * bootstrap) and valid are (S, B); rows
+    that are not valid do not count. Under mixer `sum` the level is that of the sum over agents.
     """
-    return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(reward) / (1.0 - per_seed_mean(discount))}
+    left = per_seed_mean(valid) - per_seed_mean(valid * discount)
+    return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(valid * reward) / left}
 
 
 def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:

@@ -119,7 +119,7 @@ class VGM2P(Algorithm):
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * next_value
         q, reward = self.critic(oid, action), self.scale * batch.reward
         loss = td_loss(q, reward, discounted, batch.valid, self.mixer)
-        levels = q_levels(q.detach(), reward, self.gamma * batch.bootstrap)
+        levels = q_levels(q.detach(), reward, self.gamma * batch.bootstrap, batch.valid)
         return loss, q.detach(), {"critic_loss": loss.detach()} | levels
 
     def value_loss(self, oid: Tensor, action: Tensor) -> Tensor:

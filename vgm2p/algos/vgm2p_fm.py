@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vgm2p.algos.vgm2p import BETTER, VGM2P
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
+from vgm2p.flows.path import OneTime
 from vgm2p.nn.kernels import one_hot
 from vgm2p.nn.policy import Velocity
 
@@ -22,6 +23,7 @@ class VGM2PFlowMatching(VGM2P):
 
     def __init__(self, *args: Any, steps: int = 10, **hyperparameters: Any) -> None:
         super().__init__(*args, steps=steps, **hyperparameters)
+        self.times = OneTime(self.times.law, mean=self.times.mean, std=self.times.std)  # k ~ U(0, 1), as BC(FM)
 
     def make_policy(self, width: int, depth: int) -> nn.Module:
         """Return the network v(a_k, k, o, c)."""

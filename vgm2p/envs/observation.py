@@ -70,6 +70,13 @@ def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
     return ((first[..., :-n_agents] - low.unsqueeze(-1)) * std.unsqueeze(-1)).float()
 
 
+def recovery_error(vectors: NDArray[np.float32], n_agents: int) -> float:
+    """Return the largest difference between omiga vectors (R, N, O) and those rebuilt from the robot behind them."""
+    given = torch.from_numpy(np.ascontiguousarray(vectors))
+    again = agents_view(robot_of_omiga(given, n_agents), n_agents, "omiga")
+    return float((again - given).abs().max()) if len(vectors) else 0.0
+
+
 def is_standardised(view: str, obs_norm: str) -> bool:
     """Whether observations of a view are standardised by dataset statistics. Raises ConfigError on another obs_norm."""
     if obs_norm not in ("auto", "dataset", "none"):

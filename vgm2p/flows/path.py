@@ -72,6 +72,15 @@ class Times:
         return torch.sigmoid(key.normal(purpose, shape) * self.std + self.mean)
 
 
+class OneTime(Times):
+    """The law of flow matching, which has one time: k alone, drawn as `Times` draws a single one."""
+
+    def pair(self, key: Randomness, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw k (S, ..., 1) and return it twice."""
+        k = self.one(key, like)
+        return k, k
+
+
 def adaptive_weight(row_loss: Tensor, power: float, eps: float = 0.01) -> Tensor:
     """Return w = 1 / (loss + eps)^power without gradient; power 0 (paper) gives ones, 1 is MeanFlow's JAX code."""
     if power == 0.0:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from vgm2p.errors import StorageError
 
 CHUNK = 1 << 20
 
@@ -53,7 +57,17 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remove_stale(folder: Path) -> None:
-    """Delete temporary files that a killed writer left in `folder`."""
-    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.tmp.*")):
-        path.unlink(missing_ok=True)
+def remove_stale(folder: Path, name: str | None = None) -> None:
+    """Delete temporary files that killed writers of `name` (None: of anything) left in `folder`."""
+    target = ".+" if name is None else re.escape(name)
+    ours = re.compile(rf"\.{target}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
+    for path in folder.glob(".*.tmp*"):
+        if ours.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def require_space(folder: Path, need: int, remedy: str) -> None:
+    """Raise StorageError if fewer than `need` bytes are free at `folder`; HDF5 does not survive a full disk."""
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise StorageError(f"{folder}: {free / 1e9:.2f} GB free, {need / 1e9:.2f} GB needed; free space, or {remedy}")
