@@ -379,6 +379,8 @@ def test_reading_without_tensorstore_names_the_extra(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(shutil.disk_usage("/tmp").free < 12e9, reason="needs 12 GB of disk")
 def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
     from tests.datamodules.vault_writer import copy_plainly
 
