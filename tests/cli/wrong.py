@@ -67,10 +67,13 @@ def answer(words: list[str]) -> tuple[int, str]:
 
 def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
     """Return (exit code, line, complaint); no complaint means that the answer is as it should be."""
+    variables = dict(os.environ)
     words = case.words(scratch)
     before = snapshot(scratch, case.keeps)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     code, text = answer(words)
+    os.environ.clear()
+    os.environ.update(variables)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
     lines = text.strip().splitlines()
     line = lines[-1] if lines else ""

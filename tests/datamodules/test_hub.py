@@ -63,6 +63,7 @@ def start(place, server, *words, action="convert", **environment):
         "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         "HF_HUB_ETAG_TIMEOUT": "2",
         "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
         **environment,
     }
     keys = [f"root={place / 'root'}", f"cache={place / 'cache'}", f"catalogue={place / 'catalogue.yaml'}"]

@@ -106,7 +106,7 @@ def _diagnostic(axis: Any, title: str, names: Sequence[str], metrics: list[dict[
     axis.set_xlabel("updates")
     axis.grid(alpha=0.25)
     if names[0] in SHARES:
-        axis.set_ylim(0, 1)
+        axis.set_ylim(-0.03, 1.03)
 
 
 def _agents(axis: Any, rows: list[dict[str, str]], updates: list[int], colour: str) -> None:
