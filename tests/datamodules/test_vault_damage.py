@@ -1,0 +1,107 @@
+"""Damaged vaults: one line of the right kind, or the same content; never a silent change."""
+
+import contextlib
+import shutil
+
+import numpy as np
+import pytest
+
+from datamodules.convert import Converter
+from datamodules.published import VaultFolder
+from datamodules.schema import read
+from datamodules.vault import Vault
+from tests.datamodules.vault_writer import smac_like, write_vault
+from vgm2p.errors import DataError, MissingInput, UserError
+
+DAMAGES = {
+    "no metadata": lambda v: (v / "metadata.json").unlink(),
+    "no manifest": lambda v: (v / "manifest.ocdbt").unlink(),
+    "metadata cut": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text()[:40]),
+    "metadata code": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("(1, 40, 3)", "print(1)")),
+    "other version": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace('"version": 1.2', '"version": 2.0')),
+    "other type": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("float32", "float64", 1)),
+    "empty manifest": lambda v: (v / "manifest.ocdbt").write_bytes(b""),
+    "manifest flipped": lambda v: flip(v / "manifest.ocdbt", 20),
+    "no data": lambda v: shutil.rmtree(v / "d"),
+    "data emptied": lambda v: largest(v).write_bytes(b""),
+    "data cut": lambda v: largest(v).write_bytes(largest(v).read_bytes()[: largest(v).stat().st_size // 2]),
+}  # fmt: skip
+
+
+def flip(path, at, bit=1):
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+def largest(folder):
+    return max((path for path in (folder / "d").iterdir()), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_vault_is_one_line(kind, tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    DAMAGES[kind](tmp_path / "v")
+    with pytest.raises(UserError) as caught:
+        Converter(Vault(tmp_path / "v"), tmp_path / "out" / "x.h5", None).run()
+    assert isinstance(caught.value, DataError | MissingInput)
+    assert len(caught.value.line) <= 200
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+@pytest.mark.parametrize("field", ["illegal action", "NaN reward", "NaN observation", "flags gone"])
+def test_content_that_breaks_the_rules_is_one_line(field, tmp_path):
+    arrays = smac_like(40)
+    if field == "illegal action":
+        arrays["infos.legals"][7, 1] = 0
+        arrays["infos.legals"][7, 1, (arrays["actions"][7, 1] + 1) % 4] = 1
+    elif field == "flags gone":
+        arrays["terminals"][:] = 0
+    else:
+        arrays["rewards" if "reward" in field else "observations"][9] = np.nan
+    write_vault(tmp_path / "v", arrays)
+    with pytest.raises(DataError) as caught:
+        Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    assert len(caught.value.line) <= 200
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_bit_flips_in_a_vault_are_detected_or_harmless(tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    wanted = Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    rng, silent, detected = np.random.default_rng(0), 0, 0
+    files = [path for path in (tmp_path / "v").rglob("*") if path.is_file() and path.suffix != ".json"]
+    for _ in range(60):
+        path = files[rng.integers(len(files))]
+        at, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        flip(path, at, bit)
+        try:
+            found = Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run()
+            silent += found != wanted
+        except UserError:
+            detected += 1
+        flip(path, at, bit)
+    assert silent == 0
+    assert detected > 0
+
+
+def test_flips_in_metadata_are_one_line_of_the_right_kind(tmp_path):
+    write_vault(tmp_path / "v", smac_like(40))
+    wanted = Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    path, rng = tmp_path / "v" / "metadata.json", np.random.default_rng(1)
+    for _ in range(150):
+        at, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        flip(path, at, bit)
+        with contextlib.suppress(DataError):
+            assert Converter(Vault(tmp_path / "v"), tmp_path / "y.h5", None).run() == wanted
+        flip(path, at, bit)
+
+
+def test_convert_mends_a_damaged_file(tmp_path):
+    write_vault(tmp_path / "v.vlt" / "Good", smac_like(40))
+    source = VaultFolder(str(tmp_path / "v.vlt" / "Good"), str(tmp_path / "cache"), lambda line: None)
+    path = source.resolve()[0]
+    wanted = read(path).attributes["content_sha256"]
+    flip(path, path.stat().st_size // 2)
+    assert source.renew() == path
+    assert read(path, verify="full").attributes["content_sha256"] == wanted
