@@ -294,11 +294,11 @@ def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
     raw = sum(8 * x for x in (40, 1, 1, 1, 1, 4)) * 4 * rows
     assert raw > 2e9
     script = (
-        "import resource, sys; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
+        "import sys; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
         "from datamodules.vault import Vault; from datamodules.convert import Converter;"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None).run();"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+        # not getrusage: that maximum outlives exec, and the parent has just written 2 GB
+        "peak = lambda: int(next(x for x in open('/proc/self/status') if x.startswith('VmHWM')).split()[1]) / 1024;"
+        "before = peak(); Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None).run(); print(peak() - before)"
     )
     began = time.monotonic()
     done = subprocess.run(
@@ -314,4 +314,4 @@ def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
     print(
         f"peak above baseline {memory:.0f} MB; throughput {plain / ours:.2f} of a plain copy ({raw / 1e9:.2f} GB in {ours:.0f} s)"
     )
-    assert memory < 500
+    assert 10 < memory < 500
