@@ -41,6 +41,7 @@ def checks(root: str) -> Iterator[tuple[str, bool, Check]]:
     yield "cuda", False, _cuda
     yield "bundled data", True, _bundled
     yield "recordings", False, lambda: _recordings(root)
+    yield "vaults", False, _vaults
     yield "mujoco", True, _mujoco
     yield "rendering", False, _rendering
     yield "video", False, _video
@@ -70,6 +71,15 @@ def _recordings(root: str) -> str:
     if not found:
         raise UserError(f"none below data.root={root}; experiments recorded_* need them (VGM2P_DATA=<folder>)")
     return f"{len(found)} files below {root}"
+
+
+def _vaults() -> str:
+    from importlib.metadata import version
+
+    from datamodules.vault import tensorstore
+
+    tensorstore()
+    return f"tensorstore {version('tensorstore')} reads published datasets"
 
 
 def _mujoco() -> str:
