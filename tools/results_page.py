@@ -44,7 +44,7 @@ def _runs(runs: Path, experiment: str, rows: list[Row]) -> list[Run]:
 
 def _head(runs: Path, done: int, total: int) -> str:
     commands = "\n".join(f"| `{line.label}` | `{' '.join(line.overrides)}` |" for line in [*MAIN, *SWITCHES, *PAPER])
-    first = next(iter(sorted(runs.glob("*/*/manifest.json"))), None)
+    first = next(iter(sorted(runs.glob("*/*/results.json"))), None)
     versions = "" if first is None else _versions(load_run(first.parent))
     return f"""# What it learns
 
