@@ -40,6 +40,7 @@ class Hub:
 
     def __init__(self, root: Path, revision: str | None = None, say: Callable[[str], None] = print) -> None:
         self.root, self.revision, self.say = root, revision, say
+        self._commit = "unknown"  # of the last fetch: a revision may be a branch
 
     def placed(self, entry: Entry) -> Path | None:
         """Return a vault folder or a zip that lies in the manual folder, if any."""
@@ -51,11 +52,9 @@ class Hub:
 
     def origin(self, entry: Entry, path: Path) -> dict[str, str]:
         """Return where a file or folder is from, for the converted file's attributes."""
-        held = self._lock().get(entry.hub_path)
-        if path == self.placed(entry):
-            return {"hub_path": entry.hub_path, "hub_commit": "placed by hand"}
-        commit = self.revision or (held.commit if held else "unknown")
-        return {"hub_path": entry.hub_path, "hub_commit": commit, "zip_sha256": sha256_file(path)}
+        digest = {"zip_sha256": sha256_file(path)} if path.is_file() else {}
+        commit = "placed by hand" if path == self.placed(entry) else self._commit
+        return {"hub_path": entry.hub_path, "hub_commit": commit, **digest}
 
     def fetch(self, entry: Entry) -> Path:
         """Return the local zip of an entry's scenario, downloaded if need be and verified.
@@ -67,6 +66,7 @@ class Hub:
             StorageError: not enough space.
         """
         pin = self._pinned(entry)
+        self._commit = pin.commit
         cached = self._cached(entry, pin)
         if cached is not None and self._fault(cached, pin) is None:
             return cached

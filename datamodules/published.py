@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ class Published:
             with scenario_lock(self.cache, self.entry, self.say):
                 if not self.target.is_file():
                     self._make()
-        if self.hub.revision is not None:
+        if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # branches move
             found = attribute(self.target, "hub_commit")
             if found != self.hub.revision:
                 raise ConfigError(f"{self.target} was made from commit {found}; delete it, or drop revision=")
