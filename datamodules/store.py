@@ -59,6 +59,7 @@ class TransitionStore:
         self.columns: dict[str, Tensor] = {
             "observation": observed.flatten(1),
             "action": action if self.spec.discrete else action.clamp(-1.0, 1.0),
+            "t": torch.from_numpy(steps["t"]),
             **_transitions(columns, rows, timeouts),
         }
         if "legal_actions" in steps:
@@ -109,13 +110,14 @@ class TransitionStore:
         found = returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal")
         self.columns["return_to_go"] = torch.from_numpy(found).to(self.columns["scalars"].device)
 
-    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = ()) -> Batch:
+    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
         """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
 
         Args:
             key: randomness of this update.
             batch_size: B.
             fields: optional Batch fields to fill: `next_action`, `state`, `next_state`, `return_to_go`.
+            history: 1, or H to fill `past_obs`, `past_action` and `past_seen` with the H - 1 steps before each row.
         """
         rows = self.columns["rows"]
         index = key.integers("batch", (batch_size,), len(rows))  # (S, B), positions among acting rows
@@ -134,6 +136,8 @@ class TransitionStore:
             batch.next_state = self._state(following)
         if "return_to_go" in fields:
             batch.return_to_go = self.columns["return_to_go"][index]
+        if history > 1:
+            self._look_back(batch, row, history - 1)
         return batch
 
     def best_episodes(self, share: float) -> TransitionStore:
@@ -177,6 +181,12 @@ class TransitionStore:
     def _act(self, row: Tensor) -> Tensor:
         found = self.columns["action"][row]
         return found.long() if self.spec.discrete else found
+
+    def _look_back(self, batch: Batch, row: Tensor, steps: int) -> None:
+        back = torch.arange(steps, 0, -1, device=row.device)  # oldest first
+        before = (row.unsqueeze(-1) - back).clamp(min=0)
+        batch.past_obs, batch.past_action = self._observe(before), self._act(before)
+        batch.past_seen = (self.columns["t"][row].unsqueeze(-1) >= back).to(batch.reward.dtype)
 
     def _state(self, row: Tensor) -> Tensor:
         return self.columns["state"][row]

@@ -12,6 +12,7 @@ from vgm2p.types import Batch, Spec
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "data" / "recorded"
+PAST = 2  # remembered steps in a batch: history = 3
 
 
 def continuous_spec(n_agents=3, obs_dim=5, action_dim=2) -> Spec:
@@ -45,6 +46,14 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32) -> 
         scores = torch.rand(*shape, spec.action_dim, generator=g).masked_fill(~batch.legal, -1.0)
         batch.action = scores.argmax(-1)
     batch.return_to_go = 10 * normal(seeds, rows)
+    past = (seeds, rows, PAST, spec.n_agents)
+    batch.past_obs = normal(*past, spec.obs_dim)
+    if spec.discrete:
+        batch.past_action = torch.randint(spec.action_dim, past, generator=g)
+    else:
+        batch.past_action = normal(*past, spec.action_dim).clamp(-1, 1)
+    age = torch.randint(PAST + 1, (seeds, rows, 1), generator=g)  # steps since the episode began
+    batch.past_seen = (torch.arange(PAST, 0, -1) <= age).to(dtype)
     return batch
 
 

@@ -20,8 +20,8 @@ FORMAT = 1
 class Source(Protocol):
     """Where batches come from: a dataset on the training device."""
 
-    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = ()) -> Batch:
-        """Return the transitions of one update, (S, B, ...)."""
+    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
+        """Return the transitions of one update, (S, B, ...), with the `history` - 1 steps before each."""
         ...
 
     def to(self, device: torch.device) -> Any:
@@ -135,7 +135,7 @@ class OfflineModule(LightningModule):
         return [*self.algorithm.state(), *self.diagnostics.sums.values()]
 
     def _draw(self, key: Randomness) -> Batch:
-        return self._source.draw(key, self._batch_size, self.algorithm.fields)
+        return self._source.draw(key, self._batch_size, self.algorithm.fields, self.algorithm.history)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep: our clock, the open log window, the configuration, the task."""

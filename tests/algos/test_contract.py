@@ -15,13 +15,17 @@ from vgm2p.rng import ActKey, UpdateKey
 
 SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
 NAMES = sorted(path.stem for path in (config_folder() / "algo").glob("*.yaml"))
+HISTORY = 3  # what tests/support.py puts into a batch
 SIZE = ["algo.width=16", "algo.depth=2", "evaluate=none"]
 
 
-def config_of(name, seeds=1, **changes):
+def config_of(words, seeds=1, **changes):
+    """`words`: an algorithm, then its overrides: `vgm2p history=3`."""
     register_resolvers()
+    name, *overrides = words.split()
+    chosen = [f"algo={name}", *(f"algo.{override}" for override in overrides)]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("fit", overrides=[f"algo={name}", "experiment=recorded_3hopper_medium", *SIZE])
+        cfg = compose("fit", overrides=[*chosen, "experiment=recorded_3hopper_medium", *SIZE])
     algo = {**OmegaConf.to_container(cfg.algo, resolve=True), **changes}
     return {"algo": algo, "seed": 0, "seeds": seeds}
 
@@ -32,6 +36,7 @@ def pairs():
         for kind, spec in SPECS.items():
             if getattr(cls, f"supports_{kind}"):
                 yield pytest.param(name, spec, id=f"{name}-{kind}")
+                yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
 
 
 PAIRS = list(pairs())

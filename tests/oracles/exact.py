@@ -6,8 +6,8 @@ import torch
 
 from tests.oracles.table import Oracle
 from tests.support import continuous_spec, discrete_spec, random_batch
-from vgm2p.algos.base import masked
 from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import MIXERS, td_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.meanflow import identity_target, meanflow_loss, meanflow_sample

@@ -36,7 +36,7 @@ class Fixed:
     def __init__(self, spec):
         self.batch = random_batch(spec)
 
-    def draw(self, key, batch_size, fields=()):
+    def draw(self, key, batch_size, fields=(), history=1):
         return self.batch
 
     def to(self, device):

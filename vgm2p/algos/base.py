@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vgm2p.algos.encoding import Encoding
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.nn.kernels import one_hot
 from vgm2p.optim import Follower, LossScale, SeedAdam
 from vgm2p.seeds import initialise
 from vgm2p.types import Batch, Randomness, Spec
 
 
-class Algorithm(nn.Module):
+class Algorithm(Encoding):
     """Base of all algorithms; equations are written over (S, ..., N, A), S being independent seeds.
 
     Class attributes declare what the algorithm supports; `build` refuses other pairs before anything is loaded.
@@ -23,6 +23,7 @@ class Algorithm(nn.Module):
     Args:
         spec: the task.
         seeds: training seeds; seed s of a joint run computes what a single run with that seed computes.
+        history: steps that an agent remembers, the present one included; 1 is memoryless.
     """
 
     supports_discrete: ClassVar[bool] = True
@@ -32,64 +33,38 @@ class Algorithm(nn.Module):
     fields: tuple[str, ...] = ()  # optional Batch fields that `update` reads
     gamma: float  # discount, of algorithms that have one
 
-    def __init__(self, spec: Spec, seeds: Sequence[int]) -> None:
-        super().__init__()
-        self.spec, self.seeds = spec, tuple(seeds)
+    def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
+        super().__init__(spec, seeds, history)
         self.optimisers: dict[str, SeedAdam] = {}
         self.followers: list[Follower] = []
         self.loss_scale: LossScale | None = None
-        self.register_buffer("obs_mean", torch.zeros(spec.obs_dim))
-        self.register_buffer("obs_std", torch.ones(spec.obs_dim))
         self.register_buffer("alive", torch.ones(len(self.seeds), dtype=torch.bool))
-        self.obs_mean: Tensor
-        self.obs_std: Tensor
         self.alive: Tensor
-
-    # --- the contract -----------------------------------------------------------------------------------------------
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Do one whole gradient step on (S, B, ...) data; return detached diagnostics of shape (S,)."""
         raise NotImplementedError
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Map obs (S, E, N, O) and legal (S, E, N, A) to actions (S, E, N, A) or (S, E, N); agent i sees row i only."""
+    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
+        """Map encoded observations (S, E, N, id_dim) and legal (S, E, N, A) to actions (S, E, N, A) or (S, E, N)."""
         raise NotImplementedError
 
-    # --- shared parts -----------------------------------------------------------------------------------------------
+    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+        """Map obs (S, E, N, O) and legal (S, E, N, A) to actions, agent i from row i and its own memory alone.
 
-    @property
-    def id_dim(self) -> int:
-        """Width of the encoded observation: agent one-hots are added where the view has none."""
-        return self.spec.obs_dim + (0 if self.spec.has_agent_id else self.spec.n_agents)
+        Args:
+            obs: what the agents see now.
+            legal: which actions they may take, or None.
+            memory: what the previous step of these episodes returned; None begins them.
+            key: randomness of this step.
 
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardise observations by (O,) statistics of the dataset; they travel in the checkpoint."""
-        self.obs_mean.copy_(mean)
-        self.obs_std.copy_(std)
-
-    def encode(self, obs: Tensor) -> Tensor:
-        """Standardise obs (..., N, O) and append the agent's one-hot if the view has none: (..., N, id_dim)."""
-        x = (obs - self.obs_mean) / self.obs_std
-        if self.spec.has_agent_id:
-            return x
-        identity = torch.eye(self.spec.n_agents, dtype=x.dtype, device=x.device)
-        return torch.cat([x, identity.expand(*x.shape[:-1], -1)], dim=-1)
-
-    def represent(self, action: Tensor) -> Tensor:
-        """Return the vector that networks see: continuous as stored; indices (..., N) as one-hots in {0, 1}^A."""
-        if not self.spec.discrete:
-            return action
-        return one_hot(action, self.spec.action_dim, self.obs_mean.dtype)
-
-    def harden(self, x: Tensor, legal: Tensor | None) -> Tensor:
-        """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
-        if not self.spec.discrete:
-            return x.clamp(-1.0, 1.0)
-        return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
-
-    def decide(self, x: Tensor) -> Tensor:
-        """Return environment actions for action vectors (..., A): themselves, or their indices."""
-        return x.argmax(-1) if self.spec.discrete else x
+        Returns:
+            Actions (S, E, N, A) or (S, E, N), and the memory (S, E, N, P * frame_dim), None for history = 1.
+        """
+        if memory is None and self.history > 1:
+            memory = obs.new_zeros(*obs.shape[:-1], (self.history - 1) * self.frame_dim)
+        action = self.execute(self.encode(obs, memory), legal, key)
+        return action, self.advance(memory, obs, action)
 
     def make_optimiser(self, name: str, modules: Iterable[nn.Module], lr: float, **options: Any) -> SeedAdam:
         """Initialise the modules per (seed, name) and give them one Adam."""
@@ -129,11 +104,6 @@ class Algorithm(nn.Module):
         for follower in self.followers:
             follower.rebind()
         return self
-
-
-def masked(x: Tensor, legal: Tensor | None) -> Tensor:
-    """Return scores (..., A) with -inf where not legal."""
-    return x if legal is None else x.masked_fill(~legal, -torch.inf)
 
 
 def choose(key: str, value: str, options: Mapping[str, Any] | Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -26,6 +25,7 @@ class BCFlow(Algorithm):
         lr: Adam's learning rate.
         lr_decay_updates: null, or updates over which lr falls to 0 along a cosine.
         clip_norm: null, or largest gradient norm per seed.
+        history: steps that an agent remembers, the present one included.
         times: law of the time k.
         steps: Euler steps at execution.
         act_noise: scale of the start noise at execution.
@@ -42,12 +42,13 @@ class BCFlow(Algorithm):
         lr: float = 3e-4,
         lr_decay_updates: int | None = None,
         clip_norm: float | None = None,
+        history: int = 1,
         times: Times | None = None,
         steps: int = 10,
         act_noise: float = 1.0,
         act_noise_shared: bool = False,
     ) -> None:
-        super().__init__(spec, seeds)
+        super().__init__(spec, seeds, history)
         self.times, self.steps = times or Times(), steps
         self.act_noise, self.act_noise_shared = act_noise, act_noise_shared
         self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, width, depth)
@@ -55,7 +56,7 @@ class BCFlow(Algorithm):
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one step on Eq. 2."""
-        loss = self.policy_loss(self.encode(batch.obs), self.represent(batch.action), key)
+        loss = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
         self.minimise("policy", loss)
         return {"policy_loss": loss.detach()}
 
@@ -66,8 +67,7 @@ class BCFlow(Algorithm):
         v = self.policy(point(action, eps, k), k, oid, None)
         return per_seed_mean(flow_matching_loss(v, velocity(action, eps)))
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
         """Integrate the learnt field from noise to an action, then clip, or take the legal argmax."""
-        oid = self.encode(obs)
         z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
-        return self.decide(self.harden(euler_sample(self.policy, z, oid, None, self.steps), legal)), memory
+        return self.decide(self.harden(euler_sample(self.policy, z, oid, None, self.steps), legal))

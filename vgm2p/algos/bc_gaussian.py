@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vgm2p.algos.base import Algorithm, choose, masked
+from vgm2p.algos.base import Algorithm, choose
+from vgm2p.algos.encoding import masked
 from vgm2p.nn.mlp import MLP
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
@@ -32,6 +32,7 @@ class BCGaussian(Algorithm):
         lr: Adam's learning rate.
         lr_decay_updates: null, or updates over which lr falls to 0 along a cosine.
         clip_norm: null, or largest gradient norm per seed.
+        history: steps that an agent remembers, the present one included.
         decode: discrete actions: `argmax` removes the data's exploration noise, `sample` reproduces it.
     """
 
@@ -45,9 +46,10 @@ class BCGaussian(Algorithm):
         lr: float = 3e-4,
         lr_decay_updates: int | None = None,
         clip_norm: float | None = None,
+        history: int = 1,
         decode: str = "argmax",
     ) -> None:
-        super().__init__(spec, seeds)
+        super().__init__(spec, seeds, history)
         self.decode = choose("decode", decode, ("argmax", "sample"))
         outputs = spec.action_dim if spec.discrete else 2 * spec.action_dim
         self.policy = MLP((len(self.seeds),), self.id_dim, outputs, width, depth)
@@ -61,7 +63,7 @@ class BCGaussian(Algorithm):
 
     def policy_loss(self, batch: Batch) -> Tensor:
         """Return the negative log-likelihood per seed (S,)."""
-        head = self.policy(self.encode(batch.obs))
+        head = self.policy(self.encode(batch.obs, self.past(batch)))
         if self.spec.discrete:
             return per_seed_mean(-log_softmax_at(masked(head, batch.legal), batch.action))
         mean, log_std = self.gaussian(head)
@@ -72,15 +74,15 @@ class BCGaussian(Algorithm):
         mean, log_std = head.chunk(2, dim=-1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
         """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample."""
-        head = self.policy(self.encode(obs))
+        head = self.policy(oid)
         if not self.spec.discrete:
-            return self.harden(self.gaussian(head)[0], None), memory
+            return self.harden(self.gaussian(head)[0], None)
         if self.decode == "sample":
             uniform = key.uniform("act", tuple(head.shape[1:])).to(head.dtype)
             head = head - torch.log(-torch.log(uniform.clamp(1e-12, 1.0 - 1e-7)))
-        return masked(head, legal).argmax(-1), memory
+        return masked(head, legal).argmax(-1)
 
 
 def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

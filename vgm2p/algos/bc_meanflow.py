@@ -7,7 +7,6 @@ velocity is the Monte-Carlo stand-in (docs/algorithms/vgm2p.md). Acts in one net
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -30,6 +29,7 @@ class BCMeanFlow(Algorithm):
         lr: Adam's learning rate.
         lr_decay_updates: null, or updates over which lr falls to 0 along a cosine.
         clip_norm: null, or largest gradient norm per seed.
+        history: steps that an agent remembers, the present one included.
         times: law of the time pair (k, r).
         adaptive_power: p of the adaptive row weight; 0 is the paper.
         steps: sampling steps at execution; 1 is Alg. 2.
@@ -47,13 +47,14 @@ class BCMeanFlow(Algorithm):
         lr: float = 3e-4,
         lr_decay_updates: int | None = None,
         clip_norm: float | None = None,
+        history: int = 1,
         times: Times | None = None,
         adaptive_power: float = 0.0,
         steps: int = 1,
         act_noise: float = 1.0,
         act_noise_shared: bool = False,
     ) -> None:
-        super().__init__(spec, seeds)
+        super().__init__(spec, seeds, history)
         self.times, self.adaptive_power, self.steps = times or Times(), adaptive_power, steps
         self.act_noise, self.act_noise_shared = act_noise, act_noise_shared
         self.policy = AverageVelocity(len(self.seeds), self.id_dim, spec.action_dim, 0, width, depth)
@@ -61,7 +62,7 @@ class BCMeanFlow(Algorithm):
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one step on Eq. 10."""
-        loss, info = self.policy_loss(self.encode(batch.obs), self.represent(batch.action), key)
+        loss, info = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
         self.minimise("policy", loss)
         return info
 
@@ -74,8 +75,7 @@ class BCMeanFlow(Algorithm):
         loss = per_seed_mean(rows)
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
         """Alg. 2: a = z - u(z, 0, 1, o), clipped, or the legal argmax."""
-        oid = self.encode(obs)
         z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
-        return self.decide(self.harden(meanflow_sample(self.policy, z, oid, None, self.steps), legal)), memory
+        return self.decide(self.harden(meanflow_sample(self.policy, z, oid, None, self.steps), legal))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +40,7 @@ class VGM2P(Algorithm):
     def __init__(
         self, spec: Spec, seeds: Sequence[int], *,
         width: int = 512, depth: int = 4, lr: float = 3e-4, lr_decay_updates: int | None = None,
-        clip_norm: float | None = None, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
+        clip_norm: float | None = None, history: int = 1, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
         critic_depth: int | None = None, critic_norm: bool = True, mixer: str = "mean", omega: float = 3.0,
         guide_class0: bool = True, uncond: str = "one", label_dropout: float = 0.1,
         advantage: str = "agent", threshold: str = "zero", baseline: str = "sample", baseline_samples: int = 1,
@@ -50,7 +49,7 @@ class VGM2P(Algorithm):
         reward_scale: float = 1.0, reuse_q: bool = False, bf16_derivative: bool = False,
     ) -> None:
         # fmt: on
-        super().__init__(spec, seeds)
+        super().__init__(spec, seeds, history)
         self.gamma, self.tau, self.scale, self.mixer = gamma, tau, reward_scale, choose("mixer", mixer, MIXERS)
         self.omega, self.guide_class0, self.label_dropout = omega, guide_class0, label_dropout
         self.uncond = UNCONDITIONAL[choose("uncond", uncond, UNCONDITIONAL)]
@@ -83,7 +82,7 @@ class VGM2P(Algorithm):
 
     def update(self, batch: Batch, key: Randomness) -> Info:
         """One pass through Algorithm 1: critic, condition, policy, target."""
-        oid, next_oid, action = self.encode(batch.obs), self.encode(batch.next_obs), self.represent(batch.action)
+        (oid, next_oid), action = self.encode_pair(batch), self.represent(batch.action)
         if self.value is not None:
             self.minimise("value", self.value_loss(oid, action))
         next_action, baselines = self.imagine(batch, oid, next_oid, key)
@@ -191,10 +190,10 @@ class VGM2P(Algorithm):
         better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
         return meanflow_sample(net, z, oid, one_hot(better, self.classes, oid.dtype), self.steps)
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
         """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
-        oid = self.encode(obs).unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)
+        oid = oid.unsqueeze(2).expand(-1, -1, self.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
         actions = self.harden(self.sample(self.averaged_policy, z, oid), None if legal is None else legal.unsqueeze(2))
         chosen = actions[:, :, 0] if self.best_of == 1 else best_rated(actions, self.critic(oid, actions).mean(1))
-        return self.decide(chosen), memory
+        return self.decide(chosen)

@@ -1,0 +1,133 @@
+"""What agents remember: the stack against a loop, batches against a walk, and a task that only memory can solve."""
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.schema import write
+from datamodules.store import TransitionStore
+from tests.algos.test_contract import config_of
+from tests.corridor import Corridor, Guide, recorded
+from tests.support import continuous_spec, discrete_spec, random_batch, small_columns
+from vgm2p.build import make_algorithm
+from vgm2p.envs.rollout import rollout
+from vgm2p.rng import ActKey, UpdateKey
+
+P = 2
+
+
+@pytest.mark.parametrize("spec", [continuous_spec(), discrete_spec()], ids=["continuous", "discrete"])
+def test_networks_see_the_steps_of_this_episode_side_by_side(spec):
+    algorithm = make_algorithm(config_of("bc_meanflow history=3"), spec).double()
+    algorithm.set_statistics(torch.arange(5.0), torch.full((5,), 2.0))
+    batch = random_batch(spec, dtype=torch.float64)
+    oid, next_oid = algorithm.encode_pair(batch)
+
+    def frame(obs, action):
+        vector = torch.eye(spec.action_dim, dtype=torch.float64)[action] if spec.discrete else action
+        return torch.cat([(obs - torch.arange(5.0)) / 2.0, vector])
+
+    for b in range(8):
+        for i in range(3):
+            frames = [frame(batch.past_obs[0, b, p, i], batch.past_action[0, b, p, i]) for p in range(P)]
+            frames = [f if seen else torch.zeros_like(f) for f, seen in zip(frames, batch.past_seen[0, b], strict=True)]
+            frames.append(frame(batch.obs[0, b, i], batch.action[0, b, i]))
+            now = (batch.obs[0, b, i] - torch.arange(5.0)) / 2.0
+            then = (batch.next_obs[0, b, i] - torch.arange(5.0)) / 2.0
+            identity = torch.eye(3, dtype=torch.float64)[i]
+            assert torch.equal(oid[0, b, i], torch.cat([*frames[:-1], now, identity]))
+            assert torch.equal(next_oid[0, b, i], torch.cat([*frames[1:], then, identity]))
+
+
+def test_an_agent_id_inside_the_view_is_not_remembered_again():
+    spec = continuous_spec(n_agents=2, obs_dim=6)
+    inside = type(spec)(**{**spec.to_dict(), "view": "raw_onehot"})
+    algorithm = make_algorithm(config_of("bc_meanflow history=3"), inside)
+    assert algorithm.id_dim == 6 + 2 * (4 + 2)
+    batch = random_batch(inside)
+    oid, _ = algorithm.encode_pair(batch)
+    torch.testing.assert_close(oid[..., -6:], batch.obs)
+
+
+def test_acting_sees_what_training_saw():
+    """The memory of `act` along an episode equals the stack that a batch of the same steps gives."""
+    spec = discrete_spec()
+    algorithm = make_algorithm(config_of("bc_gaussian history=3"), spec)
+    g = torch.Generator().manual_seed(1)
+    obs = torch.randn(1, 1, 6, 3, 5, generator=g)  # (S, E, T, N, O)
+    memory, actions, seen = None, [], []
+    for t in range(6):
+        seen.append(memory)
+        action, memory = algorithm.act(obs[:, :, t], None, memory, ActKey([0], 0, [0]).at(t))
+        actions.append(action)
+    for t in range(1, 6):
+        batch = random_batch(spec, rows=1)
+        earlier = [max(t - 2, 0), t - 1]
+        batch.past_obs = obs[:, :, earlier]
+        batch.past_action = torch.stack([actions[e] for e in earlier], 2)
+        batch.past_seen = torch.tensor([[[float(t >= 2), 1.0]]])
+        assert torch.equal(algorithm.past(batch), seen[t]), t
+
+
+def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
+    columns = small_columns()
+    write(tmp_path / "x.h5", columns)
+    store = TransitionStore.load([tmp_path / "x.h5"], obs_norm="none")
+    key = UpdateKey([0, 1]).at(4)
+    batch = store.draw(key, 100, history=4)
+    plain = store.draw(key, 100)
+    assert torch.equal(batch.obs, plain.obs)
+    assert plain.past_obs is None
+    rows = np.flatnonzero(columns.steps["has_action"])[key.integers("batch", (100,), len(store.columns["rows"]))]
+    begun = 0
+    for s in range(2):
+        for b in range(100):
+            row, age = rows[s, b], columns.steps["t"][rows[s, b]]
+            assert batch.past_seen[s, b].tolist() == [float(age >= back) for back in (3, 2, 1)]
+            for p, back in enumerate((3, 2, 1)):
+                if age >= back:
+                    begun += 1
+                    assert torch.equal(batch.past_obs[s, b, p, 0, :3],
+                                       torch.from_numpy(columns.steps["robot_observation"][row - back]))  # fmt: skip
+                    assert torch.equal(
+                        batch.past_action[s, b, p], torch.from_numpy(columns.steps["actions"][row - back])
+                    )
+    assert 100 < begun < 600
+
+
+def walk(algo, env, actor, updates, tmp_path, history):
+    """Train on recorded episodes of `actor`; return the mean reward of 200 episodes (0.5 = turning at random)."""
+    write(tmp_path / "x.h5", recorded(env, actor, 300))
+    store = TransitionStore.load([tmp_path / "x.h5"], view="native", obs_norm="none", timeouts="terminal")
+    words = f"{algo} history={history} width=48 depth=2 lr=2e-3"
+    algorithm = make_algorithm(config_of(words), env.spec)
+    if "return_to_go" in algorithm.fields:
+        store.add_return_to_go(algorithm.gamma)
+    key = UpdateKey([0])
+    for update in range(updates):
+        algorithm.update(store.draw(key.at(update), 64, algorithm.fields, history), key)
+    episodes = rollout(algorithm, env, updates, [0], 200)
+    return float(np.mean([episode.return_ for episode in episodes]))
+
+
+CLONING = [
+    ("bc_gaussian", True, "cue"), ("bc_flow", True, "cue"), ("bc_meanflow", True, "cue"), ("bc_meanflow", False, "cue"),
+    ("bc_gaussian decode=sample", True, "echo"), ("bc_meanflow", True, "echo"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("algo", "discrete", "task"), CLONING)
+def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
+    env = Corridor(discrete, task)
+    guide = Guide(env.spec, task)
+    assert walk(algo, env, guide, 400, tmp_path, history=4) > 0.95
+    assert walk(algo, env, guide, 400, tmp_path, history=1) < 0.65
+
+
+@pytest.mark.parametrize(("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus", False)])
+def test_guidance_finds_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
+    """The data turn at random: critic and policy must both remember the cue to do better than 0.5."""
+    env = Corridor(discrete, "cue")
+    lost = Guide(env.spec, "cue", lost=True)
+    assert walk(algo, env, lost, 600, tmp_path, history=4) > 0.85
+    assert walk(algo, env, lost, 600, tmp_path, history=1) < 0.65

@@ -1,0 +1,109 @@
+"""What networks see and what their outputs mean: observations with memory and agent id, actions as vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vgm2p.nn.kernels import one_hot
+from vgm2p.types import Batch, Spec
+
+
+class Encoding(nn.Module):
+    """Base of `Algorithm` for one task: encoded observations, action vectors, memory (docs/algorithms/history.md).
+
+    Args:
+        spec: the task.
+        seeds: training seeds.
+        history: steps that an agent remembers, the present one included: networks see its last H observations and
+            actions side by side. 1 is memoryless.
+    """
+
+    def __init__(self, spec: Spec, seeds: Sequence[int], history: int) -> None:
+        super().__init__()
+        self.spec, self.seeds, self.history = spec, tuple(seeds), history
+        self.register_buffer("obs_mean", torch.zeros(spec.obs_dim))
+        self.register_buffer("obs_std", torch.ones(spec.obs_dim))
+        self.obs_mean: Tensor
+        self.obs_std: Tensor
+
+    @property
+    def id_dim(self) -> int:
+        """Width of the encoded observation: agent one-hots are added where the view has none."""
+        identity = 0 if self.spec.has_agent_id else self.spec.n_agents
+        return (self.history - 1) * self.frame_dim + self.spec.obs_dim + identity
+
+    @property
+    def frame_dim(self) -> int:
+        """Width of one remembered step: observation without the agent's one-hot, and action vector."""
+        return self.spec.obs_dim - (self.spec.n_agents if self.spec.has_agent_id else 0) + self.spec.action_dim
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Standardise observations by (O,) statistics of the dataset; they travel in the checkpoint."""
+        self.obs_mean.copy_(mean)
+        self.obs_std.copy_(std)
+
+    def encode(self, obs: Tensor, past: Tensor | None = None) -> Tensor:
+        """Put past (..., N, P * frame_dim), standardised obs (..., N, O) and the agent's one-hot side by side.
+
+        The one-hot is added where the view has none. Returns (..., N, id_dim).
+        """
+        x = (obs - self.obs_mean) / self.obs_std
+        parts = [x] if past is None else [past, x]
+        if not self.spec.has_agent_id:
+            parts.append(torch.eye(self.spec.n_agents, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], -1))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else x
+
+    def past(self, batch: Batch) -> Tensor | None:
+        """Return what the agents remember at `obs`, oldest first: (S, B, N, P * frame_dim), or None."""
+        if self.history == 1:
+            return None
+        assert batch.past_obs is not None, "the batch was drawn without history"
+        assert batch.past_action is not None
+        assert batch.past_seen is not None
+        frames = self._frame(batch.past_obs, batch.past_action) * batch.past_seen[..., None, None]
+        return frames.transpose(2, 3).flatten(3)
+
+    def advance(self, past: Tensor | None, obs: Tensor, action: Tensor) -> Tensor | None:
+        """Return what is remembered one step later: the oldest step goes, (obs, action) comes."""
+        if past is None:
+            return None
+        return torch.cat([past[..., self.frame_dim :], self._frame(obs, action)], dim=-1)
+
+    def amend(self, memory: Tensor | None, action: Tensor) -> Tensor | None:
+        """Remember that `action` was done last, where it is not what `act` returned (exploration)."""
+        if memory is None:
+            return None
+        return torch.cat([memory[..., : -self.spec.action_dim], self.represent(action)], dim=-1)
+
+    def _frame(self, obs: Tensor, action: Tensor) -> Tensor:
+        seen = ((obs - self.obs_mean) / self.obs_std)[..., : self.frame_dim - self.spec.action_dim]
+        return torch.cat([seen, self.represent(action)], dim=-1)
+
+    def encode_pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the encoded o and o' of a batch, each with its past: (S, B, N, id_dim)."""
+        past = self.past(batch)
+        return self.encode(batch.obs, past), self.encode(batch.next_obs, self.advance(past, batch.obs, batch.action))
+
+    def represent(self, action: Tensor) -> Tensor:
+        """Return the vector that networks see: continuous as stored; indices (..., N) as one-hots in {0, 1}^A."""
+        if not self.spec.discrete:
+            return action
+        return one_hot(action, self.spec.action_dim, self.obs_mean.dtype)
+
+    def harden(self, x: Tensor, legal: Tensor | None) -> Tensor:
+        """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
+        if not self.spec.discrete:
+            return x.clamp(-1.0, 1.0)
+        return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
+
+    def decide(self, x: Tensor) -> Tensor:
+        """Return environment actions for action vectors (..., A): themselves, or their indices."""
+        return x.argmax(-1) if self.spec.discrete else x
+
+
+def masked(x: Tensor, legal: Tensor | None) -> Tensor:
+    """Return scores (..., A) with -inf where not legal."""
+    return x if legal is None else x.masked_fill(~legal, -torch.inf)
