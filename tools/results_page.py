@@ -11,12 +11,16 @@ from vgm2p.build import claim_packages
 claim_packages()
 
 from tools.results import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, Row, cells, finished  # noqa: E402
+from tools.results_why import diagnostics, why  # noqa: E402
 from vgm2p.io.files import write_atomic  # noqa: E402
 from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
 from vgm2p.report.curves import curves  # noqa: E402
 from vgm2p.report.tables import table, versus  # noqa: E402
 
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
+DIAGNOSTICS = """Diagnostics at the end. Level: what Q drifts to is the mean reward over one minus the discount, 1 is there. Class 1: the
+share of actions called better than usual; agreement: pairs of agents with the same condition in a transition, beside what
+independent draws of that share would give. Clipped: components of generated actions on the bounds."""
 TITLES = {"quickstart": "bundled_6halfcheetah (`experiment=quickstart`)"}
 
 
@@ -29,6 +33,7 @@ def write(runs: Path, docs: Path) -> None:
     parts = [_head(runs, len(every) - len(missing), len(every))]
     for experiment in SETS:
         parts += _main(runs, experiment, pictures)
+    parts += why(runs, REPLAY, [*MAIN, *SWITCHES, *PAPER])
     parts += _switches(runs)
     parts += _paper(runs)
     if missing:
@@ -78,6 +83,9 @@ def _main(runs: Path, experiment: str, pictures: Path) -> list[str]:
     if any(run.key[1] == "vgm2p_plus" for run in found) and len(pooled(found)) > 1:
         text.append("Differences, each method acting in its best way (chosen on these episodes, for both sides):")
         text.append(versus(found, "vgm2p_plus", best=True))
+    explained = diagnostics(found)
+    if explained:
+        text += [DIAGNOSTICS, explained]
     curves(found, pictures / f"{experiment}.png")
     shutil.copy(runs / experiment / found[0].key[1] / "plots" / "learning.png", pictures / f"{experiment}-run.png")
     text.append(f"![returns over updates](results/{experiment}.png)")
