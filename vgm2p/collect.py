@@ -23,6 +23,7 @@ from vgm2p.envs.rollout import RandomActor, RolloutStopped, episode_seed, rollou
 from vgm2p.errors import ConfigError, StorageError
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.policy import load
+from vgm2p.report.grid import shown
 from vgm2p.signals import StopFlag
 from vgm2p.types import Actor, Randomness, Spec
 
@@ -122,7 +123,7 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
         found += pieces
         first += source.component.episodes
         returns = np.concatenate([piece.episodes["return"] for piece in pieces])
-        say(f"{source.name}: {len(returns)} episodes, return {returns.mean():.1f}")
+        say(f"{source.name}: {len(returns)} episodes, return {shown(returns.mean())}")
     columns = concatenate(found)
     columns.attributes = {**provenance, "name": str(config["name"] or target.stem)}
     digest = write(target, columns)
