@@ -16,6 +16,7 @@ from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
 from vgm2p.report.curves import curves  # noqa: E402
 from vgm2p.report.tables import table, versus  # noqa: E402
 
+SMAX = "<!-- from here on: make results-smax -->"
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 TITLES = {"quickstart": "bundled_6halfcheetah (`experiment=quickstart`)"}
 
@@ -34,6 +35,20 @@ def write(runs: Path, docs: Path) -> None:
     if missing:
         names = sorted({f"{experiment}: {label}" for experiment, label in missing})
         parts.append("## Not run yet\n\n" + "\n".join(f"- {name}" for name in names))
+    _, others = halves(docs)
+    save(docs, "\n\n".join(parts), others)
+
+
+def halves(docs: Path) -> tuple[str, str]:
+    """Return what `make results` wrote, and what `make results-smax` wrote; each leaves the other's part alone."""
+    page = docs / "results.md"
+    first, _, second = (page.read_text() if page.is_file() else "").partition(SMAX)
+    return first.strip(), second.strip()
+
+
+def save(docs: Path, robots: str, battles: str) -> None:
+    """Write the page."""
+    parts = [robots, SMAX, battles] if battles else [robots]
     write_atomic(docs / "results.md", "\n\n".join(parts) + "\n")
     print(f"written to {docs / 'results.md'}")
 

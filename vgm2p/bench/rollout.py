@@ -84,11 +84,10 @@ def seeds_line(found: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any
         name: found[_several(name, options)]["wall_ms"] / found[name]["wall_ms"]
         for name in ("one step", "random policy")
     }
-    policies, environment = times["one step"], times["random policy"]
-    return (
-        f"{options['seeds']} seeds x {options['episodes']} episodes take {policies:.2f} times the wall time of one seed "
-        f"({environment:.2f} times where the policy is random)"
-    )
+    what, policies, simulator = (
+        f"{options['seeds']} seeds x {options['episodes']} episodes", times["one step"], times["random policy"],
+    )  # fmt: skip
+    return f"{what} take {policies:.2f} times the wall time of one seed ({simulator:.2f} times with random actions)"
 
 
 def _several(name: str, options: Mapping[str, Any]) -> str:
