@@ -8,8 +8,15 @@ FLIPS ?= 100
 ARGS ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
+# SMAX has an environment of its own: JAX brings 1 GB and protobuf 7, which smacv2 cannot use.
+SMAX_VENV ?= .venv-smax
+SMAX_PY := $(SMAX_VENV)/bin/python
+SMAX_READY := $(SMAX_VENV)/.installed
+# compiled battles, kept between the commands below
+SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 
-.PHONY: help install quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow test-gpu bench results
+.PHONY: help install install-smax quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow
+.PHONY: test-smax test-gpu bench results results-smax
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -21,6 +28,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,dev]'
 	@touch $(READY)
+
+install-smax: $(SMAX_READY)  ## the environment .venv-smax, with JAX and JaxMARL (docs/smax.md)
+
+$(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt
+	$(PYTHON) -m venv $(SMAX_VENV)
+	$(SMAX_PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -c constraints-smax.txt -e '.[smax,joblib,dev]'
+	@touch $(SMAX_READY)
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)
@@ -55,6 +69,12 @@ test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws, damage
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results $(ARGS)
+
+results-smax: $(SMAX_READY)  ## the SMAX table of docs/results.md (about an hour; resumable; records its data first)
+	$(SMAX_CACHE) $(SMAX_PY) -m tools.results_smax $(ARGS)
+
+test-smax: $(SMAX_READY)  ## SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
+	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v tests/envs/test_smax.py
 
 test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
 	$(PY) -m pytest -v -m slow

@@ -14,6 +14,7 @@ from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.rollout import Episode, RolloutStopped, rollout
 from vgm2p.envs.rollout import acting as acting_in
 from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row
+from vgm2p.report.grid import shown
 
 StopFunction = Callable[[], bool]
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
@@ -145,7 +146,7 @@ class Evaluate(Callback):
             trial = evaluate(algorithm, self.env, 0, 1, self.stop)
         except RolloutStopped:
             return
-        returns = ", ".join(f"{episode.return_:.1f}" for episode in trial)
+        returns = ", ".join(shown(episode.return_) for episode in trial)
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 
     def _evaluate(self, module: Any) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from callbacks.evaluate import Evaluate
 from callbacks.logs import MetricsLog
 from vgm2p.io.artifacts import format_seconds
+from vgm2p.report.grid import shown
 
 SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
 
@@ -57,5 +58,5 @@ class Progress(Callback):
     def _state(self) -> str:
         parts = [f"{name} {self.logs.latest[name]:.3g}" for name in SHOWN if name in self.logs.latest]
         if self.evaluation is not None and self.evaluation.latest is not None:
-            parts.append(f"return {self.evaluation.latest:.1f}")
+            parts.append(f"return {shown(self.evaluation.latest)}")
         return "  ".join(parts)

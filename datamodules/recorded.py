@@ -62,10 +62,15 @@ class Recorded:
 
 
 class Files:
-    """HDF5 files in our layout, given by path or glob."""
+    """HDF5 files in our layout, given by path or glob.
 
-    def __init__(self, paths: list[str]) -> None:
-        self.paths = paths
+    Args:
+        paths: files and globs.
+        command: what records a missing file, for the message.
+    """
+
+    def __init__(self, paths: list[str], command: str | None = None) -> None:
+        self.paths, self.command = paths, command
 
     def resolve(self) -> list[Path]:
         """Return the files, globs expanded and sorted. Raises MissingInput for a pattern without match."""
@@ -73,7 +78,8 @@ class Files:
         for pattern in self.paths:
             matches = sorted(glob.glob(pattern, recursive=True))
             if not matches:
-                raise MissingInput(f"{pattern}: no such dataset file; give an HDF5 file in our layout, or a glob")
+                remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
+                raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
             found += [Path(match) for match in matches]
         return found
 

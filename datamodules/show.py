@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from datamodules.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash, read
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import written_aside
+from vgm2p.report.grid import decimals, shown
 
 ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
 BARS = 12
@@ -24,7 +25,9 @@ def describe(path: Path) -> str:
     columns = read(path)
     attributes, episodes = columns.attributes, columns.episodes
     returns, lengths = episodes["return"], episodes["length"]
-    quantiles = " / ".join(f"{q:.0f}" for q in np.percentile(returns, [5, 25, 50, 75, 95]))
+    mean, deviation, low, high = (shown(v) for v in (returns.mean(), returns.std(), returns.min(), returns.max()))
+    digits = decimals(returns)
+    quantiles = " / ".join(f"{q:.{digits}f}" for q in np.percentile(returns, [5, 25, 50, 75, 95]))
     ends = Counter(ENDS[int(end)] for end in episodes["end"])
     kind = "discrete" if attributes["discrete"] else "continuous"
     acting = int(columns.steps["has_action"].sum())
@@ -34,8 +37,7 @@ def describe(path: Path) -> str:
         f"{kind} actions of width {attributes['action_dim']}",
         "recorded with": _versions(attributes),
         "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
-        "return": f"{returns.mean():.1f} +- {returns.std():.1f} (min {returns.min():.1f}, max {returns.max():.1f}); "
-        f"5/25/50/75/95 %: {quantiles}",
+        "return": f"{mean} +- {deviation} (min {low}, max {high}); 5/25/50/75/95 %: {quantiles}",
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
         "legal": _legal(columns),
@@ -92,8 +94,9 @@ def _behaviour(record: dict[str, Any]) -> str:
 
 def _histogram(returns: NDArray[Any]) -> list[str]:
     counts, edges = np.histogram(returns, bins=BARS)
+    digits = decimals(edges)
     return [
-        f"{edges[i]:9.0f} .. {edges[i + 1]:7.0f}  {'#' * round(WIDTH * count / counts.max())} {count}"
+        f"{edges[i]:9.{digits}f} .. {edges[i + 1]:7.{digits}f}  {'#' * round(WIDTH * count / counts.max())} {count}"
         for i, count in enumerate(counts)
     ]
 

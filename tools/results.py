@@ -9,7 +9,7 @@ import argparse
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,21 +112,21 @@ def finished(runs: Path, experiment: str, line: Row) -> bool:
     return (runs / experiment / line.label / "results.json").is_file()
 
 
-def command(experiments: list[str], line: Row, runs: Path, jobs: int) -> list[str]:
+def command(experiments: list[str], line: Row, runs: Path, jobs: int, size: Sequence[str] = SIZE) -> list[str]:
     """Return the multirun of a row."""
     out = f"out={runs}/${{hydra:runtime.choices.experiment}}/{line.label}"
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-    words = [f"experiment={','.join(experiments)}", *line.overrides, *SIZE, f"label={line.label}", "compare=[]", out]
+    words = [f"experiment={','.join(experiments)}", *line.overrides, *size, f"label={line.label}", "compare=[]", out]
     return [sys.executable, "-m", "vgm2p", "fit", "-m", *words, *launcher]
 
 
-def run(experiments: list[str], line: Row, runs: Path, jobs: int) -> int:
+def run(experiments: list[str], line: Row, runs: Path, jobs: int, size: Sequence[str] = SIZE) -> int:
     """Run the missing cells of a row; return the exit code."""
     missing = [experiment for experiment in experiments if not finished(runs, experiment, line)]
     if not missing:
         return 0
     print(f"{line.label}: {', '.join(missing)}", flush=True)
-    return subprocess.run(command(missing, line, runs, jobs), check=False).returncode
+    return subprocess.run(command(missing, line, runs, jobs, size), check=False).returncode
 
 
 if __name__ == "__main__":

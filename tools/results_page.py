@@ -17,6 +17,7 @@ from vgm2p.report.collect import Run, load_run, pooled  # noqa: E402
 from vgm2p.report.curves import curves  # noqa: E402
 from vgm2p.report.tables import table, versus  # noqa: E402
 
+SMAX = "<!-- from here on: make results-smax -->"
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 DIAGNOSTICS = """Diagnostics at the end. Level: what Q drifts to is the mean reward over one minus the discount, 1 is there. Class 1: the
 share of actions called better than usual; agreement: pairs of agents with the same condition in a transition, beside what
@@ -39,6 +40,20 @@ def write(runs: Path, docs: Path) -> None:
     if missing:
         names = sorted({f"{experiment}: {label}" for experiment, label in missing})
         parts.append("## Not run yet\n\n" + "\n".join(f"- {name}" for name in names))
+    _, others = halves(docs)
+    save(docs, "\n\n".join(parts), others)
+
+
+def halves(docs: Path) -> tuple[str, str]:
+    """Return what `make results` wrote, and what `make results-smax` wrote; each leaves the other's part alone."""
+    page = docs / "results.md"
+    first, _, second = (page.read_text() if page.is_file() else "").partition(SMAX)
+    return first.strip(), second.strip()
+
+
+def save(docs: Path, robots: str, battles: str) -> None:
+    """Write the page."""
+    parts = [robots, SMAX, battles] if battles else [robots]
     write_atomic(docs / "results.md", "\n\n".join(parts) + "\n")
     print(f"written to {docs / 'results.md'}")
 

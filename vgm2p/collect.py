@@ -16,23 +16,24 @@ from torch import Tensor
 from datamodules.schema import TERMINAL, TIMEOUT, Columns, read, write
 from datamodules.store import concatenate
 from vgm2p.build import make_env
-from vgm2p.envs.base import VectorEnv
+from vgm2p.envs.base import VectorEnv, heuristic
 from vgm2p.envs.observation import VIEWS
 from vgm2p.envs.recorder import Recorder, Tape
 from vgm2p.envs.rollout import RandomActor, RolloutStopped, episode_seed, rollout
 from vgm2p.errors import ConfigError, StorageError
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.policy import load
+from vgm2p.report.grid import shown
 from vgm2p.signals import StopFlag
 from vgm2p.types import Actor, Randomness, Spec
 
 Say = Callable[[str], None]
-BATCH = 20  # episodes per resumable part
+PART_STEPS = 20_000  # of a resumable part, if its episodes reach the limit: 20 episodes of a robot, 200 of a battle
 
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the mixture: a policy (run folder, checkpoint or `random`), its exploration noise, its episodes."""
+    """A part of the mixture: a policy (run folder, checkpoint, `heuristic` or `random`), its noise, its episodes."""
 
     policy: str
     noise: float
@@ -47,7 +48,7 @@ class Source:
         component: as asked for.
         actor: what acts.
         update: updates behind it, part of the noise's key.
-        digest: SHA-256 of its checkpoint, None for `random`.
+        digest: SHA-256 of its checkpoint, None for `heuristic` and `random`.
     """
 
     component: Component
@@ -105,11 +106,11 @@ def components(config: Mapping[str, Any]) -> list[Component]:
 def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
     """Record the mixture and return the dataset's file.
 
-    Episodes are written in parts of `BATCH`; the same command goes on where a stopped one ended. Raises UserError only.
+    Episodes are written in parts; the same command goes on where a stopped one ended. Raises UserError only.
     """
     target, mixture = _target(config), components(config)
     env: VectorEnv = make_env(config)
-    sources = [loaded(component, env.spec) for component in mixture]
+    sources = [loaded(component, env) for component in mixture]
     provenance = _provenance(config, sources, env)
     parts = target.with_name(f".{target.stem}.{_digest(provenance)[:12]}.parts")
     parts.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
         found += pieces
         first += source.component.episodes
         returns = np.concatenate([piece.episodes["return"] for piece in pieces])
-        say(f"{source.name}: {len(returns)} episodes, return {returns.mean():.1f}")
+        say(f"{source.name}: {len(returns)} episodes, return {shown(returns.mean())}")
     columns = concatenate(found)
     columns.attributes = {**provenance, "name": str(config["name"] or target.stem)}
     digest = write(target, columns)
@@ -146,10 +147,13 @@ def _target(config: Mapping[str, Any]) -> Path:
     return Path(out)
 
 
-def loaded(component: Component, spec: Spec) -> Source:
-    """Load a component's policy. Raises as `vgm2p.load`, and ConfigError if it was trained for another task."""
+def loaded(component: Component, env: VectorEnv) -> Source:
+    """Load a component's policy. Raises as `vgm2p.load`, and ConfigError if it cannot act in `env`."""
+    spec = env.spec
     if component.policy == "random":
         return Source(component, RandomActor(spec), 0, None)
+    if component.policy == "heuristic":
+        return Source(component, Behaviour(heuristic(env), 1, component.noise, spec), 0, None)
     policy = load(component.policy)
     differ = policy.spec.differences(spec)
     if differ:
@@ -163,9 +167,9 @@ def _component(
 ) -> list[Columns]:
     """Return the parts of one component, recorded or left from an earlier attempt."""
     found: list[Columns] = []
-    last = first + source.component.episodes
-    for start in range(first, last, BATCH):
-        numbers = list(range(start, min(start + BATCH, last)))
+    last, size = first + source.component.episodes, max(1, PART_STEPS // env.spec.episode_limit)
+    for start in range(first, last, size):
+        numbers = list(range(start, min(start + size, last)))
         part = parts / f"{numbers[0]}-{numbers[-1]}.h5"
         if not part.exists():
             tapes = _record(source, env, numbers, stop)

@@ -25,7 +25,7 @@ from vgm2p.io.files import write_atomic
 from vgm2p.policy import TrainedPolicy, load
 from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import curves
-from vgm2p.report.grid import grid
+from vgm2p.report.grid import decimals, grid, shown
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.signals import StopFlag
 from vgm2p.validate import check_acting
@@ -94,8 +94,10 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
 def _row(acting: Acting, own: float | None, found: dict[str, Any]) -> list[str]:
     low, high = found["return_ci95"]
     name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
-    per_seed = " ".join(f"{value:.0f}" for value in found["per_seed"])
-    return [name, f"{found['return_mean']:.1f}", f"[{low:.0f}, {high:.0f}]", f"{found['length_mean']:.0f}", per_seed]
+    digits = decimals((low, high))
+    per_seed = " ".join(f"{value:.{digits}f}" for value in found["per_seed"])
+    bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return [name, shown(found["return_mean"]), bounds, f"{found['length_mean']:.0f}", per_seed]
 
 
 def _collect(config: dict[str, Any], stop: StopFlag) -> None:

@@ -43,6 +43,7 @@ def checks(root: str) -> Iterator[tuple[str, bool, Check]]:
     yield "recordings", False, lambda: _recordings(root)
     yield "vaults", False, _vaults
     yield "mujoco", True, _mujoco
+    yield "smax", False, _smax
     yield "rendering", False, _rendering
     yield "video", False, _video
     yield "disk", True, _disk
@@ -93,6 +94,13 @@ def _mujoco() -> str:
     step = env.step(np.zeros((1, 6, 1), np.float32), np.ones(1, bool))
     env.close()
     return f"HalfCheetah-v5 6x1 steps, reward {step.reward[0]:.3f}"
+
+
+def _smax() -> str:
+    from vgm2p.envs.smax import SMAX
+
+    env = SMAX("3m")
+    return f"3m has {env.spec.n_agents} agents ({', '.join(f'{k} {v}' for k, v in env.versions.items())})"
 
 
 def _rendering() -> str:

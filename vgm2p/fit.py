@@ -26,6 +26,7 @@ from vgm2p.io.checkpoint import DurableCheckpointIO
 from vgm2p.io.lock import FolderLock
 from vgm2p.manifest import manifest
 from vgm2p.module import OfflineModule
+from vgm2p.report.grid import shown
 from vgm2p.resume import Standing, cut_logs, inspect
 from vgm2p.signals import StopFlag
 from vgm2p.validate import check, check_pair, check_spec
@@ -194,7 +195,7 @@ def _introduce(
     say(f"algorithm    {config['algorithm']} ({config['algo']['_target_']})")
     say(
         f"data         {config['data']['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
-        f"mean return {data['return_mean']:.1f}, digest {data['digest'][:12]}"
+        f"mean return {shown(data['return_mean'])}, digest {data['digest'][:12]}"
     )
     say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
     say(

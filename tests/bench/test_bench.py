@@ -69,7 +69,7 @@ def test_settings_name_what_is_unknown():
 
 
 @pytest.mark.parametrize("words", [
-    ["rollout", "episodes=1", "steps=3", "rounds=1", "width=8", "depth=1"],
+    ["rollout", "episodes=1", "seeds=2", "steps=3", "rounds=1", "width=8", "depth=1"],
     ["data", "transitions=2000", "rounds=1"],
     ["loop", "rounds=1", "count=3", "width=8", "depth=1"],
     ["gpu", "device=cpu", "rounds=1", "count=2", "width=8", "depth=1", "checks=3"],
@@ -97,6 +97,7 @@ def test_torch_and_numpy_are_enough_for_step(tmp_path):
 @pytest.mark.parametrize(("words", "says"), [
     (["bench"], "bench has step, loop"), (["bench", "stepp"], "did you mean 'step'"),
     (["bench", "step", "critic=x"], "critic is single or default"),
+    (["bench", "rollout", "env=smax_3n"], "did you mean 'smax_3m'"),
 ])  # fmt: skip
 def test_wrong_words_are_answered_by_one_line(words, says, capsys):
     assert main(words) == 2

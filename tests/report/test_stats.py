@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
+from vgm2p.report.grid import decimals, shown
 from vgm2p.report.stats import difference, improvement, interval, iqm, mean, per_seed, resampled_means, wilson
 
 
@@ -62,6 +63,11 @@ def test_difference_and_improvement():
     assert 0 < low < centre < high
     assert improvement(a, b) == 1.0
     assert improvement(a, a) == 0.5
+
+
+def test_small_returns_keep_the_digits_that_tell_them_apart():
+    assert [decimals(values) for values in ([-3.1, 812.0], [18.2, -4.0], [0.48, 2.0], [])] == [0, 1, 2, 2]
+    assert [shown(value) for value in (2994.13, -12.34, 0.482)] == ["2994.1", "-12.3", "0.48"]
 
 
 def test_grouping_by_seed():

@@ -1,8 +1,9 @@
-"""`bench rollout`: ten HalfCheetah episodes in lockstep, beside a call per agent and ten-step sampling."""
+"""`bench rollout`: ten episodes in lockstep, beside a call per agent, ten-step sampling and several seeds at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,52 +12,104 @@ import torch
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
+from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.rollout import RandomActor, acting, rollout
+from vgm2p.envs.smax import SMAX
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.report.grid import grid
 from vgm2p.rng import ActKey
 
 DEFAULTS: dict[str, Any] = {
-    "episodes": 10, "steps": 100, "rounds": 5, "width": 512, "depth": 4, "threads": 1, "out": "bench",
+    "env": "6halfcheetah", "episodes": 10, "seeds": 1, "steps": 100, "rounds": 5, "width": 512, "depth": 4,
+    "threads": 1, "out": "bench",
 }  # fmt: skip
+# name -> environment with episodes of at most so many steps
+ENVIRONMENTS: dict[str, Callable[[int], VectorEnv]] = {
+    "6halfcheetah": lambda steps: MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=steps),
+    "smax_3m": functools.partial(SMAX, "3m"),
+    "smax_smacv2_10_units": functools.partial(SMAX, "smacv2_10_units"),
+}
 
 
 def main(words: Sequence[str]) -> None:
-    """Print environment steps per CPU second. Raises MissingInput without gymnasium and mujoco."""
+    """Print environment steps per CPU second. Raises MissingInput without the environment's packages."""
     options = settings(words, DEFAULTS)
+    if options["env"] not in ENVIRONMENTS:
+        raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], ENVIRONMENTS)}")
     torch.set_num_threads(options["threads"])
     print(f"machine {machine()}")
-    env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=options["steps"])
+    env = ENVIRONMENTS[options["env"]](options["steps"])
+    runs = versions(env, options)
+    steps = {name: run() for name, run in runs.items()}
+    found = in_turn({name: timer(run, "cpu") for name, run in runs.items()}, options["rounds"], 1)
+    print(table(found, steps))
+    if options["seeds"] > 1:
+        print(seeds_line(found, options))
+    content = {"machine": machine(), "options": options, "times": found, "steps": steps}
+    write(options["out"], f"rollout-{options['env']}", content)
+
+
+def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[], int]]:
+    """Return what is compared: functions that play all episodes and return the number of environment steps."""
     size = {"width": options["width"], "depth": options["depth"]}
     policy, flow = VGM2P(env.spec, [0], **size), VGM2PFlowMatching(env.spec, [0], **size)
-    actors = {"one step": (policy, None), "one step, bf16": (policy, torch.bfloat16), "ten steps (FM)": (flow, None),
-              "random policy": (RandomActor(env.spec), None)}  # fmt: skip
-    timers = {name: timer(lockstep(actor, env, options, dtype), "cpu") for name, (actor, dtype) in actors.items()}
-    timers["one call per agent"] = timer(per_agent(policy, env, options), "cpu")
-    found = in_turn(timers, options["rounds"], 1)
-    total = options["episodes"] * options["steps"]
-    lines = [["lockstep rollout", "env steps per CPU second", "x call per agent"]]
-    for name, result in found.items():
-        speed = ratio(found, "one call per agent", name)
-        lines.append([name, f"{total / result['ms'] * 1e3:.0f}", f"{speed:.1f}"])
-    print(grid(lines))
-    write(options["out"], "rollout", {"machine": machine(), "options": options, "times": found})
+    random = RandomActor(env.spec)
+    actors: dict[str, Any] = {"one step": (policy, None), "one step, bf16": (policy, torch.bfloat16),
+                              "ten steps (FM)": (flow, None), "random policy": (random, None)}  # fmt: skip
+    runs = {name: lockstep(actor, env, options, [0], dtype) for name, (actor, dtype) in actors.items()}
+    if options["seeds"] > 1:
+        seeds = list(range(options["seeds"]))
+        several = {"one step": VGM2P(env.spec, seeds, **size), "random policy": random}
+        runs |= {_several(name, options): lockstep(actor, env, options, seeds, None) for name, actor in several.items()}
+    if env.spec.has_agent_id:  # else the network tells agents by their position among all of them
+        runs["one call per agent"] = per_agent(policy, env, options)
+    return runs
 
 
-def lockstep(actor: Any, env: MAMuJoCo, options: dict[str, Any], dtype: torch.dtype | None) -> Callable[[], Any]:
-    """Return a function that rolls all episodes out, one policy call per step."""
+def table(found: Mapping[str, Mapping[str, Any]], steps: Mapping[str, int]) -> str:
+    """Return environment steps per CPU second, and how many times those of the last version."""
+    base = "one call per agent" if "one call per agent" in found else "one step"
+    lines = [["lockstep rollout", "env steps per CPU second", f"x {base.removeprefix('one ')}"]]
+    speeds = {name: steps[name] / result["ms"] * 1e3 for name, result in found.items()}
+    for name, speed in speeds.items():
+        times = ratio(found, base, name) * steps[name] / steps[base]
+        lines.append([name, f"{speed:.0f}", f"{times:.1f}"])
+    return grid(lines)
 
-    def run() -> Any:
+
+def seeds_line(found: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+    """Return what several seeds at once cost beside one: with a policy each, and for the environment's part alone."""
+    times = {
+        name: found[_several(name, options)]["wall_ms"] / found[name]["wall_ms"]
+        for name in ("one step", "random policy")
+    }
+    what, policies, simulator = (
+        f"{options['seeds']} seeds x {options['episodes']} episodes", times["one step"], times["random policy"],
+    )  # fmt: skip
+    return f"{what} take {policies:.2f} times the wall time of one seed ({simulator:.2f} times with random actions)"
+
+
+def _several(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name}, {options['seeds']} seeds"
+
+
+def lockstep(
+    actor: Any, env: VectorEnv, options: Mapping[str, Any], seeds: Sequence[int], dtype: torch.dtype | None
+) -> Callable[[], int]:
+    """Return a function that rolls all episodes out, one policy call per step, and returns the steps taken."""
+
+    def run() -> int:
         with acting("cpu", dtype):
-            return rollout(actor, env, 0, [0], options["episodes"])
+            return sum(episode.length for episode in rollout(actor, env, 0, seeds, options["episodes"]))
 
     return run
 
 
-def per_agent(policy: VGM2P, env: MAMuJoCo, options: dict[str, Any]) -> Callable[[], Any]:
+def per_agent(policy: VGM2P, env: VectorEnv, options: Mapping[str, Any]) -> Callable[[], int]:
     """Return a function that rolls episodes out one by one, with a policy call for every agent."""
 
-    def run() -> None:
+    def run() -> int:
         env.make(1)
         for episode in range(options["episodes"]):
             frame = env.reset([episode])
@@ -69,5 +122,6 @@ def per_agent(policy: VGM2P, env: MAMuJoCo, options: dict[str, Any]) -> Callable
                         action, _ = policy.act(obs, None, None, key.at(step))
                     actions[:, i] = action[0, :, 0].numpy()
                 frame = env.step(actions, np.ones(1, bool)).frame
+        return int(options["episodes"] * options["steps"])
 
     return run

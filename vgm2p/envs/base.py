@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.errors import MissingInput
-from vgm2p.types import Spec
+from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.types import Actor, Spec
 
 
 @dataclass
@@ -78,6 +78,19 @@ class VectorEnv(Protocol):
     def close(self) -> None:
         """Release simulators and processes."""
         ...
+
+
+def heuristic(env: VectorEnv) -> Actor:
+    """Return the behaviour policy that an environment brings along, its optional method `heuristic()`.
+
+    Raises:
+        ConfigError: if it brings none.
+    """
+    make = getattr(env, "heuristic", None)
+    if make is None:
+        raise ConfigError(f"policy=heuristic: {env.spec.env_id} brings no heuristic; use random or a run folder")
+    actor: Actor = make()
+    return actor
 
 
 class NoSimulator:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vgm2p.io.artifacts import Acting
 from vgm2p.report.collect import Run, final_returns, pooled, ways_of
-from vgm2p.report.grid import grid
+from vgm2p.report.grid import decimals, grid
 from vgm2p.report.stats import difference, interval, mean
 
 
@@ -67,7 +67,8 @@ def table(runs: Sequence[Run]) -> str:
         here = [entry for entry in entries if entry["experiment"] == experiment]
         ways = ways_of([run for run in runs if run.key[0] == experiment])
         header = ["return", *(_title(way) for way in ways), "per seed"]
-        body = [_line(entry, ways) for entry in here]
+        digits = decimals(bound for entry in here for cell in entry["cells"].values() for bound in cell or ())
+        body = [_line(entry, ways, digits) for entry in here]
         blocks.append(f"{experiment}\n\n{grid([header, *body])}")
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes]; * above the dataset's mean; < the run's own setting"
@@ -79,15 +80,20 @@ def _title(way: Acting) -> str:
     return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else f"{way} noise"
 
 
-def _line(entry: dict[str, Any], ways: Sequence[Acting]) -> list[str]:
+def _line(entry: dict[str, Any], ways: Sequence[Acting], digits: int) -> list[str]:
     shown = []
     for way in ways:
         cell = entry["cells"][way]
         mark = ("*" if way in entry["above_data"] else "") + ("<" if way == entry["own"] else "")
-        shown.append("" if cell is None else f"{cell[0]:.0f} [{cell[1]:.0f}, {cell[2]:.0f}]{mark}")
+        shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
     if len(set(shown)) == 1:  # one way to act: one value says it all
         shown = [shown[0], *[""] * (len(ways) - 1)]
-    return [entry["method"], *shown, " ".join(f"{value:.0f}" for value in entry["per_seed"])]
+    return [entry["method"], *shown, " ".join(f"{value:.{digits}f}" for value in entry["per_seed"])]
+
+
+def bounds(cell: tuple[float, float, float], digits: int) -> str:
+    """Return `mean [low, high]`."""
+    return f"{cell[0]:.{digits}f} [{cell[1]:.{digits}f}, {cell[2]:.{digits}f}]"
 
 
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
@@ -102,9 +108,10 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
         if name == algorithm or base is None:
             continue
         sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (base, group)]
-        centre, low, high = difference(*(final_returns(part, way) for part, way in sides))
+        returns = [final_returns(part, way) for part, way in sides]
+        digits = decimals(value for side in returns for values in side for value in values)
         title = " - ".join(_named(label, way) for label, (_, way) in zip((algorithm, name), sides, strict=True))
-        lines.append([experiment, title, f"{centre:.0f} [{low:.0f}, {high:.0f}]"])
+        lines.append([experiment, title, bounds(difference(*returns), digits)])
     return grid(lines)
 
 

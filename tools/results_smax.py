@@ -1,0 +1,76 @@
+"""`make results-smax`: discrete actions with rollouts, on data that this machine records itself, into docs/results.md.
+
+Resumable: recorded files and finished cells stay. `python -m tools.results_smax [--runs DIR] [--jobs N] [--write]
+[key=value ...]`; the last are further overrides of every cell, for a trial in another folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.results import ROOT, Row, finished, run
+
+SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
+SIZE = [
+    "updates=4000", "eval_every=2000", "eval_episodes=100", "seeds=5", "eval_acting=[1,0]", "algo.width=128",
+    "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=4000", "logger.tensorboard=false",
+]  # fmt: skip
+CRITIC = "algo.critic_depth=2"
+CLONES = [
+    Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1),
+    Row("bc_flow", ("algo=bc_flow",), 3),
+    Row("bc_meanflow", ("algo=bc_meanflow",), 3),
+]
+GUIDED = [
+    Row("vgm2p", ("algo=vgm2p", CRITIC), 5),
+    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 5),
+    Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6),
+    Row("plus_history4", ("algo=vgm2p_plus", CRITIC, "algo.history=4"), 6),
+]
+ROWS = [*CLONES, *GUIDED]
+
+
+def main() -> int:
+    """Record the data, run what is missing, write the section."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=Path, default=Path("runs/results"))
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="write the section from what is finished, run nothing")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    code = 0
+    if not options.write:
+        code = max(record(scenario) for scenario in SETS.values())
+        plan(options.runs, options.jobs)
+        for line in ROWS if code == 0 else []:
+            code = max(code, run(list(SETS), line, options.runs, options.jobs, [*SIZE, *options.overrides]))
+    from tools.results_smax_page import write
+
+    write(options.runs, options.docs)
+    return code
+
+
+def record(scenario: str) -> int:
+    """Collect a dataset unless it is there; return the exit code."""
+    target = Path(os.environ.get("VGM2P_DATA", "data")) / "smax" / f"{scenario}_mixed.h5"
+    if target.is_file():
+        return 0
+    words = ["collect", f"env=smax/{scenario}", "recipe=mixed", f"out={target}"]
+    return subprocess.run([sys.executable, "-m", "vgm2p", *words], check=False).returncode
+
+
+def plan(runs: Path, jobs: int) -> None:
+    """Print how much there is to do."""
+    missing = [line for line in ROWS for experiment in SETS if not finished(runs, experiment, line)]
+    minutes = sum(line.minutes for line in missing) / jobs
+    total = len(ROWS) * len(SETS)
+    print(f"{total} cells of 5 seeds, {len(missing)} to run, {jobs} at a time: about {minutes:.0f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

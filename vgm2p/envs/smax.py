@@ -1,0 +1,164 @@
+"""SMAX, JaxMARL's StarCraft-like battles: heuristic enemies, no game to install. Not interchangeable with SMAC.
+
+Actions: 0 to 3 move, 4 stops (all that the dead can do), 5 + j attacks enemy j. Reward: the share of the enemies'
+health that the step removed, and 1 for a win. See docs/smax.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.smax_game import GAMES, STOP, Game, game, versions
+from vgm2p.types import Actor, Randomness, Spec
+
+PIXELS = 320
+GROUND, ALLY, ENEMY = (24, 24, 24), (70, 130, 230), (220, 80, 60)
+
+
+class SMAX:
+    """E battles in lockstep (implements `VectorEnv`).
+
+    Enemies act as JaxMARL's heuristic does. A battle is a function of its seed and the allies' actions. An ended slot
+    keeps its final frame until it is reset.
+
+    Args:
+        scenario: name of the package's scenario, for example `3m`.
+        episode_limit: steps until an episode is truncated.
+
+    Raises:
+        MissingInput: if jaxmarl is not installed.
+        ConfigError: on an unknown scenario.
+    """
+
+    def __init__(self, scenario: str, episode_limit: int = 100) -> None:
+        self._game: Game = game(scenario)
+        self.spec = Spec(
+            n_agents=self._game.n_agents,
+            obs_dim=self._game.obs_dim,
+            action_dim=STOP + 1 + self._game.n_enemies,
+            discrete=True,
+            state_dim=self._game.state_dim,
+            episode_limit=episode_limit,
+            view="native",
+            env_id=f"smax/{scenario}",
+        )
+        self.make(1)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions that decide a battle."""
+        return versions()
+
+    def make(self, n_envs: int) -> None:
+        """Have `n_envs` slots; battles under way are forgotten."""
+        blocks = -(-n_envs // GAMES)
+        slots, spec = blocks * GAMES, self.spec
+        self._count, self._blocks = n_envs, [self._game.empty] * blocks
+        self._obs = np.zeros((slots, spec.n_agents, spec.obs_dim), np.float32)
+        self._legal = np.zeros((slots, spec.n_agents, spec.action_dim), bool)
+        self._state = np.zeros((slots, self._game.state_dim), np.float32)
+        self._steps = np.zeros(slots, int)
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Begin a battle in the slots whose seed is given (modulo 2^32)."""
+        fresh = self._padded([seed is not None for seed in seeds], bool)
+        numbers = self._padded([(seed or 0) % 2**32 for seed in seeds], np.uint32)
+        for b, rows in self._touched(fresh):
+            self._blocks[b], view = self._game.begin(self._blocks[b], numbers[rows], fresh[rows])
+            self._obs[rows], self._legal[rows], self._state[rows] = view
+        self._steps[fresh] = 0
+        return self._frame()
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step active slots with actions (E, N); `info` has `won` (E,) bool, `dead_allies`, `dead_enemies` (E,) int."""
+        on, chosen = self._padded(active, bool), self._padded(actions, np.int32)
+        reward, fallen, killed = np.zeros(len(on)), np.zeros(len(on), int), np.zeros(len(on), int)
+        for b, rows in self._touched(on):
+            self._blocks[b], view, outcome = self._game.advance(self._blocks[b], chosen[rows], on[rows])
+            self._obs[rows], self._legal[rows], self._state[rows] = view
+            reward[rows], fallen[rows], killed[rows] = outcome
+        self._steps += on
+        lost, beaten = on & (fallen == self._game.n_agents), on & (killed == self._game.n_enemies)
+        truncated = on & ~lost & ~beaten & (self._steps >= self.spec.episode_limit)
+        info = {"won": beaten & ~lost, "dead_allies": fallen * on, "dead_enemies": killed * on}
+        E = self._count
+        return Step(
+            self._frame(), reward[:E], (lost | beaten)[:E], truncated[:E], np.zeros(E, bool),
+            {name: values[:E] for name, values in info.items()},
+        )  # fmt: skip
+
+    def heuristic(self) -> Actor:
+        """Return JaxMARL's own behaviour policy for the allies."""
+        return Heuristic(self._game)
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Return the map of slot `index` (PIXELS, PIXELS, 3): allies blue, enemies red, paler with less health."""
+        state = self._blocks[index // GAMES][1].state
+        fields = (state.unit_positions, state.unit_types, state.unit_health, state.unit_alive)
+        positions, kinds, health, alive = (np.asarray(field)[index % GAMES] for field in fields)
+        picture = np.full((PIXELS, PIXELS, 3), GROUND, np.uint8)
+        width, height = self._game.size
+        y, x = np.mgrid[height : 0 : PIXELS * 1j, 0 : width : PIXELS * 1j]
+        for i in np.flatnonzero(alive).tolist():
+            disc = np.hypot(x - positions[i, 0], y - positions[i, 1]) <= self._game.radius[kinds[i]]
+            share = 0.4 + 0.6 * health[i] / self._game.health[kinds[i]]
+            colour = ALLY if i < self._game.n_agents else ENEMY
+            picture[disc] = (share * np.array(colour)).astype(np.uint8)
+        return picture
+
+    def close(self) -> None:
+        """Forget the battles; there is nothing to release."""
+        self.make(1)
+
+    def _padded(self, values: Any, dtype: Any) -> NDArray[Any]:
+        """Return (E, ...) values with zeros up to whole blocks of games."""
+        given = np.asarray(values, dtype)
+        return np.concatenate([given, np.zeros((len(self._steps) - len(given), *given.shape[1:]), dtype)])
+
+    def _touched(self, mask: NDArray[np.bool_]) -> Iterator[tuple[int, slice]]:
+        """Yield (number, rows) of every block with a slot in `mask`."""
+        for b in range(len(self._blocks)):
+            rows = slice(b * GAMES, (b + 1) * GAMES)
+            if mask[rows].any():
+                yield b, rows
+
+    def _frame(self) -> Frame:
+        E = self._count
+        return Frame(self._obs[:E].copy(), self._legal[:E].copy(), self._state[:E].copy())
+
+
+class Heuristic:
+    """JaxMARL's heuristic for the allies (implements `Actor`): shoots the closest, else walks towards enemies.
+
+    Every agent acts from its own observation and a memory of its target. Numbers depend on (episode, step) alone.
+    """
+
+    def __init__(self, of: Game) -> None:
+        self._game = of
+
+    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+        """Return (S, E, N) actions for obs (S, E, N, O) and legal (S, E, N, A)."""
+        assert legal is not None
+        seeds = key.integers("heuristic", tuple(obs.shape[1:3]), 2**31)
+        seen, allowed, numbers = (x.flatten(0, 1).cpu().numpy() for x in (obs, legal, seeds))
+        count, games = len(seen), range(0, len(seen), GAMES)
+        held = memory or [self._game.fresh_memory for _ in games]
+        actions, kept = [], []
+        for start, before in zip(games, held, strict=True):
+            rows = (_filled(x[start : start + GAMES]) for x in (seen, allowed, numbers.astype(np.uint32)))
+            action, after = self._game.heuristic(before, *rows)
+            actions.append(np.asarray(action))
+            kept.append(after)
+        chosen = torch.from_numpy(np.concatenate(actions)[:count].astype(np.int64))
+        return chosen.unflatten(0, tuple(obs.shape[:2])).to(obs.device), kept
+
+
+def _filled(rows: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([rows, np.zeros((GAMES - len(rows), *rows.shape[1:]), rows.dtype)])
