@@ -156,18 +156,16 @@ class SMACv1(SMAC):
 
     Args:
         map_name: for example `3m`.
-        view: `native`, the agents' own vectors.
         workers: games at once.
         timeout: seconds within which a game must answer.
 
     Raises:
-        ConfigError: on an unknown map or view.
+        ConfigError: on an unknown map.
         MissingInput: without smacv2, StarCraft II, or the map.
     """
 
-    def __init__(self, map_name: str, view: str = "native", workers: int = 2, timeout: float = 120.0) -> None:
+    def __init__(self, map_name: str, workers: int = 2, timeout: float = 120.0) -> None:
         spec = spec_v1(map_name)
-        _check_view(view, spec)
         game = {"arguments": {"map_name": map_name}, "capabilities": None, "worth": None}
         super().__init__(spec, game, require(map_name), workers, timeout)
 
@@ -182,19 +180,17 @@ class SMACv2(SMAC):
         units: share of each unit type in a team; None: OG-MARL's.
         exceptions: types that must not make up a whole team; None: OG-MARL's.
         reflected: probability of reflected start positions, else surrounded.
-        view: `native`, the agents' own vectors.
         workers: games at once.
         timeout: seconds within which a game must answer.
 
     Raises:
-        ConfigError: on an unknown race, unit type or view.
+        ConfigError: on an unknown race, or shares that are none.
         MissingInput: without smacv2, StarCraft II, or the map.
     """
 
     def __init__(
         self, race: str, n_units: int, n_enemies: int, units: dict[str, float] | None = None,
-        exceptions: list[str] | None = None, reflected: float = 0.5, view: str = "native", workers: int = 2,
-        timeout: float = 120.0,
+        exceptions: list[str] | None = None, reflected: float = 0.5, workers: int = 2, timeout: float = 120.0,
     ) -> None:  # fmt: skip
         usual = race_of(race)
         units = dict(usual.units) if units is None else units
@@ -204,7 +200,6 @@ class SMACv2(SMAC):
         given = {"units": units, "exceptions": exceptions, "reflected": reflected}
         theirs = {"units": dict(usual.units), "exceptions": list(usual.exceptions), "reflected": 0.5}
         spec = spec_v2(race, n_units, n_enemies, {key: given[key] for key in given if given[key] != theirs[key]})
-        _check_view(view, spec)
         team = {"dist_type": "weighted_teams", "unit_types": list(units), "weights": list(units.values()),
                 "exception_unit_types": exceptions, "observe": True}  # fmt: skip
         capabilities = {"n_units": n_units, "n_enemies": n_enemies, "team_gen": team,
@@ -212,8 +207,3 @@ class SMACv2(SMAC):
         arguments = {"map_name": f"10gen_{race}", **ARGUMENTS_V2}
         game = {"arguments": arguments, "capabilities": capabilities, "worth": worth_v2(units, n_enemies)}
         super().__init__(spec, game, require(FLAT_MAP), workers, timeout)
-
-
-def _check_view(view: str, spec: Spec) -> None:
-    if view != "native":
-        raise ConfigError(f"data.view={view} does not exist for {spec.env_id}; its agents see locally: native")
