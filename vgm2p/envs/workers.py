@@ -179,10 +179,15 @@ def serve(connection: Any) -> None:
 
 
 def end_with_parent(descriptor: int) -> None:
-    """Wait until the other end of the pipe is closed, then kill this process and all that it started."""
+    """Wait until the other end of the pipe is closed, whatever the main thread is doing, then end."""
     poll = select.poll()
     poll.register(descriptor, 0)  # hang-ups are always reported
     poll.poll()
+    end()
+
+
+def end() -> None:
+    """Kill this process and all that it started."""
     shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
@@ -192,6 +197,7 @@ def main(descriptor: int) -> None:
     tempfile.tempdir = os.environ["TMPDIR"]
     threading.Thread(target=end_with_parent, args=(descriptor,), daemon=True).start()
     serve(Connection(descriptor))
+    end()
 
 
 if __name__ == "__main__":
