@@ -83,10 +83,7 @@ class Game:
             setattr(holder, name, np.random.default_rng([seed, index]))
         self.game._seed = seed % 2**32
         self._task.reset()  # after a failed spawn it tries again and returns None
-        worth = self._worth
-        if worth is None:
-            worth = base_reward(self.game) + sum(u.health_max + u.shield_max for u in self.game.enemies.values())
-        self._scale, self._points = self.game.reward_scale_rate / worth, 0.0
+        self._scale, self._points = self.game.reward_scale_rate / (self._worth or worth(self.game)), 0.0
         return self._moment()
 
     def step(self, actions: Sequence[int]) -> Moment:
@@ -112,20 +109,20 @@ class Game:
 class Repairs:
     """Mixed in before smacv2's StarCraft2Env."""
 
-    def reset(self: Any, episode_config: Mapping[str, Any] | None = None) -> Any:
-        """Count the first episode's enemies once, also when an episode was given up before the first one ended."""
-        if self._episode_count == 0:
-            self.max_reward = base_reward(self)
-        smacv2: Any = super()
-        return smacv2.reset(episode_config or {})
+    scaled = False
 
-    def _launch(self: Any) -> None:
-        """Keep the game that runs: smacv2 starts another one until an episode has ended, and forgets the first."""
+    def reset(self: Any, episode_config: Mapping[str, Any] | None = None) -> Any:
+        """Let episodes count that were given up, or whose units did not appear, and set the reward's scale once.
+
+        Until an episode counts, smacv2 starts another game at each reset and forgets the one that runs, and adds up
+        the enemies' health in `max_reward` as often as it looks at them.
+        """
+        if self._sc2_proc is not None:
+            self._episode_count = max(1, self._episode_count)
         smacv2: Any = super()
-        if self._sc2_proc is None:
-            smacv2._launch()
-        else:
-            self._restart()
+        smacv2.reset(episode_config or {})
+        if not self.scaled:
+            self.scaled, self.max_reward = True, worth(self)
 
     def full_restart(self: Any) -> None:
         """Leave restarts to the worker's parent, which takes a new process and repeats the episode."""
@@ -158,9 +155,10 @@ def repaired() -> Any:
     return type("RepairedStarCraft2Env", (Repairs, StarCraft2Env), {})
 
 
-def base_reward(game: Any) -> float:
-    """Return the points of a victory without the damage done: deaths and the bonus."""
-    return float(game.n_enemies * game.reward_death_value + game.reward_win)
+def worth(game: Any) -> float:
+    """Return the points of a victory over the enemies that stand there: damage, deaths and the bonus."""
+    tough = sum(unit.health_max + unit.shield_max for unit in game.enemies.values())
+    return float(tough + game.n_enemies * game.reward_death_value + game.reward_win)
 
 
 def generators(task: Any) -> Iterator[tuple[Any, str]]:
