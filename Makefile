@@ -6,17 +6,21 @@ TORCH_INDEX ?=
 KILLS ?= 20
 FLIPS ?= 100
 ARGS ?=
+# smacv2's repository, or a clone of it.
+SMACV2 ?= https://github.com/oxwhirl/smacv2
+SMACV2_COMMIT := 577ab5a2cff2391f8df582da5731ea9cd6adf3c6
+SC2PATH ?= $(HOME)/StarCraftII
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
-# SMAX has an environment of its own: JAX brings 1 GB and protobuf 7, which smacv2 cannot use.
+# SMAX has an environment of its own: JAX brings 1 GB, and protobuf 7 where smacv2 asks for less than 3.21.
 SMAX_VENV ?= .venv-smax
 SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed
 # compiled battles, kept between the commands below
 SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 
-.PHONY: help install install-smax quickstart test lint types oracles test-seeds test-resume test-errors test-data test-slow
-.PHONY: test-smax test-gpu bench results results-smax
+.PHONY: help install install-smac install-smax smac-maps quickstart test lint types oracles test-seeds test-resume
+.PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-smax
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -40,7 +44,7 @@ quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a 
 	$(PY) -m vgm2p fit $(ARGS)
 
 test: lint types $(READY)  ## lint, types and the default suite
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 -rs
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -66,6 +70,22 @@ test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in ea
 
 test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws, damage
 	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules
+
+install-smac: $(READY)  ## smacv2 and pysc2 for the SMAC experiments (SMACV2=<url or clone>); the game: docs/smac.md
+	$(PY) -m pip install -q -c constraints.txt -c constraints-smac.txt pysc2
+	$(PY) -m pip install -q --no-deps $(if $(wildcard $(SMACV2)/setup.py),$(abspath $(SMACV2)),git+$(SMACV2)@$(SMACV2_COMMIT))
+	$(PY) -m pip uninstall -q -y enum34
+	@echo "installed. protobuf stays as it is ('pip check' says that smacv2 asks for < 3.21): games run in processes of"
+	@echo "their own, with its Python implementation. Next: $(PY) -m vgm2p doctor"
+
+smac-maps:  ## SMAC's maps into $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<url or clone>)
+	@folder=$$(mktemp -d) && git clone -q --no-checkout $(SMACV2) $$folder && \
+	git -C $$folder checkout -q $(SMACV2_COMMIT) -- smacv2/env/starcraft2/maps/SMAC_Maps && \
+	install -Dm644 -t "$(SC2PATH)/Maps/SMAC_Maps" $$folder/smacv2/env/starcraft2/maps/SMAC_Maps/*.SC2Map && \
+	rm -rf $$folder && echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
+
+test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (after install-smac)
+	$(PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_smac.py tests/envs/test_workers.py
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results $(ARGS)

@@ -21,6 +21,8 @@ class Corridor:
     must repeat the agent's own first one. Continuous actions mean a side by their sign. Implements `VectorEnv`.
     """
 
+    max_active = None
+
     def __init__(self, discrete, task="cue", length=4):
         self.task, self.length = task, length
         self.spec = Spec(2, 2, 3 if discrete else 1, discrete, None, length, "native", f"corridor-{task}")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from vgm2p.errors import UserError
+from vgm2p.envs import smac_install
+from vgm2p.errors import MissingInput, UserError
 from vgm2p.manifest import package_versions
 
 Check = Callable[[], str]
@@ -44,6 +45,11 @@ def checks(root: str) -> Iterator[tuple[str, bool, Check]]:
     yield "vaults", False, _vaults
     yield "mujoco", True, _mujoco
     yield "smax", False, _smax
+    yield "smacv2", False, _smacv2
+    yield "protobuf", False, smac_install.protobuf
+    yield "starcraft ii", False, lambda: f"build {smac_install.game_build()} in {smac_install.game_folder()} (SC2PATH)"
+    yield "smac maps", False, _smac_maps
+    yield "smac game", False, _smac_game
     yield "rendering", False, _rendering
     yield "video", False, _video
     yield "disk", True, _disk
@@ -101,6 +107,33 @@ def _smax() -> str:
 
     env = SMAX("3m")
     return f"3m has {env.spec.n_agents} agents ({', '.join(f'{k} {v}' for k, v in env.versions.items())})"
+
+
+def _smacv2() -> str:
+    return ", ".join(f"{name} {version}" for name, version in smac_install.packages().items())
+
+
+def _smac_maps() -> str:
+    for name in smac_install.TABLE_MAPS:
+        smac_install.require_map(name)
+    return ", ".join(smac_install.TABLE_MAPS)
+
+
+def _smac_game() -> str:
+    import numpy as np
+
+    from vgm2p.envs.smac import SMACv1
+
+    try:
+        env = SMACv1("3m", workers=1, timeout=60.0)
+    except MissingInput:
+        raise UserError("not tried: see the lines above; SMAC experiments train with evaluate=none") from None
+    env.reset([0])
+    step = env.step(np.ones((1, 3), int), np.ones(1, bool))
+    env.close()
+    if step.fault[0]:
+        raise UserError(f"3m does not play: {step.info['cause'][0]}; see docs/smac.md")
+    return f"3m starts and steps, reward {step.reward[0]:.3f}"
 
 
 def _rendering() -> str:

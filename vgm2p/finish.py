@@ -16,7 +16,7 @@ from vgm2p.io.artifacts import Acting, RunFolder, episode_row, write_json
 from vgm2p.module import OfflineModule
 from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import run_plot
-from vgm2p.report.stats import interval, per_seed
+from vgm2p.report.stats import interval, per_seed, wilson
 from vgm2p.report.tables import table
 from vgm2p.signals import StopFlag
 
@@ -115,6 +115,10 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
     middles = _compute(InterquartileMean(len(seeds)), position, returns)
     deviations = _compute(Deviation(len(seeds)), position, returns)
     grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
+    extra = {
+        f"{name}_mean": average(_compute(Mean(len(seeds)), position, torch.tensor([e.extra[name] for e in episodes])))
+        for name in episodes[0].extra
+    }
     return {
         "episodes": len(episodes),
         "return_mean": average(means),
@@ -124,16 +128,25 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
         "return_ci95": interval(list(grouped.values())),
         "per_seed": means,
         "length_mean": average(_compute(Mean(len(seeds)), position, lengths)),
-        "win_rate": _win_rate(episodes, position, len(seeds)),
+        **_win_rate(episodes, position, len(seeds)),
+        **extra,
         "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
     }
 
 
-def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> float | None:
+def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> dict[str, Any]:
+    """Return the mean of the seeds' rates with 95 % Wilson intervals; None alone where the task knows no victory."""
     if any(episode.won is None for episode in episodes):
-        return None
-    won = torch.tensor([float(bool(episode.won)) for episode in episodes])
-    return average(_compute(WinRate(seeds), position, won))
+        return {"win_rate": None}
+    metric = WinRate(seeds)
+    rates = _compute(metric, position, torch.tensor([float(bool(episode.won)) for episode in episodes]))
+    pooled = wilson(sum(bool(episode.won) for episode in episodes), len(episodes))
+    return {
+        "win_rate": average(rates),
+        "win_rate_ci95": list(pooled),
+        "win_rate_per_seed": rates,
+        "win_rate_per_seed_ci95": [list(bounds) for bounds in metric.intervals()],
+    }
 
 
 def average(values: Sequence[float]) -> float:

@@ -15,6 +15,7 @@ NOT_TRAINING = (
 )  # fmt: skip
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify")
+NOT_TRAINING_ENV = ("workers", "timeout")
 
 
 def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
     part = {key: value for key, value in config.items() if key not in NOT_TRAINING}
     part["trainer"] = _without(config.get("trainer"), NOT_TRAINING_TRAINER)
     part["data"] = _without(config.get("data"), NOT_TRAINING_DATA)
+    part["env"] = _without(config.get("env"), NOT_TRAINING_ENV)
     part["data"]["source"] = _without(part["data"].get("source"), NOT_TRAINING_DATA)
     return part
 

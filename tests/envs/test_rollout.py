@@ -1,5 +1,8 @@
 """Rollouts in real MuJoCo: grouping, order and repeats change nothing; faults are repeated and counted, never scored."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,9 @@ import torch
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, episode_seed, rollout
 from vgm2p.errors import ServiceError
+from vgm2p.finish import statistics
+from vgm2p.io.artifacts import EPISODE_FIELDS, episode_row
+from vgm2p.report.stats import wilson
 from vgm2p.rng import ActKey
 from vgm2p.types import Spec
 
@@ -62,6 +68,57 @@ def test_faulty_episodes_are_repeated_counted_and_end_as_if_nothing_had_happened
     assert without_faults(found) == without_faults(plain)
     assert sum(e.faults for e in found) == 4
     assert {e.episode for e in found if e.faults} == {1, 4}
+
+
+class Few(Faulty):
+    """Plays at most two episodes at once, and says more of each than its return."""
+
+    max_active = 2
+
+    def reset(self, seeds):
+        assert sum(seed is not None for seed in seeds) <= self.max_active
+        return super().reset(seeds)
+
+    def step(self, actions, active):
+        assert active.sum() <= self.max_active
+        result = super().step(actions, active)
+        cause = np.array(["it fell" if fault else "" for fault in result.fault], object)
+        result.info |= {"steps": self._steps.copy(), "won": self._steps > 10, "cause": cause}
+        return result
+
+
+@pytest.mark.parametrize("slots", [3, 100])
+def test_no_more_episodes_are_active_than_the_environment_can_play_and_results_stay(plain, slots):
+    found = run(Few({1: 2}), slots)
+    assert without_faults(found) == without_faults(plain)
+    assert sum(e.faults for e in found) == 2
+    assert all(e.extra == {"steps": float(e.length)} and e.won == (e.length > 10) for e in found)
+
+
+def test_the_cause_of_a_lasting_failure_is_told():
+    with pytest.raises(ServiceError, match=r"episode 2 \(it fell\)"):
+        run(Few({2: 99}))
+
+
+def test_further_numbers_reach_rows_results_and_other_processes():
+    found = run(Few({}), seeds=(3, 4))
+    assert [Episode(**json.loads(json.dumps(asdict(e)))) for e in found] == found
+    rows = [episode_row(9, e, None) for e in found]
+    assert [list(row) for row in rows] == [[*EPISODE_FIELDS, "steps"]] * 10
+    results = statistics(found)
+    won = sum(e.won for e in found)
+    assert results["steps_mean"] == results["length_mean"]
+    assert results["win_rate"] == pytest.approx(won / 10)
+    assert results["win_rate_ci95"] == list(wilson(won, 10))
+    assert len(results["win_rate_per_seed"]) == len(results["win_rate_per_seed_ci95"]) == 2
+
+
+def test_files_of_environments_that_say_no_more_are_as_they_were(plain):
+    assert list(episode_row(1, plain[0], 0.5)) == list(EPISODE_FIELDS)
+    assert set(statistics(plain)) == {
+        "episodes", "return_mean", "return_std", "return_std_per_seed", "return_iqm", "return_ci95", "per_seed",
+        "length_mean", "win_rate", "faults",
+    }  # fmt: skip
 
 
 def test_an_episode_that_always_fails_ends_the_evaluation():

@@ -38,7 +38,8 @@ class Step:
         terminated: (E,) bool, the task itself ended (never merged with `truncated`).
         truncated: (E,) bool, the step limit was reached without termination.
         fault: (E,) bool, the environment failed: the episode must be repeated and is never scored.
-        info: further per-episode arrays, for example `won` (E,) bool.
+        info: further arrays (E,): `won` bool; `cause` of faults, texts; all others are numbers of the episode so far,
+            the last ones of which are kept in `Episode.extra`.
     """
 
     frame: Frame
@@ -50,9 +51,15 @@ class Step:
 
 
 class VectorEnv(Protocol):
-    """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`."""
+    """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`.
+
+    Attributes:
+        spec: the task.
+        max_active: how many slots can have an episode at once; None: all. A slot without one costs nothing then.
+    """
 
     spec: Spec
+    max_active: int | None
 
     @property
     def versions(self) -> dict[str, str]:

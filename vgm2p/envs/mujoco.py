@@ -44,6 +44,8 @@ class MAMuJoCo:
         ConfigError: on an unknown id, or actuators that the agents cannot share.
     """
 
+    max_active: int | None = None
+
     def __init__(
         self,
         env_id: str,

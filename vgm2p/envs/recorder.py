@@ -48,6 +48,7 @@ class Recorder:
     def __init__(self, env: VectorEnv) -> None:
         self.env = env
         self.spec: Spec = env.spec
+        self.max_active = env.max_active
         self.episodes: dict[int, Tape] = {}
         self._open: dict[int, Tape] = {}
 

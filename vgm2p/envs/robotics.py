@@ -36,6 +36,8 @@ class RoboticsMAMuJoCo:
         ConfigError: on an unknown robot, split or view.
     """
 
+    max_active: int | None = None
+
     def __init__(
         self,
         scenario: str,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vgm2p.envs.base import Frame, VectorEnv
+from vgm2p.envs.base import Frame, Step, VectorEnv
 from vgm2p.errors import ServiceError
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor, Randomness, Spec
@@ -36,6 +36,7 @@ class Episode:
         terminated: whether the task ended it (otherwise the step limit did).
         won: whether it was won, where the environment says so.
         faults: environment failures before it could be finished.
+        extra: further numbers that the environment gives, by name.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class Episode:
     terminated: bool
     won: bool | None = None
     faults: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
 
 
 def episode_seed(episode: int) -> int:
@@ -73,7 +75,7 @@ def rollout(
     """Roll out every episode with every seed's policy and return them ordered by seed, then episode.
 
     The noise of an episode depends on (seed, update, episode, step) alone: how episodes are grouped, which of them
-    finish first and which are repeated changes no result.
+    finish first and which are repeated changes no result. No more are under way than the environment's `max_active`.
 
     Args:
         actor: the policy, all seeds at once.
@@ -96,31 +98,41 @@ def rollout(
     group = max(1, slots // len(seeds))
     pending = [numbers[i : i + group] for i in range(0, len(numbers), group)]
     while pending:
-        members = pending.pop(0)
-        waiting = [pair for pair in faults if pair[1] in members and pair not in done]
-        finished, failed = _lockstep(actor, env, update, seeds, members, waiting, stop, on_step, device)
-        for pair in failed:
+        waiting = [pair for number in pending.pop(0) for pair in _seeds_of(number, seeds) if pair not in done]
+        failed: dict[tuple[int, int], str] = {}
+        for together in _parts(waiting, env.max_active):
+            found, lost = _lockstep(actor, env, update, seeds, together, stop, on_step, device)
+            done.update(found)
+            failed.update(lost)
+        for pair, cause in failed.items():
             faults[pair] += 1
             if faults[pair] > MAX_REPEATS:
                 raise ServiceError(
-                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}; see doctor"
+                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}{cause}; see doctor"
                 )
         if failed:
             pending.append(sorted({number for _, number in failed}))
-        done.update(finished)
-    return [_named(done[pair], seeds, pair, faults[pair]) for pair in sorted(done)]
+    return [replace(done[pair], seed=seeds[pair[0]], episode=pair[1], faults=faults[pair]) for pair in sorted(done)]
 
 
-def _named(episode: Episode, seeds: Sequence[int], pair: tuple[int, int], faults: int) -> Episode:
-    return Episode(seeds[pair[0]], pair[1], episode.return_, episode.length, episode.terminated, episode.won, faults)
+def _seeds_of(number: int, seeds: Sequence[int]) -> list[tuple[int, int]]:
+    return [(s, number) for s in range(len(seeds))]
+
+
+def _parts(pairs: list[tuple[int, int]], size: int | None) -> list[list[tuple[int, int]]]:
+    size = size or len(pairs)
+    return [pairs[i : i + size] for i in range(0, len(pairs), size)]
 
 
 def _lockstep(
-    actor: Actor, env: VectorEnv, update: int, seeds: Sequence[int], members: list[int],
-    waiting: list[tuple[int, int]], stop: Callable[[], bool], on_step: Callable[[int], None] | None,
-    device: torch.device | str,
-) -> tuple[dict[tuple[int, int], Episode], list[tuple[int, int]]]:  # fmt: skip
-    """Run one group; rows that are finished, failed or not waited for stay in the batch unstepped."""
+    actor: Actor, env: VectorEnv, update: int, seeds: Sequence[int], waiting: list[tuple[int, int]],
+    stop: Callable[[], bool], on_step: Callable[[int], None] | None, device: torch.device | str,
+) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:  # fmt: skip
+    """Run episodes at once; rows that are finished, failed or not waited for stay in the batch unstepped.
+
+    Returns finished episodes, and the cause of every failure.
+    """
+    members = list(dict.fromkeys(number for _, number in waiting))
     pairs = [(s, number) for s in range(len(seeds)) for number in members]
     env.make(len(pairs))
     key = ActKey(seeds, update, members, device)
@@ -128,7 +140,7 @@ def _lockstep(
     frame = env.reset([episode_seed(number) if on else None for (_, number), on in zip(pairs, active, strict=True)])
     returns, lengths = np.zeros(len(pairs)), np.zeros(len(pairs), int)
     finished: dict[tuple[int, int], Episode] = {}
-    failed: list[tuple[int, int]] = []
+    failed: dict[tuple[int, int], str] = {}
     memory: Any = None
     step = 0
     while active.any():
@@ -143,16 +155,23 @@ def _lockstep(
         lengths += active
         step += 1
         ended = active & (result.terminated | result.truncated | result.fault)
-        for e in np.flatnonzero(ended):
+        for e in np.flatnonzero(ended).tolist():
             if result.fault[e]:
-                failed.append(pairs[e])
-                continue
-            won = bool(result.info["won"][e]) if "won" in result.info else None
-            finished[pairs[e]] = Episode(0, 0, float(returns[e]), int(lengths[e]), bool(result.terminated[e]), won)
+                failed[pairs[e]] = f" ({result.info['cause'][e]})" if "cause" in result.info else ""
+            else:
+                finished[pairs[e]] = _episode(result, e, float(returns[e]), int(lengths[e]))
         active &= ~ended
         if on_step is not None:
             on_step(step)
     return finished, failed
+
+
+def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
+    """Return an episode that still needs its names."""
+    info = result.info
+    won = bool(info["won"][e]) if "won" in info else None
+    extra = {name: float(values[e]) for name, values in info.items() if name not in ("won", "cause")}
+    return Episode(0, 0, return_, length, bool(result.terminated[e]), won, extra=extra)
 
 
 def _tensors(frame: Frame, seeds: int, device: torch.device | str) -> tuple[Tensor, Tensor | None]:

@@ -37,6 +37,8 @@ class SMAX:
         ConfigError: on an unknown scenario.
     """
 
+    max_active: int | None = None
+
     def __init__(self, scenario: str, episode_limit: int = 100) -> None:
         self._game: Game = game(scenario)
         self.spec = Spec(

@@ -1,0 +1,310 @@
+"""A stand-in for StarCraft II: speaks its protocol to the unmodified smacv2 and pysc2, plays a small battle, and fails
+on order. `install(folder, plan)` makes a folder for SC2PATH; the server is this file, started by pysc2 as the game.
+
+The battle is deterministic: units walk, shoot and die by the rules of `KINDS`; enemies fight the nearest agent.
+"""
+
+import base64
+import fcntl
+import hashlib
+import json
+import math
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BUILD = 75689
+SIZE = 32
+FIRST_RL_TYPE = 300  # of the nine custom types of SMACv2, the last ids of the game's data
+FIRST_ALLY_TYPE = 1970  # of SMACv1's maps
+SPEED = 0.25  # distance per game loop: 8 loops are smacv2's move
+PAUSE = 4  # game loops between the last death and the map's respawn
+MAPS = {"3m": (3 * ["marine"], 3 * ["marine"]), "8m": (8 * ["marine"], 8 * ["marine"]),
+        "2s3z": (2 * ["stalker"] + 3 * ["zealot"],) * 2, "5m_vs_6m": (5 * ["marine"], 6 * ["marine"])}  # fmt: skip
+RL_TYPES = ("baneling", "colossus", "hydralisk", "marauder", "marine", "medivac", "stalker", "zealot", "zergling")
+# id of Blizzard's unit, health, shield, reach, damage, game loops between shots
+KINDS = {"marine": (48, 45, 0, 6, 6, 15), "marauder": (51, 125, 0, 6, 10, 25), "medivac": (54, 150, 0, 4, 0, 15),
+         "stalker": (74, 80, 80, 6, 13, 35), "zealot": (73, 100, 50, 1, 16, 22), "colossus": (4, 200, 150, 7, 10, 24),
+         "zergling": (105, 35, 0, 1, 5, 11), "baneling": (9, 30, 0, 1, 16, 30),
+         "hydralisk": (107, 90, 0, 5, 12, 13)}  # fmt: skip
+MOVE, ATTACK, HEAL = 16, 23, 386
+
+
+def install(folder: Path, **plan) -> Path:
+    """Make `folder` a place for SC2PATH and return it.
+
+    `plan`: enemy="idle" (does not fight), delay=<seconds per action>, faults={"every": 10, "kinds": [...], "at": 3}
+    (of every tenth episode, at its third action), launch={"1": kind} (of the first start); kinds: crash, kill, hang,
+    garbage, error; of starts: port, exit, hang.
+    """
+    program = folder / f"Versions/Base{BUILD}/SC2_x64"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).resolve()} "$@"\n')
+    program.chmod(0o755)
+    (folder / "Maps/SMAC_Maps").mkdir(parents=True)
+    for name in (*MAPS, "32x32_flat"):
+        (folder / f"Maps/SMAC_Maps/{name}.SC2Map").write_bytes(b"map")
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return folder
+
+
+def count(path: Path) -> int:
+    """Add one to a number that several processes share, and return it."""
+    with open(path, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        number = int(file.read() or 0) + 1
+        file.truncate(0)
+        file.write(str(number))
+    return number
+
+
+@dataclass
+class Unit:
+    tag: int
+    kind: str
+    type: int
+    owner: int
+    x: float
+    y: float
+    health: float
+    shield: float
+    cooldown: int = 0
+    order: tuple = field(default=("stop",))
+
+
+class World:
+    """Units and the rules by which they move, fight and appear."""
+
+    def __init__(self, name, idle):
+        self.idle, self.teams = idle, MAPS.get(name)
+        self.units, self.tags, self.empty = {}, 0, 0
+        self.fresh = True  # nobody has acted since the units appeared
+        if self.teams:
+            self.populate()
+
+    def populate(self):
+        for owner, (team, x) in enumerate(zip(self.teams, (9.0, 23.0), strict=True), 1):
+            kinds = sorted(set(team))
+            for i, kind in enumerate(team):
+                custom = FIRST_ALLY_TYPE + kinds.index(kind)
+                self.add(kind, custom if owner == 1 else KINDS[kind][0], owner, x, 16 + 1.5 * (i - len(team) / 2))
+
+    def add(self, kind, type, owner, x, y):
+        self.tags += 1
+        _, health, shield, *_ = KINDS[kind]
+        self.units[self.tags] = Unit(self.tags, kind, type, owner, x, y, health, shield)
+        self.fresh, self.empty = True, 0
+
+    def create(self, type, owner, x, y):
+        names = {number: name for name, (number, *_) in KINDS.items()}
+        self.add(RL_TYPES[type - FIRST_RL_TYPE] if owner == 1 else names[type], type, owner, x, y)
+
+    def kill(self, tags):
+        for tag in tags:
+            self.units.pop(tag, None)
+
+    def loop(self):
+        """One game loop."""
+        if not self.units:
+            self.empty += 1
+            if self.teams and self.empty > PAUSE:
+                self.populate()
+            return
+        for unit in list(self.units.values()):
+            if unit.tag in self.units:
+                unit.cooldown = max(0, unit.cooldown - 1)
+                self.act(unit, unit.order if unit.owner == 1 else self.plan(unit))
+
+    def plan(self, unit):
+        foes = [other for other in self.units.values() if other.owner != unit.owner]
+        if self.idle or not foes or unit.kind == "medivac":
+            return ("stop",)
+        return ("attack", min(foes, key=lambda foe: (math.dist((unit.x, unit.y), (foe.x, foe.y)), foe.tag)).tag)
+
+    def act(self, unit, order):
+        if order[0] == "move":
+            self.walk(unit, *order[1:])
+        elif order[0] != "stop" and order[1] in self.units:
+            target = self.units[order[1]]
+            _, _, _, reach, damage, pause = KINDS[unit.kind]
+            if math.dist((unit.x, unit.y), (target.x, target.y)) > reach:
+                self.walk(unit, target.x, target.y)
+            elif unit.cooldown == 0:
+                unit.cooldown = pause
+                self.heal(target) if order[0] == "heal" else self.hit(target, damage)
+
+    def walk(self, unit, x, y):
+        far = math.dist((unit.x, unit.y), (x, y))
+        share = min(1.0, SPEED / far) if far else 0.0
+        unit.x, unit.y = (min(SIZE - 1.0, max(0.0, p + share * (q - p))) for p, q in ((unit.x, x), (unit.y, y)))
+
+    def hit(self, target, damage):
+        absorbed = min(target.shield, damage)
+        target.shield -= absorbed
+        target.health -= damage - absorbed
+        if target.health <= 0:
+            del self.units[target.tag]
+
+    def heal(self, target):
+        target.health = min(KINDS[target.kind][1], target.health + 9)
+
+
+class Server:
+    """Answers requests; see Blizzard's s2client-proto."""
+
+    def __init__(self, pb, home):
+        self.pb, self.home, self.plan = pb, home, json.loads((home / "plan.json").read_text())
+        self.world, self.status, self.acted, self.fault = None, pb.launched, 0, None
+
+    def answer(self, request):
+        kind = request.WhichOneof("request")
+        response = self.pb.Response(id=request.id)
+        getattr(self, f"on_{kind}", lambda request, response: None)(getattr(request, kind), response)
+        if not response.WhichOneof("response"):
+            getattr(response, kind).SetInParent()
+        response.status = self.status
+        return response
+
+    def on_create_game(self, request, response):
+        self.world = World(Path(request.local_map.map_path).stem, self.plan.get("enemy") == "idle")
+        self.status = self.pb.init_game
+
+    def on_join_game(self, request, response):
+        response.join_game.player_id = 1
+        self.status = self.pb.in_game
+
+    def on_game_info(self, request, response):
+        raw = response.game_info.start_raw
+        raw.map_size.x = raw.map_size.y = raw.playable_area.p1.x = raw.playable_area.p1.y = SIZE
+        raw.playable_area.p0.x = raw.playable_area.p0.y = 0
+        for image, bits, byte in ((raw.pathing_grid, 1, b"\xff"), (raw.terrain_height, 8, b"\x7f")):
+            image.bits_per_pixel, image.data = bits, byte * (SIZE * SIZE * bits // 8)
+
+    def on_data(self, request, response):
+        for number in range(FIRST_RL_TYPE + len(RL_TYPES)):
+            response.data.units.add(unit_id=number)
+
+    def on_debug(self, request, response):
+        for command in request.debug:
+            self.world.kill(command.kill_unit.tag)
+            for new in [command.create_unit] if command.HasField("create_unit") else []:
+                self.world.create(new.unit_type, new.owner, new.pos.x, new.pos.y)
+
+    def on_action(self, request, response):
+        if self.world.fresh:
+            self.world.fresh, self.acted, self.fault = False, 0, self.ordered()
+        self.acted += 1
+        if self.fault and self.acted == self.plan["faults"]["at"]:
+            fail(self.fault, response)
+        for action in request.actions:
+            command = action.action_raw.unit_command
+            point = command.target_world_space_pos
+            order = {MOVE: ("move", point.x, point.y), ATTACK: ("attack", command.target_unit_tag),
+                     HEAL: ("heal", command.target_unit_tag)}.get(command.ability_id, ("stop",))  # fmt: skip
+            for tag in command.unit_tags:
+                self.world.units[tag].order = order
+
+    def ordered(self):
+        """Return how this episode is to fail, or None."""
+        faults, number = self.plan.get("faults"), count(self.home / "episodes")
+        if not faults or number % faults["every"]:
+            return None
+        return faults["kinds"][number // faults["every"] % len(faults["kinds"])]
+
+    def on_step(self, request, response):
+        if request.count > 2:  # an action of the agents, not a wait of smacv2
+            time.sleep(self.plan.get("delay", 0.0))
+        for _ in range(request.count):
+            self.world.loop()
+
+    def on_observation(self, request, response):
+        for unit in self.world.units.values():
+            _, health, shield, *_ = KINDS[unit.kind]
+            shown = response.observation.observation.raw_data.units.add(
+                tag=unit.tag, unit_type=unit.type, owner=unit.owner, health=unit.health, health_max=health,
+                shield=unit.shield, shield_max=shield, weapon_cooldown=unit.cooldown, energy=50.0,
+            )  # fmt: skip
+            shown.pos.x, shown.pos.y, shown.pos.z = unit.x, unit.y, 0.0
+
+
+def fail(kind, response):
+    if kind == "hang":
+        time.sleep(3600)
+    elif kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "error":
+        response.error.append("a bug of the game")
+    elif kind == "garbage":
+        raise ConnectionAbortedError  # `main` cuts the connection in the middle of a frame
+    else:
+        os._exit(1)
+
+
+def receive(stream):
+    """Return the payload of the next frame, None at the end."""
+    head = stream.read(2)
+    if len(head) < 2 or head[0] & 15 == 8:
+        return None
+    length = head[1] & 127
+    if length > 125:
+        length = struct.unpack(">H" if length == 126 else ">Q", stream.read(2 if length == 126 else 8))[0]
+    mask, body = stream.read(4), stream.read(length)
+    return bytes(b ^ mask[i % 4] for i, b in enumerate(body))
+
+
+def send(connection, payload):
+    size = len(payload)
+    head = struct.pack(">BB", 130, size) if size < 126 else struct.pack(">BBH", 130, 126, size)
+    connection.sendall((head if size < 65536 else struct.pack(">BBQ", 130, 127, size)) + payload)
+
+
+def shake_hands(connection, stream):
+    """Answer the upgrade to a websocket [RFC 6455]."""
+    lines = iter(lambda: stream.readline().strip().decode(), "")
+    key = next(line.split(": ")[1] for line in list(lines) if line.lower().startswith("sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+    connection.sendall(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
+
+
+def listen(port, home):
+    """Return the connection; fails as the plan says for this start."""
+    order = json.loads((home / "plan.json").read_text()).get("launch", {}).get(str(count(home / "launches")))
+    if order == "exit":
+        sys.exit("cannot start")
+    if order == "hang":
+        time.sleep(3600)
+    other = socket.create_server(("127.0.0.1", port)) if order == "port" else None
+    with socket.create_server(("127.0.0.1", port)) as server:
+        return server.accept()[0], other
+
+
+def main():
+    from s2clientprotocol import sc2api_pb2
+
+    words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
+    home = Path(words["-dataDir"])
+    connection, _ = listen(int(words["-port"]), home)
+    stream, server = connection.makefile("rb"), Server(sc2api_pb2, home)
+    shake_hands(connection, stream)
+    while (payload := receive(stream)) is not None:
+        request = sc2api_pb2.Request.FromString(payload)
+        if request.WhichOneof("request") == "quit":
+            return
+        try:
+            send(connection, server.answer(request).SerializeToString())
+        except ConnectionAbortedError:
+            connection.sendall(b"\x82\x7e\xff\xff half a frame")
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""SMAC as users play it: smacv2 and pysc2 as they are, against a stand-in for the game (fake_sc2.py)."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from tests.envs.fake_sc2 import install
+from tests.envs.test_smac_tasks import SIZES, sizes, task
+from vgm2p.envs.rollout import RandomActor, rollout
+from vgm2p.envs.smac import SMACv1, SMACv2
+from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
+from vgm2p.envs.smac_maps import MAPS, RACES
+from vgm2p.errors import MissingInput, ServiceError
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("smacv2") is None, reason="smacv2 is not installed: make install-smac test-smac"
+)
+slow = pytest.mark.slow
+STOP, EAST = 1, 4
+
+
+class Rule:
+    """Acts by a rule on what is legal; `fight` shoots the last target in range, else goes east (implements `Actor`)."""
+
+    def __init__(self, rule):
+        self.rule = rule
+
+    def act(self, obs, legal, memory, key):
+        rank = torch.arange(float(legal.shape[-1])).expand(legal.shape).clone()
+        rank[..., EAST if self.rule == "fight" else STOP] += 1.5 if self.rule == "fight" else 1000
+        return rank.masked_fill(~legal, -1).argmax(-1), memory
+
+
+@pytest.fixture
+def game(tmp_path, monkeypatch):
+    """Return a function that installs the stand-in with a plan and points SC2PATH to it."""
+
+    def make(**plan):
+        home = install(tmp_path / f"sc2-{len(list(tmp_path.iterdir()))}", **plan)
+        monkeypatch.setenv("SC2PATH", str(home))
+        return home
+
+    yield make
+    deadline = time.monotonic() + 5
+    while games(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert games(tmp_path) == []  # whatever a test did, nothing is left
+
+
+def games(home):
+    """Return the stand-ins that run below `home`."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if process.info["status"] != "zombie" and any(word.startswith(str(home)) for word in words):
+            found.append(process)
+    return found
+
+
+@pytest.fixture
+def make():
+    """Return a function that makes environments, closed at the end."""
+    made = []
+
+    def one(name, **options):
+        race, *numbers = name.replace("_vs", "").split("_")
+        env = SMACv2(race, *map(int, numbers), **options) if race in RACES else SMACv1(name, **options)
+        made.append(env)
+        return env
+
+    yield one
+    for env in made:
+        env.close()
+
+
+def scored(episodes):
+    return [(e.seed, e.episode, e.return_, e.length, e.terminated, e.won, e.extra) for e in episodes]
+
+
+DESCRIBE = """
+import json
+from smacv2.env import StarCraft2Env
+from smacv2.env.starcraft2.maps.smac_maps import get_smac_map_registry
+from vgm2p.envs.smac_game import Game
+names = ("n_agents", "obs_shape", "state_shape", "n_actions", "episode_limit")
+def sizes(env):
+    info = env.get_env_info()
+    return [int(info[name]) for name in names]
+found = {name: sizes(StarCraft2Env(map_name=name)) for name in get_smac_map_registry() if "gen" not in name}
+for name, arguments in json.loads(input()).items():
+    found[name] = sizes(Game(**arguments).game)
+print(json.dumps(found))
+"""
+
+
+def test_every_size_is_smacv2s_own(game, make, tmp_path):
+    """All maps of its registry, and teams of several sizes; no game starts for that."""
+    game()
+    names = ["terran_5_vs_5", "zerg_5_vs_5", "terran_10_vs_10", "protoss_5_vs_5", "terran_5_vs_6", "terran_6_vs_5",
+             "zerg_20_vs_20", "protoss_3_vs_4"]  # fmt: skip
+    given = {name: dict(make(name).pool.arguments) for name in names}
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE], input=json.dumps(given), capture_output=True, text=True, check=True,
+        env={**os.environ, **WORKER_ENVIRONMENT},
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found.keys() == {*MAPS, *names}
+    for name, own in found.items():
+        assert sizes(task(name)) == tuple(own), name
+
+
+@pytest.mark.parametrize("name", [*SIZES, "protoss_5_vs_5"])
+def test_whole_episodes_of_every_task(name, game, make):
+    """Sizes, masks, ends and scores of a random, a fighting and an idle team."""
+    game()
+    env = make(name)
+    n, width, state, actions, limit = SIZES.get(name, sizes(task(name)))
+    env.make(2)
+    frame = env.reset([3, 4])
+    for policy in (Rule("fight"), RandomActor(env.spec), Rule("idle")):
+        found = rollout(policy, env, 0, [0], 2)
+        assert all(e.terminated and 0 < e.length <= limit and e.faults == 0 for e in found)
+        assert all(np.isfinite([e.return_, *e.extra.values()]).all() for e in found)
+        assert all(e.won == (e.extra["dead_enemies"] > e.extra["dead_allies"]) for e in found)
+    assert not any(e.won or e.return_ for e in found)  # who stands still loses, and harms nobody
+    assert frame.obs.shape == (2, n, width) and frame.legal.shape == (2, n, actions) and frame.state.shape == (2, state)
+    assert frame.legal.any(-1).all() and not frame.legal[..., 0].any()  # all alive: no-op is not allowed
+    assert np.isfinite(frame.obs).all() and np.isfinite(frame.state).all() and frame.obs.any(-1).all()
+
+
+@pytest.mark.parametrize("name", ["3m", "8m", "2s3z"])
+def test_a_won_episode_of_smacv1_is_worth_20(name, game, make):
+    game()
+    for episode in rollout(Rule("fight"), make(name), 0, [0], 3):
+        assert episode.won and episode.terminated
+        assert episode.return_ == pytest.approx(20.0) and episode.extra["score"] == pytest.approx(20.0)
+
+
+def test_a_timeout_is_no_defeat(game, make):
+    game(enemy="idle")
+    for episode in rollout(Rule("idle"), make("3m"), 0, [0], 2):
+        assert (episode.length, episode.terminated, episode.won, episode.faults) == (60, False, False, 0)
+
+
+def test_dead_agents_see_nothing_and_do_nothing(game, make):
+    game()
+    env = make("5m_vs_6m")
+    frame, dead = env.reset([0]), 0
+    while True:
+        rows = [np.flatnonzero(row) for row in frame.legal[0]]
+        step = env.step(np.array([[row[0] if row[0] == 0 else STOP for row in rows]]), np.ones(1, bool))
+        if step.terminated[0]:
+            break
+        gone = np.array([row.tolist() == [0] for row in map(np.flatnonzero, step.frame.legal[0])])
+        assert gone.sum() == step.info["dead_allies"][0]
+        assert not step.frame.obs[0, gone].any() and step.frame.obs[0, ~gone].any(-1).all()
+        frame, dead = step.frame, max(dead, int(gone.sum()))
+    assert dead >= 3
+
+
+def test_types_of_allies_on_smacv1_maps(game, make):
+    """Two stalkers, then three zealots: the last two entries of an agent's own features."""
+    game()
+    own = make("2s3z").reset([0]).obs[0, :, -2:]
+    assert own.tolist() == [[1, 0]] * 2 + [[0, 1]] * 3
+
+
+def test_agents_of_smacv1_maps_see_an_enemy_although_another_is_seen_by_nobody(game, make):
+    game(enemy="idle")
+    env = make("8m")
+    env.reset([0])
+    for _ in range(4):  # agent 0 goes ahead alone
+        step = env.step(np.array([[EAST] + 7 * [STOP]]), np.ones(1, bool))
+    enemies = step.frame.obs[0, 0, 4:44].reshape(8, 5)
+    distance = enemies[:, 1]
+    assert enemies[0].any() and not enemies[-1].any()
+    assert (distance[enemies.any(-1)] > 0).all()
+
+
+def test_an_illegal_action_names_its_agent_and_does_not_reach_the_game(game, make):
+    game()
+    env = make("3m")
+    env.reset([0])
+    with pytest.raises(ServiceError, match="agent 1 chose action 7"):
+        env.step(np.array([[STOP, 7, STOP]]), np.ones(1, bool))
+    with pytest.raises(ServiceError, match="agent 2 chose action 9"):
+        env.step(np.array([[STOP, STOP, 9]]), np.ones(1, bool))
+    assert not env.step(np.array([[STOP] * 3]), np.ones(1, bool)).fault[0]
+
+
+def first_frames(env, seeds):
+    env.make(1)
+    return [np.concatenate([f.obs.ravel(), f.state.ravel()]) for f in (env.reset([seed]) for seed in seeds)]
+
+
+def test_a_seed_decides_teams_and_positions_whatever_was_played_before(game, make):
+    game()
+    one, two, three = first_frames(make("terran_5_vs_5", workers=1), [5, 6, 5])
+    (other,) = first_frames(make("terran_5_vs_5", workers=1), [6])
+    assert np.array_equal(two, other) and np.array_equal(one, three)
+    assert not np.array_equal(one, two)
+
+
+def test_the_generators_of_this_process_are_left_alone(game, make):
+    game()
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    rollout(Rule("fight"), make("zerg_5_vs_5"), 0, [0], 1)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+
+
+@pytest.mark.parametrize("name", ["3m", "zerg_5_vs_5"])
+def test_grouping_into_games_changes_no_result(name, game, make):
+    """SMACv2 pays by a scale that each game draws anew, so there the score is what stays."""
+    game()
+    one, two, three = (
+        rollout(RandomActor(env.spec), env, 5, [7, 8], 4)
+        for env in (make(name, workers=1), make(name, workers=2), make(name, workers=3))
+    )
+    if name == "3m":
+        assert scored(one) == scored(two) == scored(three)
+    assert [(e.seed, e.episode, e.length, e.won) for e in one] == [(e.seed, e.episode, e.length, e.won) for e in three]
+    for a, b in zip(one, three, strict=True):
+        assert a.extra == pytest.approx(b.extra, rel=1e-9)
+    assert len({e.extra["score"] for e in one}) > 3
+
+
+def test_a_given_up_first_episode_changes_neither_scale_nor_number_of_games(game, make, tmp_path):
+    home = game()
+    env = make("3m", workers=1)
+    for seed in (1, 2, 3):  # nobody finishes these
+        env.reset([seed])
+        assert not env.step(np.array([[STOP] * 3]), np.ones(1, bool)).fault[0]
+    env.reset([4])  # nor this one, which not even begins
+    (episode,) = rollout(Rule("fight"), env, 0, [0], 1)
+    assert (episode.return_, episode.faults) == (pytest.approx(20.0), 0)
+    assert (home / "launches").read_text() == "1" and len(games(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["crash", "kill", "hang", "garbage", "error"])
+def test_a_broken_game_is_a_fault_of_its_episode_and_the_others_go_on(kind, game, make):
+    game(faults={"every": 2, "kinds": [kind], "at": 3})
+    env = make("3m", workers=2, timeout=4.0)
+    found = rollout(Rule("fight"), env, 0, [0], 4)
+    assert len(found) == 4 and sum(e.faults for e in found) >= 3
+    assert all(e.won and e.return_ == pytest.approx(20.0) and e.length == found[0].length for e in found)
+
+
+@pytest.mark.parametrize("kind", ["port", "exit", "hang"])
+def test_a_game_that_does_not_start_is_a_fault_and_started_again(kind, game, make):
+    game(launch={"1": kind})
+    found = rollout(Rule("fight"), make("3m", workers=2, timeout=4.0), 0, [0], 2)
+    assert [e.won for e in found] == [True, True] and sum(e.faults for e in found) == 1
+
+
+def test_a_game_that_never_starts_ends_the_evaluation_with_the_cause(game, make):
+    game(launch={str(n): "exit" for n in range(1, 20)})
+    with pytest.raises(ServiceError, match=r"failed 4 times in episode 0 \(ConnectError.*; see doctor"):
+        rollout(Rule("fight"), make("3m", workers=1), 0, [0], 1)
+
+
+def test_a_dying_worker_takes_its_game_along_and_is_replaced(game, make, tmp_path):
+    game()
+    env = make("3m", workers=2)
+    killed = []
+
+    def kill_once(step):
+        if step == 4 and not killed:
+            killed.extend(env.pool.pids()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = rollout(Rule("fight"), env, 0, [0], 4, on_step=kill_once)
+    assert killed and sum(e.faults for e in found) == 1 and all(e.won for e in found)
+    assert len(games(tmp_path)) == 2
+
+
+@slow
+def test_a_hundred_episodes_with_a_fault_in_every_tenth(game, make, tmp_path):
+    game(faults={"every": 10, "kinds": ["crash", "kill", "hang", "garbage", "error"], "at": 5})
+    env = make("3m", workers=2, timeout=4.0)
+    found = rollout(Rule("fight"), env, 0, [0], 100)
+    assert [e.episode for e in found] == list(range(100))
+    assert sum(e.faults for e in found) >= 10
+    assert all(e.won and e.return_ == pytest.approx(20.0) for e in found)  # no fault is scored, none as a defeat
+    env.close()
+    assert games(tmp_path) == []
+
+
+TRAINER = """
+from vgm2p.envs.rollout import RandomActor, rollout
+from vgm2p.envs.smac import SMACv1
+env = SMACv1("3m", workers=2)
+while True:
+    rollout(RandomActor(env.spec), env, 0, [0], 4)
+    print("played", flush=True)
+"""
+
+
+@pytest.mark.parametrize("with_workers", [False, True])
+def test_no_game_outlives_a_killed_trainer(with_workers, game, tmp_path):
+    """Also when the workers are killed in the same moment, and nobody is left to end the games."""
+    home = game(delay=0.05)
+    process = subprocess.Popen([sys.executable, "-c", TRAINER], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"played\n"
+    assert len(games(home)) == 2
+    victims = [process.pid] + [child.pid for child in psutil.Process(process.pid).children()] * with_workers
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()  # the fixture finds no game left
+
+
+def test_a_missing_map_is_said_before_anything_starts(game):
+    home = game()
+    (home / "Maps/SMAC_Maps/3m.SC2Map").unlink()
+    with pytest.raises(MissingInput, match=r"3m.SC2Map .*evaluate=none"):
+        SMACv1("3m")

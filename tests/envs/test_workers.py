@@ -1,0 +1,141 @@
+"""Worker processes: answers by number, time limits, deaths, and nothing left behind whoever dies first."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vgm2p.envs.workers import Lost, Pool
+from vgm2p.errors import MissingInput
+
+TOY = "tests.envs.test_workers:Toy"
+
+
+class Toy:
+    """What the workers make: counts, misbehaves, has a child of its own."""
+
+    def __init__(self, first=0):
+        if first < 0:
+            raise MissingInput("nothing to count; bring something")
+        self.number = first
+        self.child = subprocess.Popen(["sleep", "600"])
+
+    def add(self, step):
+        self.number += step
+        return self.number
+
+    def family(self):
+        return os.getpid(), self.child.pid, os.environ["TMPDIR"]
+
+    def hang(self):
+        time.sleep(600)
+
+    def die(self):
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(3)
+
+    def fail(self):
+        raise ZeroDivisionError("by\nzero")
+
+
+@pytest.fixture
+def pool():
+    found = Pool(TOY, {"first": 10})
+    yield found
+    found.close()
+
+
+def gone(pids, seconds=5.0):
+    """Whether the processes end within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not alive:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_workers_have_numbers_and_states_of_their_own(pool):
+    assert pool.ask({4: ("add", 1), 7: ("add", 2)}, 20) == {4: 11, 7: 12}
+    assert pool.ask({7: ("add", 2)}, 20) == {7: 14}
+    assert pool.ask({4: ("add", 0)}, 20) == {4: 11}
+    assert len(set(pool.pids())) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "cause"),
+    [("hang", "no answer within 2 s"), ("die", "code 3: last words"), ("fail", "ZeroDivisionError: by zero")],
+)
+def test_what_misbehaves_is_lost_with_its_children_and_the_others_go_on(pool, method, cause):
+    families = pool.ask({0: ("family",), 1: ("family",)}, 20)
+    answers = pool.ask({0: (method,), 1: ("add", 1)}, 2)
+    assert answers[1] == 11
+    assert isinstance(answers[0], Lost) and cause in answers[0].cause
+    assert gone(families[0][:2]) and not Path(families[0][2]).exists()
+    assert pool.ask({0: ("add", 1), 1: ("add", 1)}, 20) == {0: 11, 1: 12}
+
+
+def test_a_worker_killed_from_outside_is_lost_with_its_children(pool):
+    worker, child, _ = pool.ask({0: ("family",)}, 20)[0]
+    os.kill(worker, signal.SIGKILL)
+    assert "code -9" in pool.ask({0: ("add", 1)}, 20)[0].cause
+    assert gone([worker, child])
+
+
+def test_what_is_missing_for_a_worker_is_told_as_if_it_were_missing_here():
+    pool = Pool(TOY, {"first": -1})
+    with pytest.raises(MissingInput, match="bring something"):
+        pool.ask({0: ("add", 1), 1: ("add", 1)}, 20)
+    assert pool.pids() == []
+
+
+def test_closing_ends_everything_and_asking_starts_again(pool):
+    worker, child, scratch = pool.ask({0: ("family",)}, 20)[0]
+    pool.close()
+    assert gone([worker, child]) and not Path(scratch).exists()
+    assert pool.ask({0: ("add", 5)}, 20) == {0: 15}
+
+
+PARENT = """
+import sys, time
+from vgm2p.envs.workers import Pool
+pool = Pool(sys.argv[1], {})
+worker, child, scratch = pool.ask({0: ("family",)}, 20)[0]
+try:
+    print(worker, child, scratch, flush=True)
+    BODY
+except KeyboardInterrupt:
+    print(pool.ask({0: ("add", 1)}, 20)[0], flush=True)
+    pool.close()
+"""
+
+
+def parent(body):
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("BODY", body), TOY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ["time.sleep(600)", "pool.ask({0: ('hang',)}, 600)"])
+def test_nothing_outlives_a_parent_that_is_killed(body):
+    process = parent(body)
+    worker, child, scratch = process.stdout.readline().split()
+    process.kill()
+    process.wait()
+    assert gone([int(worker), int(child)]) and not Path(scratch).exists()
+
+
+def test_ctrl_c_reaches_the_parent_alone():
+    process = parent("time.sleep(600)")
+    worker = int(process.stdout.readline().split()[0])
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert out.strip() == "1" and err == ""
+    assert gone([worker])

@@ -1,0 +1,209 @@
+"""SMACv1 and SMACv2: W games of StarCraft II in processes of their own, each playing one episode at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.smac_game import Moment
+from vgm2p.envs.smac_install import WORKER_ENVIRONMENT, require
+from vgm2p.envs.smac_maps import FLAT_MAP, race_of, spec_v1, spec_v2, worth_v2
+from vgm2p.envs.workers import Lost, Pool
+from vgm2p.errors import ConfigError, ServiceError
+from vgm2p.types import Spec
+
+FACTORY = "vgm2p.envs.smac_game:Game"
+# [OG-MARL]; of SMACv2's start positions only p matters where teams are equal, n_enemies is overwritten by smacv2
+START = {"dist_type": "surrounded_and_reflect", "n_enemies": 5, "map_x": 32, "map_y": 32}
+ARGUMENTS_V2 = {
+    "debug": False, "conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True, "min_attack_range": 2,
+}  # fmt: skip
+NUMBERS = ("dead_allies", "dead_enemies", "score")
+
+
+class SMAC:
+    """Episodes of one task in slots, of which at most `workers` are active at once (implements `VectorEnv`).
+
+    `Step.info` has `won` (E,) bool, `dead_allies`, `dead_enemies`, `score` (E,) float64 and `cause` (E,) of faults.
+
+    Args:
+        spec: the task.
+        game: arguments of `vgm2p.envs.smac_game.Game`.
+        versions: of packages and game.
+        workers: games at once.
+        timeout: seconds within which a game must answer; starting one takes 5 to 30.
+    """
+
+    def __init__(
+        self, spec: Spec, game: Mapping[str, Any], versions: Mapping[str, str], workers: int, timeout: float
+    ) -> None:
+        if workers < 1 or timeout <= 0:
+            raise ConfigError(f"env.workers and env.timeout must be positive, got {workers} and {timeout:g}")
+        self.spec, self.max_active, self.timeout = spec, workers, float(timeout)
+        self._versions = dict(versions)
+        self.pool = Pool(FACTORY, game, WORKER_ENVIRONMENT)
+        self.make(1)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of smacv2, pysc2 and the game."""
+        return dict(self._versions)
+
+    def make(self, n_envs: int) -> None:
+        """Have `n_envs` slots; games that run are kept for the next episodes."""
+        spec = self.spec
+        self._obs = np.zeros((n_envs, spec.n_agents, spec.obs_dim), np.float32)
+        self._legal = np.zeros((n_envs, spec.n_agents, spec.action_dim), bool)
+        self._legal[..., 0] = True  # a slot without a game: whatever is chosen is not played
+        self._state = np.zeros((n_envs, spec.state_dim or 0), np.float32)
+        self._worker: dict[int, int] = {}  # slot -> game
+        self._lost: dict[int, Lost] = {}  # slots whose episode could not begin
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Start episodes; one that cannot begin is a fault of its slot's first step.
+
+        Raises ServiceError if more episodes would be active than there are games.
+        """
+        for slot, seed in enumerate(seeds):
+            if seed is not None:
+                self._worker.pop(slot, None)
+                self._lost.pop(slot, None)
+        for slot, seed in enumerate(seeds):
+            if seed is not None:
+                self._worker[slot] = self._free()
+        requests = {self._worker[slot]: ("reset", int(seed)) for slot, seed in enumerate(seeds) if seed is not None}
+        answers = self.pool.ask(requests, self.timeout)
+        for slot, seed in enumerate(seeds):
+            if seed is not None:
+                answer = answers[self._worker[slot]]
+                if isinstance(answer, Lost):
+                    self._lost[slot] = answer
+                    self._blank(slot)
+                else:
+                    self._place(slot, answer)
+        return self._frame()
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step active slots with actions (E, N). Raises ServiceError for an action that is not legal."""
+        count = len(self._obs)
+        reward = np.zeros(count)
+        terminated, truncated, fault, won = (np.zeros(count, bool) for _ in range(4))
+        numbers = {name: np.zeros(count) for name in NUMBERS}
+        cause = np.full(count, "", object)
+        slots = np.flatnonzero(active).tolist()
+        playing = [slot for slot in slots if slot not in self._lost]
+        for slot in playing:
+            self._check(slot, actions[slot])
+        answers = self.pool.ask(
+            {self._worker[slot]: ("step", [int(a) for a in actions[slot]]) for slot in playing}, self.timeout
+        )
+        for slot in slots:
+            answer = self._lost[slot] if slot in self._lost else answers[self._worker[slot]]
+            if isinstance(answer, Lost):
+                fault[slot], cause[slot] = True, answer.cause
+                self._blank(slot)
+            else:
+                self._place(slot, answer)
+                reward[slot], won[slot] = answer.reward, answer.won
+                terminated[slot], truncated[slot] = answer.terminated, answer.truncated
+                for name in NUMBERS:
+                    numbers[name][slot] = getattr(answer, name)
+            if fault[slot] or terminated[slot] or truncated[slot]:
+                self._worker.pop(slot, None)
+                self._lost.pop(slot, None)
+        return Step(self._frame(), reward, terminated, truncated, fault, {"won": won, "cause": cause, **numbers})
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Not offered: the headless game draws nothing. Raises ServiceError."""
+        raise ServiceError("env/smac has no pictures: the headless game draws nothing; drop video")
+
+    def close(self) -> None:
+        """End the games; a later reset starts new ones."""
+        self.pool.close()
+        self.make(len(self._obs))
+
+    def _free(self) -> int:
+        free = set(range(self.max_active)) - set(self._worker.values())
+        if not free:
+            raise ServiceError(f"env.workers={self.max_active} games cannot play more episodes at once; raise it")
+        return min(free)
+
+    def _check(self, slot: int, actions: NDArray[Any]) -> None:
+        for agent, action in enumerate(actions.tolist()):
+            if not (0 <= action < self.spec.action_dim and self._legal[slot, agent, action]):
+                raise ServiceError(
+                    f"agent {agent} chose action {action}, which {self.spec.env_id} does not allow now; "
+                    "act() must leave out what `legal` forbids"
+                )
+
+    def _place(self, slot: int, moment: Moment) -> None:
+        self._obs[slot], self._legal[slot], self._state[slot] = moment.obs, moment.legal, moment.state
+
+    def _blank(self, slot: int) -> None:
+        self._obs[slot], self._state[slot] = 0.0, 0.0
+        self._legal[slot] = np.arange(self.spec.action_dim) == 0
+
+    def _frame(self) -> Frame:
+        return Frame(self._obs.copy(), self._legal.copy(), self._state.copy())
+
+
+class SMACv1(SMAC):
+    """A map of SMACv1, everything else as `oxwhirl/smac` has it by default (difficulty 7, 8 game steps per action).
+
+    Args:
+        map_name: for example `3m`.
+        workers: games at once.
+        timeout: seconds within which a game must answer.
+
+    Raises:
+        ConfigError: on an unknown map.
+        MissingInput: without smacv2, StarCraft II, or the map.
+    """
+
+    def __init__(self, map_name: str, workers: int = 2, timeout: float = 120.0) -> None:
+        spec = spec_v1(map_name)
+        game = {"arguments": {"map_name": map_name}, "capabilities": None, "worth": None}
+        super().__init__(spec, game, require(map_name), workers, timeout)
+
+
+class SMACv2(SMAC):
+    """Random teams of a race from random positions, by default as OG-MARL's data were made.
+
+    Args:
+        race: terran, zerg or protoss.
+        n_units: agents.
+        n_enemies: enemies.
+        units: share of each unit type in a team; None: OG-MARL's.
+        exceptions: types that must not make up a whole team; None: OG-MARL's.
+        reflected: probability of reflected start positions, else surrounded.
+        workers: games at once.
+        timeout: seconds within which a game must answer.
+
+    Raises:
+        ConfigError: on an unknown race, or shares that are none.
+        MissingInput: without smacv2, StarCraft II, or the map.
+    """
+
+    def __init__(
+        self, race: str, n_units: int, n_enemies: int, units: dict[str, float] | None = None,
+        exceptions: list[str] | None = None, reflected: float = 0.5, workers: int = 2, timeout: float = 120.0,
+    ) -> None:  # fmt: skip
+        usual = race_of(race)
+        units = dict(usual.units) if units is None else units
+        exceptions = list(usual.exceptions) if exceptions is None else exceptions
+        if units.keys() != usual.units.keys() or abs(sum(units.values()) - 1.0) > 1e-6:
+            raise ConfigError(f"env.units must give {', '.join(usual.units)} shares that sum to 1, got {units}")
+        given = {"units": units, "exceptions": exceptions, "reflected": reflected}
+        theirs = {"units": dict(usual.units), "exceptions": list(usual.exceptions), "reflected": 0.5}
+        spec = spec_v2(race, n_units, n_enemies, {key: given[key] for key in given if given[key] != theirs[key]})
+        team = {"dist_type": "weighted_teams", "unit_types": list(units), "weights": list(units.values()),
+                "exception_unit_types": exceptions, "observe": True}  # fmt: skip
+        capabilities = {"n_units": n_units, "n_enemies": n_enemies, "team_gen": team,
+                        "start_positions": {**START, "p": reflected}}  # fmt: skip
+        arguments = {"map_name": f"10gen_{race}", **ARGUMENTS_V2}
+        game = {"arguments": arguments, "capabilities": capabilities, "worth": worth_v2(units, n_enemies)}
+        super().__init__(spec, game, require(FLAT_MAP), workers, timeout)

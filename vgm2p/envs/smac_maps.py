@@ -1,0 +1,137 @@
+"""SMAC's tasks as numbers: agents, limits, sizes of observations and states; known without smacv2 and the game."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.types import Spec
+
+MOVES = 4
+NO_ATTACK = 6  # no-op, stop, four moves; every further action names a target
+FLAT_MAP = "32x32_flat"  # the file behind every map of SMACv2
+LIMIT_V2 = 200
+DEATH, VICTORY = 10.0, 200.0  # points [SMAC]
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map of SMACv1.
+
+    Attributes:
+        agents: number of agents.
+        enemies: number of enemies.
+        limit: steps until an episode is truncated.
+        races: of both sides; P has shields.
+        types: width of the unit-type one-hot, 0 where all units are alike.
+    """
+
+    agents: int
+    enemies: int
+    limit: int
+    races: str
+    types: int
+
+
+# [smacv2, smac_maps.py]
+MAPS = {
+    "3m": Map(3, 3, 60, "TT", 0),
+    "8m": Map(8, 8, 120, "TT", 0),
+    "25m": Map(25, 25, 150, "TT", 0),
+    "5m_vs_6m": Map(5, 6, 70, "TT", 0),
+    "8m_vs_9m": Map(8, 9, 120, "TT", 0),
+    "10m_vs_11m": Map(10, 11, 150, "TT", 0),
+    "27m_vs_30m": Map(27, 30, 180, "TT", 0),
+    "MMM": Map(10, 10, 150, "TT", 3),
+    "MMM2": Map(10, 12, 180, "TT", 3),
+    "2s3z": Map(5, 5, 120, "PP", 2),
+    "3s5z": Map(8, 8, 150, "PP", 2),
+    "3s5z_vs_3s6z": Map(8, 9, 170, "PP", 2),
+    "3s_vs_3z": Map(3, 3, 150, "PP", 0),
+    "3s_vs_4z": Map(3, 4, 200, "PP", 0),
+    "3s_vs_5z": Map(3, 5, 250, "PP", 0),
+    "1c3s5z": Map(9, 9, 180, "PP", 3),
+    "2m_vs_1z": Map(2, 1, 150, "TP", 0),
+    "corridor": Map(6, 24, 400, "PZ", 0),
+    "6h_vs_8z": Map(6, 8, 150, "ZP", 0),
+    "2s_vs_1sc": Map(2, 1, 300, "PZ", 0),
+    "so_many_baneling": Map(7, 32, 100, "PZ", 0),
+    "bane_vs_bane": Map(24, 24, 200, "ZZ", 2),
+    "2c_vs_64zg": Map(2, 64, 400, "PZ", 0),
+}
+
+
+@dataclass(frozen=True)
+class Race:
+    """A race of SMACv2 as OG-MARL's data have it; protoss, which they do not have, as smacv2 configures it.
+
+    Attributes:
+        units: share of each unit type in a team.
+        exceptions: types that must not make up a whole team.
+    """
+
+    units: Mapping[str, float]
+    exceptions: tuple[str, ...]
+
+
+RACES = {
+    "terran": Race({"marine": 0.45, "marauder": 0.45, "medivac": 0.1}, ("baneling",)),
+    "zerg": Race({"zergling": 0.45, "baneling": 0.1, "hydralisk": 0.45}, ("baneling",)),
+    "protoss": Race({"stalker": 0.45, "zealot": 0.45, "colossus": 0.1}, ()),
+}
+TYPES_V2 = 3
+# health and shield of a unit [StarCraft II 4.10]
+TOUGHNESS = {
+    "marine": 45, "marauder": 125, "medivac": 150, "zergling": 35, "baneling": 30, "hydralisk": 90, "stalker": 160,
+    "zealot": 150, "colossus": 350,
+}  # fmt: skip
+
+
+def map_of(name: str) -> Map:
+    """Return a map of SMACv1. Raises ConfigError naming the nearest one."""
+    if name not in MAPS:
+        raise ConfigError(f"env.map_name={name} is no map of SMAC{nearest(name, MAPS)}")
+    return MAPS[name]
+
+
+def race_of(name: str) -> Race:
+    """Return a race of SMACv2. Raises ConfigError naming the nearest one."""
+    if name not in RACES:
+        raise ConfigError(f"env.race={name} is no race of SMACv2{nearest(name, RACES)}")
+    return RACES[name]
+
+
+def spec_v1(name: str) -> Spec:
+    """Return the task of a SMACv1 map, as the vaults of OG-MARL name it."""
+    facts = map_of(name)
+    return _spec(f"smac_v1/{name}", facts, heals=name.startswith("MMM"), position=0)
+
+
+def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
+    """Return a task of SMACv2, as the vaults of OG-MARL name it; `env_kwargs`: what differs from theirs."""
+    race_of(race)
+    facts = Map(units, enemies, LIMIT_V2, 2 * race[0].upper(), TYPES_V2)
+    return _spec(f"smac_v2/{race}_{units}_vs_{enemies}", facts, race == "terran", position=2, env_kwargs=env_kwargs)
+
+
+def _spec(
+    env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mapping[str, Any] | None = None
+) -> Spec:  # fmt: skip
+    """Count entries: an observation is moves, enemies, other allies, oneself; a state units and last actions."""
+    n, m, types = facts.agents, facts.enemies, facts.types
+    ally_shield, enemy_shield = (int(race == "P") for race in facts.races)
+    actions = NO_ATTACK + (max(n, m) if heals else m)
+    obs = MOVES + m * (5 + enemy_shield + types) + (n - 1) * (5 + ally_shield + types)
+    obs += 1 + ally_shield + position + types
+    state = n * (4 + ally_shield + types) + m * (3 + enemy_shield + types) + n * actions
+    return Spec(
+        n_agents=n, obs_dim=obs, action_dim=actions, discrete=True, state_dim=state, episode_limit=facts.limit,
+        view="native", env_id=env_id, env_kwargs=dict(env_kwargs or {}),
+    )  # fmt: skip
+
+
+def worth_v2(units: Mapping[str, float], enemies: int) -> float:
+    """Return the points of a victory over an average team: the constant behind the score."""
+    return enemies * (DEATH + sum(share * TOUGHNESS[name] for name, share in units.items())) + VICTORY

@@ -1,0 +1,204 @@
+"""Simulators in processes of their own: asked through a pipe, with a time limit.
+
+What hangs, fails or dies is killed with everything that it started, and the next request starts a fresh process. A
+worker leads a process group and a session of its own: Ctrl-C does not reach it, and when its parent is gone, however
+that ended, it kills the group, itself included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pkgutil
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from vgm2p.errors import UserError
+
+Request = tuple[Any, ...]  # name of a method, then its arguments
+CAUSE = 90  # characters of a cause, which has to fit into one line with a remedy
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Stands where an answer would: the worker is gone, and with it what it simulated.
+
+    Attributes:
+        cause: what happened, in a few words.
+    """
+
+    cause: str
+
+
+class Worker:
+    """One process that makes an object and calls its methods.
+
+    Args:
+        factory: `module:name` of what makes the object.
+        arguments: its keyword arguments, sent by pickle.
+        environment: variables of the process, beside those of this one.
+    """
+
+    def __init__(self, factory: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self.scratch = tempfile.mkdtemp(prefix="vgm2p-worker-")
+        self.connection, theirs = Pipe()
+        with open(os.path.join(self.scratch, "log"), "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vgm2p.envs.workers", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": self.scratch, **environment},
+            )  # fmt: skip
+        theirs.close()
+        self.send((factory, dict(arguments)))
+
+    def send(self, message: Any) -> None:
+        """Send without waiting; a process that is gone shows when it is received from."""
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def receive(self) -> Any:
+        """Return the answer, or `Lost`. Raises what the object raised if that is a UserError."""
+        try:
+            kind, value = self.connection.recv()
+        except (EOFError, OSError):
+            return Lost(self._death())
+        if kind == "refused":
+            raise value
+        return Lost(value) if kind == "failed" else value
+
+    def kill(self) -> None:
+        """End the process, everything that it started, and its temporary files."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # before the first wait: the number cannot be reused yet
+        self.process.wait()
+        self.connection.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _death(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        with open(os.path.join(self.scratch, "log"), errors="replace") as log:
+            last = log.read()[-2000:].strip().splitlines()[-1:]
+        return f"its process died, code {self.process.returncode}" + "".join(f": {line}"[:CAUSE] for line in last)
+
+
+class Pool:
+    """Workers with numbers, started when they are first asked.
+
+    Args:
+        factory: `module:name` of what every worker makes.
+        arguments: keyword arguments of the factory.
+        environment: further environment variables of the workers.
+    """
+
+    def __init__(
+        self, factory: str, arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.factory, self.arguments, self.environment = factory, arguments, dict(environment or {})
+        self._workers: dict[int, Worker] = {}
+
+    def ask(self, requests: Mapping[int, Request], seconds: float) -> dict[int, Any]:
+        """Send every worker its request and return the answers by number; `Lost` where there is none in time.
+
+        Raises UserError where a worker did: what it needs is missing here.
+        """
+        waiting: dict[Any, int] = {}
+        for number, request in requests.items():
+            worker = self._started(number)
+            worker.send(request)
+            waiting[worker.connection] = number
+        found: dict[int, Any] = {}
+        deadline = time.monotonic() + seconds
+        while waiting:
+            ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
+            for connection in ready:
+                number = waiting.pop(connection)
+                found[number] = self._answer(number)
+            if not ready:
+                break
+        for number in waiting.values():
+            found[number] = self._lose(number, Lost(f"no answer within {seconds:g} s"))
+        return found
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that run."""
+        return [worker.process.pid for worker in self._workers.values()]
+
+    def close(self) -> None:
+        """End all workers; the next request starts new ones."""
+        while self._workers:
+            self._workers.popitem()[1].kill()
+
+    def _started(self, number: int) -> Worker:
+        if number not in self._workers:
+            self._workers[number] = Worker(self.factory, self.arguments, self.environment)
+        return self._workers[number]
+
+    def _answer(self, number: int) -> Any:
+        try:
+            answer = self._workers[number].receive()
+        except UserError:
+            self.close()
+            raise
+        return self._lose(number, answer) if isinstance(answer, Lost) else answer
+
+    def _lose(self, number: int, lost: Lost) -> Lost:
+        self._workers.pop(number).kill()
+        return lost
+
+
+def serve(connection: Any) -> None:
+    """Answer requests until the pipe ends; the object is made by the first one, so that its failure is an answer."""
+    factory, arguments = connection.recv()
+    target: Any = None
+    while True:
+        try:
+            name, *values = connection.recv()
+        except EOFError:
+            return
+        try:
+            if target is None:
+                target = pkgutil.resolve_name(factory)(**arguments)
+            answer: tuple[str, Any] = ("done", getattr(target, name)(*values))
+        except UserError as error:
+            answer = ("refused", error)
+        except Exception as error:  # whatever a simulator raises, its episode cannot go on
+            answer = ("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:CAUSE])
+        connection.send(answer)
+
+
+def end_with_parent(descriptor: int) -> None:
+    """Wait until the other end of the pipe is closed, whatever the main thread is doing, then end."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # hang-ups are always reported
+    poll.poll()
+    end()
+
+
+def end() -> None:
+    """Kill this process and all that it started."""
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main(descriptor: int) -> None:
+    """Serve one end of a socket pair; temporary files go to the folder that `Worker` made."""
+    tempfile.tempdir = os.environ["TMPDIR"]
+    threading.Thread(target=end_with_parent, args=(descriptor,), daemon=True).start()
+    serve(Connection(descriptor))
+    end()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
