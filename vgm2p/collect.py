@@ -15,6 +15,7 @@ from torch import Tensor
 
 from datamodules.schema import TERMINAL, TIMEOUT, Columns, read, write
 from datamodules.store import concatenate
+from vgm2p.algos.base import Algorithm
 from vgm2p.build import make_env
 from vgm2p.envs.base import VectorEnv, heuristic
 from vgm2p.envs.observation import VIEWS
@@ -77,14 +78,19 @@ class Behaviour:
         wide = obs.expand(self.seeds, *obs.shape[1:])
         allowed = None if legal is None else legal.expand(self.seeds, *legal.shape[1:])
         action, memory = self.actor.act(wide, allowed, memory, key)
-        action = action[:1]
         if self.noise == 0.0:
-            return action, memory
+            return action[:1], memory
+        done = self._explore(action[:1], obs, legal, key)
+        if isinstance(self.actor, Algorithm):
+            memory = self.actor.amend(memory, done.expand_as(action))
+        return done, memory
+
+    def _explore(self, action: Tensor, obs: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
         if self.spec.discrete:
             explored, _ = self.random.act(obs, legal, None, key)
             dice = key.uniform("explore", tuple(action.shape[1:]))
-            return torch.where(dice < self.noise, explored, action), memory
-        return (action + self.noise * key.normal("explore", tuple(action.shape[1:]))).clamp(-1.0, 1.0), memory
+            return torch.where(dice < self.noise, explored, action)
+        return (action + self.noise * key.normal("explore", tuple(action.shape[1:]))).clamp(-1.0, 1.0)
 
 
 def components(config: Mapping[str, Any]) -> list[Component]:

@@ -10,6 +10,7 @@ from tests.algos.test_contract import config_of
 from tests.corridor import Corridor, Guide, recorded
 from tests.support import continuous_spec, discrete_spec, random_batch, small_columns
 from vgm2p.build import make_algorithm
+from vgm2p.collect import Behaviour
 from vgm2p.envs.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey
 
@@ -93,6 +94,16 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
                         batch.past_action[s, b, p], torch.from_numpy(columns.steps["actions"][row - back])
                     )
     assert 100 < begun < 600
+
+
+def test_collecting_policies_remember_what_was_done_not_what_they_chose():
+    spec = discrete_spec()
+    algorithm = make_algorithm(config_of("bc_gaussian history=3"), spec)
+    key, obs = ActKey([0], 0, [0, 1]), torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    chosen, _ = algorithm.act(obs, None, None, key)
+    done, memory = Behaviour(algorithm, 1, 1.0, spec).act(obs, None, None, key)
+    assert not torch.equal(chosen, done)
+    assert torch.equal(memory[..., -spec.action_dim :].argmax(-1), done)
 
 
 def walk(algo, env, actor, updates, tmp_path, history):
