@@ -1,7 +1,11 @@
-"""`bench rollout`: ten HalfCheetah episodes in lockstep, beside a call per agent and ten-step sampling."""
+"""`bench rollout`: ten HalfCheetah episodes in lockstep, beside a call per agent and ten-step sampling.
+
+`env=` picks another environment, with options of its own.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,15 +17,26 @@ from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.rollout import RandomActor, acting, rollout
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.report.grid import grid
 from vgm2p.rng import ActKey
 
+ENVIRONMENTS = {"halfcheetah": "vgm2p.bench.rollout:robots", "fake_sc2": "vgm2p.bench.games:games"}
 DEFAULTS: dict[str, Any] = {
     "episodes": 10, "steps": 100, "rounds": 5, "width": 512, "depth": 4, "threads": 1, "out": "bench",
 }  # fmt: skip
 
 
 def main(words: Sequence[str]) -> None:
+    """Measure the environment of `env=`. Raises ConfigError for an unknown one, MissingInput without its packages."""
+    named = [word.removeprefix("env=") for word in words if word.startswith("env=")]
+    name = named[-1] if named else "halfcheetah"
+    if name not in ENVIRONMENTS:
+        raise ConfigError(f"bench rollout has env={', '.join(ENVIRONMENTS)}, got '{name}'{nearest(name, ENVIRONMENTS)}")
+    pkgutil.resolve_name(ENVIRONMENTS[name])([word for word in words if not word.startswith("env=")])
+
+
+def robots(words: Sequence[str]) -> None:
     """Print environment steps per CPU second. Raises MissingInput without gymnasium and mujoco."""
     options = settings(words, DEFAULTS)
     torch.set_num_threads(options["threads"])
