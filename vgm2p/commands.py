@@ -63,7 +63,7 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     check_acting([] if asked is None else [asked], "act_noise")
     chosen: list[Acting] = [asked] if own is not None and asked is not None else ways(policy.algorithm, EVERY_WAY)
     stop.graceful = True
-    rows, lines, results = [], [["act_noise", "return", "95 % interval", "length", "per seed"]], []
+    rows, lines, results = [], [], []
     for acting in chosen:
         try:
             episodes = roll_out(policy.algorithm, env, policy.update, config["episodes"], stop.requested, acting)
@@ -72,14 +72,14 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
         rows += [episode_row(policy.update, episode, acting) for episode in episodes]
         found = statistics(episodes)
         results.append({"act_noise": acting, **found})
-        lines.append(_row(acting, own, found))
+        lines.append(_cells(acting, own, found))
     log = CsvLog(out / "episodes.csv")
     log.path.unlink(missing_ok=True)
     log.append(rows)
     write_json(
         out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
     )
-    say(grid(lines))
+    say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
     if config["video"]:
         steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
         say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
@@ -91,13 +91,20 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
     return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
 
 
-def _row(acting: Acting, own: float | None, found: dict[str, Any]) -> list[str]:
+def _cells(acting: Acting, own: float | None, found: dict[str, Any]) -> dict[str, str]:
+    """Return a row of the table by column; victories and score where the environment knows them."""
     low, high = found["return_ci95"]
     name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
     digits = decimals((low, high))
-    per_seed = " ".join(f"{value:.{digits}f}" for value in found["per_seed"])
     bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
-    return [name, shown(found["return_mean"]), bounds, f"{found['length_mean']:.0f}", per_seed]
+    cells = {"act_noise": name, "return": shown(found["return_mean"]), "95 % interval": bounds}
+    if found["win_rate"] is not None:
+        low, high = found["win_rate_ci95"]
+        cells["won"] = f"{found['win_rate']:.0%} [{low:.0%}, {high:.0%}]"
+    if "score_mean" in found:
+        cells["score"] = f"{found['score_mean']:.2f}"
+    per_seed = " ".join(f"{value:.{digits}f}" for value in found["per_seed"])
+    return {**cells, "length": f"{found['length_mean']:.0f}", "per seed": per_seed}
 
 
 def _collect(config: dict[str, Any], stop: StopFlag) -> None:

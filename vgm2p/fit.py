@@ -19,7 +19,7 @@ from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_da
 from vgm2p.capture import wanted
 from vgm2p.compare import Comparisons
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import DataError
+from vgm2p.errors import DataError, MissingInput
 from vgm2p.evaluator import Evaluator
 from vgm2p.io.artifacts import RunFolder, read_json, write_json
 from vgm2p.io.checkpoint import DurableCheckpointIO
@@ -53,7 +53,7 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
     check(config)
     quiet()
     algorithm_type = algorithm_class(config)
-    env = make_env(config) if config["evaluate"] == "auto" else None
+    env = _environment(config) if config["evaluate"] == "auto" else None
     if env is not None:
         check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
     folder = RunFolder(Path(config["out"]))
@@ -72,6 +72,14 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
             show(folder, comparisons.folders, say)
+
+
+def _environment(config: dict[str, Any]) -> VectorEnv:
+    """Build the environment before data are fetched: a machine without it can still train."""
+    try:
+        return make_env(config)
+    except MissingInput as error:
+        raise MissingInput(f"{error.line}; evaluate=none trains without evaluation") from None
 
 
 def train(

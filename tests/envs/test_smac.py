@@ -22,9 +22,8 @@ from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
 from vgm2p.envs.smac_maps import MAPS, RACES
 from vgm2p.errors import MissingInput, ServiceError
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("smacv2") is None, reason="smacv2 is not installed: make install-smac test-smac"
-)
+if importlib.util.find_spec("smacv2") is None:
+    pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
 slow = pytest.mark.slow
 STOP, EAST = 1, 4
 
@@ -323,5 +322,5 @@ def test_no_game_outlives_a_killed_trainer(with_workers, game, tmp_path):
 def test_a_missing_map_is_said_before_anything_starts(game):
     home = game()
     (home / "Maps/SMAC_Maps/3m.SC2Map").unlink()
-    with pytest.raises(MissingInput, match=r"3m.SC2Map .*evaluate=none"):
+    with pytest.raises(MissingInput, match=r"3m.SC2Map .*make smac-maps"):
         SMACv1("3m")

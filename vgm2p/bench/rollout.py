@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "env": "6halfcheetah", "episodes": 10, "seeds": 1, "steps": 100, "rounds": 5, "width": 512, "depth": 4,
     "threads": 1, "out": "bench",
 }  # fmt: skip
+GAMES = "fake_sc2"  # a stand-in for StarCraft II, with options of its own
 # name -> environment with episodes of at most so many steps
 ENVIRONMENTS: dict[str, Callable[[int], VectorEnv]] = {
     "6halfcheetah": lambda steps: MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=steps),
@@ -34,9 +35,15 @@ ENVIRONMENTS: dict[str, Callable[[int], VectorEnv]] = {
 
 def main(words: Sequence[str]) -> None:
     """Print environment steps per CPU second. Raises MissingInput without the environment's packages."""
+    if f"env={GAMES}" in words:
+        from vgm2p.bench.games import games
+
+        games([word for word in words if word != f"env={GAMES}"])
+        return
     options = settings(words, DEFAULTS)
     if options["env"] not in ENVIRONMENTS:
-        raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], ENVIRONMENTS)}")
+        known = [*ENVIRONMENTS, GAMES]
+        raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], known)}")
     torch.set_num_threads(options["threads"])
     print(f"machine {machine()}")
     env = ENVIRONMENTS[options["env"]](options["steps"])

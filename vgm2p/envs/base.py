@@ -104,4 +104,4 @@ class NoSimulator:
     """Stands where data come from a simulator that this program does not have. Raises MissingInput when made."""
 
     def __init__(self) -> None:
-        raise MissingInput("this data's simulator is not part of vgm2p; add evaluate=none to train without evaluation")
+        raise MissingInput("this data's simulator is not part of vgm2p")

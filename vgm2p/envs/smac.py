@@ -43,7 +43,9 @@ class SMAC:
     ) -> None:
         if workers < 1 or timeout <= 0:
             raise ConfigError(f"env.workers and env.timeout must be positive, got {workers} and {timeout:g}")
-        self.spec, self.max_active, self.timeout = spec, workers, float(timeout)
+        self.spec, self.timeout = spec, float(timeout)
+        self.max_active: int | None = workers
+        self._games = range(workers)
         self._versions = dict(versions)
         self.pool = Pool(FACTORY, game, WORKER_ENVIRONMENT)
         self.make(1)
@@ -127,7 +129,7 @@ class SMAC:
         self.make(len(self._obs))
 
     def _free(self) -> int:
-        free = set(range(self.max_active)) - set(self._worker.values())
+        free = set(self._games) - set(self._worker.values())
         if not free:
             raise ServiceError(f"env.workers={self.max_active} games cannot play more episodes at once; raise it")
         return min(free)

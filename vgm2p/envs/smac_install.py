@@ -71,11 +71,8 @@ def require_map(name: str) -> Path:
 
 def require(map_file: str) -> dict[str, str]:
     """Return the versions of everything that decides a game on this map. Raises MissingInput for what is not here."""
-    try:
-        found = {**packages(), "StarCraft II": f"build {game_build()}"}
-        require_map(map_file)
-    except MissingInput as error:
-        raise MissingInput(f"{error.line}; or add evaluate=none") from None
+    found = {**packages(), "StarCraft II": f"build {game_build()}"}
+    require_map(map_file)
     return found
 
 
