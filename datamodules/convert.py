@@ -258,8 +258,7 @@ class Converter:
 
     def _verify(self, path: Path) -> str:
         """Return the content hash of what can be read back. Raises DataError where that is not what was written."""
-        with h5py.File(path, "r") as file:
-            digest, columns = hash_file(file)
+        digest, columns = hash_file(path)
         wrong = [name for name, wanted in self.written.items() if columns[name] != wanted]
         if wrong:
             raise DataError(f"{self.target}: '{wrong[0]}' reads back differently from what was written; check the disk")

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
+from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read
+from datamodules.task import spec_of
 from vgm2p.envs.observation import agents_view, is_standardised, robot_of_omiga, statistics
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.types import Batch, Randomness, Spec
