@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -20,6 +19,7 @@ from datamodules.unzip import unzip
 from datamodules.vault import MARKERS, Vault, find_vaults
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.io.files import sha256_file
+from vgm2p.io.lock import one_at_a_time
 
 Say = Callable[[str], None]
 
@@ -175,16 +175,4 @@ def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
     folder = cache / entry.source / entry.env
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):
-        yield
-
-
-@contextmanager
-def one_at_a_time(path: Path, what: str, say: Say) -> Iterator[None]:
-    """Hold a lock file; it ends with its process."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that prepares {what}")
-            fcntl.flock(file, fcntl.LOCK_EX)
         yield
