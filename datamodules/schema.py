@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,11 +62,10 @@ class Columns:
 
 
 def content_hash(columns: Columns) -> str:
-    """Return the SHA-256 over names, types, shapes and little-endian bytes: independent of chunks and compression."""
-    digest = hashlib.sha256()
+    """Return the content hash of a dataset in memory (see `ContentHash`)."""
+    digest = ContentHash()
     for name, array in columns.arrays():
-        digest.update(_heading(name, array))
-        digest.update(_bytes(array))
+        digest.add(name, array, array)
     return digest.hexdigest()
 
 
@@ -130,21 +129,36 @@ def column_names(file: h5py.File) -> list[str]:
 
 def hash_file(path: Path) -> tuple[str, dict[str, str]]:
     """Return `content_hash` of a file, and the SHA-256 of every column's bytes, reading slab by slab."""
-    whole, columns = hashlib.sha256(), {}
+    whole, columns = ContentHash(), dict[str, Any]()
     for name, column, slab in stream(path):
-        if name not in columns:
-            whole.update(_heading(name, column))
-            columns[name] = hashlib.sha256()
-        for digest in (whole, columns[name]):
-            digest.update(_bytes(slab))
+        whole.add(name, column, slab)
+        columns.setdefault(name, hashlib.sha256()).update(as_bytes(slab))
     return whole.hexdigest(), {name: digest.hexdigest() for name, digest in columns.items()}
 
 
-def _heading(name: str, column: Column | NDArray[Any]) -> bytes:
-    return f"{name} {column.dtype.newbyteorder('<').str} {column.shape}".encode()
+class ContentHash:
+    """SHA-256 over names, types, shapes and little-endian bytes: independent of chunks and compression.
+
+    Columns come in the order of `column_names`, each in one piece or in slabs of rows.
+    """
+
+    def __init__(self) -> None:
+        self._digest, self._name = hashlib.sha256(), ""
+
+    def add(self, name: str, column: Column | NDArray[Any], rows: NDArray[Any]) -> None:
+        """Add rows of a column."""
+        if name != self._name:
+            self._name = name
+            self._digest.update(f"{name} {column.dtype.newbyteorder('<').str} {column.shape}".encode())
+        self._digest.update(as_bytes(rows))
+
+    def hexdigest(self) -> str:
+        """Return the hash of all that was added."""
+        return self._digest.hexdigest()
 
 
-def _bytes(array: NDArray[Any]) -> Any:
+def as_bytes(array: NDArray[Any]) -> Any:
+    """Return the little-endian bytes of an array in C order, without a copy where it lies so."""
     plain = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     return plain.data.cast("B") if plain.size else b""
 
@@ -207,19 +221,27 @@ def _load(path: Path, hasher: ThreadPoolExecutor | None) -> tuple[Columns, Futur
 
 
 def _hash_loads(opened: dict[str, Column], loads: dict[str, tuple[NDArray[Any], list[Future[None]]]]) -> str:
-    digest = hashlib.sha256()
+    digest = ContentHash()
     for name, (array, tasks) in loads.items():
-        digest.update(_heading(name, array))
         for (start, stop), task in zip(opened[name].pieces(), tasks, strict=True):
             task.result()
-            digest.update(_bytes(array[start:stop]))
+            digest.add(name, array, array[start:stop])
     return digest.hexdigest()
 
 
-def attributes_of(path: Path) -> dict[str, Any]:
-    """Return a dataset's attributes, checked. Raises DataError."""
+def outline(path: Path, leave: Collection[str]) -> Columns:
+    """Return a dataset without reading the step columns in `leave`: these are arrays without memory behind them.
+
+    Raises as `read`; the columns that are read are not validated.
+    """
+    must_hash(path, "never")
     with _reading(path), h5py.File(path, "r", locking=False) as file:
-        return _attributes(path, file)
+        attributes = _attributes(path, file)
+        steps = {
+            name: np.broadcast_to(np.zeros((), dataset.dtype), dataset.shape) if name in leave else dataset[...]
+            for name, dataset in file["steps"].items()
+        }
+        return Columns(steps, {name: dataset[...] for name, dataset in file["episodes"].items()}, attributes)
 
 
 def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:

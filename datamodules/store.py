@@ -110,6 +110,9 @@ class TransitionStore:
         self.columns = {name: column.to(device) for name, column in self.columns.items()}
         return self
 
+    def close(self) -> None:
+        """End what prepares batches: nothing does."""
+
     def add_return_to_go(self, gamma: float) -> None:
         """Make the field `return_to_go` available, discounted by `gamma` (docs/algorithms/vgm2p.md)."""
         if not 0.0 <= gamma < 1.0:
