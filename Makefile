@@ -50,8 +50,9 @@ test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in ea
 	$(PY) -m tests.cli.wrong
 	$(PY) -m tests.cli.flips $(FLIPS)
 
-test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws, damage
+test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws; FLIPS=100 flipped bits in vaults and data files
 	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules
+	$(PY) -m tests.datamodules.flips $(FLIPS)
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results $(ARGS)

@@ -135,7 +135,7 @@ class FlatFiles:
     def _verify_sources(self, verify: str) -> None:
         for path, part in zip(self.paths, self.parts, strict=True):
             if must_hash(path, verify):
-                if hash_file(path)[0] != part.attributes["content_sha256"]:
+                if hash_file(path) != part.attributes["content_sha256"]:
                     raise damaged(path)
                 remember(path)
 

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.chunks import WORKERS, Column, workers
+from datamodules.pipeline import Beside
 from datamodules.rules import validate
 from datamodules.verified import is_remembered, remember
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
@@ -127,13 +129,13 @@ def column_names(file: h5py.File) -> list[str]:
     return [f"{group}/{name}" for group in ("steps", "episodes") for name in sorted(file[group])]
 
 
-def hash_file(path: Path) -> tuple[str, dict[str, str]]:
-    """Return `content_hash` of a file, and the SHA-256 of every column's bytes, reading slab by slab."""
-    whole, columns = ContentHash(), dict[str, Any]()
-    for name, column, slab in stream(path):
-        whole.add(name, column, slab)
-        columns.setdefault(name, hashlib.sha256()).update(as_bytes(slab))
-    return whole.hexdigest(), {name: digest.hexdigest() for name, digest in columns.items()}
+def hash_file(path: Path) -> str:
+    """Return the content hash of a file, read slab by slab. Raises DataError if it cannot be read."""
+    content = ContentHash()
+    with Beside() as beside:
+        for name, column, slab in stream(path):
+            beside(content=partial(content.add, name, column, slab))
+    return content.hexdigest()
 
 
 class ContentHash:
