@@ -68,8 +68,9 @@ test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in ea
 	$(PY) -m tests.cli.wrong
 	$(PY) -m tests.cli.flips $(FLIPS)
 
-test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws, damage
+test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws; FLIPS=100 flipped bits in vaults and data files
 	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules
+	$(PY) -m tests.datamodules.flips $(FLIPS)
 
 install-smac: $(READY)  ## smacv2 and pysc2 for the SMAC experiments (SMACV2=<url or clone>); the game: docs/smac.md
 	$(PY) -m pip install -q -c constraints.txt -c constraints-smac.txt pysc2

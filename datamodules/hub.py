@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from vgm2p.io.files import sha256_file, write_atomic
 LOCKFILE = "hub.lock.json"
 SPARE = 1.1
 UNPACKED = 2.4  # bytes of the vault and of our file, per byte of the zip, where the catalogue does not know
+PACKED = 0.7  # bytes of a vault per byte of its arrays
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Hub:
 
     Args:
         root: folder for the lock file, and for zips placed by hand (`raw/<source>/<env>/<scenario>.zip`).
+        cache: folder in which vaults are unpacked and converted; counts where space is checked.
         revision: commit, tag or branch; None: what the lock file says, else `main` as it is now.
         say: told the plan and what happens.
     """
 
-    def __init__(self, root: Path, revision: str | None = None, say: Callable[[str], None] = print) -> None:
-        self.root, self.revision, self.say = root, revision, say
+    def __init__(
+        self, root: Path, cache: Path, revision: str | None = None, say: Callable[[str], None] = print
+    ) -> None:
+        self.root, self.cache, self.revision, self.say = root, cache, revision, say
         self._commit = "unknown"  # of the last fetch: a revision may be a branch
 
     def placed(self, entry: Entry) -> Path | None:
@@ -51,8 +55,15 @@ class Hub:
         return None
 
     def origin(self, entry: Entry, path: Path) -> dict[str, str]:
-        """Return where a file or folder is from, for the converted file's attributes."""
+        """Return where a file or folder is from, for the converted file's attributes.
+
+        Raises DataError if a zip is not the one that the catalogue pins.
+        """
         digest = {"zip_sha256": sha256_file(path)} if path.is_file() else {}
+        if entry.zip_sha256 is not None and digest.get("zip_sha256", entry.zip_sha256) != entry.zip_sha256:
+            raise DataError(
+                f"{path}: SHA-256 {digest['zip_sha256'][:12]}, catalogue: {entry.zip_sha256[:12]}; fetch it again"
+            )
         commit = "placed by hand" if path == self.placed(entry) else self._commit
         return {"hub_path": entry.hub_path, "hub_commit": commit, **digest}
 
@@ -62,10 +73,10 @@ class Hub:
         Raises:
             MissingInput: offline and not in the cache; the line says what to place where.
             ServiceError: the hub cannot be reached, or refuses.
-            DataError: the hub delivers other bytes than it announces, twice.
+            DataError: the hub delivers other bytes than it announces, twice, or announces other bytes than pinned.
             StorageError: not enough space.
         """
-        pin = self._pinned(entry)
+        pin = _agreed(entry, self._pinned(entry))
         self._commit = pin.commit
         cached = self._cached(entry, pin)
         if cached is not None and self._fault(cached, pin) is None:
@@ -154,19 +165,25 @@ class Hub:
         """Print what will be transferred and written. Raises StorageError where it cannot fit."""
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        unpacked = int(pin.size * UNPACKED)
-        cache = _existing(Path(HF_HUB_CACHE))
-        free_cache, free_root = (shutil.disk_usage(folder).free for folder in (cache, _existing(self.root)))
+        raw = entry.uncompressed_bytes_estimate
+        unpacked = int(pin.size * UNPACKED if raw is None else raw * (1 + PACKED))
+        needs: dict[int, tuple[Path, float]] = {}  # by file system: one folder on it, and what all together need
+        for folder, size in ((Path(HF_HUB_CACHE), pin.size), (self.cache, unpacked)):
+            known = _existing(folder)
+            device = os.stat(known).st_dev
+            first, sum_ = needs.get(device, (known, 0.0))
+            needs[device] = (first, sum_ + SPARE * size)
+        free = {folder: shutil.disk_usage(folder).free for folder, _ in needs.values()}
         self.say(
             f"fetching {entry.hub_path} from {HUB}: {pin.size / 1e9:.2f} GB, about {unpacked / 1e9:.2f} GB more while "
-            f"converting; free {free_cache / 1e9:.1f} GB"
+            f"converting; free {' and '.join(f'{size / 1e9:.1f} GB at {folder}' for folder, size in free.items())}"
         )
-        same = os.stat(cache).st_dev == os.stat(_existing(self.root)).st_dev
-        if free_cache < SPARE * (pin.size + (unpacked if same else 0)) or free_root < SPARE * unpacked:
-            raise StorageError(
-                f"{cache}: {free_cache / 1e9:.1f} GB free, {SPARE * (pin.size + unpacked) / 1e9:.1f} GB needed for "
-                f"{entry.hub_path}; free space, or set HF_HOME and data.root"
-            )
+        for folder, need in needs.values():
+            if free[folder] < need:
+                raise StorageError(
+                    f"{folder}: {free[folder] / 1e9:.1f} GB free, {need / 1e9:.1f} GB needed for {entry.hub_path}; "
+                    "free space, or set HF_HOME and data.cache"
+                )
 
     def _answered(self, entry: Entry, call: Callable[[], Any]) -> Any:
         """Call the hub; whatever goes wrong becomes one line."""
@@ -192,6 +209,18 @@ class Hub:
     def _by_hand(self, entry: Entry, why: str) -> str:
         place = self.root / "raw" / entry.source / entry.env / f"{entry.scenario}.zip"
         return f"{entry.hub_path} of {HUB} is not here ({why}); place it as {place}"
+
+
+def _agreed(entry: Entry, pin: Pin) -> Pin:
+    """Return what a file must be by hub and catalogue. Raises DataError where they contradict each other."""
+    if entry.zip_sha256 is None:
+        return pin
+    if pin.sha256 not in (None, entry.zip_sha256):
+        raise DataError(
+            f"{entry.hub_path}: the hub has {str(pin.sha256)[:12]} at {pin.commit[:12]}, the catalogue pins "
+            f"{entry.zip_sha256[:12]}; ask for the commit it pins with revision=, or correct the catalogue"
+        )
+    return replace(pin, sha256=entry.zip_sha256)
 
 
 def offline() -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from lightning import LightningDataModule
 
+from datamodules.budget import choose
+from datamodules.mapped import MappedStore
 from datamodules.store import TransitionStore
 
 
@@ -54,7 +57,9 @@ class OfflineDataModule(LightningDataModule):
         verify: `auto` (hash once per file), `full` or `never`.
         best_share: train on this share of the episodes, those with the highest return; null: on all.
         root: folder of recordings; the yaml's source refers to it.
-        cache: folder of converted files; the yaml's source refers to it.
+        cache: folder of converted files and of flat files; the yaml's source refers to it.
+        max_resident: bytes (or `4GiB`, `500MB`) that the dataset may take in memory, `auto`: half of what is free;
+            what is larger is mapped from flat files.
     """
 
     def __init__(
@@ -69,12 +74,16 @@ class OfflineDataModule(LightningDataModule):
         best_share: float | None = None,
         root: str | None = None,
         cache: str | None = None,
+        max_resident: str | int = "auto",
     ) -> None:
         super().__init__()
         self.name, self.source, self.batch_size = name, source, batch_size
         self.root, self.cache = root, cache
         self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
         self.best_share = best_share
+        self.max_resident = max_resident
+        self.device = torch.device("cpu")  # of training; set before the dataset is loaded
+        self.memory = ""  # where the dataset is held, and why
         self._store: TransitionStore | None = None
         self.returns: list[float] = []
         self._blocks: Callable[[], Blocks] | None = None
@@ -83,16 +92,23 @@ class OfflineDataModule(LightningDataModule):
     def store(self) -> TransitionStore:
         """The dataset, loaded on first use; `returns` are those of all its episodes, trained on or not."""
         if self._store is None:
-            whole = TransitionStore.load(
-                self.source.resolve(),
-                view=self.view,
-                obs_norm=self.obs_norm,
-                timeouts=self.timeouts,
-                verify=self.verify,
-            )
+            whole = self._load(self.source.resolve())
             self.returns = whole.returns
             self._store = whole if self.best_share is None else whole.best_episodes(self.best_share)
         return self._store
+
+    def _load(self, paths: list[Path]) -> TransitionStore:
+        plan = choose(paths, self.view, self.max_resident, self.device)
+        self.memory = plan.line
+        options = (self.view, self.obs_norm, self.timeouts, self.verify)
+        if plan.resident:
+            return TransitionStore.load(paths, *options)
+        return MappedStore.map(paths, paths[0].parent if self.cache is None else Path(self.cache), *options)
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End what prepares batches (Lightning's hook)."""
+        if self._store is not None:
+            self._store.close()
 
     def setup(self, stage: str | None = None) -> None:
         """Load the dataset (Lightning's hook)."""

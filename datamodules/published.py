@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -16,10 +15,12 @@ from datamodules.catalogue import Entry, entry_of
 from datamodules.convert import Converter
 from datamodules.hub import Hub
 from datamodules.schema import read
+from datamodules.seals import check_seal
 from datamodules.unzip import unzip
 from datamodules.vault import MARKERS, Vault, find_vaults
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.io.files import sha256_file
+from vgm2p.io.lock import one_at_a_time
 
 Say = Callable[[str], None]
 
@@ -47,7 +48,7 @@ class Published:
     ) -> None:
         self.entry = entry_of(id, catalogue)
         self.root, self.cache, self.say = Path(root), Path(cache), say or print
-        self.hub = Hub(self.root, revision, self.say)
+        self.hub = Hub(self.root, self.cache, revision, self.say)
 
     @property
     def target(self) -> Path:
@@ -84,25 +85,29 @@ class Published:
         return self.resolve()[0]
 
     def fetch(self) -> Path:
-        """Return the zip or vault that the file is made of."""
+        """Return the zip or vault that the file is made of, fetched if it is not there, and verified."""
         with scenario_lock(self.cache, self.entry, self.say):
-            return self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+            return self._origin()[0]
+
+    def _origin(self) -> tuple[Path, dict[str, str]]:
+        path = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+        return path, self.hub.origin(self.entry, path)
 
     def _make(self) -> None:
-        origin = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
-        if origin.is_dir():
-            self._convert(_uid_folder(origin, self.entry), origin)
+        path, origin = self._origin()
+        if path.is_dir():
+            self._convert(_uid_folder(path, self.entry), origin)
             return
         scratch = self.target.parent / f".{self.entry.uid}.vault"
         shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
         try:
-            self._convert(unzip(origin, [self.entry.uid], scratch)[self.entry.uid], origin)
+            self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], origin)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _convert(self, folder: Path, origin: Path) -> None:
+    def _convert(self, folder: Path, origin: dict[str, str]) -> None:
         self.say(f"converting {self.entry.id}")
-        Converter(Vault(folder), self.target, self.entry, self.say, self.hub.origin(self.entry, origin)).run()
+        convert(folder, self.target, self.entry, self.say, origin)
 
 
 class VaultFolder:
@@ -133,7 +138,7 @@ class VaultFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(target.parent / f".{target.stem}.lock", target.name, self.say):
                 if not target.is_file():
-                    Converter(Vault(self.path), target, None, self.say).run()
+                    convert(self.path, target, None, self.say, {})
         return [target]
 
     def renew(self) -> Path:
@@ -141,6 +146,14 @@ class VaultFolder:
         if self.target.is_file() and not intact(self.target, self.say):
             self.target.unlink()
         return self.resolve()[0]
+
+
+def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: dict[str, str]) -> None:
+    """Convert the vault in `folder`, its files compared with their record. Raises as `check_seal` and `Converter`."""
+    vault = Vault(folder)
+    record = check_seal(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
+    Converter(vault, target, entry, say, origin).run()
+    record()
 
 
 def intact(path: Path, say: Say) -> bool:
@@ -175,16 +188,4 @@ def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
     folder = cache / entry.source / entry.env
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):
-        yield
-
-
-@contextmanager
-def one_at_a_time(path: Path, what: str, say: Say) -> Iterator[None]:
-    """Hold a lock file; it ends with its process."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that prepares {what}")
-            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import vgm2p
 from datamodules.schema import TERMINAL, TIMEOUT, Columns, content_hash, read, write
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sha256_file
+from vgm2p.io.lock import one_at_a_time
 
 FORMAT = 1
 FIELDS = (
@@ -46,7 +44,7 @@ class Recorded:
     def _converted(self, name: str) -> Path:
         source = self._find(name)
         self.cache.mkdir(parents=True, exist_ok=True)
-        with _locked(self.cache / f".{name}.lock"):
+        with one_at_a_time(self.cache / f".{name}.lock", name, print):
             target = self.cache / f"{name}-{sha256_file(source)[:8]}.h5"
             if not target.is_file():
                 convert(source, target)
@@ -174,11 +172,3 @@ def attributes_of(attributes: dict[str, Any], source_hash: str) -> dict[str, Any
         "env_kwargs": json.dumps(json.loads(attributes["env_kwargs"]), sort_keys=True),
         **{key: attributes[key] for key in KEPT_ATTRIBUTES},
     }
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time convert a recording; the lock ends with the process."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.chunks import WORKERS, Column, workers
+from datamodules.pipeline import Beside
+from datamodules.rules import validate
 from datamodules.verified import is_remembered, remember
-from vgm2p.envs.observation import VIEWS
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
 from vgm2p.io.files import remove_stale, written_aside
-from vgm2p.types import Spec
 
 SCHEMA_VERSION = 1
 TERMINAL, TIMEOUT, TRUNCATION, INCOMPLETE = range(4)  # values of /episodes/end
 CHUNK_BYTES = 1 << 21
-SLAB_BYTES = 1 << 26
-STEP_TYPES = {
-    "rewards": "<f4", "terminal": "|u1", "timeout": "|u1", "has_action": "|u1", "t": "<i4",
-}  # fmt: skip
-EPISODE_TYPES = {"start": "<i8", "rows": "<i4", "length": "<i4", "return": "<f8", "end": "|u1"}
+SLAB_BYTES = 1 << 24
 REQUIRED = ("n_agents", "action_dim", "discrete", "episode_limit", "env_id", "env_kwargs", "name", "schema_version")
 UNHASHED = ("attributes_sha256", "complete")
 
@@ -64,12 +64,10 @@ class Columns:
 
 
 def content_hash(columns: Columns) -> str:
-    """Return the SHA-256 over names, types, shapes and little-endian bytes: independent of chunks and compression."""
-    digest = hashlib.sha256()
+    """Return the content hash of a dataset in memory (see `ContentHash`)."""
+    digest = ContentHash()
     for name, array in columns.arrays():
-        plain = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{name} {plain.dtype.str} {plain.shape}".encode())
-        digest.update(plain.data.cast("B") if plain.size else b"")
+        digest.add(name, array, array)
     return digest.hexdigest()
 
 
@@ -107,21 +105,64 @@ def make_dataset(
     )
 
 
-def hash_file(file: h5py.File) -> tuple[str, dict[str, str]]:
-    """Return `content_hash` of an open file, and the SHA-256 of every column's bytes, reading slab by slab."""
-    whole, columns = hashlib.sha256(), {}
-    names = [f"{group}/{name}" for group in ("steps", "episodes") for name in sorted(file[group])]
-    for name in names:
-        dataset, digest = file[name], hashlib.sha256()
-        whole.update(f"{name} {dataset.dtype.newbyteorder('<').str} {dataset.shape}".encode())
-        rows = max(1, SLAB_BYTES // max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))))
-        for start in range(0, len(dataset), rows):
-            slab = np.ascontiguousarray(dataset[start : start + rows])
-            data = slab.astype(slab.dtype.newbyteorder("<"), copy=False).data.cast("B")
-            whole.update(data)
-            digest.update(data)
-        columns[name] = digest.hexdigest()
-    return whole.hexdigest(), columns
+def stream(path: Path) -> Iterator[tuple[str, Column, NDArray[Any]]]:
+    """Yield (path in the file, column, slab of rows) in the order of the content hash, in little memory.
+
+    Checksums are not compared: whoever reads so compares a hash. Raises DataError if the file cannot be read.
+    """
+    with _reading(path):
+        file = h5py.File(path, "r", locking=False)
+    with file:
+        for name in column_names(file):
+            column = Column(file[name], check=False)
+            slabs = column.slabs(SLAB_BYTES)
+            while True:
+                with _reading(path):
+                    slab = next(slabs, None)
+                if slab is None:
+                    break
+                yield name, column, slab
+
+
+def column_names(file: h5py.File) -> list[str]:
+    """Return the columns of an open file in the order of the content hash."""
+    return [f"{group}/{name}" for group in ("steps", "episodes") for name in sorted(file[group])]
+
+
+def hash_file(path: Path) -> str:
+    """Return the content hash of a file, read slab by slab. Raises DataError if it cannot be read."""
+    content = ContentHash()
+    with Beside() as beside:
+        for name, column, slab in stream(path):
+            beside(content=partial(content.add, name, column, slab))
+    return content.hexdigest()
+
+
+class ContentHash:
+    """SHA-256 over names, types, shapes and little-endian bytes: independent of chunks and compression.
+
+    Columns come in the order of `column_names`, each in one piece or in slabs of rows.
+    """
+
+    def __init__(self) -> None:
+        self._digest, self._name = hashlib.sha256(), ""
+
+    def add(self, name: str, column: Column | NDArray[Any], rows: NDArray[Any]) -> None:
+        """Add rows of a column."""
+        if name != self._name:
+            self._name = name
+            self._digest.update(f"{name} {column.dtype.newbyteorder('<').str} {column.shape}".encode())
+        self._digest.update(as_bytes(rows))
+
+    def hexdigest(self) -> str:
+        """Return the hash of all that was added."""
+        return self._digest.hexdigest()
+
+
+def as_bytes(array: NDArray[Any]) -> Any:
+    """Return the little-endian bytes of an array in C order, without a copy where it lies so."""
+    plain = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    return plain.data.cast("B") if plain.size else b""
 
 
 def read(path: Path, verify: str = "auto") -> Columns:
@@ -130,43 +171,102 @@ def read(path: Path, verify: str = "auto") -> Columns:
     Args:
         path: the file.
         verify: `full` compares the content hash, `auto` does so unless this very file was verified before, `never`
-            relies on HDF5's checksums.
+            relies on the checksums of HDF5's chunks.
 
     Raises:
         MissingInput: if there is no such file.
         DataError: if the file is damaged, of another layout, or its content breaks the rules.
         ConfigError: on another `verify`.
     """
+    hashed = must_hash(path, verify)
+    with workers(1) as hasher:
+        columns, digest = _load(path, hasher if hashed else None)
+        try:
+            validate(path, columns.steps, columns.episodes, columns.attributes)
+        finally:  # damage explains whatever else is wrong
+            if digest is not None and digest.result() != columns.attributes["content_sha256"]:
+                raise damaged(path)
+    if hashed:
+        remember(path)
+    return columns
+
+
+def must_hash(path: Path, verify: str) -> bool:
+    """Return whether `verify` asks for the content hash of this file. Raises as `read`."""
     if verify not in ("auto", "full", "never"):
         raise ConfigError(f"data.verify must be auto, full or never, got '{verify}'")
     if not path.is_file():
         raise MissingInput(f"{path}: no such dataset; check data.root, or list datasets with `vgm2p data show`")
-    columns = _read_columns(path)
-    _check_attributes(path, columns.attributes)
-    if verify == "full" or (verify == "auto" and not is_remembered(path)):
-        if content_hash(columns) != columns.attributes["content_sha256"]:
-            raise DataError(f"{path}: content differs from its hash (damaged); fetch or convert it again")
-        remember(path)
-    validate(path, columns)
-    return columns
+    return verify == "full" or (verify == "auto" and not is_remembered(path))
 
 
-def _read_columns(path: Path) -> Columns:
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: empty file; fetch or convert it again")
+def damaged(path: Path) -> DataError:
+    """Return the error of a file whose content is not what its hash says."""
+    return DataError(f"{path}: content differs from its hash (damaged); fetch or convert it again")
+
+
+def _load(path: Path, hasher: ThreadPoolExecutor | None) -> tuple[Columns, Future[str] | None]:
+    """Return the columns, and their content hash to come: it is computed beside reading and what follows."""
+    with _reading(path), h5py.File(path, "r", locking=False) as file, workers(WORKERS) as readers:
+        attributes = _attributes(path, file)
+        opened = {name: Column(file[name], check=hasher is None) for name in column_names(file)}
+        loads = {name: column.load(readers) for name, column in opened.items()}
+        digest = None if hasher is None else hasher.submit(_hash_loads, opened, loads)
+        for _, tasks in loads.values():
+            for task in tasks:
+                task.result()
+    tables = [
+        {name.removeprefix(group): array for name, (array, _) in loads.items() if name.startswith(group)}
+        for group in ("steps/", "episodes/")
+    ]
+    return Columns(tables[0], tables[1], attributes), digest
+
+
+def _hash_loads(opened: dict[str, Column], loads: dict[str, tuple[NDArray[Any], list[Future[None]]]]) -> str:
+    digest = ContentHash()
+    for name, (array, tasks) in loads.items():
+        for (start, stop), task in zip(opened[name].pieces(), tasks, strict=True):
+            task.result()
+            digest.add(name, array, array[start:stop])
+    return digest.hexdigest()
+
+
+def outline(path: Path, leave: Collection[str]) -> Columns:
+    """Return a dataset without reading the step columns in `leave`: these are arrays without memory behind them.
+
+    Raises as `read`; the columns that are read are not validated.
+    """
+    must_hash(path, "never")
+    with _reading(path), h5py.File(path, "r", locking=False) as file:
+        attributes = _attributes(path, file)
+        steps = {
+            name: np.broadcast_to(np.zeros((), dataset.dtype), dataset.shape) if name in leave else dataset[...]
+            for name, dataset in file["steps"].items()
+        }
+        return Columns(steps, {name: dataset[...] for name, dataset in file["episodes"].items()}, attributes)
+
+
+def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+    attributes = {key: _plain(value) for key, value in file.attrs.items()}
+    _check_version(path, attributes)
+    _check_attributes(path, attributes)
+    return attributes
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever h5py raises for a damaged file, a dozen kinds, into one line."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            attributes = {key: _plain(value) for key, value in file.attrs.items()}
-            _check_version(path, attributes)
-            tables = [{name: dataset[...] for name, dataset in file[group].items()} for group in ("steps", "episodes")]
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: empty file; fetch or convert it again")
+        yield
     except UserError:
         raise
-    except Exception as error:  # h5py raises a dozen kinds for damaged files; all mean the same to the user
+    except Exception as error:
         cause = " ".join(str(error).split())
         raise DataError(
             f"{path}: cannot be read ({cause[:90]}); damaged or not ours: fetch or convert it again"
         ) from error
-    return Columns(tables[0], tables[1], attributes)
 
 
 def _plain(value: Any) -> Any:
@@ -193,108 +293,3 @@ def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: attribute '{missing[0]}' is missing; convert it again")
     if attributes_hash(attributes) != attributes["attributes_sha256"]:
         raise DataError(f"{path}: attributes differ from their hash (damaged); fetch or convert it again")
-
-
-def validate(path: Path, columns: Columns) -> None:
-    """Check columns, types, lengths, ranges and episode boundaries. Raises DataError naming the first defect."""
-    steps, episodes, attributes = columns.steps, columns.episodes, columns.attributes
-    observed = [name for name in ("robot_observation", "observations") if name in steps]
-    for table, names in ((steps, [*STEP_TYPES, "actions"]), (episodes, list(EPISODE_TYPES))):
-        absent = [name for name in names if name not in table]
-        if absent or not observed:
-            raise DataError(f"{path}: column '{(absent or ['observations'])[0]}' is missing; convert it again")
-    types = {**STEP_TYPES, "actions": "<i2" if attributes["discrete"] else "<f4", observed[0]: "<f4"}
-    for table, wanted in ((steps, types), (episodes, EPISODE_TYPES)):
-        for name, dtype in wanted.items():
-            if table[name].dtype != np.dtype(dtype):
-                raise DataError(f"{path}: column '{name}' has type {table[name].dtype}, not {dtype}; convert it again")
-        lengths = {name: len(array) for name, array in table.items()}
-        if len(set(lengths.values())) > 1 or 0 in lengths.values():
-            raise DataError(f"{path}: columns of unequal or no length {lengths}; convert it again")
-    _check_shapes(path, columns, observed[0])
-    _check_numbers(path, columns, observed[0])
-    _check_episodes(path, columns)
-
-
-def _check_shapes(path: Path, columns: Columns, observed: str) -> None:
-    agents, actions = columns.attributes["n_agents"], columns.steps["actions"]
-    discrete, width = columns.attributes["discrete"], columns.attributes["action_dim"]
-    wanted = (agents,) if discrete else (agents, width)
-    if actions.shape[1:] != wanted:
-        raise DataError(
-            f"{path}: actions have shape {actions.shape[1:]} per row, attributes say {wanted}; convert it again"
-        )
-    if discrete and columns.steps.get("legal_actions", actions).shape[1:] != (agents, width):
-        raise DataError(f"{path}: legal_actions are missing or not ({agents}, {width}) per row; convert it again")
-    if columns.steps[observed].ndim != (2 if observed == "robot_observation" else 3):
-        raise DataError(f"{path}: '{observed}' has {columns.steps[observed].ndim} axes; convert it again")
-
-
-def _check_numbers(path: Path, columns: Columns, observed: str) -> None:
-    acting = columns.steps["has_action"].astype(bool)
-    for name in (observed, "rewards", "actions"):
-        values = columns.steps[name]
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise DataError(f"{path}: '{name}' holds NaN or infinity, first in row {row}; repair or drop that episode")
-    actions = columns.steps["actions"][acting]
-    if columns.attributes["discrete"]:
-        legal = np.take_along_axis(columns.steps["legal_actions"][acting], actions[..., None].astype(np.int64), -1)
-        if not legal.all():
-            raise DataError(f"{path}: {int((legal == 0).sum())} stored actions are not legal; convert it again")
-    elif np.abs(actions).max(initial=0.0) > columns.attributes.get("action_limit", 1.0) + 1e-6:
-        raise DataError(f"{path}: actions reach {np.abs(actions).max():.3f}, outside [-1, 1]; rescale them")
-
-
-def _check_episodes(path: Path, columns: Columns) -> None:
-    start, rows, length = (columns.episodes[name].astype(np.int64) for name in ("start", "rows", "length"))
-    total = len(columns.steps["t"])
-    ends = start + rows
-    if start[0] != 0 or ends[-1] != total or (ends[:-1] != start[1:]).any() or (rows < 1).any():
-        raise DataError(f"{path}: episode boundaries do not cover the rows one after another; convert it again")
-    acting = np.add.reduceat(columns.steps["has_action"].astype(np.int64), start)
-    if (acting != length).any() or ((rows - length) > 1).any():
-        raise DataError(f"{path}: episode lengths do not agree with has_action; convert it again")
-    counted = np.arange(total) - np.repeat(start, rows)
-    if (counted != columns.steps["t"]).any():
-        raise DataError(f"{path}: step numbers do not restart at episode boundaries; convert it again")
-    last = start + length - 1
-    flags = columns.steps["terminal"] + columns.steps["timeout"]
-    if flags.sum() != flags[last[length > 0]].sum():
-        raise DataError(f"{path}: an end flag stands inside an episode; convert it again")
-
-
-def spec_of(columns: Columns, view: str) -> Spec:
-    """Return the task that a dataset was recorded in, seen in `view`. Raises ConfigError if it has no such view."""
-    attributes = columns.attributes
-    agents = int(attributes["n_agents"])
-    if "robot_observation" in columns.steps:
-        width = columns.steps["robot_observation"].shape[1]
-        if view not in VIEWS:
-            raise ConfigError(
-                f"data.view={view}: {attributes['name']} stores robot observations; use {' or '.join(VIEWS)}"
-            )
-        obs_dim, state_dim = width + agents, width
-    elif attributes.get("stored_view") == "omiga":
-        if view not in VIEWS:
-            raise ConfigError(
-                f"data.view={view}: {attributes['name']} stores omiga's vectors; use {' or '.join(VIEWS)}"
-            )
-        obs_dim = columns.steps["observations"].shape[2]
-        state_dim = obs_dim - agents  # the robot's observation, recovered from the vectors
-    else:
-        if view != "native":
-            raise ConfigError(f"data.view={view}: {attributes['name']} stores the agents' own vectors; use native")
-        obs_dim = columns.steps["observations"].shape[2]
-        state_dim = columns.steps["state"].shape[-1] if "state" in columns.steps else None
-    return Spec(
-        n_agents=agents,
-        obs_dim=obs_dim,
-        action_dim=int(attributes["action_dim"]),
-        discrete=bool(attributes["discrete"]),
-        state_dim=state_dim,
-        episode_limit=int(attributes["episode_limit"]),
-        view=view,
-        env_id=str(attributes["env_id"]),
-        env_kwargs=json.loads(attributes["env_kwargs"]),
-    )

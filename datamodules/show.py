@@ -137,11 +137,16 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
     worst = float(np.abs(sums - episodes["return"]).max())
     limit = int(columns.attributes["episode_limit"])
     longest = int(episodes["length"].max())
+    still = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
     return [
         ("file", True, f"{path.name}: layout, types, ranges and episode boundaries are good"),
         ("content", True, f"sha256 {content_hash(columns)[:16]}... matches"),
         ("returns", worst < 1e-3, f"largest difference to the summed rewards {worst:.2g}"),
         ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
+        *(
+            [("state", still < len(sums), f"changes within {len(sums) - still} of {len(sums)} episodes")]
+            * ("state" in steps)
+        ),
     ]
 
 

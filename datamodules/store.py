@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read, spec_of
-from vgm2p.envs.observation import agents_view, is_standardised, robot_of_omiga, statistics
-from vgm2p.errors import ConfigError, DataError, nearest
+from datamodules.joining import best, check_same_task, concatenate, select
+from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read
+from datamodules.task import spec_of
+from vgm2p.envs.observation import agents_view, in_slabs, robot_of_omiga, statistics
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 
 VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
@@ -47,32 +48,37 @@ class TransitionStore:
         self.spec: Spec = spec_of(columns, view)
         self._columns, self._files = columns, files
         self._options = (view, obs_norm, timeouts)
-        steps = columns.steps
-        rows = np.flatnonzero(steps["has_action"])
-        zscored = columns.attributes.get("stored_view") == "omiga"
-        robot = "robot_observation" in steps or zscored
-        observed = torch.from_numpy(steps["observations" if zscored or not robot else "robot_observation"])
-        vectors = observed
-        if zscored:
-            observed = robot_of_omiga(vectors, self.spec.n_agents)
+        rows = np.flatnonzero(columns.steps["has_action"])
+        self._zscored = columns.attributes.get("stored_view") == "omiga"
+        self._robot = "robot_observation" in columns.steps or self._zscored
+        self.columns: dict[str, Tensor] = _transitions(columns, rows, timeouts)
+        self._view_per_batch = False
+        self._hold(columns)
+        n_agents, obs_dim = self.spec.n_agents, self.spec.obs_dim
+        self.statistics = statistics(self._seen, len(rows), n_agents, obs_dim, view, obs_norm)
+
+    def _hold(self, columns: Columns) -> None:
+        """Put what is observed, done and legal into `columns`."""
+        steps, agents = columns.steps, self.spec.n_agents
+        observed = torch.from_numpy(steps["observations" if "observations" in steps else "robot_observation"])
         action = torch.from_numpy(steps["actions"])
-        self.columns: dict[str, Tensor] = {
-            "observation": observed.flatten(1),
-            "action": action if self.spec.discrete else action.clamp(-1.0, 1.0),
-            "t": torch.from_numpy(steps["t"]),
-            **_transitions(columns, rows, timeouts),
-        }
+        self.columns["action"] = action if self.spec.discrete else action.clamp(-1.0, 1.0)
+        self.columns["observation"] = observed.flatten(1)
         if "legal_actions" in steps:
             self.columns["legal"] = torch.from_numpy(steps["legal_actions"])
-        if robot or "state" in steps:
-            self.columns["state"] = observed if robot else torch.from_numpy(steps["state"])
-        self._view_per_batch = robot and len(observed) * self.spec.n_agents * self.spec.obs_dim * 4 > VIEWS_BYTES
-        if zscored and view == "omiga":
-            self.columns["observation"], self._view_per_batch = vectors.flatten(1), False
-        elif robot and not self._view_per_batch:
-            self.columns["observation"] = agents_view(observed, self.spec.n_agents, view).flatten(1)
-        acted = observed[rows] if is_standardised(view, obs_norm) else observed[:0]
-        self.statistics = statistics(acted, self.spec.n_agents, view, obs_norm)
+        if not self._robot:
+            if "state" in steps:
+                self.columns["state"] = torch.from_numpy(steps["state"])
+            return
+        robot = in_slabs(lambda rows: robot_of_omiga(rows, agents), observed) if self._zscored else observed
+        self.columns["state"] = robot
+        if self._zscored and self.spec.view == "omiga":
+            return
+        self._view_per_batch = len(robot) * agents * self.spec.obs_dim * 4 > VIEWS_BYTES
+        built = robot
+        if not self._view_per_batch:
+            built = in_slabs(lambda rows: agents_view(rows, agents, self.spec.view).flatten(1), robot)
+        self.columns["observation"] = built
 
     @classmethod
     def load(
@@ -89,19 +95,23 @@ class TransitionStore:
             DataError: if a file is damaged, or the files record different tasks.
             ConfigError: on an unknown view, obs_norm, timeouts or verify.
         """
-        if timeouts not in TIMEOUTS:
-            raise ConfigError(f"data.timeouts='{timeouts}' is unknown{nearest(timeouts, TIMEOUTS)}")
+        check_timeouts(timeouts)
         parts = [read(path, verify) for path in paths]
-        for path, part in zip(paths, parts, strict=True):
-            found = spec_of(parts[0], view).differences(spec_of(part, view))
-            if found:
-                raise DataError(f"{path} and {paths[0].name} record different tasks ({found[0]}); do not mix them")
+        check_same_task(paths, parts, view)
         return cls(concatenate(parts), view, obs_norm, timeouts, paths)
+
+    @property
+    def resident(self) -> bool:
+        """Whether batches are made on the training device, so that an update can be captured with its draw."""
+        return True
 
     def to(self, device: torch.device | str) -> TransitionStore:
         """Move every column to `device`."""
         self.columns = {name: column.to(device) for name, column in self.columns.items()}
         return self
+
+    def close(self) -> None:
+        """End what prepares batches: nothing does."""
 
     def add_return_to_go(self, gamma: float) -> None:
         """Make the field `return_to_go` available, discounted by `gamma` (docs/algorithms/vgm2p.md)."""
@@ -127,7 +137,7 @@ class TransitionStore:
         reward, bootstrap, valid = self.columns["scalars"][index].unbind(-1)
         batch = Batch(obs, self._act(row), reward, next_obs, bootstrap, valid)
         if self.spec.discrete:
-            batch.legal, batch.next_legal = self.columns["legal"][pair].bool().unbind(2)
+            batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(2)
         if "next_action" in fields:
             batch.next_action = self._act(following)
         if "state" in fields:
@@ -142,11 +152,7 @@ class TransitionStore:
 
     def best_episodes(self, share: float) -> TransitionStore:
         """Return a store of the `share` (above 0, at most 1) of episodes with the highest return; else ConfigError."""
-        if not 0.0 < share <= 1.0:
-            raise ConfigError(f"data.best_share must be above 0 and at most 1, got {share}")
-        returns = self._columns.episodes["return"]
-        count = max(1, round(share * len(returns)))
-        chosen = np.sort(np.argsort(-returns, kind="stable")[:count])
+        chosen = best(self._columns, share)
         return TransitionStore(select(self._columns, chosen), *self._options, self._files)
 
     @property
@@ -172,14 +178,24 @@ class TransitionStore:
         """Return the undiscounted return of every episode."""
         return [float(value) for value in self._columns.episodes["return"]]
 
+    def _take(self, name: str, rows: Tensor) -> Tensor:
+        """Return rows of a column, whatever the shape of `rows`."""
+        column = self.columns[name]
+        return torch.embedding(column, rows) if name == "observation" else column[rows]  # faster for long rows
+
+    def _seen(self, start: int, stop: int) -> Tensor:
+        """Return what was observed in acting rows start .. stop - 1, as `statistics` takes it."""
+        rows = self.columns["rows"][start:stop, 0]
+        return self._take("state", rows) if self._robot else self._observe(rows)
+
     def _observe(self, rows: Tensor) -> Tensor:
-        found = torch.embedding(self.columns["observation"], rows)
+        found = self._take("observation", rows)
         if self._view_per_batch:
             return agents_view(found, self.spec.n_agents, self.spec.view)
         return found.view(*rows.shape, self.spec.n_agents, self.spec.obs_dim)
 
     def _act(self, row: Tensor) -> Tensor:
-        found = self.columns["action"][row]
+        found = self._take("action", row)
         return found.long() if self.spec.discrete else found
 
     def _look_back(self, batch: Batch, row: Tensor, steps: int) -> None:
@@ -189,11 +205,17 @@ class TransitionStore:
         batch.past_seen = (self.columns["t"][row].unsqueeze(-1) >= back).to(batch.reward.dtype)
 
     def _state(self, row: Tensor) -> Tensor:
-        return self.columns["state"][row]
+        return self._take("state", row)
+
+
+def check_timeouts(timeouts: str) -> None:
+    """Raise ConfigError for a value of `data.timeouts` that is none."""
+    if timeouts not in TIMEOUTS:
+        raise ConfigError(f"data.timeouts='{timeouts}' is unknown{nearest(timeouts, TIMEOUTS)}")
 
 
 def _transitions(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor]:
-    """Return, per acting row, rows (n, 2) = itself and its successor, scalars (n, 3) = reward, bootstrap and valid."""
+    """Return rows (n, 2) = acting rows and successors, scalars (n, 3) = their reward, bootstrap, valid, and t (R,)."""
     steps, episodes = columns.steps, columns.episodes
     following = rows + 1
     bootstrap, valid = np.ones(len(rows), np.float32), np.ones(len(rows), np.float32)
@@ -208,7 +230,8 @@ def _transitions(columns: Columns, rows: Any, timeouts: str) -> dict[str, Tensor
             following[last] = rows[last]
         bootstrap[last], valid[last] = _worth(end, stored, timeouts)
     scalars = np.stack([steps["rewards"][rows], bootstrap, valid], 1)
-    return {"rows": torch.from_numpy(np.stack([rows, following], 1)), "scalars": torch.from_numpy(scalars)}
+    pairs, t = torch.from_numpy(np.stack([rows, following], 1)), torch.from_numpy(steps["t"])
+    return {"rows": pairs, "scalars": torch.from_numpy(scalars), "t": t}
 
 
 def _worth(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
@@ -243,34 +266,3 @@ def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any
         seen = np.where(over, 1.0, 1.0 - gamma**h)
         total[rows] = ahead[has] / seen
     return total[columns.steps["has_action"].astype(bool)].astype(np.float32)
-
-
-def concatenate(parts: list[Columns]) -> Columns:
-    """Join datasets episode after episode; the digest of the whole is that of its parts' digests."""
-    if len(parts) == 1:
-        return parts[0]
-    steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
-    shared = [name for name in parts[0].episodes if all(name in part.episodes for part in parts)]
-    episodes = {name: np.concatenate([part.episodes[name] for part in parts]) for name in shared}
-    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
-    attributes = dict(parts[0].attributes)
-    attributes["name"] = "+".join(str(part.attributes["name"]) for part in parts)
-    attributes["content_sha256"] = digest_of([str(part.attributes["content_sha256"]) for part in parts])
-    return Columns(steps, episodes, attributes)
-
-
-def select(columns: Columns, chosen: Any) -> Columns:
-    """Return the chosen episodes (sorted indices) as a dataset."""
-    start, rows = columns.episodes["start"], columns.episodes["rows"]
-    keep = np.concatenate([np.arange(start[e], start[e] + rows[e]) for e in chosen])
-    steps = {name: array[keep] for name, array in columns.steps.items()}
-    episodes = {name: array[chosen] for name, array in columns.episodes.items()}
-    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
-    parent = str(columns.attributes["content_sha256"])
-    attributes = {**columns.attributes, "content_sha256": digest_of([parent, *map(str, chosen)])}
-    return Columns(steps, episodes, attributes)
-
-
-def digest_of(parts: list[str]) -> str:
-    """Return a digest of an ordered list of digests."""
-    return hashlib.sha256("+".join(parts).encode()).hexdigest()

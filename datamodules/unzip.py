@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from datamodules.seals import NAME, write_seal
 from datamodules.vault import MARKERS
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sync
@@ -27,7 +29,7 @@ def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
     """Unpack the vaults of `uids` into `target`/<uid> and return their folders.
 
     A uid's root is the folder with a vault's two marker files, wherever it lies in the zip. Everything is written into
-    a temporary folder beside its target and renamed at the end.
+    a temporary folder beside its target and renamed at the end, with a record of its digests (`seals`).
 
     Raises:
         DataError: if the zip is damaged, or a member could write elsewhere, is encrypted, or is a bomb.
@@ -93,12 +95,15 @@ def _unpack(
 ) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    digests = {}
     try:
         for info in members:
             if info.filename.startswith(prefix) and not info.is_dir():
-                path = temporary / info.filename.removeprefix(prefix)
+                name = info.filename.removeprefix(prefix)
+                path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _copy(archive, info, path, source)
+                digests[name] = _copy(archive, info, path, source)
+        write_seal(temporary / NAME, digests)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
         sync(target.parent)
@@ -107,12 +112,14 @@ def _unpack(
     return target
 
 
-def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Path) -> None:
-    """Write one member; its size is counted while unpacking, whatever its header says."""
-    written = 0
+def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Path) -> str:
+    """Write one member, return its SHA-256; its size is counted while unpacking, whatever its header says."""
+    written, digest = 0, hashlib.sha256()
     with archive.open(info) as packed, open(path, "wb") as file:
         while block := packed.read(COPY_BYTES):
             written += len(block)
             if written > info.file_size:
                 raise DataError(f"{source}: member {ascii(info.filename)[:60]} is longer than it says; not unpacked")
             file.write(block)
+            digest.update(block)
+    return digest.hexdigest()

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.joining import concatenate
 from datamodules.schema import TERMINAL, TIMEOUT, Columns, read, write
-from datamodules.store import concatenate
 from vgm2p.algos.base import Algorithm
 from vgm2p.build import make_env
 from vgm2p.envs.base import VectorEnv, heuristic

@@ -19,12 +19,12 @@ from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_da
 from vgm2p.capture import wanted
 from vgm2p.compare import Comparisons
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import DataError, MissingInput
+from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.evaluator import Evaluator
 from vgm2p.io.artifacts import RunFolder, read_json, write_json
 from vgm2p.io.checkpoint import DurableCheckpointIO
 from vgm2p.io.lock import FolderLock
-from vgm2p.manifest import manifest
+from vgm2p.manifest import device_name, manifest
 from vgm2p.module import OfflineModule
 from vgm2p.report.grid import shown
 from vgm2p.resume import Standing, cut_logs, inspect
@@ -89,7 +89,9 @@ def train(
     """Load data, train what is missing, evaluate and write the results."""
     threads = set_threads(config)
     data: OfflineDataModule = make_data(config)
+    data.device = torch.device(device_name(config["trainer"]["accelerator"]).split()[0])
     store = data.store
+    _check_capture(config, store.resident)
     if env is not None:
         check_spec(store.spec, env.spec)
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
@@ -105,7 +107,7 @@ def train(
     cut_logs(folder, standing.update)
     write_json(folder.manifest, record)
     block = BLOCK[record["device"].split()[0]] if config["block_updates"] == "auto" else config["block_updates"]
-    _introduce(config, record, store.summary, folder, standing, block)
+    _introduce(config, record, store.summary, folder, standing, block, data.memory)
     finish = Finish(folder, env, config, store.summary, data.returns, stop, say)
     aside = wanted(config["eval_async"], torch.device(record["device"].split()[0])) and env is not None
     beside = Evaluator(config, algorithm.spec.to_dict()) if aside else None
@@ -185,6 +187,16 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module=r"lightning\..*")
 
 
+def _check_capture(config: Mapping[str, Any], resident: bool) -> None:
+    """Say that data on disk are not captured; raise ConfigError where capture was asked for."""
+    if resident:
+        return
+    if config["trainer"]["capture"] is True:
+        raise ConfigError("trainer.capture=true needs resident data; raise data.max_resident, or use auto (eager)")
+    if wanted(config["trainer"]["capture"], torch.device(device_name(config["trainer"]["accelerator"]).split()[0])):
+        say("capture      off: updates on data mapped from disk run eagerly")
+
+
 def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
     if not folder.manifest.exists():
         return
@@ -197,7 +209,7 @@ def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 def _introduce(
     config: Mapping[str, Any], record: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder,
-    standing: Standing, block: int,
+    standing: Standing, block: int, memory: str,
 ) -> None:  # fmt: skip
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
     say(f"algorithm    {config['algorithm']} ({config['algo']['_target_']})")
@@ -205,6 +217,7 @@ def _introduce(
         f"data         {config['data']['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
         f"mean return {shown(data['return_mean'])}, digest {data['digest'][:12]}"
     )
+    say(f"memory       {memory}")
     say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
     say(
         f"device       {record['device']}, precision {config['trainer']['precision']}, threads {record['threads']}, "

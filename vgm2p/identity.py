@@ -14,7 +14,7 @@ NOT_TRAINING = (
     "overrides",
 )  # fmt: skip
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
-NOT_TRAINING_DATA = ("root", "cache", "verify")
+NOT_TRAINING_DATA = ("root", "cache", "verify", "max_resident")
 NOT_TRAINING_ENV = ("workers", "timeout")
 
 

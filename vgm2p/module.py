@@ -28,6 +28,11 @@ class Source(Protocol):
         """Move to the training device."""
         ...
 
+    @property
+    def resident(self) -> bool:
+        """Whether `draw` runs on the training device, as a captured update needs it."""
+        ...
+
 
 class Diagnostics:
     """Sums of the algorithm's diagnostics since the last log, on the device: one host transfer per log."""
@@ -92,7 +97,7 @@ class OfflineModule(LightningModule):
 
     @property
     def _capture(self) -> bool:
-        return wanted(self._config.get("trainer", {}).get("capture", False), self.device)
+        return wanted(self._config.get("trainer", {}).get("capture", False), self.device) and self._source.resident
 
     def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Show the algorithm's optimisers to Lightning, which checkpoints them."""

@@ -353,6 +353,8 @@ CASES = [
     Wrong("unknown precision", fit("trainer.precision=64"), 2, "32-true"),
     Wrong("no CUDA", fit("trainer.accelerator=cuda"), 2, "no CUDA device"),
     Wrong("unknown verify", fit("data.verify=maybe"), 2, "data.verify"),
+    Wrong("memory that is no size", fit("data.max_resident=plenty"), 2, "4GiB or 500MB"),
+    Wrong("capture of mapped data", fit("data.max_resident=1", "trainer.capture=true"), 2, "trainer.capture"),
     Wrong("unknown view", fit("data.view=omega"), 2, "use raw_onehot or omiga"),
     Wrong("unknown timeouts", fit("data.timeouts=boot"), 2, "did you mean 'bootstrap'"),
     Wrong("unknown obs_norm", fit("data.obs_norm=yes"), 2, "obs_norm"),

@@ -49,6 +49,13 @@ def place(tmp_path):
     return tmp_path
 
 
+def pinned(place, digest):
+    """Write a digest of the zip into the catalogue."""
+    path = place / "catalogue.yaml"
+    records = yaml.safe_load(path.read_text())["datasets"]
+    path.write_text(yaml.safe_dump({"datasets": [{**record, "zip_sha256": digest} for record in records]}))
+
+
 def hub_of(**options):
     return Hub({ZIP: (VAULTS / "smac_v1" / "3m.zip").read_bytes()}, **options)
 
@@ -208,3 +215,52 @@ def test_no_space_is_said_before_the_transfer(place):
     line = failed(run(place, serve(hub)), 74, place)
     assert "free" in line
     assert hub.transfers() == 0
+
+
+def test_a_zip_that_the_catalogue_does_not_pin_is_refused_before_the_transfer(place):
+    hub = hub_of()
+    pinned(place, "0" * 64)
+    assert "the catalogue pins 000000000000" in failed(run(place, serve(hub)), 65, place)
+    assert hub.transfers() == 0
+    pinned(place, hub.facts(ZIP)[1])
+    assert run(place, serve(hub))[0] == 0
+
+
+def test_a_pinned_digest_holds_for_a_zip_placed_by_hand_too(place):
+    target = place / "root" / "raw" / "fixture" / "smac_v1" / "3m.zip"
+    target.parent.mkdir(parents=True)
+    shutil.copy(VAULTS / "smac_v1" / "3m.zip", target)
+    pinned(place, "0" * 64)
+    for action in ("convert", "fetch"):
+        assert "catalogue: 000000000000" in failed(run(place, None, action=action, HF_HUB_OFFLINE="1"), 65, place)
+
+
+def test_space_is_counted_where_it_is_written(place, monkeypatch):
+    """Once per file system: the zip in the hub's cache, the vault and our file in data.cache."""
+    from datamodules.catalogue import entry_of
+    from datamodules.hub import Hub as Client
+    from datamodules.hub import Pin
+    from vgm2p.errors import StorageError
+
+    entry, pin = entry_of(ID, str(place / "catalogue.yaml")), Pin("c" * 40, 1000, None)
+    other = Path("/dev/shm")
+    if other.stat().st_dev == place.stat().st_dev:
+        pytest.skip("needs a second file system")
+    free = {place.stat().st_dev: 0, other.stat().st_dev: 0}
+    usage = lambda path: type("Usage", (), {"free": free[os.stat(path).st_dev]})()  # noqa: E731
+    monkeypatch.setattr("datamodules.hub.shutil.disk_usage", usage)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "hf"))
+    for cache, here, there, fits in (
+        (other / "cache", 1101, 2641, True),
+        (other / "cache", 1099, 10**9, False),
+        (other / "cache", 10**9, 2639, False),
+        (place / "cache", 3741, 0, True),
+        (place / "cache", 3739, 0, False),
+    ):
+        free.update({place.stat().st_dev: here, other.stat().st_dev: there})
+        client = Client(Path("/nowhere/root"), cache, None, lambda line: None)
+        if fits:
+            client._plan(entry, pin)
+        else:
+            with pytest.raises(StorageError, match="needed"):
+                client._plan(entry, pin)

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+import datamodules.schema
 from datamodules.recorded import Bundled, Files, Recorded, convert
 from datamodules.schema import TERMINAL, TIMEOUT, content_hash, read, write
 from datamodules.show import check, describe, picture
@@ -103,6 +104,7 @@ def slow(source, target):
         time.sleep({seconds})
     real(source, target)
 files.os.replace = slow
+import datamodules.schema
 from datamodules.recorded import Recorded
 print(*Recorded(sys.argv[1], ["hopper-medium"], sys.argv[2]).resolve())
 """
@@ -170,8 +172,8 @@ def test_show_tells_episodes_returns_actions_and_draws(tmp_path):
 
 def test_a_verified_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
     hashed = []
-    real = content_hash
-    monkeypatch.setattr("datamodules.schema.content_hash", lambda columns: hashed.append(1) or real(columns))
+    real = datamodules.schema._hash_loads
+    monkeypatch.setattr("datamodules.schema._hash_loads", lambda *loads: hashed.append(1) or real(*loads))
     path = tmp_path / "x.h5"
     write(path, small_columns())
     hashed.clear()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.joining import concatenate
 from datamodules.offline import Blocks
 from datamodules.recorded import Bundled, Recorded
 from datamodules.schema import Columns, write
-from datamodules.store import TransitionStore, concatenate
+from datamodules.store import TransitionStore
 from tests.support import RECORDED, small_columns
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import ConfigError, DataError

@@ -9,6 +9,8 @@ import pytest
 from datamodules.convert import Converter
 from datamodules.published import VaultFolder
 from datamodules.schema import read
+from datamodules.seals import NAME, check_seal
+from datamodules.unzip import unzip
 from datamodules.vault import Vault
 from tests.datamodules.vault_writer import smac_like, write_vault
 from vgm2p.errors import DataError, MissingInput, UserError
@@ -105,3 +107,37 @@ def test_convert_mends_a_damaged_file(tmp_path):
     flip(path, path.stat().st_size // 2)
     assert source.renew() == path
     assert read(path, verify="full").attributes["content_sha256"] == wanted
+
+
+def test_a_vault_placed_by_hand_is_recorded_and_a_later_flip_is_named(tmp_path):
+    write_vault(tmp_path / "v.vlt" / "Good", smac_like(40))
+    told = []
+    source = VaultFolder(str(tmp_path / "v.vlt" / "Good"), str(tmp_path / "cache"), told.append)
+    path = source.resolve()[0]
+    assert sum("placed by hand" in line for line in told) == 1
+    told.clear()
+    path.unlink()
+    source.resolve()
+    assert not any("placed by hand" in line for line in told)
+    path.unlink()
+    broken = largest(tmp_path / "v.vlt" / "Good")
+    flip(broken, broken.stat().st_size // 2)
+    with pytest.raises(DataError, match=f"{broken.name} is not what it was"):
+        source.resolve()
+    assert not path.exists()
+
+
+def test_an_unpacked_vault_carries_its_record(tmp_path):
+    write_vault(tmp_path / "raw" / "3m.vlt" / "Good", smac_like(40))
+    shutil.make_archive(str(tmp_path / "3m"), "zip", tmp_path / "raw")
+    folder = unzip(tmp_path / "3m.zip", ["Good"], tmp_path / "out")["Good"]
+    told = []
+    check_seal(folder, tmp_path / "none.json", told.append)()
+    assert told == [] and not (tmp_path / "none.json").exists()
+    (folder / "d" / "extra").write_bytes(b"x")
+    with pytest.raises(DataError, match="d/extra is not what it was"):
+        check_seal(folder, tmp_path / "none.json", told.append)
+    (folder / "d" / "extra").unlink()
+    (folder / NAME).write_text("[")
+    with pytest.raises(DataError, match="damaged"):
+        check_seal(folder, tmp_path / "none.json", told.append)

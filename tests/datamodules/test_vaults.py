@@ -240,6 +240,31 @@ def test_agents_paid_differently_and_padding_are_kept(tmp_path):
     assert json.loads(columns.attributes["facts"])["obs_valid"] == [5, 5, 3]
 
 
+@pytest.mark.parametrize("slab", [1 << 24, 1])
+def test_a_state_that_says_nothing_is_told(slab, tmp_path, monkeypatch):
+    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", slab)
+    arrays = smac_like(400)
+    ends = np.flatnonzero(arrays["terminals"][:, 0])
+    episode = np.searchsorted(ends, np.arange(400))
+    alive = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    told = []
+    for name, state, still, constant in (
+        ("moves", alive, 0, 0),
+        ("reset", alive[episode], len(ends), 0),
+        ("one moves", np.where((episode == 3)[:, None], alive, alive[episode]), len(ends) - 1, 0),
+        ("one entry", np.concatenate([alive, np.ones((400, 2), np.float32)], 1), 0, 2),
+        ("nothing", np.ones((400, 3), np.float32), len(ends), 3),
+    ):
+        write_vault(tmp_path / name, {**arrays, "infos.state": state})
+        told.clear()
+        Converter(Vault(tmp_path / name), tmp_path / f"{name}.h5", None, told.append).run()
+        facts = json.loads(read(tmp_path / f"{name}.h5").attributes["facts"])
+        assert facts.get("state_still_episodes", 0) == still, name
+        assert facts.get("state_constant_entries", 0) == constant, name
+        assert any(f"in {still} of {len(ends)} episodes" in line for line in told) == bool(still)
+        assert any(f"{constant} of" in line and "entries" in line for line in told) == bool(constant)
+
+
 def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
     write_vault(tmp_path / "v", smac_like(60_000))
     command = [sys.executable, "-c", (

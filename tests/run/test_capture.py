@@ -33,6 +33,8 @@ def test_static_tables_keep_their_addresses():
 class Fixed:
     """A source that gives the same batch again and again."""
 
+    resident = True
+
     def __init__(self, spec):
         self.batch = random_batch(spec)
 

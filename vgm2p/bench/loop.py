@@ -23,6 +23,8 @@ BLOCKS = {"cpu": (1, 50), "cuda": (1, 200)}
 class Data(SyntheticData):
     """Synthetic data as the module's source."""
 
+    resident = True
+
     def draw(self, key: Any, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Any:
         """Return a batch."""
         return super().draw(key, batch_size)

@@ -18,6 +18,7 @@ from torch import Tensor
 from vgm2p.errors import ConfigError, nearest
 
 STD_FLOOR = 1e-3
+SLAB_ROWS = 1 << 12
 
 
 def _same(x: Tensor) -> Tensor:
@@ -84,15 +85,20 @@ def is_standardised(view: str, obs_norm: str) -> bool:
     return obs_norm == "dataset" or (obs_norm == "auto" and view == "raw_onehot")
 
 
-def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[Tensor, Tensor]:
+def statistics(
+    rows: Callable[[int, int], Tensor], count: int, n_agents: int, obs_dim: int, view: str, obs_norm: str
+) -> tuple[Tensor, Tensor]:
     """Return mean and deviation (O,) by which observations are standardised; zeros and ones where they are not.
 
     `auto` standardises `raw_onehot` only: its robot features by the dataset's mean and deviation (floor 1e-3, computed
-    in float64), its one-hot not at all.
+    in float64), its one-hot not at all. Rows are summed in slabs, so that data on disk give the same bits as data in
+    memory and take none.
 
     Args:
-        rows: (R, D) robot observations, or (R, N, O) native observations, of all rows with an action.
+        rows: returns rows start .. stop - 1 of all rows with an action: (R, D) robot observations, or (R, N, O) native.
+        count: number of those rows.
         n_agents: N.
+        obs_dim: O.
         view: name of the view.
         obs_norm: `auto`, `dataset` or `none`.
 
@@ -100,12 +106,29 @@ def statistics(rows: Tensor, n_agents: int, view: str, obs_norm: str) -> tuple[T
         ConfigError: on another obs_norm.
     """
     if not is_standardised(view, obs_norm):
-        width = rows.shape[-1] + (n_agents if view in VIEWS else 0)
-        return torch.zeros(width), torch.ones(width)
-    if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
-        features, extra = agents_view(rows, n_agents, view).flatten(0, -2).double(), 0
-    else:
-        features, extra = rows.reshape(-1, rows.shape[-1]).double(), n_agents if view in VIEWS else 0
-    mean, std = features.mean(0), features.std(0, correction=0).clamp(min=STD_FLOOR)
-    tail = torch.zeros(extra, dtype=mean.dtype)
+        return torch.zeros(obs_dim), torch.ones(obs_dim)
+
+    def features(start: int) -> Tensor:
+        found = rows(start, min(start + SLAB_ROWS, count))
+        if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
+            found = agents_view(found, n_agents, view)
+        return found.reshape(-1, found.shape[-1]).double()
+
+    near = features(0).mean(0)  # sums of squares are taken about a point near the mean: nothing cancels
+    total, first, second = 0, torch.zeros_like(near), torch.zeros_like(near)
+    for start in range(0, count, SLAB_ROWS):
+        away = features(start) - near
+        total, first, second = total + len(away), first + away.sum(0), second + away.square().sum(0)
+    mean = near + first / total
+    std = (second / total - (first / total).square()).clamp(min=0.0).sqrt().clamp(min=STD_FLOOR)
+    tail = torch.zeros(obs_dim - len(mean), dtype=mean.dtype)  # the one-hot
     return torch.cat([mean, tail]).float(), torch.cat([std, tail + 1.0]).float()
+
+
+def in_slabs(rule: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Return `rule(rows)` for a rule that takes row by row, worked out in slabs that stay in the processor's cache."""
+    first = rule(rows[:SLAB_ROWS])
+    out = torch.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+    for start in range(0, len(rows), SLAB_ROWS):
+        out[start : start + SLAB_ROWS] = rule(rows[start : start + SLAB_ROWS])
+    return out

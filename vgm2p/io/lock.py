@@ -1,12 +1,13 @@
-"""One process per run folder: a lock file with pid and host, taken over when its process is dead."""
+"""One process at a time: per run folder, or while something that several runs share is prepared."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,22 @@ import psutil
 from vgm2p.errors import StorageError
 
 
+@contextlib.contextmanager
+def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock file while `what` is prepared; it ends with its process. Whoever has to wait is told."""
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that prepares {what}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class FolderLock:
-    """Context manager holding `<folder>/.lock`. Raises StorageError if another living process holds it.
+    """Context manager holding `<folder>/.lock` with pid and host; a dead process's lock is taken over.
+
+    Raises StorageError if another living process holds it.
 
     Args:
         folder: the run folder.
