@@ -127,7 +127,7 @@ def test_mixtures_need_as_many_numbers_as_policies():
 class Failing:
     """Two slots; slot 1 fails in its second step."""
 
-    spec, versions = None, {}
+    spec, versions, max_active = None, {}, None
 
     def make(self, n):
         self.t = 0

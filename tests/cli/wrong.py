@@ -111,6 +111,16 @@ def offline(*words: str) -> Callable[[Path], list[str]]:
     return prepare
 
 
+def without_game(*words: str) -> Callable[[Path], list[str]]:
+    """A run where StarCraft II is not."""
+
+    def prepare(scratch: Path) -> list[str]:
+        os.environ["SC2PATH"] = str(scratch / "nowhere")
+        return fit(*words)(scratch)
+
+    return prepare
+
+
 # --- files --------------------------------------------------------------------------------------------------------------
 
 
@@ -413,7 +423,9 @@ CASES = [
     Wrong("data check of what is not converted", command("data", "check", "omiga/mamujoco/2ant/Expert"), 66, "data convert"),
     Wrong("catalogue that is none", command("data", "list", "catalogue=/etc/hostname"), 65, "not a catalogue"),
     Wrong("published data that is not here", offline("fit", "experiment=mamujoco_3hopper_medium", "evaluate=none"), 66, "place it"),
-    Wrong("data without a simulator", fit("experiment=smacv1_3m_good", "evaluate=auto"), 66, "evaluate=none"),
+    Wrong("data without a simulator", fit("env=none", "evaluate=auto"), 66, "evaluate=none"),
+    Wrong("SMAC without the game", without_game("experiment=smacv1_3m_good", "evaluate=auto"), 66, "evaluate=none"),
+    Wrong("unknown SMAC map", fit("env=smac/3m", "env.map_name=3n", "evaluate=auto"), 2, "did you mean '3m'"),
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
     Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
