@@ -16,18 +16,18 @@ from tools.results import ROOT, Row, finished, run
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
 SIZE = [
-    "updates=4000", "eval_every=2000", "eval_episodes=100", "seeds=5", "eval_acting=[1,0]", "algo.width=128",
-    "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=4000", "logger.tensorboard=false",
+    "updates=6000", "eval_every=3000", "eval_episodes=100", "seeds=5", "eval_acting=[1,0]", "algo.width=128",
+    "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=6000", "logger.tensorboard=false",
 ]  # fmt: skip
 CRITIC = "algo.critic_depth=2"
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1),
-    Row("bc_flow", ("algo=bc_flow",), 3),
-    Row("bc_meanflow", ("algo=bc_meanflow",), 3),
+    Row("bc_flow", ("algo=bc_flow",), 2),
+    Row("bc_meanflow", ("algo=bc_meanflow",), 2),
 ]
 GUIDED = [
-    Row("vgm2p", ("algo=vgm2p", CRITIC), 5),
-    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 5),
+    Row("vgm2p", ("algo=vgm2p", CRITIC), 4),
+    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4),
     Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6),
     Row("plus_history4", ("algo=vgm2p_plus", CRITIC, "algo.history=4"), 6),
 ]

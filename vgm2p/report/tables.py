@@ -84,7 +84,7 @@ def _line(entry: dict[str, Any], ways: Sequence[Acting], digits: int) -> list[st
     shown = []
     for way in ways:
         cell = entry["cells"][way]
-        mark = ("*" if way in entry["above_data"] else "") + ("<" if way == entry["own"] else "")
+        mark = ("*" if way in entry["above_data"] else "") + ("<" if entry["seeds"] and way == entry["own"] else "")
         shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
     if len(set(shown)) == 1:  # one way to act: one value says it all
         shown = [shown[0], *[""] * (len(ways) - 1)]
