@@ -26,10 +26,10 @@ from datamodules.schema import (
     as_bytes,
     attributes_hash,
     hash_file,
-    make_dataset,
 )
 from datamodules.vault import Vault
 from datamodules.wide import Wide, Wides
+from datamodules.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.errors import DataError
 from vgm2p.io.files import remove_stale, require_space, written_aside
 
@@ -88,15 +88,13 @@ class Converter:
         require_space(self.target.parent, row_bytes * self.vault.rows, "set data.cache")
         remove_stale(self.target.parent, self.target.name)
         with written_aside(self.target) as temporary:
-            with h5py.File(temporary, "w", libver="latest") as file:
-                digest = self._write(file, flags, episodes)
-            self._verify(temporary, digest)
-            with h5py.File(temporary, "r+", libver="latest") as file:
+            with new_hdf5(temporary) as (file, check):
+                digest = self._write(file, flags, episodes, check)
                 attributes = {**self._attributes(episodes), "schema_version": SCHEMA_VERSION, "content_sha256": digest}
                 attributes["attributes_sha256"] = attributes_hash(attributes)
-                for key, value in sorted(attributes.items()):
-                    file.attrs[key] = value
-                file.attrs["complete"] = 1
+                write_attributes(file, attributes)
+            if hash_file(temporary) != digest:
+                raise DataError(f"{self.target}: reads back differently from what was written; check the disk")
         return digest
 
     # --- first pass: flags and rewards ----------------------------------------------------------------------------
@@ -158,7 +156,7 @@ class Converter:
 
     # --- second pass: every column in the order of the content hash -------------------------------------------------
 
-    def _write(self, file: h5py.File, flags: Flags, episodes: Episodes) -> str:
+    def _write(self, file: h5py.File, flags: Flags, episodes: Episodes, check: Callable[[], None]) -> str:
         """Write all columns; return the content hash of what was meant to be written."""
         narrow, wides = self._narrow(flags, episodes), Wides(self.vault, self.discrete, self._zscored)
         wide = {f"steps/{each.column}": each for each in wides.columns()}
@@ -169,23 +167,33 @@ class Converter:
         )
         for name in (*groups[0], *groups[1]):
             if name in wide:
-                self._stream(file, name, wide[name], episodes, content)
+                self._stream(file, name, wide[name], episodes, content, check)
             else:
                 array = narrow[name]
                 make_dataset(file, name, len(array), array.shape[1:], array.dtype)[...] = array
+                check()
                 content.add(name, array, array)
         self.facts |= wides.facts(episodes)
         for notice in wides.notices(episodes):
             self.say(f"{self.vault.folder.name}: {notice}")
         return content.hexdigest()
 
-    def _stream(self, file: h5py.File, name: str, wide: Wide, episodes: Episodes, content: ContentHash) -> None:
+    def _stream(
+        self,
+        file: h5py.File,
+        name: str,
+        wide: Wide,
+        episodes: Episodes,
+        content: ContentHash,
+        check: Callable[[], None],
+    ) -> None:
         """Convert one leaf. While a slab is hashed, judged and written, the next is unpacked."""
         column = make_dataset(file, name, int(episodes.keep.sum()), wide.shape, np.dtype(wide.dtype))
         written, digest = 0, hashlib.sha256()
 
         def write(first: int, rows: NDArray[Any]) -> None:
             column[first : first + len(rows)] = rows
+            check()
 
         with Beside() as beside:
             for start, rows in self._plain(wide.leaf):
@@ -203,11 +211,6 @@ class Converter:
         self.say(f"{self.vault.folder.name}: {wide.column}, {written} rows")
 
     # --- the end ----------------------------------------------------------------------------------------------------
-
-    def _verify(self, path: Path, digest: str) -> None:
-        """Read back what was written. Raises DataError where that is not what was meant."""
-        if hash_file(path) != digest:
-            raise DataError(f"{self.target}: reads back differently from what was written; check the disk")
 
     @property
     def _zscored(self) -> bool:

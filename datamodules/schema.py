@@ -29,12 +29,12 @@ from datamodules.chunks import WORKERS, Column, workers
 from datamodules.pipeline import Beside
 from datamodules.rules import validate
 from datamodules.verified import is_remembered, remember
+from datamodules.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError
 from vgm2p.io.files import remove_stale, written_aside
 
 SCHEMA_VERSION = 1
 TERMINAL, TIMEOUT, TRUNCATION, INCOMPLETE = range(4)  # values of /episodes/end
-CHUNK_BYTES = 1 << 21
 SLAB_BYTES = 1 << 24
 REQUIRED = ("n_agents", "action_dim", "discrete", "episode_limit", "env_id", "env_kwargs", "name", "schema_version")
 UNHASHED = ("attributes_sha256", "complete")
@@ -84,25 +84,12 @@ def write(path: Path, columns: Columns, compress: bool = False) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(path.parent, path.name)
     with written_aside(path) as temporary:
-        with h5py.File(temporary, "w", libver="latest", track_order=False) as file:
+        with new_hdf5(temporary) as (file, check):
             for name, array in columns.arrays():
                 make_dataset(file, name, len(array), array.shape[1:], array.dtype, compress)[...] = array
-            for key, value in sorted(attributes.items()):
-                file.attrs[key] = value
-            file.attrs["complete"] = 1
+                check()
+            write_attributes(file, attributes)
         return str(attributes["content_sha256"])
-
-
-def make_dataset(
-    file: h5py.File, name: str, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any], compress: bool = False
-) -> h5py.Dataset:
-    """Create a checksummed dataset (rows, *shape) in chunks of about 2 MiB."""
-    row_bytes = max(1, dtype.itemsize * int(np.prod(shape)))
-    chunk = max(1, min(rows, CHUNK_BYTES // row_bytes))
-    options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if compress else {}
-    return file.create_dataset(
-        name, (rows, *shape), dtype, chunks=(chunk, *shape), fletcher32=True, track_times=False, **options
-    )
 
 
 def stream(path: Path) -> Iterator[tuple[str, Column, NDArray[Any]]]:

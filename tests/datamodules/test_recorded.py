@@ -59,7 +59,7 @@ def test_the_same_recording_gives_the_same_file(tmp_path):
 @pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_content_hash_does_not_see_chunks_or_compression(chunk, compress, tmp_path, monkeypatch):
-    monkeypatch.setattr("datamodules.schema.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("datamodules.writing.CHUNK_BYTES", chunk)
     columns = small_columns()
     assert write(tmp_path / "x.h5", columns, compress=compress) == content_hash(columns)
     assert content_hash(read(tmp_path / "x.h5", verify="full")) == content_hash(columns)

@@ -2,6 +2,8 @@
 
 import contextlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from datamodules.schema import read
 from datamodules.seals import NAME, check_seal
 from datamodules.unzip import unzip
 from datamodules.vault import Vault
+from tests.cli.wrong import TINY
 from tests.datamodules.vault_writer import smac_like, write_vault
+from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, UserError
 
 DAMAGES = {
@@ -141,3 +145,40 @@ def test_an_unpacked_vault_carries_its_record(tmp_path):
     (folder / NAME).write_text("[")
     with pytest.raises(DataError, match="damaged"):
         check_seal(folder, tmp_path / "none.json", told.append)
+
+
+FULL = """
+import os, resource, sys
+from pathlib import Path
+from vgm2p.cli import main
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def on_a_full_disk(limit, *words):
+    """Run the program where no file may grow beyond `limit`: return exit code and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(limit), *map(str, words)], capture_output=True, text=True, env=environment()
+    )
+    return done.returncode, done.stderr.strip().splitlines()[-1]  # before it, matplotlib may miss its font cache
+
+
+@pytest.mark.parametrize("share", [0.0002, 0.01, 0.5, 0.9999])
+def test_a_disk_that_fills_in_the_middle_is_one_line(share, tmp_path):
+    folder, cache = tmp_path / "v.vlt" / "Good", tmp_path / "cache"
+    write_vault(folder, smac_like(8000))
+    size = VaultFolder(str(folder), str(tmp_path / "other"), print).resolve()[0].stat().st_size
+    code, line = on_a_full_disk(int(share * size), "data", "convert", folder, f"cache={cache}")
+    assert code == 74, line
+    assert line == f"vgm2p: {cache / 'own'}: File too large; free space there, or write elsewhere (data.cache=)"
+    assert [path for path in (cache / "own").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_disk_that_fills_under_flat_files_is_one_line(tmp_path):
+    words = [*TINY, f"out={tmp_path / 'run'}", f"data.cache={tmp_path}", "data.max_resident=1", "evaluate=none"]
+    code, line = on_a_full_disk(1 << 20, "fit", *words)
+    assert code == 74, line
+    assert line == f"vgm2p: {tmp_path / 'flat'}: File too large; free space, or set data.cache"
+    assert [path.suffix for path in (tmp_path / "flat").iterdir()] == [".lock"]

@@ -15,6 +15,7 @@ import torch
 
 import datamodules.schema
 import datamodules.vault
+import datamodules.writing
 from datamodules.catalogue import Entry, catalogue, entry_of, select
 from datamodules.convert import Converter
 from datamodules.episodes import Flags, find_episodes
@@ -85,7 +86,7 @@ def test_every_number_of_the_truth_is_met(path, tmp_path):
 @pytest.mark.parametrize("path", TRUTHS, ids=str)
 def test_chunking_and_repetition_do_not_change_the_hash(path, tmp_path, monkeypatch):
     first = converted(path, tmp_path / "a.h5")[1]
-    monkeypatch.setattr(datamodules.schema, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(datamodules.writing, "CHUNK_BYTES", 4096)
     monkeypatch.setattr(datamodules.schema, "SLAB_BYTES", 5000)
     monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", 1)
     assert converted(path, tmp_path / "b.h5")[1] == first

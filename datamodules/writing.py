@@ -1,0 +1,93 @@
+"""Writing HDF5 where the disk may fill: HDF5 does not survive a failed write, so none reaches it.
+
+After a failed write the library can neither close the file nor end the process without a crash. What the disk refuses
+is therefore swallowed here, and raised when HDF5 has closed its file, which is then thrown away.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vgm2p.errors import StorageError
+
+CHUNK_BYTES = 1 << 21
+
+
+class Sink(io.FileIO):
+    """A new file for reading and writing whose writes always seem to succeed; `failure` is the first that did not."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or swallow them after a failure."""
+        view = memoryview(data).cast("B")
+        written = 0
+        while written < len(view) and self.failure is None:
+            written += self._tried(super().write, view[written:]) or 0
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length."""
+        self._tried(super().truncate, size)
+        return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what was written; zeros where it was swallowed."""
+        view = memoryview(buffer).cast("B")
+        found = super().readinto(view) or 0
+        view[found:] = bytes(len(view) - found)
+        return len(view)
+
+    def check(self) -> None:
+        """Raise StorageError for the first failed write."""
+        if self.failure is not None:
+            folder = Path(str(self.name)).parent
+            raise StorageError(f"{folder}: {self.failure.strerror}; free space there, or write elsewhere (data.cache=)")
+
+    def _tried(self, call: Callable[..., int | None], *arguments: Any) -> int | None:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            self.failure = self.failure or error
+            return None
+
+
+@contextmanager
+def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Yield a new HDF5 file, and what raises StorageError where a write has failed; called at the end, too."""
+    with Sink(path) as sink:
+        try:
+            with h5py.File(sink, "w", libver="latest", track_order=False) as file:
+                yield file, sink.check
+        except Exception:
+            sink.check()  # a full disk explains whatever HDF5 makes of it
+            raise
+        sink.check()
+
+
+def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
+    """Write attributes, and last the mark of a whole file."""
+    for key, value in sorted(attributes.items()):
+        file.attrs[key] = value
+    file.attrs["complete"] = 1
+
+
+def make_dataset(
+    file: h5py.File, name: str, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any], compress: bool = False
+) -> h5py.Dataset:
+    """Create a checksummed dataset (rows, *shape) in chunks of about 2 MiB."""
+    row_bytes = max(1, dtype.itemsize * int(np.prod(shape)))
+    chunk = max(1, min(rows, CHUNK_BYTES // row_bytes))
+    options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if compress else {}
+    return file.create_dataset(
+        name, (rows, *shape), dtype, chunks=(chunk, *shape), fletcher32=True, track_times=False, **options
+    )
