@@ -20,8 +20,8 @@ SIZE = [
     "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=6000", "logger.tensorboard=false",
 ]  # fmt: skip
 CRITIC = "algo.critic_depth=2"
-# What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, and a scale that Q can learn; and, actions being
-# few, more candidates. Chosen on smax_3m alone (docs/results.md).
+# What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
+# actions, more candidates. Chosen on smax_3m alone (docs/results.md).
 BATTLE = ("algo.gamma=0.98", "algo.reward_scale=1", "algo.best_of=16", "algo.act_noise=1")
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1),

@@ -55,8 +55,8 @@ def _head() -> str:
 Written by `make results-smax`. Data: the environment's heuristic at noise 0, 0.1 and 0.3, recorded on the machine
 itself ([smax.md](smax.md)); no table of the paper. One network and budget for every row, fixed before the runs:
 `{" ".join(SIZE)}`. Five training seeds in one run, a hundred episodes per seed and way to act (its noise in brackets),
-the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. `plus_battle` was chosen on `smax_3m`
-and like data (two or three seeds, about fifteen variants); `smax_2s3z` is untouched.
+the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. `plus_battle` was chosen on
+`smax_3m` and like data (two or three seeds, about fifteen variants); `smax_2s3z` is untouched.
 
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
