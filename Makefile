@@ -12,7 +12,7 @@ SMACV2_COMMIT := 577ab5a2cff2391f8df582da5731ea9cd6adf3c6
 SC2PATH ?= $(HOME)/StarCraftII
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
-# SMAX has an environment of its own: JAX brings 1 GB, and protobuf 7 where smacv2 asks for less than 3.21.
+# SMAX has an environment of its own: JAX brings another 1 GB that nothing else needs.
 SMAX_VENV ?= .venv-smax
 SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed

@@ -11,8 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.envs.base import VectorEnv
-from vgm2p.envs.rollout import Episode, RolloutStopped, rollout
+from vgm2p.envs.rollout import Episode, rollout
 from vgm2p.envs.rollout import acting as acting_in
+from vgm2p.errors import RolloutStopped
 from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row
 from vgm2p.report.grid import shown
 
@@ -146,6 +147,8 @@ class Evaluate(Callback):
             trial = evaluate(algorithm, self.env, 0, 1, self.stop)
         except RolloutStopped:
             return
+        if self.beside is not None:
+            self.env.close()  # what it started would idle while another process plays
         returns = ", ".join(shown(episode.return_) for episode in trial)
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -89,13 +90,21 @@ class FlatFiles:
 
     def opened(self, verify: str) -> dict[str, mmap.mmap]:
         """Return the columns mapped for reading; makes the files if they are not there or damaged."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         with one_at_a_time(self.folder / f".{self.digest}.lock", f"flat files in {self.folder}", self.say):
             if self._intact(verify):
                 self._verify_sources(verify)
             else:
                 self._make()
             return {name: self._map(name) for name in self.columns}
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder}: {error.strerror}; set data.cache to another folder") from error
+        if not os.access(self.folder, os.W_OK):
+            raise StorageError(f"{self.folder} cannot be written; set data.cache to a folder that can")
 
     def path(self, name: str) -> Path:
         """Return where a column lies."""

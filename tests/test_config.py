@@ -116,6 +116,14 @@ def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
     assert "updates" not in training_part(base)
 
 
+def test_runs_from_before_there_was_a_history_go_on():
+    now = composed("algo=bc_flow")
+    before = {**now, "algo": {key: value for key, value in now["algo"].items() if key != "history"}}
+    assert run_name(now) == run_name(before)
+    assert differences(before, now) == []
+    assert differences(before, composed("algo=bc_flow", "algo.history=2")) == ["algo.history: None -> 2"]
+
+
 def test_every_field_of_the_task_is_compared():
     spec = Spec(2, 5, 3, False, 3, 10, "raw_onehot", "toy", {"a": 1})
     changed = {"n_agents": 3, "obs_dim": 6, "action_dim": 1, "discrete": True, "state_dim": None, "episode_limit": 9,

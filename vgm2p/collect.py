@@ -20,8 +20,8 @@ from vgm2p.build import make_env
 from vgm2p.envs.base import VectorEnv, heuristic
 from vgm2p.envs.observation import VIEWS
 from vgm2p.envs.recorder import Recorder, Tape
-from vgm2p.envs.rollout import RandomActor, RolloutStopped, episode_seed, rollout
-from vgm2p.errors import ConfigError, StorageError
+from vgm2p.envs.rollout import RandomActor, episode_seed, rollout
+from vgm2p.errors import ConfigError, RolloutStopped, StorageError
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.policy import load
 from vgm2p.report.grid import shown

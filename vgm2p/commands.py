@@ -15,9 +15,8 @@ from vgm2p.build import make_env
 from vgm2p.collect import collect
 from vgm2p.datasets import data_command
 from vgm2p.doctor import doctor
-from vgm2p.envs.rollout import RolloutStopped
 from vgm2p.envs.video import record
-from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
 from vgm2p.finish import statistics
 from vgm2p.fit import fit, say
 from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row, write_json

@@ -71,3 +71,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(words)}" if words else ""
+
+
+class RolloutStopped(Exception):
+    """Somebody asked to end; episodes under way are thrown away."""

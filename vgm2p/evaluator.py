@@ -22,8 +22,8 @@ from typing import Any, BinaryIO
 import torch
 
 from vgm2p.algos.base import Algorithm
-from vgm2p.envs.rollout import Episode, RolloutStopped
-from vgm2p.errors import ServiceError, UserError
+from vgm2p.envs.rollout import Episode
+from vgm2p.errors import RolloutStopped, ServiceError, UserError
 
 LENGTH = struct.Struct("<Q")
 

@@ -11,7 +11,8 @@ import torch
 from callbacks.evaluate import evaluate, ways
 from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.envs.base import VectorEnv
-from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, rollout
+from vgm2p.envs.rollout import Episode, RandomActor, rollout
+from vgm2p.errors import RolloutStopped
 from vgm2p.io.artifacts import Acting, RunFolder, episode_row, write_json
 from vgm2p.module import OfflineModule
 from vgm2p.report.collect import load_runs

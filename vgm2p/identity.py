@@ -21,6 +21,8 @@ NOT_TRAINING_ENV = ("workers", "timeout")
 def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what changes training or the acted policy: no intervals, folders, devices or logging."""
     part = {key: value for key, value in config.items() if key not in NOT_TRAINING}
+    if (part.get("algo") or {}).get("history") == 1:  # what every run did before there was such a key
+        part["algo"] = _without(part["algo"], ("history",))
     part["trainer"] = _without(config.get("trainer"), NOT_TRAINING_TRAINER)
     part["data"] = _without(config.get("data"), NOT_TRAINING_DATA)
     part["env"] = _without(config.get("env"), NOT_TRAINING_ENV)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.envs.rollout import Episode, RandomActor, RolloutStopped, episode_seed, rollout
-from vgm2p.errors import ServiceError
+from vgm2p.envs.rollout import Episode, RandomActor, episode_seed, rollout
+from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.finish import statistics
 from vgm2p.io.artifacts import EPISODE_FIELDS, episode_row
 from vgm2p.report.stats import wilson

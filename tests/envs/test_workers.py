@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from vgm2p.envs.workers import Lost, Pool
-from vgm2p.errors import MissingInput
+from vgm2p.errors import MissingInput, RolloutStopped
 
 TOY = "tests.envs.test_workers:Toy"
 
@@ -139,3 +139,13 @@ def test_ctrl_c_reaches_the_parent_alone():
     out, err = process.communicate(timeout=20)
     assert out.strip() == "1" and err == ""
     assert gone([worker])
+
+
+def test_waiting_ends_when_somebody_asks_to_stop_and_the_next_request_starts_afresh(pool):
+    family = pool.ask({0: ("family",)}, 20)[0]
+    asked = iter([False, False, True])
+    with pytest.raises(RolloutStopped):
+        pool.ask({0: ("hang",), 1: ("hang",)}, 600, lambda: next(asked))
+    assert gone(family[:2])
+    assert pool.pids() == []
+    assert pool.ask({0: ("add", 1)}, 20) == {0: 11}

@@ -16,7 +16,7 @@ from typing import Any
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, write
 from vgm2p.envs.rollout import RandomActor, rollout
 from vgm2p.envs.smac import SMACv1
-from vgm2p.errors import MissingInput
+from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.report.grid import grid
 
 DEFAULTS: dict[str, Any] = {"workers": 2, "episodes": 4, "delay": 0.1, "rounds": 3, "out": "bench"}
@@ -26,6 +26,8 @@ STEPS = 60  # of an episode of 3m against enemies that do not fight
 def games(words: Sequence[str]) -> None:
     """Print environment steps per second with one game and with several. Raises MissingInput without smacv2."""
     options = settings(words, DEFAULTS)
+    if options["workers"] < 2:
+        raise ConfigError(f"bench: workers={options['workers']}: several games are compared with one, give 2 or more")
     try:
         stand_in = importlib.import_module("tests.envs.fake_sc2")
     except ImportError as error:
@@ -47,7 +49,7 @@ def games(words: Sequence[str]) -> None:
         lines.append([name, f"{speed:.1f}", f"{ratio(found, one, name):.2f}"])
     print(grid(lines))
     content = {"machine": machine(), "options": options, "times": found, "ratio": ratio(found, one, several)}
-    write(options["out"], "rollout_fake_sc2", content)
+    write(options["out"], "rollout-fake_sc2", content)
 
 
 def by_the_clock(env: SMACv1, episodes: int) -> Timer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,13 @@ def heuristic(env: VectorEnv) -> Actor:
         raise ConfigError(f"policy=heuristic: {env.spec.env_id} brings no heuristic; use random or a run folder")
     actor: Actor = make()
     return actor
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An environment that may wait long; meanwhile it polls `stop`, and raises RolloutStopped where that is True."""
+
+    stop: Callable[[], bool]
 
 
 class NoSimulator:

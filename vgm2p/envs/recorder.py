@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,19 @@ class Recorder:
         self.max_active = env.max_active
         self.episodes: dict[int, Tape] = {}
         self._open: dict[int, Tape] = {}
+
+    @property
+    def stop(self) -> Callable[[], bool]:
+        """That of an `Interruptible` environment; others have none, and neither has their recorder."""
+        inner: Any = self.env
+        found: Callable[[], bool] = inner.stop
+        return found
+
+    @stop.setter
+    def stop(self, value: Callable[[], bool]) -> None:
+        """Set it."""
+        inner: Any = self.env
+        inner.stop = value
 
     @property
     def versions(self) -> dict[str, str]:

@@ -11,17 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vgm2p.envs.base import Frame, Step, VectorEnv
-from vgm2p.errors import ServiceError
+from vgm2p.envs.base import Frame, Interruptible, Step, VectorEnv
+from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor, Randomness, Spec
 
 FIRST_SEED = 1_000_000
 MAX_REPEATS = 3
-
-
-class RolloutStopped(Exception):
-    """`stop` asked to end; episodes under way are thrown away."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,8 @@ def rollout(
         RolloutStopped: when `stop` returns True.
         ServiceError: when an episode fails more than three times.
     """
+    if isinstance(env, Interruptible):
+        env.stop = stop
     numbers = list(range(episodes)) if isinstance(episodes, int) else list(episodes)
     faults = {(s, number): 0 for s in range(len(seeds)) for number in numbers}
     done: dict[tuple[int, int], Episode] = {}

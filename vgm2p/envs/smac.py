@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class SMAC:
         self.max_active: int | None = workers
         self._games = range(workers)
         self._versions = dict(versions)
+        self.stop: Callable[[], bool] = lambda: False
         self.pool = Pool(FACTORY, game, WORKER_ENVIRONMENT)
         self.make(1)
 
@@ -78,7 +79,7 @@ class SMAC:
             if seed is not None:
                 self._worker[slot] = self._free()
         requests = {self._worker[slot]: ("reset", int(seed)) for slot, seed in enumerate(seeds) if seed is not None}
-        answers = self.pool.ask(requests, self.timeout)
+        answers = self.pool.ask(requests, self.timeout, self.stop)
         for slot, seed in enumerate(seeds):
             if seed is not None:
                 answer = answers[self._worker[slot]]
@@ -100,9 +101,8 @@ class SMAC:
         playing = [slot for slot in slots if slot not in self._lost]
         for slot in playing:
             self._check(slot, actions[slot])
-        answers = self.pool.ask(
-            {self._worker[slot]: ("step", [int(a) for a in actions[slot]]) for slot in playing}, self.timeout
-        )
+        requests = {self._worker[slot]: ("step", [int(a) for a in actions[slot]]) for slot in playing}
+        answers = self.pool.ask(requests, self.timeout, self.stop)
         for slot in slots:
             answer = self._lost[slot] if slot in self._lost else answers[self._worker[slot]]
             if isinstance(answer, Lost):
@@ -194,10 +194,14 @@ class SMACv2(SMAC):
         self, race: str, n_units: int, n_enemies: int, units: dict[str, float] | None = None,
         exceptions: list[str] | None = None, reflected: float = 0.5, workers: int = 2, timeout: float = 120.0,
     ) -> None:  # fmt: skip
+        if min(n_units, n_enemies) < 1 or not 0.0 <= reflected <= 1.0:
+            raise ConfigError(
+                f"env.n_units, n_enemies must be from 1, reflected in [0, 1], got {n_units}, {n_enemies}, {reflected}"
+            )
         usual = race_of(race)
         units = dict(usual.units) if units is None else units
         exceptions = list(usual.exceptions) if exceptions is None else exceptions
-        if units.keys() != usual.units.keys() or abs(sum(units.values()) - 1.0) > 1e-6:
+        if units.keys() != usual.units.keys() or min(units.values()) < 0 or abs(sum(units.values()) - 1.0) > 1e-6:
             raise ConfigError(f"env.units must give {', '.join(usual.units)} shares that sum to 1, got {units}")
         given = {"units": units, "exceptions": exceptions, "reflected": reflected}
         theirs = {"units": dict(usual.units), "exceptions": list(usual.exceptions), "reflected": 0.5}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.smax_game import GAMES, STOP, Game, game, versions
+from vgm2p.errors import ConfigError
 from vgm2p.types import Actor, Randomness, Spec
 
 PIXELS = 320
@@ -34,12 +35,14 @@ class SMAX:
 
     Raises:
         MissingInput: if jaxmarl is not installed.
-        ConfigError: on an unknown scenario.
+        ConfigError: on an unknown scenario, or a limit below 1.
     """
 
     max_active: int | None = None
 
     def __init__(self, scenario: str, episode_limit: int = 100) -> None:
+        if episode_limit < 1:
+            raise ConfigError(f"env.episode_limit must be a whole number from 1, got {episode_limit}")
         self._game: Game = game(scenario)
         self.spec = Spec(
             n_agents=self._game.n_agents,

@@ -18,15 +18,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from vgm2p.errors import UserError
+from vgm2p.errors import RolloutStopped, UserError
 
 Request = tuple[Any, ...]  # name of a method, then its arguments
+PATIENCE = 0.5  # seconds between looks at whether to stop
 CAUSE = 90  # characters of a cause, which has to fit into one line with a remedy
 
 
@@ -86,11 +87,19 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _death(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)
+        code = self._ending()
         with open(os.path.join(self.scratch, "log"), errors="replace") as log:
             last = log.read()[-2000:].strip().splitlines()[-1:]
-        return f"its process died, code {self.process.returncode}" + "".join(f": {line}"[:CAUSE] for line in last)
+        return f"its process died, code {code}" + "".join(f": {line}"[:CAUSE] for line in last)
+
+    def _ending(self) -> int | None:
+        """Return the exit code within a second, without reaping: the number stays the process's own until `kill`."""
+        for _ in range(20):
+            ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+            time.sleep(0.05)
+        return None
 
 
 class Pool:
@@ -108,10 +117,13 @@ class Pool:
         self.factory, self.arguments, self.environment = factory, arguments, dict(environment or {})
         self._workers: dict[int, Worker] = {}
 
-    def ask(self, requests: Mapping[int, Request], seconds: float) -> dict[int, Any]:
+    def ask(
+        self, requests: Mapping[int, Request], seconds: float, stop: Callable[[], bool] = lambda: False
+    ) -> dict[int, Any]:
         """Send every worker its request and return the answers by number; `Lost` where there is none in time.
 
-        Raises UserError where a worker did: what it needs is missing here.
+        Raises UserError where a worker did: what it needs is missing here; and RolloutStopped when `stop` says so
+        while it waits: the workers are ended then.
         """
         waiting: dict[Any, int] = {}
         for number, request in requests.items():
@@ -121,11 +133,15 @@ class Pool:
         found: dict[int, Any] = {}
         deadline = time.monotonic() + seconds
         while waiting:
-            ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
+            ready = wait(list(waiting), min(left, PATIENCE))
             for connection in ready:
                 number = waiting.pop(connection)
                 found[number] = self._answer(number)
-            if not ready:
+            if not ready and stop():
+                self.close()
+                raise RolloutStopped
+            if not ready and left <= PATIENCE:
                 break
         for number in waiting.values():
             found[number] = self._lose(number, Lost(f"no answer within {seconds:g} s"))
