@@ -220,7 +220,7 @@ class Converter:
         entry, leaves = self.entry, self.vault.leaves
         width = leaves["infos.legals" if self.discrete else "actions"].shape[-1]
         return {
-            "name": entry.id if entry else self.vault.folder.name,
+            "name": entry.id if entry else f"{self.vault.folder.parent.stem}/{self.vault.folder.name}",
             "source": entry.source if entry else "own",
             "n_agents": self.agents,
             "action_dim": width,

@@ -183,7 +183,7 @@ def must_hash(path: Path, verify: str) -> bool:
     if verify not in ("auto", "full", "never"):
         raise ConfigError(f"data.verify must be auto, full or never, got '{verify}'")
     if not path.is_file():
-        raise MissingInput(f"{path}: no such dataset; check data.root, or list datasets with `vgm2p data show`")
+        raise MissingInput(f"{path}: no such dataset; check the path and data.root, or see `vgm2p data list`")
     return verify == "full" or (verify == "auto" and not is_remembered(path))
 
 

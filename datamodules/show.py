@@ -33,7 +33,7 @@ def describe(path: Path) -> str:
     acting = int(columns.steps["has_action"].sum())
     lines = {
         "dataset": f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)",
-        "task": f"{attributes['env_id']} {attributes['env_kwargs']}, {attributes['n_agents']} agents, "
+        "task": f"{attributes['env_id']}{_arguments(attributes)}, {attributes['n_agents']} agents, "
         f"{kind} actions of width {attributes['action_dim']}",
         "recorded with": _versions(attributes),
         "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
@@ -47,6 +47,11 @@ def describe(path: Path) -> str:
     }
     text = [f"{name:14} {value}" for name, value in lines.items() if value]
     return "\n".join([*text, "", *_histogram(returns), ""])
+
+
+def _arguments(attributes: dict[str, Any]) -> str:
+    given = str(attributes["env_kwargs"])
+    return "" if given == "{}" else f" {given}"
 
 
 def _versions(attributes: dict[str, Any]) -> str:

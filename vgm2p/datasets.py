@@ -55,7 +55,7 @@ def locate(name: str, config: Mapping[str, Any]) -> list[Path]:
     """
     found = sorted(Path(match) for match in glob.glob(name, recursive=True))
     if found:
-        return found
+        return [path for each in found for path in _files_of(each, config)]
     if (config_folder() / "data" / f"{name}.yaml").is_file():
         return _configured(name, config)
     try:
@@ -69,6 +69,27 @@ def locate(name: str, config: Mapping[str, Any]) -> list[Path]:
     if not ready:
         raise MissingInput(f"{entries[0].id} is not converted yet; run `vgm2p data convert {name}`")
     return ready
+
+
+def _files_of(path: Path, config: Mapping[str, Any]) -> list[Path]:
+    """Return a file, the converted files of a vault folder, or the HDF5 files below another folder."""
+    if not path.is_dir():
+        return [path]
+    if vaults := vaults_below(path):
+        files = [VaultFolder(str(folder), config["cache"]).target for folder in vaults]
+        ready = [file for file in files if file.is_file()]
+        if not ready:
+            raise MissingInput(f"{path}: a vault that is not converted yet; run `vgm2p data convert {path}`")
+        return ready
+    files = sorted(path.rglob("*.h5"))
+    if not files:
+        raise MissingInput(f"{path}: neither vaults nor HDF5 files below this folder")
+    return files
+
+
+def vaults_below(path: Path) -> list[Path]:
+    """Return the folders of all vaults at or below `path`."""
+    return sorted(found.parent for found in path.rglob(MARKERS[0]) if (found.parent / MARKERS[1]).is_file())
 
 
 def _configured(name: str, config: Mapping[str, Any]) -> list[Path]:
@@ -93,9 +114,12 @@ def _origins(config: Mapping[str, Any], say: Say) -> list[Published | VaultFolde
         raise ConfigError(f"data {config['action']} needs ids, globs or vault folders; see `vgm2p data list`")
     found: list[Published | VaultFolder] = []
     for name in config["files"]:
-        if (Path(name) / MARKERS[0]).is_file():
-            found.append(VaultFolder(name, config["cache"], say))
-        else:
+        vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
+        if Path(name).is_file():
+            place = f"{config['root']}/raw/<source>/<env>/<scenario>.zip"
+            raise MissingInput(f"{name}: no vault folder; place a zip as {place}, and give its id")
+        found += [VaultFolder(str(folder), config["cache"], say) for folder in vaults]
+        if not vaults:
             found += [_published(entry, config, say) for entry in select([name], config["catalogue"])]
     return found
 

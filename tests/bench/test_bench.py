@@ -70,7 +70,7 @@ def test_settings_name_what_is_unknown():
 
 @pytest.mark.parametrize("words", [
     ["rollout", "episodes=1", "seeds=2", "steps=3", "rounds=1", "width=8", "depth=1"],
-    ["data", "transitions=2000", "rounds=1"],
+    ["data", "transitions=2000", "load=3000", "rounds=1"],
     ["loop", "rounds=1", "count=3", "width=8", "depth=1"],
     ["gpu", "device=cpu", "rounds=1", "count=2", "width=8", "depth=1", "checks=3"],
 ], ids=lambda words: words[0])  # fmt: skip

@@ -32,12 +32,14 @@ def trained(tmp_path_factory):
 
 def test_fit_says_first_what_it_works_with(tmp_path):
     done = run(tmp_path / "run", **SMALL)
-    head = done.stdout.splitlines()[:6]
-    assert [line.split()[0] for line in head[:5]] == ["algorithm", "data", "environment", "device", "folder"]
+    head = done.stdout.splitlines()[:7]
+    first = [line.split()[0] for line in head[:6]]
+    assert first == ["algorithm", "data", "memory", "environment", "device", "folder"]
     assert "50 episodes, 50000 transitions, mean return 960.7, digest cb05512c99cb" in head[1]
-    assert "HalfCheetah-v5 gymnasium" in head[2]
-    assert "precision 32-true, threads 1, K=7, S=1 (seed 0)" in head[3]
-    assert head[5].startswith("environment works: one episode of the untrained policy returns")
+    assert "resident" in head[2]
+    assert "HalfCheetah-v5 gymnasium" in head[3]
+    assert "precision 32-true, threads 1, K=7, S=1 (seed 0)" in head[4]
+    assert head[6].startswith("environment works: one episode of the untrained policy returns")
     assert "update 20/20" in done.stdout
     assert "updates/s" in done.stdout
 

@@ -1,4 +1,4 @@
-"""`bench data`: a batch from the resident dataset, beside ways that read item by item."""
+"""`bench data`: a batch from memory, from mapped files and item by item; loading beside reading the plain bytes."""
 
 from __future__ import annotations
 
@@ -12,44 +12,92 @@ import torch
 
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
+from vgm2p.io.files import sha256_file
 from vgm2p.report.grid import grid
 from vgm2p.rng import UpdateKey
 
-DEFAULTS: dict[str, Any] = {"transitions": 200_000, "batch": 64, "rounds": 7, "out": "bench"}
+DEFAULTS: dict[str, Any] = {"transitions": 200_000, "load": 1_000_000, "batch": 64, "rounds": 7, "out": "bench"}
 AGENTS, ROBOT, EPISODE = 6, 17, 1000
 
 
 def main(words: Sequence[str]) -> None:
-    """Print microseconds per batch, and the memory of a million transitions. Raises MissingInput without h5py."""
+    """Print microseconds per batch, memory of a million transitions, and what loading costs. MissingInput sans h5py."""
     options = settings(words, DEFAULTS)
     try:
-        from datamodules.schema import read
-        from datamodules.schema import write as write_columns
-        from datamodules.store import TransitionStore
+        import h5py  # noqa: F401
     except ImportError as error:
         raise MissingInput("bench data needs the package h5py; run `pip install h5py`") from error
     torch.set_num_threads(1)
     print(f"machine {machine()}")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "data.h5"
-        write_columns(path, columns(options["transitions"]))
-        store = TransitionStore.load([path], verify="never")
-        steps = read(path, verify="never").steps
-        versions = {
-            "resident": resident(store, options["batch"]),
-            "tensors, item by item": item_by_item(steps, options["batch"]),
-            "HDF5, item by item": from_file(path, options["batch"]),
-        }
-        counts = {"resident": 500, "tensors, item by item": 50, "HDF5, item by item": 3}
-        timers = {name: scaled(timer(step, "cpu"), counts[name]) for name, step in versions.items()}
-        found = in_turn(timers, options["rounds"], 1)
+        batches, held = measure_batches(Path(folder), options)
+        loads = measure_loading(Path(folder), options)
+    found = {"machine": machine(), "options": options, "times": batches, "gb_per_million": held, "loading": loads}
+    write(options["out"], "data", found)
+
+
+def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """Print what a batch costs; return the times, and the memory of a million transitions in GB."""
+    from datamodules.mapped import MappedStore
+    from datamodules.schema import read
+    from datamodules.schema import write as write_columns
+    from datamodules.store import TransitionStore
+
+    path = folder / "data.h5"
+    write_columns(path, columns(options["transitions"]))
+    store = TransitionStore.load([path], verify="never")
+    mapped = MappedStore.map([path], folder, "raw_onehot", "auto", "bootstrap", "never", lambda line: None)
+    steps = read(path, verify="never").steps
+    versions = {
+        "resident": (resident(store, options["batch"]), 500),
+        "mapped, made ahead": (resident(mapped, options["batch"]), 200),
+        "tensors, item by item": (item_by_item(steps, options["batch"]), 50),
+        "HDF5, item by item": (from_file(path, options["batch"]), 3),
+    }
+    timers = {name: scaled(timer(step, "cpu"), count) for name, (step, count) in versions.items()}
+    found = in_turn(timers, options["rounds"], 1)
+    mapped.close()
     lines = [["batch of 64, 6-agent HalfCheetah", "us", "x item by item HDF5"]]
     for name, result in found.items():
         lines.append([name, f"{1e3 * result['ms']:.0f}", f"{ratio(found, 'HDF5, item by item', name):.0f}"])
     print(grid(lines))
     held = store.summary["bytes"] / store.summary["transitions"] * 1e6 / 1e9
     print(f"1e6 transitions resident: {held:.3f} GB (6 agents x 23 float32 alone: 0.552 GB)")
-    write(options["out"], "data", {"machine": machine(), "options": options, "times": found, "gb_per_million": held})
+    return found, held
+
+
+def measure_loading(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Print what reading a file into tensors costs, beside np.fromfile of the same bytes, page cache warm."""
+    from datamodules.schema import read
+    from datamodules.schema import write as write_columns
+
+    path, plain = folder / "load.h5", folder / "load.bin"
+    made = columns(options["load"])
+    robot = made.steps.pop("robot_observation")
+    made.steps["observations"] = np.repeat(np.pad(robot, ((0, 0), (0, AGENTS)))[:, None], AGENTS, 1)
+    write_columns(path, made)
+    with open(plain, "wb") as file:
+        for array in made.steps.values():
+            array.tofile(file)
+    size = plain.stat().st_size
+    del made, robot
+
+    def load(verify: str) -> Any:
+        return [torch.from_numpy(array) for array in read(path, verify).steps.values()]
+
+    versions: dict[str, Callable[[], Any]] = {
+        "np.fromfile": lambda: torch.from_numpy(np.fromfile(plain, np.uint8)),
+        "our file, chunks checked": lambda: load("never"),
+        "our file, content hashed": lambda: load("full"),
+        "SHA-256 alone": lambda: sha256_file(plain),
+    }
+    found = in_turn({name: timer(step, "cpu") for name, step in versions.items()}, options["rounds"], 1)
+    lines = [[f"loading {size / 1e6:.0f} MB into tensors", "ms", "CPU ms", "x np.fromfile", "x in CPU time"]]
+    for name, result in found.items():
+        wall, cpu = (1 / ratio(found, "np.fromfile", name, clock) for clock in ("rounds_wall_ms", "rounds_ms"))
+        lines.append([name, f"{result['wall_ms']:.0f}", f"{result['ms']:.0f}", f"{wall:.2f}", f"{cpu:.2f}"])
+    print(grid(lines))
+    return found
 
 
 def scaled(measure: Any, count: int) -> Any:

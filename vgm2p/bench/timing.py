@@ -54,14 +54,15 @@ def in_turn(timers: Mapping[str, Timer], rounds: int, count: int) -> dict[str, d
             "ms": statistics.median(t for t, _ in times),
             "wall_ms": statistics.median(w for _, w in times),
             "rounds_ms": [t for t, _ in times],
+            "rounds_wall_ms": [w for _, w in times],
         }
         for name, times in found.items()
     }
 
 
-def ratio(results: Mapping[str, Mapping[str, Any]], base: str, name: str) -> float:
+def ratio(results: Mapping[str, Mapping[str, Any]], base: str, name: str, clock: str = "rounds_ms") -> float:
     """Return how many times as fast as `base` a version is: the median over rounds of their ratio in the same round."""
-    pairs = zip(results[base]["rounds_ms"], results[name]["rounds_ms"], strict=True)
+    pairs = zip(results[base][clock], results[name][clock], strict=True)
     return statistics.median(a / b for a, b in pairs)
 
 
