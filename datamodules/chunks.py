@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 WORKERS = 2  # threads that read; more gain nothing, copying from the page cache is bound by memory
 CHECKSUM_BYTES = 4
-ROWS = 32  # a chunk's words are summed as a matrix of so many rows: 32-bit sums of 16-bit words cannot overflow
+ROWS = 64  # a chunk is summed as a matrix of so many rows: small enough for the cache, and 32 bits do not overflow
 PRIME = 65535
-LOW = np.uint64(0x0000FFFF0000FFFF)
-HALF = np.uint64(16)
+HALF = np.uint32(16)
 
 
 class Column:
@@ -108,13 +107,13 @@ def fletcher32(data: NDArray[np.uint8]) -> int:
     """Return HDF5's checksum: sums modulo 65535 of big-endian words, and of those sums.
 
     With n words w_i these are sum(w_i) and sum((n - i) w_i). Swapping the bytes of every word multiplies both by 256,
-    so the words are summed as they lie, four to a 64-bit number. A byte left over counts as the high half of a word.
+    so the words are summed as they lie, two to a 32-bit number. A byte left over counts as the high half of a word.
     """
     if len(data) % 2:
         data = np.append(data, np.uint8(0))
     words = len(data) // 2
-    width = words // 4 // ROWS * 4  # words per row of the matrix
-    plain, weighted = _columns(data[: ROWS * width * 2].view(np.uint64).reshape(ROWS, width // 4))
+    width = words // 2 // ROWS * 2  # words per row of the matrix
+    plain, weighted = _columns(data[: ROWS * width * 2].view(np.uint32).reshape(ROWS, width // 2))
     tail = data[ROWS * width * 2 :].view(np.uint16).astype(np.int64)
     ahead = (len(tail) - np.arange(width)) % PRIME  # what n - i is in the last row of the matrix, less one row
     first = int(plain.sum()) + int(tail.sum())
@@ -125,17 +124,20 @@ def fletcher32(data: NDArray[np.uint8]) -> int:
     return (first * 256 % PRIME or PRIME) | (second * 256 % PRIME or PRIME) << 16  # HDF5 writes 0 for zeros only
 
 
-def _columns(rows: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, per column of words, its sum, and its sum weighted by the number of rows from that row to the last."""
-    kinds = np.zeros((4, rows.shape[1]), np.uint64)  # even words: sum and weighted sum; odd words: the same
-    part = np.empty(rows.shape[1], np.uint64)
+def _columns(rows: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, per column of words, its sum, and its sum weighted by the number of rows from that row to the last.
+
+    Pairs are summed modulo 2^32, high words exactly; low words are what is left of the pairs, for they cannot overflow.
+    """
+    pairs, pairs_weighted, high, high_weighted, part = np.zeros((5, rows.shape[1]), np.uint32)
     for row in rows:
-        np.bitwise_and(row, LOW, out=part)
-        np.add(kinds[0], part, out=kinds[0])
-        np.add(kinds[1], kinds[0], out=kinds[1])
+        np.add(pairs, row, out=pairs)
+        np.add(pairs_weighted, pairs, out=pairs_weighted)
         np.right_shift(row, HALF, out=part)
-        np.bitwise_and(part, LOW, out=part)
-        np.add(kinds[2], part, out=kinds[2])
-        np.add(kinds[3], kinds[2], out=kinds[3])
-    words = kinds.view(np.uint32).astype(np.int64).reshape(2, 2, -1, 2)  # (even or odd, kind, number, low or high)
-    return tuple(words[:, kind].transpose(1, 2, 0).reshape(-1) for kind in (0, 1))  # type: ignore[return-value]
+        np.add(high, part, out=high)
+        np.add(high_weighted, high, out=high_weighted)
+    return _words(pairs, high), _words(pairs_weighted, high_weighted)
+
+
+def _words(pairs: NDArray[np.uint32], high: NDArray[np.uint32]) -> NDArray[np.int64]:
+    return np.stack([pairs - (high << HALF), high], -1).reshape(-1).astype(np.int64)
