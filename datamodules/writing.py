@@ -75,9 +75,17 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
 
 
 def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
-    """Write attributes, and last the mark of a whole file."""
+    """Write attributes, and last the mark of a whole file.
+
+    Texts have fixed lengths: they then stand in the object header, which has a checksum. HDF5's heap for texts of other
+    lengths has none, and a flipped bit there can keep the library reading for ever.
+    """
     for key, value in sorted(attributes.items()):
-        file.attrs[key] = value
+        if isinstance(value, str):
+            raw = value.encode()
+            file.attrs.create(key, np.array(raw, h5py.string_dtype("utf-8", max(1, len(raw)))))
+        else:
+            file.attrs[key] = value
     file.attrs["complete"] = 1
 
 
