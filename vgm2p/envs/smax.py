@@ -75,9 +75,11 @@ class SMAX:
         """Begin a battle in the slots whose seed is given (modulo 2^32)."""
         fresh = self._padded([seed is not None for seed in seeds], bool)
         numbers = self._padded([(seed or 0) % 2**32 for seed in seeds], np.uint32)
+        views = []
         for b, rows in self._touched(fresh):
             self._blocks[b], view = self._game.begin(self._blocks[b], numbers[rows], fresh[rows])
-            self._obs[rows], self._legal[rows], self._state[rows] = view
+            views.append((rows, view))
+        self._see(views)
         self._steps[fresh] = 0
         return self._frame()
 
@@ -85,9 +87,13 @@ class SMAX:
         """Step active slots with actions (E, N); `info` has `won` (E,) bool, `dead_allies`, `dead_enemies` (E,) int."""
         on, chosen = self._padded(active, bool), self._padded(actions, np.int32)
         reward, fallen, killed = np.zeros(len(on)), np.zeros(len(on), int), np.zeros(len(on), int)
-        for b, rows in self._touched(on):
+        views, outcomes = [], []
+        for b, rows in self._touched(on):  # jax returns before a block is stepped: blocks are stepped side by side
             self._blocks[b], view, outcome = self._game.advance(self._blocks[b], chosen[rows], on[rows])
-            self._obs[rows], self._legal[rows], self._state[rows] = view
+            views.append((rows, view))
+            outcomes.append((rows, outcome))
+        self._see(views)
+        for rows, outcome in outcomes:
             reward[rows], fallen[rows], killed[rows] = outcome
         self._steps += on
         lost, beaten = on & (fallen == self._game.n_agents), on & (killed == self._game.n_enemies)
@@ -133,6 +139,10 @@ class SMAX:
             rows = slice(b * GAMES, (b + 1) * GAMES)
             if mask[rows].any():
                 yield b, rows
+
+    def _see(self, views: Sequence[tuple[slice, Any]]) -> None:
+        for rows, view in views:
+            self._obs[rows], self._legal[rows], self._state[rows] = view
 
     def _frame(self) -> Frame:
         E = self._count
