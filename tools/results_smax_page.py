@@ -12,10 +12,10 @@ from datamodules.schema import read
 from tools.results import Row, finished
 from tools.results_page import halves, save
 from tools.results_smax import CLONES, GUIDED, ROWS, SETS, SIZE
-from vgm2p.io.artifacts import Acting, RunFolder
-from vgm2p.report.collect import Run, load_run
+from vgm2p.io.artifacts import Acting
+from vgm2p.report.collect import Run, final_values, load_run
 from vgm2p.report.grid import grid
-from vgm2p.report.stats import Seeds, difference, interval, mean, per_seed
+from vgm2p.report.stats import Seeds, difference, interval, mean
 from vgm2p.report.tables import bounds
 
 
@@ -82,15 +82,10 @@ def _set(runs: Path, experiment: str) -> list[str]:
 
 def cells_of(label: str, run: Run) -> list[Cell]:
     """Return one cell per way to act of a run's last evaluation."""
-    last = str(run.results["updates"])
-    rows = [row for row in RunFolder(run.folder).log_episodes().rows() if row["update"] == last]
-    ways = list(dict.fromkeys(row["act_noise"] for row in rows))
-
-    def values(way: str, column: str) -> Seeds:
-        pairs = [(int(row["seed"]), float(row[column])) for row in rows if row["act_noise"] == way]
-        return list(per_seed(pairs).values())
-
-    return [Cell(label, float(way) if way else None, values(way, "won"), values(way, "return")) for way in ways]
+    return [
+        Cell(label, way if isinstance(way, float) else None, final_values([run], way, "won"), final_values([run], way))
+        for way in run.final["return"]
+    ]
 
 
 def behaviours(run: Run) -> list[list[str]]:

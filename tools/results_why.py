@@ -8,7 +8,7 @@ from statistics import mean
 
 from tools.results import Row, finished
 from vgm2p.io.artifacts import Acting
-from vgm2p.report.collect import Run, final_returns, load_run
+from vgm2p.report.collect import Run, final_values, load_run
 from vgm2p.report.grid import grid
 from vgm2p.report.stats import difference
 from vgm2p.report.tables import best_way
@@ -72,6 +72,6 @@ def _difference(
             return ""
         run = load_run(runs / experiment / label)
         chosen = best_way([run]) if way == "best" else run.results["act_noise"] if way is None else way
-        sides.append(final_returns([run], chosen))
+        sides.append(final_values([run], chosen))
     centre, low, high = difference(*sides)
     return f"{centre:.0f} [{low:.0f}, {high:.0f}]"

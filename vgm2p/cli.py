@@ -23,11 +23,11 @@ USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
   evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
-  collect policy=<run>|random   record a dataset from an environment   [env=... episodes=50 noise=0.3 out=x.h5]
+  collect policy=<run>|random|heuristic   record a dataset   [env=... episodes=50 noise=0.3 out=x.h5]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
   doctor                    what works on this machine, and how to mend what does not
-  bench step|loop|rollout|data   speed as ratios in one run (torch and numpy are enough)
+  bench step|loop|rollout|data|gpu   speed as ratios in one run (torch and numpy are enough)
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """

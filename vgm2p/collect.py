@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,13 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
     Episodes are written in parts; the same command goes on where a stopped one ended. Raises UserError only.
     """
     target, mixture = _target(config), components(config)
-    env: VectorEnv = make_env(config)
+    with closing(make_env(config)) as env:
+        return _collect(config, target, mixture, env, stop, say)
+
+
+def _collect(
+    config: Mapping[str, Any], target: Path, mixture: Sequence[Component], env: VectorEnv, stop: StopFlag, say: Say
+) -> Path:
     sources = [loaded(component, env) for component in mixture]
     provenance = _provenance(config, sources, env)
     parts = target.with_name(f".{target.stem}.{_digest(provenance)[:12]}.parts")
@@ -136,7 +143,6 @@ def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
     for path in parts.iterdir():
         path.unlink()
     parts.rmdir()
-    env.close()
     transitions = int(columns.steps["has_action"].sum())
     say(f"written to   {target} ({len(columns.episodes['start'])} episodes, {transitions} transitions, {digest[:12]})")
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vgm2p.build import make_env
 from vgm2p.collect import collect
 from vgm2p.datasets import data_command
 from vgm2p.doctor import doctor
+from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.video import record
 from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
 from vgm2p.finish import statistics
@@ -53,7 +55,11 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(f"device={config['device']} is not usable here; use cpu")
     policy = load(place, config["device"])
-    env = make_env(policy.config)
+    with closing(make_env(policy.config)) as env:
+        _roll_out(policy, env, config, stop)
+
+
+def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], stop: StopFlag) -> None:
     out = Path(config["out"] or _default_out(policy, config["episodes"]))
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
@@ -82,7 +88,6 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     if config["video"]:
         steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
         say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
-    env.close()
     say(f"written to   {out}")
 
 

@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vgm2p.io.lock import FolderLock
 from vgm2p.manifest import device_name, manifest
 from vgm2p.module import OfflineModule
 from vgm2p.report.grid import shown
-from vgm2p.resume import Standing, cut_logs, inspect
+from vgm2p.resume import Standing, cut_logs, inspect, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.validate import check, check_pair, check_spec
 
@@ -53,12 +54,13 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
     check(config)
     quiet()
     algorithm_type = algorithm_class(config)
-    env = _environment(config) if config["evaluate"] == "auto" else None
-    if env is not None:
-        check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
     folder = RunFolder(Path(config["out"]))
+    env = None
+    if config["evaluate"] == "auto" and not is_finished(folder, config["updates"]):
+        env = _environment(config)
+        check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
     folder.create()
-    with FolderLock(folder.path, say):
+    with closing(env) if env is not None else nullcontext(), FolderLock(folder.path, say):
         folder.clean()
         standing = inspect(folder, config)
         for notice in standing.notices:
@@ -121,8 +123,6 @@ def train(
     seconds = time.monotonic() - started
     finish(module)
     write_timing(folder, standing.update, module.done, seconds, time.monotonic() - started)
-    if env is not None:
-        env.close()
 
 
 def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:

@@ -51,8 +51,12 @@ def inspect(folder: RunFolder, config: Mapping[str, Any]) -> Standing:
         raise ConfigError(
             f"{folder.path} already has {update} updates, more than updates={config['updates']}; ask for more"
         )
-    finished = folder.results.exists() and folder.read_results()["updates"] == config["updates"]
-    return Standing(checkpoint, update, finished, notices)
+    return Standing(checkpoint, update, is_finished(folder, config["updates"]), notices)
+
+
+def is_finished(folder: RunFolder, updates: int) -> bool:
+    """Whether the folder holds the results of so many updates."""
+    return folder.results.exists() and folder.read_results()["updates"] == updates
 
 
 def cut_logs(folder: RunFolder, update: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,10 @@ import pytest
 import vgm2p
 from tests.run.runs import environment, program, run, words
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.io.artifacts import RunFolder
+from vgm2p.errors import ConfigError
+from vgm2p.io.artifacts import RunFolder, write_json
+from vgm2p.report.collect import load_runs
+from vgm2p.report.tables import table, versus
 
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
@@ -102,9 +106,67 @@ def test_report_tables_runs_and_draws_them(trained, tmp_path):
         assert name in table
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
     mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]
-    line = next(row for row in rows if ",vgm2p_plus,1.0," in row)
-    assert float(line.split(",")[3]) == pytest.approx(mean, rel=1e-5)
+    line = next(row for row in rows if ",vgm2p_plus,1.0,return," in row)
+    assert float(line.split(",")[4]) == pytest.approx(mean, rel=1e-5)
     assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
+
+
+def changed(source, target, seeds, **algo):
+    """Copy a finished run as if it had been trained with other seeds or other settings of its algorithm."""
+    shutil.copytree(source, target)
+    folder = RunFolder(target)
+    manifest, results = folder.read_manifest(), folder.read_results()
+    manifest["config"]["algo"] |= algo
+    write_json(folder.manifest, manifest)
+    write_json(folder.results, results | {"seeds": seeds})
+    rows = [row | {"seed": str(seeds[0])} for row in folder.log_episodes().rows()]
+    folder.episodes.unlink()
+    folder.log_episodes().append(rows)
+    return target
+
+
+def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(trained, tmp_path):
+    own = trained / "bc_gaussian"
+    (tmp_path / "r").mkdir()
+    shutil.copytree(own, tmp_path / "r" / "same")
+    changed(own, tmp_path / "r" / "seed7", [7])
+    changed(own, tmp_path / "r" / "slow", [0], lr=1e-5)
+    runs, notices = load_runs([own, *sorted((tmp_path / "r").iterdir())])
+    assert [run.name for run in runs] == ["bc_gaussian lr=0.001", "bc_gaussian lr=0.001", "bc_gaussian lr=1e-05"]
+    assert notices == [f"left out: seeds 0 of {tmp_path / 'r' / 'same'}, which {own} has with the same settings"]
+    rows = [line.split("|") for line in table(runs).splitlines() if "lr=" in line]
+    assert [(row[1].strip(), len(row[-2].split())) for row in rows] == [
+        ("bc_gaussian lr=0.001", 2), ("bc_gaussian lr=1e-05", 1),
+    ]  # fmt: skip
+    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in versus(runs, "bc_gaussian lr=1e-05")
+    with pytest.raises(ConfigError, match="did you mean 'bc_gaussian"):
+        versus(runs, "bc_gausian lr=1e-05")
+
+
+def test_report_counts_victories_and_scores_where_the_environment_knows_them(trained, tmp_path):
+    for name, wins in (("vgm2p_plus", "1"), ("bc_gaussian", "0")):
+        shutil.copytree(trained / name, tmp_path / name)
+        log = RunFolder(tmp_path / name).log_episodes()
+        rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
+        log.path.unlink()
+        log.append(rows)
+    done = program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian")
+    assert done.returncode == 0, done.stderr
+    for line in ("| won ", "| score "):
+        assert line in done.stdout
+    cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
+    assert [cell[4] for cell in cells if len(cell) > 4 and cell[3] == "won"] == ["-1.00 [-1.00, -1.00]"]
+    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
+    assert len([row for row in rows if ",won,1,1,1," in row]) == 4  # ways in which vgm2p_plus acts
+    assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
+
+
+def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):
+    again = run(trained / "bc_gaussian", "sys.modules['gymnasium'] = None", algo="bc_gaussian",
+                callbacks__plot="true", **SMALL)  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "finished before" in again.stdout
+    assert "| bc_gaussian" in again.stdout
 
 
 def test_report_leaves_out_what_is_no_run_and_says_so(trained, tmp_path):

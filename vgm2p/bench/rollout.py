@@ -41,6 +41,7 @@ def main(words: Sequence[str]) -> None:
         games([word for word in words if word != f"env={GAMES}"])
         return
     options = settings(words, DEFAULTS)
+    options["env"] = options["env"].replace("/", "_")  # smax/3m, as the other commands have it
     if options["env"] not in ENVIRONMENTS:
         known = [*ENVIRONMENTS, GAMES]
         raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], known)}")

@@ -9,34 +9,52 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import MissingInput, UserError
+from vgm2p.identity import leaves, training_part
 from vgm2p.io.artifacts import SHARED, Acting, RunFolder
 from vgm2p.report.stats import per_seed
 
-Key = tuple[str, str]  # experiment, algorithm
+Key = tuple[str, str]  # experiment, method
+MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
+NAMED_DIFFERENCES = 3  # more settings than these make a poor name
 
 
 @dataclass
 class Run:
-    """One run: its manifest, results, and the returns of its final evaluation.
+    """One run: its manifest, results, and its final evaluation.
 
     Attributes:
         folder: where it lies.
         manifest: manifest.json.
         results: results.json.
-        final: act_noise (None: the algorithm has none) -> returns per seed.
+        name: of its method, for people.
+        final: measure -> act_noise (None: the algorithm has none) -> its values per seed.
         curve: update -> returns per seed of the evaluations during training, and of the last one.
     """
 
     folder: Path
     manifest: dict[str, Any]
     results: dict[str, Any]
-    final: dict[Acting, dict[int, list[float]]] = field(default_factory=dict)
+    name: str
+    final: dict[str, dict[Acting, dict[int, list[float]]]] = field(default_factory=dict)
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
-        """Experiment and algorithm."""
-        return self.results["experiment"], self.results["algorithm"]
+        """Experiment and method."""
+        return self.results["experiment"], self.name
+
+    def settings(self) -> dict[str, Any]:
+        """Return what, seeds aside, tells this run from others of its experiment and algorithm."""
+        part = {key: value for key, value in training_part(self.manifest["config"]).items() if key[:4] != "seed"}
+        part["data"] = {key: value for key, value in part["data"].items() if key != "source"}
+        return {**dict(leaves(part)), "updates": self.results["updates"], "data": self.results["data_digest"][:8]}
+
+    def forget(self, seeds: set[int]) -> None:
+        """Drop the episodes of `seeds`."""
+        tables = [table for ways in self.final.values() for table in ways.values()]
+        for table in [*tables, *self.curve.values()]:
+            for seed in seeds & table.keys():
+                del table[seed]
 
 
 def expand(patterns: Iterable[str | Path]) -> list[Path]:
@@ -51,7 +69,7 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
 
 
 def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """Return finished runs, and one line for every folder that is none.
+    """Return finished runs, told apart by their settings, and one line for everything that is left out.
 
     Raises:
         MissingInput: if a name matches nothing.
@@ -62,26 +80,54 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
             runs.append(load_run(path))
         except UserError as error:
             notices.append(f"left out: {error.line}")
-    return runs, notices
+    name_apart(runs)
+    return [run for run in runs if not _repeated(run, runs, notices)], notices
+
+
+def name_apart(runs: Sequence[Run]) -> None:
+    """Give runs of one experiment and algorithm that differ in more than seeds names of their own."""
+    for (_, algorithm), group in pooled(runs).items():
+        settings = [run.settings() for run in group]
+        keys = sorted({key for one in settings for key in one if any(one[key] != other.get(key) for other in settings)})
+        for run, one in zip(group, settings, strict=True):
+            words = [f"{key.removeprefix('algo.')}={one.get(key)}" for key in keys]
+            run.name = " ".join([algorithm, *(words if len(keys) <= NAMED_DIFFERENCES else [run.folder.name])])
+
+
+def _repeated(run: Run, runs: Sequence[Run], notices: list[str]) -> bool:
+    """Drop seeds that an earlier run has with the same settings, told in `notices`; return whether none is left."""
+    for earlier in runs[: runs.index(run)]:
+        seeds = set(run.results["seeds"]) & set(earlier.results["seeds"]) if earlier.key == run.key else set()
+        if seeds:
+            run.forget(seeds)
+            shown = ", ".join(str(seed) for seed in sorted(seeds))
+            notices.append(
+                f"left out: seeds {shown} of {run.folder}, which {earlier.folder} has with the same settings"
+            )
+    return not any(run.curve.values())
 
 
 def load_run(path: Path) -> Run:
     """Read one run folder. Raises MissingInput or DataError."""
     folder = RunFolder(path)
-    run = Run(path, folder.read_manifest(), folder.read_results())
+    manifest, results = folder.read_manifest(), folder.read_results()
+    run = Run(path, manifest, results, str(results.get("algorithm")))
     if "return_mean" not in run.results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
     last, own = run.results["updates"], run.results["act_noise"]
-    rows = [
-        (int(row["update"]), _acting(row["act_noise"]), int(row["seed"]), float(row["return"]))
-        for row in folder.log_episodes().rows()
-    ]
-    for noise in {row[1] for row in rows if row[0] == last}:
-        run.final[noise] = per_seed([row[2:] for row in rows if row[0] == last and row[1] == noise])
+    rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in folder.log_episodes().rows()]
+    final = [(way, row) for update, way, row in rows if update == last]
+    for measure in MEASURES:
+        if all(row.get(measure) for _, row in final):
+            ways = {way: [row for used, row in final if used == way] for way, _ in final}
+            run.final[measure] = {way: _per_seed(shown, measure) for way, shown in ways.items()}
     for update in sorted({row[0] for row in rows}):
-        shown = [row[2:] for row in rows if row[0] == update and (update != last or row[1] == own)]
-        run.curve[update] = per_seed(shown)
+        run.curve[update] = _per_seed([row for u, way, row in rows if u == update and (u != last or way == own)])
     return run
+
+
+def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:
+    return per_seed([(int(row["seed"]), float(row[measure])) for row in rows])
 
 
 def _acting(cell: str) -> Acting:
@@ -89,7 +135,7 @@ def _acting(cell: str) -> Acting:
 
 
 def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
-    """Group runs of one experiment and algorithm, in order of appearance: their seeds are pooled."""
+    """Group runs of one experiment and method, in order of appearance: their seeds are pooled."""
     groups: dict[Key, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -98,12 +144,13 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
 
 def ways_of(runs: Sequence[Run]) -> list[Acting]:
     """Return the ways to act that some run was evaluated in: scales from loud to quiet, then shared."""
-    found = {way for run in runs for way in run.final if way is not None}
+    found = {way for run in runs for way in run.final["return"] if way is not None}
     scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
     return [*scales, *(way for way in found if way == SHARED)] or [None]
 
 
-def final_returns(runs: Sequence[Run], acting: Acting) -> list[list[float]]:
-    """Return the final returns of every seed acting so; algorithms without start noise answer for every way."""
-    tables = [run.final.get(acting) or run.final.get(None) or {} for run in runs]
-    return [values for returns in tables for values in returns.values()]
+def final_values(runs: Sequence[Run], acting: Acting, measure: str = "return") -> list[list[float]]:
+    """Return the final values of every seed acting so; algorithms without start noise answer for every way."""
+    ways = [run.final.get(measure, {}) for run in runs]
+    tables = [found.get(acting) or found.get(None) or {} for found in ways]
+    return [values for table in tables for values in table.values()]

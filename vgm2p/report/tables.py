@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.artifacts import Acting
-from vgm2p.report.collect import Run, final_returns, pooled, ways_of
+from vgm2p.report.collect import MEASURES, Run, final_values, pooled, ways_of
 from vgm2p.report.grid import decimals, grid
 from vgm2p.report.stats import difference, interval, mean
 
 
-def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one entry per experiment and method: random policy, dataset, then the algorithms.
+def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
+    """Return one entry per experiment and method that knows `measure`: random policy and dataset (returns), then ours.
 
     Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `per_seed`, `seeds`, `own` (its own way)
     and `above_data` (ways in which the interval lies above the dataset's mean).
@@ -22,32 +25,35 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     seen: set[str] = set()
     ways = ways_of(runs)
-    for (experiment, algorithm), group in pooled(runs).items():
+    for (experiment, method), group in pooled(runs).items():
         results = group[0].results
-        if experiment not in seen:
+        if measure == "return" and experiment not in seen:
             seen.add(experiment)
             entries.append(_reference(experiment, "random policy", results, "random", ways))
             entries.append(_reference(experiment, "dataset mean", results, "dataset", ways))
-        cells = {way: _cell(final_returns(group, way)) for way in ways}
+        cells = {way: _cell(final_values(group, way, measure)) for way in ways}
         own = results["act_noise"]
-        returns = final_returns(group, own)
+        values = final_values(group, own, measure)
+        floor = results["dataset_return_mean"] if measure == "return" else math.inf
+        if not values:
+            continue
         entries.append(
             {
                 "experiment": experiment,
-                "method": algorithm,
+                "method": method,
                 "cells": cells,
                 "own": own,
-                "per_seed": [mean([values]) for values in returns],
-                "seeds": len(returns),
-                "episodes": sum(len(values) for values in returns),
-                "above_data": [way for way, cell in cells.items() if cell and cell[1] > results["dataset_return_mean"]],
+                "per_seed": [mean([one]) for one in values],
+                "seeds": len(values),
+                "episodes": sum(len(one) for one in values),
+                "above_data": [way for way, cell in cells.items() if cell and cell[1] > floor],
             }
         )
     return entries
 
 
-def _cell(returns: list[list[float]]) -> tuple[float, float, float] | None:
-    return (mean(returns), *interval(returns)) if returns else None
+def _cell(values: list[list[float]]) -> tuple[float, float, float] | None:
+    return (mean(values), *interval(values)) if values else None
 
 
 def _reference(
@@ -60,20 +66,26 @@ def _reference(
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return a Markdown table per experiment; `*` marks intervals above the dataset's mean, `<` the run's own noise."""
+    """Return Markdown tables per experiment: returns, then victories and scores where the environment knows them.
+
+    `*` marks intervals above the dataset's mean, `<` the run's own noise.
+    """
     blocks = []
-    entries = rows_of(runs)
-    for experiment in dict.fromkeys(entry["experiment"] for entry in entries):
-        here = [entry for entry in entries if entry["experiment"] == experiment]
-        ways = ways_of([run for run in runs if run.key[0] == experiment])
-        header = ["return", *(_title(way) for way in ways), "per seed"]
-        digits = decimals(bound for entry in here for cell in entry["cells"].values() for bound in cell or ())
-        body = [_line(entry, ways, digits) for entry in here]
-        blocks.append(f"{experiment}\n\n{grid([header, *body])}")
+    for experiment in dict.fromkeys(run.key[0] for run in runs):
+        here = [run for run in runs if run.key[0] == experiment]
+        grids = [_grid(here, measure) for measure in MEASURES]
+        blocks.append("\n\n".join([experiment, *filter(None, grids)]))
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes]; * above the dataset's mean; < the run's own setting"
     )
     return "\n\n".join([*blocks, notes])
+
+
+def _grid(runs: Sequence[Run], measure: str) -> str:
+    entries, ways = rows_of(runs, measure), ways_of(runs)
+    header = [measure, *(_title(way) for way in ways), "per seed"]
+    digits = decimals(bound for entry in entries for cell in entry["cells"].values() for bound in cell or ())
+    return grid([header, *(_line(entry, ways, digits) for entry in entries)]) if entries else ""
 
 
 def _title(way: Acting) -> str:
@@ -99,25 +111,31 @@ def bounds(cell: tuple[float, float, float], digits: int) -> str:
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
     """Return a table of differences `algorithm` - other with 95 % intervals, each method acting in its own way.
 
-    `best`: each in the way with its highest mean instead; picked on these very episodes, for both sides.
+    `best`: each in the way with its highest mean return instead; picked on these very episodes, for both sides.
+    Raises ConfigError if no run is of `algorithm`.
     """
     groups = pooled(runs)
-    lines = [["experiment", "difference", "mean [95 % interval]"]]
-    for (experiment, name), group in groups.items():
-        base = groups.get((experiment, algorithm))
-        if name == algorithm or base is None:
+    bases = {key: group for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])}
+    if not bases:
+        known = dict.fromkeys(name for _, name in groups)
+        raise ConfigError(f"versus='{algorithm}': no such method among these runs{nearest(algorithm, known)}")
+    lines = [["experiment", "difference", "of", "mean [95 % interval]"]]
+    for (base, mine), (other, group) in itertools.product(bases.items(), groups.items()):
+        if base[0] != other[0] or base == other or (other in bases and other < base):
             continue
-        sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (base, group)]
-        returns = [final_returns(part, way) for part, way in sides]
-        digits = decimals(value for side in returns for values in side for value in values)
-        title = " - ".join(_named(label, way) for label, (_, way) in zip((algorithm, name), sides, strict=True))
-        lines.append([experiment, title, bounds(difference(*returns), digits)])
+        sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (mine, group)]
+        title = " - ".join(_named(key[1], way) for key, (_, way) in zip((base, other), sides, strict=True))
+        for measure in MEASURES:
+            found = [final_values(part, way, measure) for part, way in sides]
+            if all(found):
+                digits = decimals(value for side in found for values in side for value in values)
+                lines.append([base[0], title, measure, bounds(difference(*found), digits)])
     return grid(lines)
 
 
 def best_way(runs: Sequence[Run]) -> Acting:
     """Return the way to act with the highest mean return."""
-    return max(ways_of(runs), key=lambda way: mean(final_returns(runs, way)))
+    return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
 
 
 def _named(name: str, way: Acting) -> str:
@@ -125,13 +143,16 @@ def _named(name: str, way: Acting) -> str:
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """Return the table as CSV, one line per method and way to act."""
+    """Return the tables as CSV, one line per method, way to act and measure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "method", "act_noise", "mean", "ci95_low", "ci95_high", "seeds", "episodes"])
-    for entry in rows_of(runs):
-        for way, cell in entry["cells"].items():
-            if cell is not None:
-                row = [entry["experiment"], entry["method"], way, *(f"{x:.6g}" for x in cell)]
-                writer.writerow([*row, entry["seeds"], entry["episodes"]])
+    writer.writerow(
+        ["experiment", "method", "act_noise", "measure", "mean", "ci95_low", "ci95_high", "seeds", "episodes"]
+    )
+    for measure in MEASURES:
+        for entry in rows_of(runs, measure):
+            for way, cell in entry["cells"].items():
+                if cell is not None:
+                    row = [entry["experiment"], entry["method"], way, measure, *(f"{x:.6g}" for x in cell)]
+                    writer.writerow([*row, entry["seeds"], entry["episodes"]])
     return text.getvalue()
