@@ -7,7 +7,8 @@ from torch import nn
 
 from vgm2p.nn.activation import gelu, value_and_derivative
 from vgm2p.nn.linear import LayerNorm, Linear
-from vgm2p.nn.mlp import MLP
+from vgm2p.nn.mlp import FEW_ROWS, MLP
+from vgm2p.nn.value import Critic
 from vgm2p.rng import glorot_limit
 from vgm2p.seeds import initialise
 
@@ -156,6 +157,16 @@ def test_layers_without_gradient_equal_their_plain_form_with_and_without_onednn(
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1])
+def test_acting_gives_what_training_computes_for_few_rows_and_many(rows, layer_norm):
+    mlp = filled(MLP((3, 2), 4, 2, 16, 2, layer_norm))
+    x = torch.randn(3, rows, 4, dtype=DOUBLE)
+    expected = mlp(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(mlp(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
 def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(layer_norm):
     mlp = filled(MLP((1, 2), 4, 2, 32, 2, layer_norm)).float()
     x = torch.randn(1, 50, 4, requires_grad=True)
@@ -168,6 +179,20 @@ def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(l
     for one, two in zip(rough, exact, strict=True):
         assert one.dtype == torch.float32
         assert (one - two).norm() <= 0.03 * two.norm()
+
+
+def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
+    critic = Critic(1, 1, 4, 2, 64, 2)
+    initialise(critic, [0], "critic")
+    critic.mlp.output.bias.data.fill_(700.0)  # neighbours in bfloat16 are 4 apart there
+    oid, action, baseline = torch.randn(1, 2000, 4), torch.randn(1, 2000, 2), torch.randn(1, 2000, 2)
+    with torch.no_grad():
+        exact = critic(oid, action) - critic(oid, baseline)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = critic(oid, action) - critic(oid, baseline)
+    assert 0.1 < exact.std() < 2.0
+    assert ((exact >= 0) == (rough >= 0)).float().mean() > 0.97
+    torch.testing.assert_close(rough, exact, atol=0.1 * exact.std().item(), rtol=0)
 
 
 def test_a_value_and_derivative_of_many_pieces_is_that_of_one(monkeypatch):

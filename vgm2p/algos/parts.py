@@ -27,7 +27,8 @@ def _independent(q: Tensor, reward: Tensor, discounted_next: Tensor) -> Tensor:
 
 
 # TD residual of q (S, C, B, N), reward (S, 1, B), gamma * bootstrap * next value (S, 1, B, N):
-# mean and sum give (S, C, B); `literal` is Eq. 13 as printed, N times the mean; `independent` keeps (S, C, B, N).
+# mean and sum give (S, C, B); `literal`, N times the mean, has the reward inside the agents' sum, as Eq. 13 prints it;
+# `independent` keeps (S, C, B, N).
 MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mean": _mean,
     "sum": _sum,

@@ -12,17 +12,30 @@ import torch
 from torch import Tensor, nn
 
 from vgm2p.algos.vgm2p import BETTER, VGM2P
+from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
-from vgm2p.flows.path import OneTime
+from vgm2p.flows.path import OneTime, Times
 from vgm2p.nn.kernels import one_hot
 from vgm2p.nn.policy import Velocity
 
 
 class VGM2PFlowMatching(VGM2P):
-    r"""Policy: min || v_theta(a_k, k, o, c) - sg[omega (eps - a) + (1 - omega) v_theta(a_k, k, o, 1)] ||^2."""
+    r"""Policy: min || v_theta(a_k, k, o, c) - sg[omega (eps - a) + (1 - omega) v_theta(a_k, k, o, 1)] ||^2.
+
+    Raises:
+        ConfigError: if a key is set that only an average velocity has a meaning for.
+    """
 
     def __init__(self, *args: Any, steps: int = 10, **hyperparameters: Any) -> None:
         super().__init__(*args, steps=steps, **hyperparameters)
+        plain = Times()
+        settings = {
+            "adaptive_power": self.adaptive_power != 0.0, "bf16_derivative": self.bf16_derivative,
+            "times.order": self.times.order != plain.order,
+            "times.equal_fraction": self.times.equal_fraction != plain.equal_fraction,
+        }  # fmt: skip
+        for key in (key for key, changed in settings.items() if changed):
+            raise ConfigError(f"algo.{key} belongs to MeanFlow; flow matching has one time and no derivative: leave it")
         self.times = OneTime(self.times.law, mean=self.times.mean, std=self.times.std)  # k ~ U(0, 1), as BC(FM)
 
     def make_policy(self, width: int, depth: int) -> nn.Module:

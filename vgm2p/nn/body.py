@@ -36,9 +36,13 @@ class Shape:
         return 4 if self.layer_norm else 2
 
     def cast(self, parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-        """Return the parameters with weights and biases in `dtype`; scales and shifts keep theirs."""
-        norms = self.layers * self.per_layer if self.layer_norm else 0
-        return [p if i < norms and i % 4 > 1 else p.to(dtype) for i, p in enumerate(parameters)]
+        """Return the parameters with the hidden layers' weights and biases in `dtype`.
+
+        Scales, shifts and the output layer keep theirs: values of several hundred, told apart by less than 1, would be
+        equal in bfloat16.
+        """
+        hidden = self.layers * self.per_layer
+        return [p if i >= hidden or i % self.per_layer > 1 else p.to(dtype) for i, p in enumerate(parameters)]
 
 
 @dataclass
@@ -63,19 +67,19 @@ class Tape:
 
 def infer(x: Tensor, parameters: Sequence[Tensor], shape: Shape) -> Tensor:
     """Return the output for x (R, in) or (G, R, in) without a tape."""
-    h = x
+    h = x.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         h = affine_gelu(h, parameters[at], parameters[at + 1])
         if shape.layer_norm:
             h = _norm(h, parameters[at + 2], parameters[at + 3])[0]
-    return affine(h, parameters[-2], parameters[-1])
+    return affine(h.to(parameters[-2].dtype), parameters[-2], parameters[-1])
 
 
 def record(
     x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor], shape: Shape, tape: Tape
 ) -> tuple[Tensor, Tensor | None]:
     """Return the output, and its tangent along dx if given, and fill the tape."""
-    h = x
+    h, dx = x.to(parameters[0].dtype), None if dx is None else dx.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         tape.inputs.append(h)
         h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]))
@@ -87,16 +91,17 @@ def record(
             h, mean, rstd = _norm(before, parameters[at + 2], parameters[at + 3])
             tape.norms.append((before, mean, rstd))
     tape.inputs.append(h)
-    tangent = None if dx is None else affine(dx, parameters[-2], None)
-    return affine(h, parameters[-2], parameters[-1]), tangent
+    wide = parameters[-2].dtype
+    tangent = None if dx is None else affine(dx.to(wide), parameters[-2], None)
+    return affine(h.to(wide), parameters[-2], parameters[-1]), tangent
 
 
 def backward(
     g: Tensor, parameters: Sequence[Tensor], shape: Shape, tape: Tape, into: Sequence[Tensor], through: bool
 ) -> Tensor | None:
     """Write the parameters' gradients into `into`; return the input's gradient if it is to go `through`."""
-    _weight_gradient(g, tape.inputs[-1], into[-2], into[-1])
-    g = torch.matmul(g, parameters[-2])
+    _weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
+    g = torch.matmul(g, parameters[-2]).to(parameters[0].dtype)
     for layer in reversed(range(shape.layers)):
         at = layer * shape.per_layer
         if shape.layer_norm:
@@ -144,7 +149,8 @@ class Body(torch.autograd.Function):
 
     Args of forward:
         shape: what the parameters are.
-        dtype: type of the products (bfloat16 in an autocast region); parameters and results keep their own.
+        dtype: type of the hidden layers' products (bfloat16 in an autocast region); parameters, the output layer and
+            results keep their own.
         grouped: run group after group (CPU), else all at once.
         x: (S, R, in); each of its S rows feeds G / S groups.
         dx: (S, R, at most in) tangent of x's leading columns, the others being still, or None; dy is then None. No
@@ -163,10 +169,10 @@ class Body(torch.autograd.Function):
         ctx.shape, ctx.dtype, ctx.grouped, ctx.seeds = shape, dtype, grouped, x.shape[0]
         ctx.counts = [len(tape.tensors()) for tape in tapes]
         ctx.save_for_backward(*parameters, *[tensor for tape in tapes for tensor in tape.tensors()])
-        y = joined([y for y, _ in results], grouped).to(parameters[0].dtype)
+        y = joined([y for y, _ in results], grouped)
         if dx is None:
             return y, None
-        dy = joined([dy for _, dy in results if dy is not None], grouped).to(parameters[0].dtype)
+        dy = joined([dy for _, dy in results if dy is not None], grouped)
         ctx.mark_non_differentiable(dy)
         return y, dy
 
@@ -197,7 +203,6 @@ def work(
     """Yield (x, dx, parameters) per unit of work, one group each or all of them, for x (S, R, in) or (G, R, in)."""
     groups = parameters[0].shape[0]
     repeat = groups // x.shape[0]
-    x, dx = x.to(dtype), None if dx is None else dx.to(dtype)
     if grouped:
         for g in range(groups):
             mine = shape.cast([p[g] for p in parameters], dtype)

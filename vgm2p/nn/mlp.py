@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from vgm2p.nn import body
 from vgm2p.nn.linear import LayerNorm, Linear
 
+FEW_ROWS = 128  # up to here one batched product beats a product per group on a CPU; far beyond, it is half as fast
+
 
 class MLP(nn.Module):
     """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
@@ -38,9 +40,11 @@ class MLP(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled() and (x.requires_grad or parameters[0].requires_grad):
                 return self._leave(body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)[0], x)
+            # a rollout's few rows: a call per group would cost more than its products do
+            grouped = grouped and not (torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS)
             units = body.work(self.shape, dtype, grouped, rows, None, parameters)
             found = body.joined([body.infer(a, ps, self.shape) for a, _, ps in units], grouped)
-        return self._leave(found.to(parameters[0].dtype), x)
+        return self._leave(found, x)
 
     def value_and_tangent(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return y = f(x), differentiable in the parameters, and the tangent f'(x) dx without gradient.
