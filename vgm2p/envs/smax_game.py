@@ -164,7 +164,7 @@ def _behaviour(jax: Any, smax: Any, env: Any) -> tuple[Tree, Callable[..., Tree]
 
 
 def _packages() -> tuple[Any, Any]:
-    """Return jax and `jaxmarl.environments.smax`: on the CPU, one thread unless XLA_FLAGS says otherwise, silent."""
+    """Return jax and `jaxmarl.environments.smax`: on the CPU, products on one thread, silent."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     try:
