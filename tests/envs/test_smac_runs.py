@@ -91,4 +91,4 @@ def test_bench_compares_one_game_with_several(place):
         cwd=root, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "2 at once" in done.stdout and (place / "rollout_fake_sc2.json").exists()
+    assert "2 at once" in done.stdout and (place / "rollout-fake_sc2.json").exists()
