@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vgm2p.nn.activation import gelu, value_and_derivative
+from vgm2p.nn.body import Body, infer, joined, work
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.nn.mlp import FEW_ROWS, MLP
 from vgm2p.nn.value import Critic
@@ -164,6 +165,25 @@ def test_acting_gives_what_training_computes_for_few_rows_and_many(rows, layer_n
     expected = mlp(x)
     with torch.inference_mode():
         torch.testing.assert_close(mlp(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_the_same_group_by_group_and_all_at_once(dtype, layer_norm):
+    mlp = filled(MLP((2, 2), 4, 3, 32, 2, layer_norm)).float()
+    found = {}
+    for grouped in (True, False):  # the second is what CUDA runs
+        x = torch.linspace(-1, 1, 2 * 50 * 4).reshape(2, 50, 4).requires_grad_()
+        _, parameters, _, _ = mlp._prepared(x)
+        y = Body.apply(mlp.shape, dtype, grouped, x, None, *parameters)[0]
+        assert y.dtype == torch.float32
+        found[grouped] = [y.detach(), *torch.autograd.grad(y.square().mean(), [x, *parameters])]
+        with torch.inference_mode():
+            units = work(mlp.shape, dtype, grouped, x, None, parameters)
+            acted = joined([infer(a, ps, mlp.shape) for a, _, ps in units], grouped)
+        torch.testing.assert_close(acted, y.detach(), atol=0.03 * y.abs().max().item(), rtol=0)
+    for one, two in zip(found[True], found[False], strict=True):
+        assert (one - two).norm() <= 0.03 * two.norm()
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])

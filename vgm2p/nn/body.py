@@ -125,7 +125,7 @@ def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tens
     if h.dim() == 2:
         return torch.native_layer_norm(h, h.shape[-1:], scale, shift, EPS)
     normal, mean, rstd = torch.native_layer_norm(h, h.shape[-1:], None, None, EPS)
-    return torch.addcmul(shift[:, None], normal, scale[:, None]), mean, rstd
+    return torch.addcmul(shift[:, None], normal, scale[:, None]).to(h.dtype), mean, rstd
 
 
 def _norm_backward(
@@ -141,7 +141,8 @@ def _norm_backward(
     normal = (before - mean) * rstd
     into_scale.copy_((g * normal).sum(-2))
     into_shift.copy_(g.sum(-2))
-    return kernel(g * scale[:, None], before, width, mean, rstd, None, None, [True, False, False])[0]  # type: ignore
+    inner = (g * scale[:, None]).to(before.dtype)
+    return kernel(inner, before, width, mean, rstd, None, None, [True, False, False])[0]  # type: ignore
 
 
 class Body(torch.autograd.Function):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vgm2p.nn import body
 from vgm2p.nn.linear import LayerNorm, Linear
 
-FEW_ROWS = 128  # up to here one batched product beats a product per group on a CPU; far beyond, it is half as fast
+FEW_ROWS = 64  # in float32, up to here one batched product beats a product per group on a CPU; far beyond, it is slower
 
 
 class MLP(nn.Module):
@@ -41,7 +41,8 @@ class MLP(nn.Module):
             if torch.is_grad_enabled() and (x.requires_grad or parameters[0].requires_grad):
                 return self._leave(body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)[0], x)
             # a rollout's few rows: a call per group would cost more than its products do
-            grouped = grouped and not (torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS)
+            few = torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS and dtype != torch.bfloat16
+            grouped = grouped and not few
             units = body.work(self.shape, dtype, grouped, rows, None, parameters)
             found = body.joined([body.infer(a, ps, self.shape) for a, _, ps in units], grouped)
         return self._leave(found, x)
