@@ -128,13 +128,14 @@ def cell(cfg: Any) -> None:
 
 
 def collect_words(command: str, words: list[str]) -> list[str]:
-    """Turn `data show a b` into `action=show files=[a,b]` and `report a b` into `runs=[a,b]`."""
+    """Turn `data show a b` into `action=show files=[a,b]`, `report a b` into `runs=[a,b]`; quote names with spaces."""
     if command not in POSITIONAL:
         return words
     bare = [word for word in words if "=" not in word and not word.startswith("-")]
     rest = [word for word in words if word not in bare]
     if command == "data" and bare:
         rest.append(f"action={bare.pop(0)}")
+    rest = [f"versus={json.dumps(word[7:])}" if word.startswith("versus=") and " " in word else word for word in rest]
     if bare:
         quoted = ",".join(json.dumps(word) for word in bare)
         rest.append(f"{POSITIONAL[command]}=[{quoted}]")

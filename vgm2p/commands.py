@@ -28,6 +28,7 @@ from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import curves
 from vgm2p.report.grid import decimals, grid, shown
 from vgm2p.report.tables import as_csv, table, versus
+from vgm2p.report.variants import told_apart
 from vgm2p.signals import StopFlag
 from vgm2p.validate import check_acting
 
@@ -124,8 +125,9 @@ def _report(config: dict[str, Any], stop: StopFlag) -> None:
         raise ConfigError(f"acting must be own or best, got {config['acting']!r}")
     if not config["runs"]:
         raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
-    runs, notices = load_runs(config["runs"])
-    for notice in notices:
+    loaded, unfinished = load_runs(config["runs"])
+    runs, repeated = told_apart(loaded)
+    for notice in (*unfinished, *repeated):
         say(notice)
     if not runs:
         raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")

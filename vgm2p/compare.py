@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-OWN = ("algo=", "algo.", "compare=", "out=", "resume=", "trainer.threads=")
+OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")
 
 
 class Comparisons:

@@ -174,6 +174,6 @@ def show(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]
     say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
     config = folder.read_manifest()["config"]
     same = [word for word in config["overrides"] if not word.startswith(("updates=", "resume="))]
-    other = [word for word in same if not word.startswith(("algo=", "algo.", "out="))]
+    other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out="))]
     say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * config['updates']}"]))
     say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))

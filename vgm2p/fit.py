@@ -55,12 +55,9 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
     quiet()
     algorithm_type = algorithm_class(config)
     folder = RunFolder(Path(config["out"]))
-    env = None
-    if config["evaluate"] == "auto" and not is_finished(folder, config["updates"]):
-        env = _environment(config)
-        check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
+    env = None if is_finished(folder, config["updates"]) else _environment(config, algorithm_type)
     folder.create()
-    with closing(env) if env is not None else nullcontext(), FolderLock(folder.path, say):
+    with FolderLock(folder.path, say):
         folder.clean()
         standing = inspect(folder, config)
         for notice in standing.notices:
@@ -69,19 +66,25 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
             say(f"finished before: {folder.path}")
         with Comparisons(config, folder.path, say) as comparisons:
             if not standing.finished:
-                train(config, folder, standing, env, algorithm_type, stop)
+                env = env or _environment(config, algorithm_type)
+                with closing(env) if env is not None else nullcontext():
+                    train(config, folder, standing, env, algorithm_type, stop)
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
             show(folder, comparisons.folders, say)
 
 
-def _environment(config: dict[str, Any]) -> VectorEnv:
-    """Build the environment before data are fetched: a machine without it can still train."""
+def _environment(config: dict[str, Any], algorithm_type: type[Algorithm]) -> VectorEnv | None:
+    """Build the environment, if any is wanted, before data are fetched: a machine without it can still train."""
+    if config["evaluate"] == "none":
+        return None
     try:
-        return make_env(config)
+        env = make_env(config)
     except MissingInput as error:
         raise MissingInput(f"{error.line}; evaluate=none trains without evaluation") from None
+    check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
+    return env
 
 
 def train(

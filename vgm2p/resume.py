@@ -55,8 +55,8 @@ def inspect(folder: RunFolder, config: Mapping[str, Any]) -> Standing:
 
 
 def is_finished(folder: RunFolder, updates: int) -> bool:
-    """Whether the folder holds the results of so many updates."""
-    return folder.results.exists() and folder.read_results()["updates"] == updates
+    """Whether the folder is that of a run with the results of so many updates."""
+    return folder.manifest.exists() and folder.results.exists() and folder.read_results().get("updates") == updates
 
 
 def cut_logs(folder: RunFolder, update: int) -> None:

@@ -17,7 +17,8 @@ from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError
 from vgm2p.io.artifacts import RunFolder, write_json
 from vgm2p.report.collect import load_runs
-from vgm2p.report.tables import table, versus
+from vgm2p.report.tables import versus
+from vgm2p.report.variants import told_apart
 
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
@@ -119,7 +120,7 @@ def changed(source, target, seeds, **algo):
     manifest["config"]["algo"] |= algo
     write_json(folder.manifest, manifest)
     write_json(folder.results, results | {"seeds": seeds})
-    rows = [row | {"seed": str(seeds[0])} for row in folder.log_episodes().rows()]
+    rows = [row | {"seed": str(seed)} for row in folder.log_episodes().rows() for seed in seeds]
     folder.episodes.unlink()
     folder.log_episodes().append(rows)
     return target
@@ -127,20 +128,63 @@ def changed(source, target, seeds, **algo):
 
 def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(trained, tmp_path):
     own = trained / "bc_gaussian"
-    (tmp_path / "r").mkdir()
-    shutil.copytree(own, tmp_path / "r" / "same")
-    changed(own, tmp_path / "r" / "seed7", [7])
-    changed(own, tmp_path / "r" / "slow", [0], lr=1e-5)
-    runs, notices = load_runs([own, *sorted((tmp_path / "r").iterdir())])
-    assert [run.name for run in runs] == ["bc_gaussian lr=0.001", "bc_gaussian lr=0.001", "bc_gaussian lr=1e-05"]
-    assert notices == [f"left out: seeds 0 of {tmp_path / 'r' / 'same'}, which {own} has with the same settings"]
-    rows = [line.split("|") for line in table(runs).splitlines() if "lr=" in line]
-    assert [(row[1].strip(), len(row[-2].split())) for row in rows] == [
-        ("bc_gaussian lr=0.001", 2), ("bc_gaussian lr=1e-05", 1),
-    ]  # fmt: skip
-    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in versus(runs, "bc_gaussian lr=1e-05")
-    with pytest.raises(ConfigError, match="did you mean 'bc_gaussian"):
-        versus(runs, "bc_gausian lr=1e-05")
+    far = {"lr": 1e-5, "width": 99, "depth": 9, "clip_norm": 7.0}
+    changed(own, tmp_path / "a-copy", [0])
+    changed(own, tmp_path / "b-seeds", [0, 7])
+    changed(own, tmp_path / "c-slow", [0], lr=1e-5)
+    changed(own, tmp_path / "d-far", [0], **far)
+    changed(own, tmp_path / "e-far", [1], **far)
+    done = program(tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
+                   "versus=bc_gaussian lr=1e-05")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
+    assert left_out == [
+        f"left out: seeds 0 of {name}; {own} has them with the same settings" for name in ("a-copy", "b-seeds")
+    ]
+    rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
+    methods = {row[1]: len(row[-2].split()) for row in rows if len(row) > 3 and row[1].startswith("bc_gaussian")}
+    assert methods == {"bc_gaussian lr=0.001": 2, "bc_gaussian lr=1e-05": 1, "bc_gaussian d-far": 2}
+    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in done.stdout
+
+
+def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path):
+    own = trained / "bc_gaussian"
+    for place, width in (("x", 98), ("y", 99)):
+        (tmp_path / place).mkdir()
+        changed(own, tmp_path / place / "run", [0], lr=1e-5, width=width, depth=9, clip_norm=7.0)
+    runs, notices = told_apart(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
+    assert not notices
+    assert len({run.name for run in runs}) == 3
+
+
+def test_settings_that_an_older_run_did_not_know_are_no_difference(trained, tmp_path):
+    older = changed(trained / "bc_gaussian", tmp_path / "older", [3])
+    manifest = RunFolder(older).read_manifest()
+    del manifest["config"]["algo"]["clip_norm"]
+    write_json(RunFolder(older).manifest, manifest)
+    runs, _ = told_apart(load_runs([trained / "bc_gaussian", older])[0])
+    assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: f.episodes.unlink(), "lacks the final evaluation"),
+        (lambda f: f.log_episodes().truncate(10), "lacks the final evaluation"),
+        (lambda f: write_json(f.results, {"return_mean": 1.0}), "written by another version"),
+    ],
+)
+def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, trained, tmp_path):
+    damaged = changed(trained / "bc_gaussian", tmp_path / "damaged", [0])
+    damage(RunFolder(damaged))
+    loaded, notices = load_runs([damaged, trained / "bc_gaussian"])
+    runs, repeated = told_apart(loaded)
+    assert len(notices) == 1
+    assert said in notices[0]
+    assert [run.folder for run in runs] == [trained / "bc_gaussian"]
+    assert not repeated
+    with pytest.raises(ConfigError, match="did you mean 'bc_gaussian'"):
+        versus(runs, "bc_gausian")
 
 
 def test_report_counts_victories_and_scores_where_the_environment_knows_them(trained, tmp_path):
@@ -159,6 +203,15 @@ def test_report_counts_victories_and_scores_where_the_environment_knows_them(tra
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
     assert len([row for row in rows if ",won,1,1,1," in row]) == 4  # ways in which vgm2p_plus acts
     assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
+
+
+def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
+    done = program(tmp_path, "fit", "label=mine", "compare=[bc_gaussian]", "updates=4", "eval_every=4",
+                   "eval_episodes=1", "eval_acting=[]", "algo.width=8", "data.batch_size=4")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")][1:] == [
+        "random policy", "dataset mean", "mine", "bc_gaussian",
+    ]  # fmt: skip
 
 
 def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):

@@ -304,6 +304,13 @@ def occupied(scratch: Path) -> list[str]:
     return ["fit", *TINY, f"out={run}"]
 
 
+def foreign_results(scratch: Path) -> list[str]:
+    run = scratch / "run"
+    run.mkdir()
+    (run / "results.json").write_text("{}")
+    return ["fit", *TINY, f"out={run}"]
+
+
 def file_in_the_way(scratch: Path) -> list[str]:
     (scratch / "file").write_text("x")
     return ["fit", *TINY, f"out={scratch / 'file' / 'run'}"]
@@ -430,6 +437,7 @@ CASES = [
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
     Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
+    Wrong("results of another program in the folder", foreign_results, 2, "no run folder"),
     Wrong("unknown way to compare", command("report", "runs", "acting=worst"), 2, "own or best"),
     Wrong("collect into nothing", command("collect"), 2, "out="),
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),

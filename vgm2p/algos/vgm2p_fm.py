@@ -34,7 +34,8 @@ class VGM2PFlowMatching(VGM2P):
             "times.order": self.times.order != plain.order,
             "times.equal_fraction": self.times.equal_fraction != plain.equal_fraction,
         }  # fmt: skip
-        for key in (key for key, changed in settings.items() if changed):
+        key = next((key for key, changed in settings.items() if changed), None)
+        if key is not None:
             raise ConfigError(f"algo.{key} belongs to MeanFlow; flow matching has one time and no derivative: leave it")
         self.times = OneTime(self.times.law, mean=self.times.mean, std=self.times.std)  # k ~ U(0, 1), as BC(FM)
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vgm2p.errors import MissingInput, UserError
-from vgm2p.identity import leaves, training_part
+from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.io.artifacts import SHARED, Acting, RunFolder
 from vgm2p.report.stats import per_seed
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
-NAMED_DIFFERENCES = 3  # more settings than these make a poor name
+RESULTS = ("experiment", "algorithm", "seeds", "updates", "act_noise", "data_digest")  # what a report needs
 
 
 @dataclass
@@ -43,33 +42,26 @@ class Run:
         """Experiment and method."""
         return self.results["experiment"], self.name
 
-    def settings(self) -> dict[str, Any]:
-        """Return what, seeds aside, tells this run from others of its experiment and algorithm."""
-        part = {key: value for key, value in training_part(self.manifest["config"]).items() if key[:4] != "seed"}
-        part["data"] = {key: value for key, value in part["data"].items() if key != "source"}
-        return {**dict(leaves(part)), "updates": self.results["updates"], "data": self.results["data_digest"][:8]}
-
-    def forget(self, seeds: set[int]) -> None:
-        """Drop the episodes of `seeds`."""
-        tables = [table for ways in self.final.values() for table in ways.values()]
-        for table in [*tables, *self.curve.values()]:
-            for seed in seeds & table.keys():
-                del table[seed]
+    @property
+    def evaluated(self) -> list[int]:
+        """Seeds with episodes of the final evaluation."""
+        return sorted({seed for table in self.final["return"].values() for seed in table})
 
 
 def expand(patterns: Iterable[str | Path]) -> list[Path]:
     """Return folders for names and globs, in order, without repeats. Raises MissingInput for a name without match."""
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for pattern in patterns:
         matches = sorted(glob.glob(str(pattern), recursive=True))
         if not matches:
             raise MissingInput(f"{pattern}: no such run folder; give folders that `vgm2p fit` printed, or a glob")
-        found |= dict.fromkeys(Path(match) for match in matches)
-    return list(found)
+        for path in map(Path, matches):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """Return finished runs, told apart by their settings, and one line for everything that is left out.
+    """Return finished runs, and one line for every folder that is none.
 
     Raises:
         MissingInput: if a name matches nothing.
@@ -80,43 +72,24 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
             runs.append(load_run(path))
         except UserError as error:
             notices.append(f"left out: {error.line}")
-    name_apart(runs)
-    return [run for run in runs if not _repeated(run, runs, notices)], notices
-
-
-def name_apart(runs: Sequence[Run]) -> None:
-    """Give runs of one experiment and algorithm that differ in more than seeds names of their own."""
-    for (_, algorithm), group in pooled(runs).items():
-        settings = [run.settings() for run in group]
-        keys = sorted({key for one in settings for key in one if any(one[key] != other.get(key) for other in settings)})
-        for run, one in zip(group, settings, strict=True):
-            words = [f"{key.removeprefix('algo.')}={one.get(key)}" for key in keys]
-            run.name = " ".join([algorithm, *(words if len(keys) <= NAMED_DIFFERENCES else [run.folder.name])])
-
-
-def _repeated(run: Run, runs: Sequence[Run], notices: list[str]) -> bool:
-    """Drop seeds that an earlier run has with the same settings, told in `notices`; return whether none is left."""
-    for earlier in runs[: runs.index(run)]:
-        seeds = set(run.results["seeds"]) & set(earlier.results["seeds"]) if earlier.key == run.key else set()
-        if seeds:
-            run.forget(seeds)
-            shown = ", ".join(str(seed) for seed in sorted(seeds))
-            notices.append(
-                f"left out: seeds {shown} of {run.folder}, which {earlier.folder} has with the same settings"
-            )
-    return not any(run.curve.values())
+    return runs, notices
 
 
 def load_run(path: Path) -> Run:
     """Read one run folder. Raises MissingInput or DataError."""
     folder = RunFolder(path)
     manifest, results = folder.read_manifest(), folder.read_results()
-    run = Run(path, manifest, results, str(results.get("algorithm")))
-    if "return_mean" not in run.results:
+    if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
-    last, own = run.results["updates"], run.results["act_noise"]
+    missing = [key for key in RESULTS if key not in results] + [key for key in ("config",) if key not in manifest]
+    if missing:
+        raise DataError(f"{path}: written by another version ('{missing[0]}' is missing); train it again")
+    run = Run(path, manifest, results, results["algorithm"])
+    last, own = results["updates"], results["act_noise"]
     rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in folder.log_episodes().rows()]
     final = [(way, row) for update, way, row in rows if update == last]
+    if not final or not all(row.get("return") for _, row in final):
+        raise DataError(f"{path}: episodes.csv lacks the final evaluation; restore it, or train it again")
     for measure in MEASURES:
         if all(row.get(measure) for _, row in final):
             ways = {way: [row for used, row in final if used == way] for way, _ in final}

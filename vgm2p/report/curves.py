@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def curves(runs: Sequence[Run], path: Path) -> None:
 
 
 def _panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
-    for colour, (name, group) in zip(COLOURS * 3, algorithms.items(), strict=False):
+    for colour, (name, group) in zip(itertools.cycle(COLOURS), algorithms.items(), strict=False):
         merged: dict[int, list[list[float]]] = {}
         for run in group:
             for update, seeds in run.curve.items():

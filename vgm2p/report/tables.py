@@ -19,18 +19,21 @@ from vgm2p.report.stats import difference, interval, mean
 def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
     """Return one entry per experiment and method that knows `measure`: random policy and dataset (returns), then ours.
 
-    Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `per_seed`, `seeds`, `own` (its own way)
-    and `above_data` (ways in which the interval lies above the dataset's mean).
+    Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `counts` {way: (seeds, episodes)},
+    `per_seed`, `seeds`, `own` (its own way) and `above_data` (ways whose interval lies above the dataset's mean).
     """
     entries: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    seen: dict[str, list[str]] = {}
     ways = ways_of(runs)
     for (experiment, method), group in pooled(runs).items():
         results = group[0].results
-        if measure == "return" and experiment not in seen:
-            seen.add(experiment)
+        digests = seen.setdefault(experiment, [])
+        if measure == "return" and not digests:
             entries.append(_reference(experiment, "random policy", results, "random", ways))
-            entries.append(_reference(experiment, "dataset mean", results, "dataset", ways))
+        if measure == "return" and results["data_digest"] not in digests:
+            name = f"dataset mean {results['data_digest'][:8]}" if digests else "dataset mean"
+            entries.append(_reference(experiment, name, results, "dataset", ways))
+            digests.append(results["data_digest"])
         cells = {way: _cell(final_values(group, way, measure)) for way in ways}
         own = results["act_noise"]
         values = final_values(group, own, measure)
@@ -45,7 +48,7 @@ def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]
                 "own": own,
                 "per_seed": [mean([one]) for one in values],
                 "seeds": len(values),
-                "episodes": sum(len(one) for one in values),
+                "counts": {way: _counts(final_values(group, way, measure)) for way in ways},
                 "above_data": [way for way, cell in cells.items() if cell and cell[1] > floor],
             }
         )
@@ -56,13 +59,17 @@ def _cell(values: list[list[float]]) -> tuple[float, float, float] | None:
     return (mean(values), *interval(values)) if values else None
 
 
+def _counts(values: list[list[float]]) -> tuple[int, int]:
+    return len(values), sum(len(one) for one in values)
+
+
 def _reference(
     experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Acting]
 ) -> dict[str, Any]:
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
     cells = dict.fromkeys(ways, cell)
     return {"experiment": experiment, "method": method, "cells": cells, "own": None, "per_seed": [], "seeds": 0,
-            "episodes": 0, "above_data": []}  # fmt: skip
+            "counts": dict.fromkeys(ways, (0, 0)), "above_data": []}  # fmt: skip
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -139,7 +146,7 @@ def best_way(runs: Sequence[Run]) -> Acting:
 
 
 def _named(name: str, way: Acting) -> str:
-    return name if way is None else f"{name} ({way})"
+    return name if way is None else f"{name} ({way:g})" if isinstance(way, float) else f"{name} ({way})"
 
 
 def as_csv(runs: Sequence[Run]) -> str:
@@ -154,5 +161,5 @@ def as_csv(runs: Sequence[Run]) -> str:
             for way, cell in entry["cells"].items():
                 if cell is not None:
                     row = [entry["experiment"], entry["method"], way, measure, *(f"{x:.6g}" for x in cell)]
-                    writer.writerow([*row, entry["seeds"], entry["episodes"]])
+                    writer.writerow([*row, *entry["counts"][way]])
     return text.getvalue()
