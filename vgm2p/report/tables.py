@@ -23,17 +23,17 @@ def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]
     `per_seed`, `seeds`, `own` (its own way) and `above_data` (ways whose interval lies above the dataset's mean).
     """
     entries: list[dict[str, Any]] = []
-    seen: dict[str, list[str]] = {}
+    known: dict[str, list[float]] = {}
     ways = ways_of(runs)
     for (experiment, method), group in pooled(runs).items():
         results = group[0].results
-        digests = seen.setdefault(experiment, [])
-        if measure == "return" and not digests:
+        means = known.setdefault(experiment, [])
+        if measure == "return" and not means:
             entries.append(_reference(experiment, "random policy", results, "random", ways))
-        if measure == "return" and results["data_digest"] not in digests:
-            name = f"dataset mean {results['data_digest'][:8]}" if digests else "dataset mean"
+        if measure == "return" and results["dataset_return_mean"] not in means:
+            name = f"dataset mean {results['data_digest'][:8]}" if means else "dataset mean"
             entries.append(_reference(experiment, name, results, "dataset", ways))
-            digests.append(results["data_digest"])
+            means.append(results["dataset_return_mean"])
         cells = {way: _cell(final_values(group, way, measure)) for way in ways}
         own = results["act_noise"]
         values = final_values(group, own, measure)
