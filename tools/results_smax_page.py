@@ -56,7 +56,8 @@ Written by `make results-smax`. Data: the environment's heuristic at noise 0, 0.
 itself ([smax.md](smax.md)); no table of the paper. One network and budget for every row, fixed before the runs:
 `{" ".join(SIZE)}`. Five training seeds in one run, a hundred episodes per seed and way to act (its noise in brackets),
 the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. `plus_battle` was chosen on
-`smax_3m` and like data (two or three seeds, about fifteen variants); `smax_2s3z` is untouched.
+`smax_3m` and like data (two or three seeds, about fifteen variants); no row was chosen on `smax_2s3z`; what was
+tried there, for an explanation, stands in [smax.md](smax.md).
 
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
