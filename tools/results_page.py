@@ -20,7 +20,7 @@ from vgm2p.report.stats import difference, mean  # noqa: E402
 from vgm2p.report.tables import best_way, table, versus  # noqa: E402
 
 RIVALS = ("bc_gaussian", "bc_flow", "bc_meanflow", "vgm2p")
-RIVALS_AND_US = (*RIVALS, "vgm2p_plus")
+SHORT = (*RIVALS, "vgm2p_plus")
 SMAX = "<!-- from here on: make results-smax -->"
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 DIAGNOSTICS = """Diagnostics at the end. Level: what Q drifts to is the mean reward over one minus the discount, 1 is there. Class 1: the
@@ -88,24 +88,21 @@ trained with the paper's 4 x 512 networks or its 500 000 updates; these sets are
 
 def _short(runs: Path) -> list[str]:
     """Return vgm2p_plus beside the best of the rows that it has to beat, set by set, everybody in the best way to act."""
-    lines = [["set", "data", *RIVALS_AND_US, "vgm2p_plus - the best of the others", "of its return"]]
+    lines = [["set", "data", *SHORT, "vgm2p_plus - the best of the others", "of its return"]]
     for experiment in SETS:
         found = {run.key[1]: run for run in _runs(runs, experiment, MAIN)}
-        if not {*RIVALS, "vgm2p_plus"} <= found.keys():
+        if not set(SHORT) <= found.keys():
             continue
         values = {name: final_values([run], best_way([run])) for name, run in found.items()}
         best = max(RIVALS, key=lambda name: mean(values[name]))
         centre, low, high = difference(values["vgm2p_plus"], values[best])
-        shown = [f"{mean(values[name]):.0f}" for name in RIVALS_AND_US]
+        shown = [f"{mean(values[name]):.0f}" for name in SHORT]
         data = f"{found[best].results['dataset_return_mean']:.0f}"
-        lines.append(
-            [experiment, data, *shown, f"{centre:.0f} [{low:.0f}, {high:.0f}]", f"{centre / mean(values[best]):+.0%}"]
-        )
-    return (
-        ["## In short\n\nMean returns, everybody in the best way to act (chosen on these episodes).", grid(lines)]
-        if lines[1:]
-        else []
-    )
+        share = f"{centre / mean(values[best]):+.0%}"
+        lines.append([experiment, data, *shown, f"{centre:.0f} [{low:.0f}, {high:.0f}]", share])
+    if len(lines) == 1:
+        return []
+    return ["## In short\n\nMean returns, everybody in the best way to act (chosen on these episodes).", grid(lines)]
 
 
 def _versions(run: Run) -> str:

@@ -135,11 +135,15 @@ def collect_words(command: str, words: list[str]) -> list[str]:
     rest = [word for word in words if word not in bare]
     if command == "data" and bare:
         rest.append(f"action={bare.pop(0)}")
-    rest = [f"versus={json.dumps(word[7:])}" if word.startswith("versus=") and " " in word else word for word in rest]
+    rest = [_quoted(word, "versus=") if word.startswith("versus=") and " " in word else word for word in rest]
     if bare:
         quoted = ",".join(json.dumps(word) for word in bare)
         rest.append(f"{POSITIONAL[command]}=[{quoted}]")
     return rest
+
+
+def _quoted(word: str, key: str) -> str:
+    return f"{key}{json.dumps(word.removeprefix(key))}"
 
 
 def with_search_path(words: list[str]) -> list[str]:

@@ -81,7 +81,7 @@ def load_run(path: Path) -> Run:
     manifest, results = folder.read_manifest(), folder.read_results()
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
-    missing = [key for key in RESULTS if key not in results] + [key for key in ("config",) if key not in manifest]
+    missing = [key for key in (*RESULTS, "config") if key not in results.keys() | manifest.keys()]
     if missing:
         raise DataError(f"{path}: written by another version ('{missing[0]}' is missing); train it again")
     run = Run(path, manifest, results, results["algorithm"])
