@@ -17,6 +17,7 @@ from vgm2p.envs.observation import agents_view, in_slabs, robot_of_omiga, statis
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Batch, Randomness, Spec
 
+PER_STEP = {"return_to_go", "episode_rank"}  # optional fields with one number per acting row
 VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
 
 
@@ -118,7 +119,14 @@ class TransitionStore:
         if not 0.0 <= gamma < 1.0:
             raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
         found = returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal")
-        self.columns["return_to_go"] = torch.from_numpy(found).to(self.columns["scalars"].device)
+        self._add("return_to_go", found)
+
+    def add_episode_rank(self) -> None:
+        """Make the field `episode_rank` available."""
+        self._add("episode_rank", episode_ranks(self._columns))
+
+    def _add(self, field: str, values: Any) -> None:
+        self.columns[field] = torch.from_numpy(values).to(self.columns["scalars"].device)
 
     def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
         """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
@@ -126,7 +134,8 @@ class TransitionStore:
         Args:
             key: randomness of this update.
             batch_size: B.
-            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`, `return_to_go`.
+            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`, `return_to_go`,
+                `episode_rank`.
             history: 1, or H to fill `past_obs`, `past_action` and `past_seen` with the H - 1 steps before each row.
         """
         rows = self.columns["rows"]
@@ -144,8 +153,8 @@ class TransitionStore:
             batch.state = self._state(row)
         if "next_state" in fields:
             batch.next_state = self._state(following)
-        if "return_to_go" in fields:
-            batch.return_to_go = self.columns["return_to_go"][index]
+        for name in PER_STEP.intersection(fields):
+            setattr(batch, name, self.columns[name][index])
         if history > 1:
             self._look_back(batch, row, history - 1)
         return batch
@@ -266,3 +275,11 @@ def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any
         seen = np.where(over, 1.0, 1.0 - gamma**h)
         total[rows] = ahead[has] / seen
     return total[columns.steps["has_action"].astype(bool)].astype(np.float32)
+
+
+def episode_ranks(columns: Columns) -> Any:
+    """Return, per acting row, the share of acting rows in episodes that return as much or less: (n,) float32."""
+    length = columns.episodes["length"].astype(np.int64)
+    _, place = np.unique(columns.episodes["return"], return_inverse=True)
+    below = np.cumsum(np.bincount(place, weights=length)) / length.sum()
+    return np.repeat(below[place], length).astype(np.float32)

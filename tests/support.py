@@ -46,6 +46,7 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32) -> 
         scores = torch.rand(*shape, spec.action_dim, generator=g).masked_fill(~batch.legal, -1.0)
         batch.action = scores.argmax(-1)
     batch.return_to_go = 10 * normal(seeds, rows)
+    batch.episode_rank = torch.rand(seeds, rows, generator=g)
     past = (seeds, rows, PAST, spec.n_agents)
     batch.past_obs = normal(*past, spec.obs_dim)
     if spec.discrete:

@@ -22,7 +22,10 @@ SIZE = [
 CRITIC = "algo.critic_depth=2"
 # What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
 # actions, more candidates. Chosen on smax_3m alone (docs/results.md).
-BATTLE = ("algo.gamma=0.98", "algo.reward_scale=1", "algo.best_of=16", "algo.act_noise=1")
+BATTLE = (
+    "algo.judge=both", "algo.best_share=1", "algo.margin=0", "algo.omega=3", "algo.gamma=0.98", "algo.reward_scale=1",
+    "algo.best_of=16", "algo.act_noise=1",
+)  # fmt: skip
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1),
     Row("bc_flow", ("algo=bc_flow",), 2),

@@ -104,6 +104,8 @@ def train(
     algorithm.set_statistics(*store.statistics)
     if "return_to_go" in algorithm.fields:
         store.add_return_to_go(algorithm.gamma)
+    if "episode_rank" in algorithm.fields:
+        store.add_episode_rank()
     if config["trainer"]["precision"] == "16-mixed":
         algorithm.scale_losses()
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)

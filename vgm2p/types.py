@@ -78,6 +78,7 @@ class Batch:
         state: (S, B, D) or (S, B, N, D) float32.
         next_state: same shape as `state`.
         return_to_go: (S, B) float32 discounted return from this step on.
+        episode_rank: (S, B) float32 in (0, 1], the share of the data's steps in episodes that return as much or less.
         past_obs: (S, B, P, N, O) float32, the P observations before `obs`, oldest first.
         past_action: as `action` with an axis P after B: what was done at `past_obs`.
         past_seen: (S, B, P) float32, 0 where the episode had not begun; such rows hold anything.
@@ -95,6 +96,7 @@ class Batch:
     state: Tensor | None = None
     next_state: Tensor | None = None
     return_to_go: Tensor | None = None
+    episode_rank: Tensor | None = None
     past_obs: Tensor | None = None
     past_action: Tensor | None = None
     past_seen: Tensor | None = None

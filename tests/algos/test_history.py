@@ -114,6 +114,8 @@ def walk(algo, env, actor, updates, tmp_path, history):
     algorithm = make_algorithm(config_of(words), env.spec)
     if "return_to_go" in algorithm.fields:
         store.add_return_to_go(algorithm.gamma)
+    if "episode_rank" in algorithm.fields:
+        store.add_episode_rank()
     key = UpdateKey([0])
     for update in range(updates):
         algorithm.update(store.draw(key.at(update), 64, algorithm.fields, history), key)
@@ -135,7 +137,9 @@ def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
     assert walk(algo, env, guide, 400, tmp_path, history=1) < 0.65
 
 
-@pytest.mark.parametrize(("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus", False)])
+@pytest.mark.parametrize(
+    ("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus reward_scale=1", False)]
+)
 def test_guidance_finds_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
     """The data turn at random: critic and policy must both remember the cue to do better than 0.5."""
     env = Corridor(discrete, "cue")

@@ -272,7 +272,7 @@ def test_the_derivative_is_in_half_precision_only_if_asked():
 
 @pytest.mark.parametrize("judge", ["return", "both"])
 def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
-    algorithm = make(VGM2PPlus, "continuous", judge=judge, advantage="team", gamma=0.9)
+    algorithm = make(VGM2PPlus, "continuous", judge=judge, best_share=1.0, margin=0.0, advantage="team", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
@@ -294,6 +294,21 @@ def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
     c, _ = algorithm.condition(oid, action, baselines, None, opinion)
     assert c[0].tolist() == [[int(x >= 0)] * 3 for x in side + paid.reshape(8) / scale]
     assert 0 < c.sum() < c.numel()
+
+
+@pytest.mark.parametrize(("share", "good"), [(1.0, 8), (0.5, 4), (0.3, 3), (0.01, 1)])
+def test_class_1_of_vgm2p_plus_comes_from_the_best_episodes(share, good):
+    """Ranks 1/8 to 1: the episode in which the share is reached counts, so the best one always does."""
+    algorithm = make(VGM2PPlus, "continuous", best_share=share, margin=0.0)
+    batch = random_batch(SPECS["continuous"], dtype=F64)
+    batch.episode_rank = torch.arange(1, 9)[None] / 8
+    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
+    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
+    critic, _ = algorithm.condition(oid, action, baselines)
+    c, info = algorithm.condition(oid, action, baselines, None, algorithm.second_opinion(batch, oid))
+    assert torch.equal(c[:, 8 - good :], critic[:, 8 - good :])
+    assert critic.sum() > c[:, 8 - good :].sum() == c.sum() or share == 1.0
+    assert info["c1_fraction"].item() == pytest.approx(c.double().mean().item())
 
 
 def test_agreement_is_the_share_of_equal_pairs():

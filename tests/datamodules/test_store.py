@@ -220,6 +220,18 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
         store.add_return_to_go(1.0)
 
 
+def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or_less(tmp_path):
+    columns = small_columns(lengths=(4, 7, 5, 4))
+    columns.episodes["return"][:] = [2.0, -1.0, 2.0, 7.0]
+    store = TransitionStore(columns, "raw_onehot", "none", "bootstrap", [])
+    store.add_episode_rank()
+    key = UpdateKey([1]).at(0)
+    found = store.draw(key, 100, fields=("episode_rank",)).episode_rank
+    expected = np.repeat(np.array([16, 7, 16, 20]) / 20, [4, 7, 5, 4])
+    np.testing.assert_allclose(found, expected[key.integers("batch", (100,), 20)], rtol=1e-6)
+    assert store.draw(key, 100).episode_rank is None
+
+
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])
 def test_a_share_of_episodes_lies_between_none_and_all(share, tmp_path):
     with pytest.raises(ConfigError, match="best_share"):

@@ -136,12 +136,11 @@ class VGM2P(Algorithm):
         adv, value = self.advantage(oid, action, baselines, q)
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
-        adv = adv if opinion is None else opinion(adv)
-        better = adv >= (value if self.against_value else 0.0)
+        better = adv >= (value if self.against_value else 0.0) if opinion is None else opinion(adv)
         return better.long(), shares(better, adv)
 
     def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion | None:
-        """Return what turns advantages (S, B, N) into what decides c; the paper has nothing there."""
+        """Return what makes c of advantages, both (S, B, N), in the place of A >= 0; the paper has nothing there."""
 
     def advantage(self, oid: Tensor, action: Tensor, baselines: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor]:
         """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) or the expectile value; both (S, B, N)."""

@@ -1,14 +1,16 @@
-"""VGM2P+: VGM2P whose condition also looks at what the recorded episode went on to pay. Not the paper's algorithm.
+"""VGM2P+: VGM2P whose condition also looks at what the recorded episode came to. Not the paper's algorithm.
 
-Within a state, a critic ranks actions; over a whole episode, the recorded return tells which gait an action belongs to.
-The outcome of a stored action is its return-to-go minus an expectile of the returns-to-go seen from that observation,
-and the condition asks whether critic and outcome together speak for it (docs/algorithms/vgm2p.md).
+Within a state, a critic ranks actions; over a whole episode, the recorded return tells which behaviour an action
+belongs to. So class 1 is what the critic calls better than usual *and* what was done in the better episodes. The
+critic's verdict can also be replaced or joined by the outcome of the stored action: its return-to-go minus an expectile
+of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vgm2p.algos.base import choose
@@ -20,40 +22,62 @@ from vgm2p.types import Batch
 
 
 class VGM2PPlus(VGM2P):
-    r"""Condition: c = 1[A_Q / std(A_Q) + A_G / std(A_G) >= 0], A_G = (1 - gamma) G - V_G(o), V_G an expectile of it.
+    r"""Condition: c = 1[A_Q >= -margin * std(A_Q)] * 1[the episode is among the best `best_share`].
 
     Args:
-        judge: `critic` (A_Q alone, the paper), `return` (A_G alone) or `both`.
+        best_share: class 1 comes from the best episodes that hold this share of the data's steps; 1: from all.
+        margin: how much worse than usual may still count, in deviations of what is judged.
+        judge: what is judged: `critic` (A_Q, the paper), `return` (A_G = (1 - gamma) G - V_G(o), V_G an expectile of
+            it) or `both` (A_Q / std(A_Q) + A_G / std(A_G)).
         return_expectile: expectile that V_G regresses.
         hyperparameters: those of VGM2P.
     """
 
     def __init__(
         self, *args: Any, width: int = 512, depth: int = 4, lr: float = 3e-4, critic_depth: int | None = None,
-        judge: str = "both", return_expectile: float = 0.7, **hyperparameters: Any,
+        best_share: float = 0.5, margin: float = 0.5, judge: str = "critic", return_expectile: float = 0.7,
+        **hyperparameters: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, width=width, depth=depth, lr=lr, critic_depth=critic_depth, **hyperparameters)
+        if not 0.0 < best_share <= 1.0:
+            raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {best_share}")
+        if self.against_value:
+            raise ConfigError(
+                "algo.threshold=value is not for vgm2p_plus, which compares A with its spread; use algo=vgm2p"
+            )
         self.judge = choose("judge", judge, ("critic", "return", "both"))
-        self.return_expectile = return_expectile
+        self.best_share, self.margin, self.return_expectile = best_share, margin, return_expectile
+        self.fields = ("episode_rank",) if best_share < 1.0 else ()
         self.usual: Value | None = None
         if self.judge != "critic":
-            self.fields = ("return_to_go",)
+            self.fields += ("return_to_go",)
             self.usual = Value(len(self.seeds), self.id_dim, width, critic_depth or depth)
             self.make_optimiser("usual", [self.usual], lr, clip_norm=hyperparameters.get("clip_norm"))
-            if self.against_value:
-                raise ConfigError("algo.threshold=value compares A_Q with Q; it needs algo.judge=critic")
 
-    def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion | None:
-        """Train V_G one step and join A_G (S, B, N), as it was before that step, to the critic's advantage."""
-        if self.usual is None:
-            return None
+    def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion:
+        """Return c = the judge's verdict where the episode is good; V_G makes one step if the judge asks it."""
+        outcome, good = None, torch.ones_like(batch.reward, dtype=torch.bool)
+        if self.usual is not None:
+            outcome = self.outcome(batch, oid, self.usual)
+        if self.best_share < 1.0:
+            assert batch.episode_rank is not None, "the batch lacks `fields`"
+            good = batch.episode_rank > 1.0 - self.best_share
+
+        def opinion(adv: Tensor) -> Tensor:
+            judged = unit(adv) if self.judge != "return" else torch.zeros_like(adv)
+            judged = judged if outcome is None else judged + unit(outcome)
+            return (judged >= -self.margin) & good.unsqueeze(-1)
+
+        return opinion
+
+    def outcome(self, batch: Batch, oid: Tensor, usual: Value) -> Tensor:
+        """Train V_G one step; return A_G (S, B, N) as it was before that step."""
         assert batch.return_to_go is not None, "the batch lacks `fields`"
         paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast
-        error = paid - self.usual(oid)
+        error = paid - usual(oid)
         self.minimise("usual", expectile_loss(error, self.return_expectile))
         outcome = error.detach()
-        outcome = outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
-        return lambda adv: outcome if self.judge == "return" else unit(adv) + unit(outcome)
+        return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
 
 
 def unit(x: Tensor) -> Tensor:
