@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -94,11 +95,10 @@ def _mujoco() -> str:
 
     from vgm2p.envs.mujoco import MAMuJoCo
 
-    env = MAMuJoCo(env_id="HalfCheetah-v5", n_agents=6, view="raw_onehot")
-    env.make(1)
-    env.reset([0])
-    step = env.step(np.zeros((1, 6, 1), np.float32), np.ones(1, bool))
-    env.close()
+    with closing(MAMuJoCo(env_id="HalfCheetah-v5", n_agents=6, view="raw_onehot")) as env:
+        env.make(1)
+        env.reset([0])
+        step = env.step(np.zeros((1, 6, 1), np.float32), np.ones(1, bool))
     return f"HalfCheetah-v5 6x1 steps, reward {step.reward[0]:.3f}"
 
 
@@ -128,9 +128,9 @@ def _smac_game() -> str:
         env = SMACv1("3m", workers=1, timeout=60.0)
     except MissingInput:
         raise UserError("not tried: see the lines above; SMAC experiments train with evaluate=none") from None
-    env.reset([0])
-    step = env.step(np.ones((1, 3), int), np.ones(1, bool))
-    env.close()
+    with closing(env):
+        env.reset([0])
+        step = env.step(np.ones((1, 3), int), np.ones(1, bool))
     if step.fault[0]:
         raise UserError(f"3m does not play: {step.info['cause'][0]}; see docs/smac.md")
     return f"3m starts and steps, reward {step.reward[0]:.3f}"
@@ -139,11 +139,10 @@ def _smac_game() -> str:
 def _rendering() -> str:
     from vgm2p.envs.mujoco import MAMuJoCo
 
-    env = MAMuJoCo(env_id="HalfCheetah-v5", n_agents=6, view="raw_onehot")
-    env.make(1)
-    env.reset([0])
-    height, width, _ = env.render(0).shape
-    env.close()
+    with closing(MAMuJoCo(env_id="HalfCheetah-v5", n_agents=6, view="raw_onehot")) as env:
+        env.make(1)
+        env.reset([0])
+        height, width, _ = env.render(0).shape
     return f"headless picture {width}x{height} (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'default')})"
 
 

@@ -16,6 +16,7 @@ import torch
 
 from tests.envs.fake_sc2 import install
 from tests.envs.test_smac_tasks import SIZES, sizes, task
+from vgm2p.doctor import checks
 from vgm2p.envs.rollout import RandomActor, rollout
 from vgm2p.envs.smac import SMACv1, SMACv2
 from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
@@ -324,3 +325,17 @@ def test_a_missing_map_is_said_before_anything_starts(game):
     (home / "Maps/SMAC_Maps/3m.SC2Map").unlink()
     with pytest.raises(MissingInput, match=r"3m.SC2Map .*make smac-maps"):
         SMACv1("3m")
+
+
+def test_a_doctor_that_is_interrupted_leaves_no_game(game, tmp_path, monkeypatch):
+    home = game()
+
+    def interrupted(env, actions, active):
+        assert len(games(home)) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SMACv1, "step", interrupted)
+    probe = next(probe for name, _, probe in checks(str(tmp_path)) if name == "smac game")
+    with pytest.raises(KeyboardInterrupt) as held:  # its traceback keeps the environment from the garbage collector
+        probe()
+    assert held and games(home) == []

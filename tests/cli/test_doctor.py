@@ -1,0 +1,26 @@
+"""The doctor leaves nothing behind, also where a check fails half-way."""
+
+import pytest
+from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
+from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
+
+from vgm2p.doctor import checks
+
+
+def broken(*_, **__):
+    raise OSError("broken on purpose")
+
+
+@pytest.mark.parametrize(
+    ("check", "part", "method"),
+    [("mujoco", HalfCheetahEnv, "reset"), ("rendering", HalfCheetahEnv, "reset"),
+     ("rendering", OffScreenViewer, "render")],
+)  # fmt: skip
+def test_a_robot_that_fails_half_way_is_released(check, part, method, monkeypatch, tmp_path):
+    released, release = [], HalfCheetahEnv.close
+    monkeypatch.setattr(HalfCheetahEnv, "close", lambda robot: released.append(robot) or release(robot))
+    monkeypatch.setattr(part, method, broken)
+    probe = next(probe for name, _, probe in checks(str(tmp_path)) if name == check)
+    with pytest.raises(Exception, match="broken on purpose"):
+        probe()
+    assert len(released) == 1
