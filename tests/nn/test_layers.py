@@ -201,6 +201,20 @@ def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(l
         assert (one - two).norm() <= 0.03 * two.norm()
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_bf16_regions_leave_the_plain_forms_output_layer_in_float32_too(layer_norm):
+    mlp = filled(MLP((1, 2), 4, 2, 32, 2, layer_norm)).float()
+    mlp.output.bias.data.fill_(700.0)  # neighbours in bfloat16 are 4 apart there
+    x = torch.randn(1, 50, 4, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast, mine = gradients(mlp, mlp, x)
+        slow, theirs = gradients(mlp, mlp.plain, x)
+    assert fast.dtype == slow.dtype == torch.float32
+    torch.testing.assert_close(slow, fast, atol=0.05 * (fast - 700).abs().max().item(), rtol=0)
+    for one, two in zip(mine, theirs, strict=True):
+        assert (one - two).norm() <= 0.03 * two.norm()
+
+
 def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
     critic = Critic(1, 1, 4, 2, 64, 2)
     initialise(critic, [0], "critic")

@@ -68,7 +68,8 @@ class MLP(nn.Module):
         norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
         for layer, norm in zip(self.hidden, norms, strict=True):
             h = norm(F.gelu(layer(h), approximate="tanh"))
-        return self._leave(self.output(h), x)
+        with torch.autocast(x.device.type, enabled=False):  # the output layer keeps its type: see `body.Shape.cast`
+            return self._leave(self.output(h.to(self.output.weight.dtype)), x)
 
     def _prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor], torch.dtype, bool]:
         """Return rows (S, R, in), parameters (G, ...), the type of the products, and whether groups run one by one."""
