@@ -86,7 +86,7 @@ smac-maps:  ## SMAC's maps into $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<ur
 	rm -rf $$folder && echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
 
 test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (after install-smac)
-	$(PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_smac_tasks.py tests/envs/test_smac.py tests/envs/test_smac_runs.py tests/envs/test_workers.py
+	$(PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_smac_tasks.py tests/envs/test_smac.py tests/envs/test_smac_faults.py tests/envs/test_smac_runs.py tests/envs/test_workers.py
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results $(ARGS)

@@ -1,41 +1,25 @@
 """Every loss against a slow loop-written float64 reference, 1e-10, on three random cases each."""
 
-import copy
-
 import pytest
 import torch
 
 from tests.algos import reference as ref
-from tests.support import continuous_spec, discrete_spec, random_batch
+from tests.algos.cases import F64, SPECS, close, make, table
+from tests.support import random_batch
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
-from vgm2p.algos.diagnostics import agreement
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.rng import UpdateKey
 
-F64 = torch.float64
-SIZE = {"width": 8, "depth": 2}
-SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
 CASES = [(kind, source) for kind in SPECS for source in range(3)]
-
-
-def make(cls, kind, **options):
-    algorithm = cls(SPECS[kind], [0], **SIZE, **options).double()
-    algorithm.set_statistics(torch.linspace(-0.1, 0.1, 5, dtype=F64), torch.linspace(0.5, 1.5, 5, dtype=F64))
-    return algorithm
 
 
 def noise_of(key, action, discrete, count):
     width = (*action.shape[1:], count) if discrete else action.shape[1:]
     return key.normal("flow_noise", tuple(width)).to(F64)
-
-
-def close(seen, wanted):
-    torch.testing.assert_close(seen.reshape(()), torch.as_tensor(wanted, dtype=F64).reshape(()), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("kind", "source"), CASES)
@@ -145,16 +129,6 @@ def test_critic_loss(kind, source, mixer):
     close(loss, wanted)
 
 
-def table(algorithm, critic, obs, action):
-    values = torch.zeros(2, *obs.shape[1:3], dtype=F64)
-    for b in range(obs.shape[1]):
-        for i in range(obs.shape[2]):
-            x = torch.cat([ref.encode(algorithm, obs[0, b, i], i), action[0, b, i]])
-            for e in range(2):
-                values[e, b, i] = ref.plain_mlp(critic.mlp, x, 0, e)[0]
-    return values
-
-
 @pytest.mark.parametrize("kind", SPECS)
 def test_imagined_actions_are_one_step_samples_of_class_one(kind):
     algorithm, batch = make(VGM2P, kind, baseline_samples=2), random_batch(SPECS[kind], dtype=F64)
@@ -177,39 +151,6 @@ def test_imagined_actions_are_one_step_samples_of_class_one(kind):
             torch.testing.assert_close(seen[0, b, i], wanted, rtol=0, atol=1e-10)
 
 
-CONDITIONS = [{}, {"advantage": "team"}, {"threshold": "value"}, {"baseline_samples": 3}, {"baseline": "expectile"}]
-
-
-@pytest.mark.parametrize("options", CONDITIONS, ids=str)
-def test_condition(options):
-    algorithm, batch = make(VGM2P, "continuous", **options), random_batch(SPECS["continuous"], dtype=F64)
-    oid = algorithm.encode(batch.obs)
-    _, baselines = algorithm.imagine(batch, oid, algorithm.encode(batch.next_obs), UpdateKey([0]))
-    c, info = algorithm.condition(oid, batch.action, baselines)
-    q = table(algorithm, algorithm.critic, batch.obs, batch.action).mean(0)
-    if "baseline" in options:
-        value = algorithm.value(oid)[0]
-    else:
-        samples = [
-            table(algorithm, algorithm.critic, batch.obs, baselines[:, :, j]).mean(0) for j in range(baselines.shape[2])
-        ]
-        value = sum(samples) / len(samples)
-    advantage = q - value
-    if options.get("advantage") == "team":
-        advantage, value = (x.sum(-1, keepdim=True).expand_as(q) for x in (advantage, value))
-    threshold = value if "threshold" in options else torch.zeros_like(value)
-    assert torch.equal(c[0], (advantage >= threshold).long())
-    close(info["c1_fraction"].double(), c.double().mean())
-
-
-def test_ties_count_as_better():
-    """A = 0 must give c = 1 (spec 4.6): a dead agent's only action is its own baseline."""
-    algorithm, batch = make(VGM2P, "discrete"), random_batch(SPECS["discrete"], dtype=F64)
-    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
-    c, _ = algorithm.condition(oid, action, action.unsqueeze(2))
-    assert c.all()
-
-
 def test_expectile_loss_is_asymmetric_square():
     error = torch.tensor([[-2.0, 1.0]], dtype=F64)
     close(expectile_loss(error, 0.7), (0.3 * 4.0 + 0.7 * 1.0) / 2)
@@ -222,35 +163,6 @@ def test_expectile_target_replaces_the_policy_target():
     loss, _, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
     q, following = table(algorithm, algorithm.critic, batch.obs, batch.action), algorithm.value(next_oid)[0]
     close(loss, ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, "mean"))
-
-
-def test_a_known_q_gives_the_same_condition():
-    algorithm, batch = (
-        make(VGM2P, "continuous", n_critics=2, baseline_samples=3),
-        random_batch(SPECS["continuous"], dtype=F64),
-    )
-    oid = algorithm.encode(batch.obs)
-    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    known = algorithm.critic(oid, batch.action)
-    (c, info), (again, same) = (algorithm.condition(oid, batch.action, baselines, q) for q in (None, known))
-    assert torch.equal(c, again)
-    torch.testing.assert_close(info["adv_mean"], same["adv_mean"])
-
-
-def test_reuse_q_judges_before_the_critic_learns():
-    spec, key = SPECS["continuous"], UpdateKey([0])
-    batch = random_batch(spec, dtype=F64)
-    fresh, reused = (make(VGM2P, "continuous", reuse_q=reuse) for reuse in (False, True))
-    before = copy.deepcopy(reused.critic)
-    infos = [algorithm.update(batch, key) for algorithm in (fresh, reused)]
-    assert infos[0]["adv_mean"] != infos[1]["adv_mean"]
-    oid = reused.encode(batch.obs)
-    reused.critic = before
-    untrained = make(VGM2P, "continuous")
-    _, baselines = untrained.imagine(batch, oid, reused.encode(batch.next_obs), key)
-    # Q(o, a) is the untrained critic's, Q(o, a^) that of the trained one
-    expected = before(oid, batch.action).mean(1) - fresh.critic(oid.unsqueeze(2), baselines).mean(1).mean(2)
-    torch.testing.assert_close(infos[1]["adv_mean"], expected.mean().reshape(1))
 
 
 def test_the_derivative_is_in_half_precision_only_if_asked():
@@ -268,50 +180,3 @@ def test_the_derivative_is_in_half_precision_only_if_asked():
     assert torch.equal(losses[0], exact)
     assert not torch.equal(losses[1], exact)
     torch.testing.assert_close(losses[1], exact, rtol=0.05, atol=0.0)
-
-
-@pytest.mark.parametrize("judge", ["return", "both"])
-def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
-    algorithm = make(VGM2PPlus, "continuous", judge=judge, best_share=1.0, margin=0.0, advantage="team", gamma=0.9)
-    batch = random_batch(SPECS["continuous"], dtype=F64)
-    batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
-    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
-    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    plain = algorithm.advantage(oid, action, baselines, None)[0].mean(-1)[0]
-    paid, loss = [], 0.0
-    for b in range(8):
-        errors = [0.1 * batch.return_to_go[0, b] - ref.plain_mlp(algorithm.usual.mlp, oid[0, b, i]) for i in range(3)]
-        paid.append(sum(errors).detach() / 3)
-        loss += sum(abs(0.7 - float(error < 0)) * error**2 for error in errors) / 24
-    held = [p.detach().clone() for p in algorithm.usual.parameters()]
-    wanted = torch.autograd.grad(loss.sum(), list(algorithm.usual.parameters()))
-    opinion = algorithm.second_opinion(batch, oid)
-    for before, now, gradient in zip(held, algorithm.usual.parameters(), wanted, strict=True):
-        torch.testing.assert_close(now, before - 3e-4 * gradient / (gradient.abs() + 1e-8), rtol=0, atol=1e-9)
-    paid = torch.stack(paid)
-    side = plain / plain.repeat_interleave(3).std() if judge == "both" else 0.0
-    scale = paid.repeat_interleave(3).std() if judge == "both" else 1.0
-    c, _ = algorithm.condition(oid, action, baselines, None, opinion)
-    assert c[0].tolist() == [[int(x >= 0)] * 3 for x in side + paid.reshape(8) / scale]
-    assert 0 < c.sum() < c.numel()
-
-
-@pytest.mark.parametrize(("share", "good"), [(1.0, 8), (0.5, 4), (0.3, 3), (0.01, 1)])
-def test_class_1_of_vgm2p_plus_comes_from_the_best_episodes(share, good):
-    """Ranks 1/8 to 1: the episode in which the share is reached counts, so the best one always does."""
-    algorithm = make(VGM2PPlus, "continuous", best_share=share, margin=0.0)
-    batch = random_batch(SPECS["continuous"], dtype=F64)
-    batch.episode_rank = torch.arange(1, 9)[None] / 8
-    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
-    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    critic, _ = algorithm.condition(oid, action, baselines)
-    c, info = algorithm.condition(oid, action, baselines, None, algorithm.second_opinion(batch, oid))
-    assert torch.equal(c[:, 8 - good :], critic[:, 8 - good :])
-    assert critic.sum() > c[:, 8 - good :].sum() == c.sum() or share == 1.0
-    assert info["c1_fraction"].item() == pytest.approx(c.double().mean().item())
-
-
-def test_agreement_is_the_share_of_equal_pairs():
-    c = torch.tensor([[[1.0, 1, 1], [1, 0, 1], [0, 0, 0]]])
-    assert agreement(c).tolist() == [[1.0, pytest.approx(1 / 3), 1.0]]
-    assert agreement(c[..., :1]).tolist() == [[1.0, 1.0, 1.0]]

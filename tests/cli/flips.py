@@ -13,7 +13,8 @@ import numpy as np
 
 from datamodules.recorded import Bundled
 from datamodules.schema import Columns, read, write
-from tests.cli.wrong import TINY, answer, checkpoint
+from tests.cli.answers import TINY, answer
+from tests.cli.wrong_runs import checkpoint
 from tests.run.runs import same_bits
 from tests.support import small_columns
 from vgm2p.errors import DataError

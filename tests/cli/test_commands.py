@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,27 +11,12 @@ import numpy as np
 import pytest
 
 import vgm2p
-from tests.run.runs import environment, program, run, words
+from tests.run.runs import SMALL, environment, program, run, words
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.errors import ConfigError
-from vgm2p.io.artifacts import RunFolder, write_json
-from vgm2p.report.collect import load_runs
-from vgm2p.report.tables import versus
-from vgm2p.report.variants import told_apart
+from vgm2p.io.artifacts import RunFolder
 
-SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
                  "logger.tensorboard=false", "callbacks.plot=false"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two finished runs of different algorithms, with plots."""
-    folder = tmp_path_factory.mktemp("trained")
-    for name in ("vgm2p_plus", "bc_gaussian"):
-        done = run(folder / name, algo=name, callbacks__plot="true", **SMALL)
-        assert done.returncode == 0, done.stderr
-    return folder
 
 
 def test_fit_says_first_what_it_works_with(tmp_path):
@@ -99,112 +83,6 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
     assert total == pytest.approx(own["per_seed"][0], abs=1e-3)
 
 
-def test_report_tables_runs_and_draws_them(trained, tmp_path):
-    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best")
-    assert done.returncode == 0, done.stderr
-    table = (tmp_path / "report" / "table.md").read_text()
-    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
-        assert name in table
-    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]
-    line = next(row for row in rows if ",vgm2p_plus,1.0,return," in row)
-    assert float(line.split(",")[4]) == pytest.approx(mean, rel=1e-5)
-    assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
-
-
-def changed(source, target, seeds, **algo):
-    """Copy a finished run as if it had been trained with other seeds or other settings of its algorithm."""
-    shutil.copytree(source, target)
-    folder = RunFolder(target)
-    manifest, results = folder.read_manifest(), folder.read_results()
-    manifest["config"]["algo"] |= algo
-    write_json(folder.manifest, manifest)
-    write_json(folder.results, results | {"seeds": seeds})
-    rows = [row | {"seed": str(seed)} for row in folder.log_episodes().rows() for seed in seeds]
-    folder.episodes.unlink()
-    folder.log_episodes().append(rows)
-    return target
-
-
-def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(trained, tmp_path):
-    own = trained / "bc_gaussian"
-    far = {"lr": 1e-5, "width": 99, "depth": 9, "clip_norm": 7.0}
-    changed(own, tmp_path / "a-copy", [0])
-    changed(own, tmp_path / "b-seeds", [0, 7])
-    changed(own, tmp_path / "c-slow", [0], lr=1e-5)
-    changed(own, tmp_path / "d-far", [0], **far)
-    changed(own, tmp_path / "e-far", [1], **far)
-    done = program(tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
-                   "versus=bc_gaussian lr=1e-05")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
-    assert left_out == [
-        f"left out: seeds 0 of {name}; {own} has them with the same settings" for name in ("a-copy", "b-seeds")
-    ]
-    rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
-    methods = {row[1]: len(row[-2].split()) for row in rows if len(row) > 3 and row[1].startswith("bc_gaussian")}
-    assert methods == {"bc_gaussian lr=0.001": 2, "bc_gaussian lr=1e-05": 1, "bc_gaussian d-far": 2}
-    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in done.stdout
-
-
-def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path):
-    own = trained / "bc_gaussian"
-    for place, width in (("x", 98), ("y", 99)):
-        (tmp_path / place).mkdir()
-        changed(own, tmp_path / place / "run", [0], lr=1e-5, width=width, depth=9, clip_norm=7.0)
-    runs, notices = told_apart(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
-    assert not notices
-    assert len({run.name for run in runs}) == 3
-
-
-def test_settings_that_an_older_run_did_not_know_are_no_difference(trained, tmp_path):
-    older = changed(trained / "bc_gaussian", tmp_path / "older", [3])
-    manifest = RunFolder(older).read_manifest()
-    del manifest["config"]["algo"]["clip_norm"]
-    write_json(RunFolder(older).manifest, manifest)
-    runs, _ = told_apart(load_runs([trained / "bc_gaussian", older])[0])
-    assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian"]
-
-
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda f: f.episodes.unlink(), "lacks the final evaluation"),
-        (lambda f: f.log_episodes().truncate(10), "lacks the final evaluation"),
-        (lambda f: write_json(f.results, {"return_mean": 1.0}), "written by another version"),
-    ],
-)
-def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, trained, tmp_path):
-    damaged = changed(trained / "bc_gaussian", tmp_path / "damaged", [0])
-    damage(RunFolder(damaged))
-    loaded, notices = load_runs([damaged, trained / "bc_gaussian"])
-    runs, repeated = told_apart(loaded)
-    assert len(notices) == 1
-    assert said in notices[0]
-    assert [run.folder for run in runs] == [trained / "bc_gaussian"]
-    assert not repeated
-    with pytest.raises(ConfigError, match="did you mean 'bc_gaussian'"):
-        versus(runs, "bc_gausian")
-
-
-def test_report_counts_victories_and_scores_where_the_environment_knows_them(trained, tmp_path):
-    for name, wins in (("vgm2p_plus", "1"), ("bc_gaussian", "0")):
-        shutil.copytree(trained / name, tmp_path / name)
-        log = RunFolder(tmp_path / name).log_episodes()
-        rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
-        log.path.unlink()
-        log.append(rows)
-    done = program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian")
-    assert done.returncode == 0, done.stderr
-    for line in ("| won ", "| score "):
-        assert line in done.stdout
-    cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
-    assert [cell[4] for cell in cells if len(cell) > 4 and cell[3] == "won"] == ["-1.00 [-1.00, -1.00]"]
-    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    assert len([row for row in rows if ",won,1,1,1," in row]) == 4  # ways in which vgm2p_plus acts
-    assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
-
-
 def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
     done = program(tmp_path, "fit", "label=mine", "compare=[bc_gaussian]", "updates=4", "eval_every=4",
                    "eval_episodes=1", "eval_acting=[]", "algo.width=8", "data.batch_size=4")  # fmt: skip
@@ -222,13 +100,6 @@ def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):
     assert "| bc_gaussian" in again.stdout
 
 
-def test_report_leaves_out_what_is_no_run_and_says_so(trained, tmp_path):
-    (tmp_path / "stray").mkdir()
-    done = program(tmp_path, "report", str(trained / "vgm2p_plus"), "stray")
-    assert done.returncode == 0
-    assert "left out: stray" in done.stdout
-
-
 def test_data_show_and_check_the_bundled_set(tmp_path):
     shown = program(tmp_path, "data", "show", "bundled_6halfcheetah", "out=pictures")
     assert shown.returncode == 0, shown.stderr
@@ -243,13 +114,6 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
     command = f"{sys.executable} -u -m vgm2p data list | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("141", "")
-
-
-def test_doctor_finds_this_machine_fit(tmp_path):
-    done = program(tmp_path, "doctor")
-    assert done.returncode == 0, done.stdout
-    assert "FAIL" not in done.stdout
-    assert "digest cb05512c99cb verified" in done.stdout
 
 
 def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):

@@ -1,10 +1,18 @@
-"""The doctor leaves nothing behind, also where a check fails half-way."""
+"""The doctor finds this machine fit, and leaves nothing behind where a check fails half-way."""
 
 import pytest
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
+from tests.run.runs import program
 from vgm2p.doctor import checks
+
+
+def test_doctor_finds_this_machine_fit(tmp_path):
+    done = program(tmp_path, "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout
+    assert "digest cb05512c99cb verified" in done.stdout
 
 
 def broken(*_, **__):

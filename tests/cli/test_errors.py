@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.answers import answer, judge
 from tests.cli.flips import trials
-from tests.cli.wrong import CASES, answer, judge
+from tests.cli.wrong import CASES
 from tests.run.runs import environment
 
 

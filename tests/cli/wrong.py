@@ -2,95 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import resource
 import shutil
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from datamodules.recorded import Bundled
-from datamodules.schema import Columns, read, write
-from tests.support import RECORDED, small_columns
-from vgm2p.cli import main
-
-TINY = [
-    "updates=4",
-    "eval_every=4",
-    "eval_episodes=1",
-    "compare=[]",
-    "algo.width=8",
-    "algo.depth=1",
-    "data.batch_size=4",
-    "evaluate=none",
-    "logger.tensorboard=false",
-    "callbacks.plot=false",
-    "trainer.threads=1",
-]
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """A command that must fail: what is wrong, its words for a scratch folder, exit code, and a part of the line.
-
-    `keeps` names the files that must still be there, unchanged.
-    """
-
-    what: str
-    words: Callable[[Path], list[str]]
-    code: int
-    says: str
-    keeps: str = "**/*"
-
-
-def answer(words: list[str]) -> tuple[int, str]:
-    """Run the program in this process; return exit code and standard error."""
-    errors = io.StringIO()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        try:
-            code = main(words)
-        except SystemExit as stop:  # Hydra's --help and friends
-            code = int(stop.code or 0)
-        except BaseException:
-            traceback.print_exc(file=errors)
-            code = -1
-    return code, errors.getvalue()
-
-
-def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
-    """Return (exit code, line, complaint); no complaint means that the answer is as it should be."""
-    variables = dict(os.environ)
-    words = case.words(scratch)
-    before = snapshot(scratch, case.keeps)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    code, text = answer(words)
-    os.environ.clear()
-    os.environ.update(variables)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
-    lines = text.strip().splitlines()
-    line = lines[-1] if lines else ""
-    complaint = ""
-    if code != case.code:
-        complaint = f"exit {code}, not {case.code}"
-    elif len(lines) != 1 or not line.startswith("vgm2p: "):
-        complaint = f"{len(lines)} lines"
-    elif len(line) > 207 or "Traceback" in text or case.says not in line:
-        complaint = "line too long" if len(line) > 207 else f"does not say '{case.says}'"
-    elif any(snapshot(scratch, case.keeps).get(path) != data for path, data in before.items()):
-        complaint = "a file was changed or lost"
-    return code, line, complaint
-
-
-def snapshot(folder: Path, keeps: str) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.glob(keeps) if path.is_file() and path.name != ".lock"}
+from tests.cli.answers import TINY, Wrong, judge
+from tests.cli.wrong_datasets import (
+    break_episodes,
+    changed_attribute,
+    dataset,
+    drop,
+    edited,
+    flipped,
+    foreign_hdf5,
+    incomplete,
+    newer,
+    no_final_observation,
+    retype,
+    set_step,
+    shorten,
+    shortened_view,
+    truncated,
+    wrong_agents,
+)
+from tests.cli.wrong_runs import (
+    cut_checkpoint,
+    cut_manifest,
+    file_in_the_way,
+    flip_checkpoint,
+    foreign_checkpoint,
+    foreign_results,
+    full_disk,
+    locked,
+    nothing,
+    occupied,
+    other_weights,
+    text_checkpoint,
+    with_run,
+)
+from tests.support import RECORDED
 
 
 def fit(*words: str) -> Callable[[Path], list[str]]:
@@ -119,225 +74,6 @@ def without_game(*words: str) -> Callable[[Path], list[str]]:
         return fit(*words)(scratch)
 
     return prepare
-
-
-# --- files --------------------------------------------------------------------------------------------------------------
-
-
-def dataset(change: Callable[[Path], None], *words: str) -> Callable[[Path], list[str]]:
-    """A run on a damaged copy of the bundled data."""
-
-    def prepare(scratch: Path) -> list[str]:
-        path = scratch / "set.h5"
-        change(path)
-        source = ["data.source._target_=datamodules.recorded.Files", f"+data.source.paths=[{path}]"]
-        return ["fit", *TINY, f"out={scratch / 'run'}", *source, *words]
-
-    return prepare
-
-
-def copy_of_bundled(path: Path) -> None:
-    shutil.copyfile(Bundled().resolve()[0], path)
-
-
-def truncated(share: float) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        data = Bundled().resolve()[0].read_bytes()
-        path.write_bytes(data[: int(len(data) * share)])
-
-    return change
-
-
-def flipped(path: Path) -> None:
-    data = bytearray(Bundled().resolve()[0].read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def edited(edit: Callable[[Columns], None]) -> Callable[[Path], None]:
-    """A well-formed file with correct hashes whose content breaks a rule."""
-
-    def change(path: Path) -> None:
-        columns = small_columns()
-        edit(columns)
-        write(path, columns)
-
-    return change
-
-
-def set_step(name: str, index, value) -> Callable[[Columns], None]:
-    def edit(columns: Columns) -> None:
-        columns.steps[name][index] = value
-
-    return edit
-
-
-def drop(name: str) -> Callable[[Columns], None]:
-    def edit(columns: Columns) -> None:
-        del columns.steps[name]
-
-    return edit
-
-
-def retype(name: str, dtype) -> Callable[[Columns], None]:
-    def edit(columns: Columns) -> None:
-        columns.steps[name] = columns.steps[name].astype(dtype)
-
-    return edit
-
-
-def shorten(columns: Columns) -> None:
-    columns.steps["rewards"] = columns.steps["rewards"][:-1]
-
-
-def break_episodes(columns: Columns) -> None:
-    columns.episodes["start"][1] += 1
-
-
-def wrong_agents(columns: Columns) -> None:
-    columns.attributes["n_agents"] = 3
-
-
-def newer(path: Path) -> None:
-    write(path, small_columns())
-    with h5py.File(path, "a") as file:
-        file.attrs["schema_version"] = 99
-
-
-def incomplete(path: Path) -> None:
-    write(path, small_columns())
-    with h5py.File(path, "a") as file:
-        del file.attrs["complete"]
-
-
-def changed_attribute(path: Path) -> None:
-    write(path, small_columns())
-    with h5py.File(path, "a") as file:
-        file.attrs["episode_limit"] = 11
-
-
-def no_final_observation(columns: Columns) -> None:
-    keep = columns.steps["has_action"].astype(bool)
-    columns.steps = {name: array[keep] for name, array in columns.steps.items()}
-    columns.episodes["rows"] = columns.episodes["length"].copy()
-    columns.episodes["start"] = (np.cumsum(columns.episodes["rows"]) - columns.episodes["rows"]).astype(np.int64)
-
-
-def foreign_hdf5(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["x"] = np.zeros(3)
-
-
-def shortened_view(path: Path) -> None:
-    """Correct content, other task than the environment's."""
-    columns = read(Bundled().resolve()[0], verify="never")
-    columns.attributes = {**columns.attributes, "env_id": "HalfCheetah-v4"}
-    columns.attributes.pop("attributes_sha256")
-    columns.attributes.pop("complete")
-    write(path, columns)
-
-
-# --- checkpoints and folders --------------------------------------------------------------------------------------------
-
-
-def with_run(change: Callable[[Path], None], *words: str) -> Callable[[Path], list[str]]:
-    """A command about a finished run that something was done to; `{run}` stands for its folder."""
-
-    def prepare(scratch: Path) -> list[str]:
-        run = scratch / "run"
-        code, text = answer(["fit", *TINY, f"out={run}"])
-        assert code == 0, text
-        change(run)
-        return [word.format(run=run) for word in words]
-
-    return prepare
-
-
-def nothing(run: Path) -> None:
-    """Leave the run as it is."""
-
-
-def checkpoint(run: Path) -> Path:
-    return sorted((run / "checkpoints").glob("*.ckpt"))[-1]
-
-
-def flip_checkpoint(run: Path) -> None:
-    data = bytearray(checkpoint(run).read_bytes())
-    data[len(data) // 3] ^= 16
-    checkpoint(run).write_bytes(data)
-
-
-def cut_checkpoint(run: Path) -> None:
-    checkpoint(run).write_bytes(checkpoint(run).read_bytes()[:1000])
-
-
-def text_checkpoint(run: Path) -> None:
-    checkpoint(run).write_text("hello")
-    (run / "checkpoints" / (checkpoint(run).name + ".sha256")).unlink()
-
-
-def other_weights(run: Path) -> None:
-    """A checkpoint whose weights belong to another algorithm."""
-    import torch
-
-    content = torch.load(checkpoint(run), weights_only=True)
-    content["vgm2p"]["config"]["algo"] = {"_target_": "vgm2p.algos.bc_flow.BCFlow", "width": 8, "depth": 1}
-    torch.save(content, checkpoint(run))
-    (run / "checkpoints" / (checkpoint(run).name + ".sha256")).unlink()
-
-
-def foreign_checkpoint(run: Path) -> None:
-    import torch
-
-    torch.save({"state_dict": {}}, checkpoint(run))
-    (run / "checkpoints" / (checkpoint(run).name + ".sha256")).unlink()
-
-
-def cut_manifest(run: Path) -> None:
-    (run / "manifest.json").write_text("{")
-
-
-def occupied(scratch: Path) -> list[str]:
-    run = scratch / "run"
-    run.mkdir()
-    (run / "thesis.txt").write_text("mine")
-    return ["fit", *TINY, f"out={run}"]
-
-
-def foreign_results(scratch: Path) -> list[str]:
-    run = scratch / "run"
-    run.mkdir()
-    (run / "results.json").write_text("{}")
-    return ["fit", *TINY, f"out={run}"]
-
-
-def file_in_the_way(scratch: Path) -> list[str]:
-    (scratch / "file").write_text("x")
-    return ["fit", *TINY, f"out={scratch / 'file' / 'run'}"]
-
-
-def locked(scratch: Path) -> list[str]:
-    import json
-    import os
-    import socket
-
-    import psutil
-
-    run = scratch / "run"
-    run.mkdir()
-    mine = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-    (run / ".lock").write_text(json.dumps(mine))
-    return ["fit", *TINY, f"out={run}"]
-
-
-def full_disk(scratch: Path) -> list[str]:
-    """A run whose second save meets a disk that takes no more: here a limit on the size of files."""
-    run = scratch / "run"
-    code, text = answer(["fit", *TINY, f"out={run}"])
-    assert code == 0, text
-    room = checkpoint(run).stat().st_size // 2
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    return ["fit", *TINY, f"out={run}", "updates=8"]
 
 
 CASES = [

@@ -14,7 +14,7 @@ from datamodules.published import VaultFolder
 from datamodules.schema import read
 from tests.cli.flips import flips as flips_in_file
 from tests.cli.flips import same_columns
-from tests.datamodules.test_vaults import ROOT
+from tests.datamodules.truths import ROOT
 from vgm2p.errors import UserError
 
 VAULTS = sorted(path.parent for path in ROOT.rglob("manifest.ocdbt"))

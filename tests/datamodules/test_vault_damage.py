@@ -14,7 +14,7 @@ from datamodules.schema import read
 from datamodules.seals import NAME, check_seal
 from datamodules.unzip import unzip
 from datamodules.vault import Vault
-from tests.cli.wrong import TINY
+from tests.cli.answers import TINY
 from tests.datamodules.vault_writer import smac_like, write_vault
 from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, UserError

@@ -16,6 +16,7 @@ BUDGET = {
     "logger.tensorboard": "false", "algo.width": 16, "algo.depth": 1, "data.batch_size": 8, "compare": "[]",
     "env.episode_limit": 60, "block_updates": 7, "callbacks.plot": "false", "trainer.threads": 1,
 }  # fmt: skip
+SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
 BOOT = """

@@ -1,0 +1,84 @@
+"""What a wrong command answers, and whether that is as it should be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vgm2p.cli import main
+
+TINY = [
+    "updates=4",
+    "eval_every=4",
+    "eval_episodes=1",
+    "compare=[]",
+    "algo.width=8",
+    "algo.depth=1",
+    "data.batch_size=4",
+    "evaluate=none",
+    "logger.tensorboard=false",
+    "callbacks.plot=false",
+    "trainer.threads=1",
+]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A command that must fail: what is wrong, its words for a scratch folder, exit code, and a part of the line.
+
+    `keeps` names the files that must still be there, unchanged.
+    """
+
+    what: str
+    words: Callable[[Path], list[str]]
+    code: int
+    says: str
+    keeps: str = "**/*"
+
+
+def answer(words: list[str]) -> tuple[int, str]:
+    """Run the program in this process; return exit code and standard error."""
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        try:
+            code = main(words)
+        except SystemExit as stop:  # Hydra's --help and friends
+            code = int(stop.code or 0)
+        except BaseException:
+            traceback.print_exc(file=errors)
+            code = -1
+    return code, errors.getvalue()
+
+
+def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
+    """Return (exit code, line, complaint); no complaint means that the answer is as it should be."""
+    variables = dict(os.environ)
+    words = case.words(scratch)
+    before = snapshot(scratch, case.keeps)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    code, text = answer(words)
+    os.environ.clear()
+    os.environ.update(variables)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
+    lines = text.strip().splitlines()
+    line = lines[-1] if lines else ""
+    complaint = ""
+    if code != case.code:
+        complaint = f"exit {code}, not {case.code}"
+    elif len(lines) != 1 or not line.startswith("vgm2p: "):
+        complaint = f"{len(lines)} lines"
+    elif len(line) > 207 or "Traceback" in text or case.says not in line:
+        complaint = "line too long" if len(line) > 207 else f"does not say '{case.says}'"
+    elif any(snapshot(scratch, case.keeps).get(path) != data for path, data in before.items()):
+        complaint = "a file was changed or lost"
+    return code, line, complaint
+
+
+def snapshot(folder: Path, keeps: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob(keeps) if path.is_file() and path.name != ".lock"}

@@ -1,0 +1,15 @@
+"""Finished runs that the tests of several commands read."""
+
+import pytest
+
+from tests.run.runs import SMALL, run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Two finished runs of different algorithms, with plots."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("vgm2p_plus", "bc_gaussian"):
+        done = run(folder / name, algo=name, callbacks__plot="true", **SMALL)
+        assert done.returncode == 0, done.stderr
+    return folder

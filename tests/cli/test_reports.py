@@ -1,0 +1,125 @@
+"""`vgm2p report` on real runs: what it tables, pools, tells apart and leaves out."""
+
+import shutil
+
+import pytest
+
+from tests.run.runs import program
+from vgm2p.errors import ConfigError
+from vgm2p.io.artifacts import RunFolder, write_json
+from vgm2p.report.collect import load_runs
+from vgm2p.report.tables import versus
+from vgm2p.report.variants import told_apart
+
+
+def test_report_tables_runs_and_draws_them(trained, tmp_path):
+    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "report" / "table.md").read_text()
+    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
+        assert name in table
+    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
+    mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]
+    line = next(row for row in rows if ",vgm2p_plus,1.0,return," in row)
+    assert float(line.split(",")[4]) == pytest.approx(mean, rel=1e-5)
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
+
+
+def changed(source, target, seeds, **algo):
+    """Copy a finished run as if it had been trained with other seeds or other settings of its algorithm."""
+    shutil.copytree(source, target)
+    folder = RunFolder(target)
+    manifest, results = folder.read_manifest(), folder.read_results()
+    manifest["config"]["algo"] |= algo
+    write_json(folder.manifest, manifest)
+    write_json(folder.results, results | {"seeds": seeds})
+    rows = [row | {"seed": str(seed)} for row in folder.log_episodes().rows() for seed in seeds]
+    folder.episodes.unlink()
+    folder.log_episodes().append(rows)
+    return target
+
+
+def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(trained, tmp_path):
+    own = trained / "bc_gaussian"
+    far = {"lr": 1e-5, "width": 99, "depth": 9, "clip_norm": 7.0}
+    changed(own, tmp_path / "a-copy", [0])
+    changed(own, tmp_path / "b-seeds", [0, 7])
+    changed(own, tmp_path / "c-slow", [0], lr=1e-5)
+    changed(own, tmp_path / "d-far", [0], **far)
+    changed(own, tmp_path / "e-far", [1], **far)
+    done = program(tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
+                   "versus=bc_gaussian lr=1e-05")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
+    assert left_out == [
+        f"left out: seeds 0 of {name}; {own} has them with the same settings" for name in ("a-copy", "b-seeds")
+    ]
+    rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
+    methods = {row[1]: len(row[-2].split()) for row in rows if len(row) > 3 and row[1].startswith("bc_gaussian")}
+    assert methods == {"bc_gaussian lr=0.001": 2, "bc_gaussian lr=1e-05": 1, "bc_gaussian d-far": 2}
+    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in done.stdout
+
+
+def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path):
+    own = trained / "bc_gaussian"
+    for place, width in (("x", 98), ("y", 99)):
+        (tmp_path / place).mkdir()
+        changed(own, tmp_path / place / "run", [0], lr=1e-5, width=width, depth=9, clip_norm=7.0)
+    runs, notices = told_apart(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
+    assert not notices
+    assert len({run.name for run in runs}) == 3
+
+
+def test_settings_that_an_older_run_did_not_know_are_no_difference(trained, tmp_path):
+    older = changed(trained / "bc_gaussian", tmp_path / "older", [3])
+    manifest = RunFolder(older).read_manifest()
+    del manifest["config"]["algo"]["clip_norm"]
+    write_json(RunFolder(older).manifest, manifest)
+    runs, _ = told_apart(load_runs([trained / "bc_gaussian", older])[0])
+    assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: f.episodes.unlink(), "lacks the final evaluation"),
+        (lambda f: f.log_episodes().truncate(10), "lacks the final evaluation"),
+        (lambda f: write_json(f.results, {"return_mean": 1.0}), "written by another version"),
+    ],
+)
+def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, trained, tmp_path):
+    damaged = changed(trained / "bc_gaussian", tmp_path / "damaged", [0])
+    damage(RunFolder(damaged))
+    loaded, notices = load_runs([damaged, trained / "bc_gaussian"])
+    runs, repeated = told_apart(loaded)
+    assert len(notices) == 1
+    assert said in notices[0]
+    assert [run.folder for run in runs] == [trained / "bc_gaussian"]
+    assert not repeated
+    with pytest.raises(ConfigError, match="did you mean 'bc_gaussian'"):
+        versus(runs, "bc_gausian")
+
+
+def test_report_counts_victories_and_scores_where_the_environment_knows_them(trained, tmp_path):
+    for name, wins in (("vgm2p_plus", "1"), ("bc_gaussian", "0")):
+        shutil.copytree(trained / name, tmp_path / name)
+        log = RunFolder(tmp_path / name).log_episodes()
+        rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
+        log.path.unlink()
+        log.append(rows)
+    done = program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian")
+    assert done.returncode == 0, done.stderr
+    for line in ("| won ", "| score "):
+        assert line in done.stdout
+    cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
+    assert [cell[4] for cell in cells if len(cell) > 4 and cell[3] == "won"] == ["-1.00 [-1.00, -1.00]"]
+    rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
+    assert len([row for row in rows if ",won,1,1,1," in row]) == 4  # ways in which vgm2p_plus acts
+    assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
+
+
+def test_report_leaves_out_what_is_no_run_and_says_so(trained, tmp_path):
+    (tmp_path / "stray").mkdir()
+    done = program(tmp_path, "report", str(trained / "vgm2p_plus"), "stray")
+    assert done.returncode == 0
+    assert "left out: stray" in done.stdout

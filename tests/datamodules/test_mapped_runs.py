@@ -1,0 +1,66 @@
+"""Runs on mapped data against runs on resident data: the same files, whatever ends them."""
+
+import os
+import signal
+
+import pytest
+
+from tests.run.runs import content, differences, newest, run, start
+from vgm2p.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("resident") / "run"
+    done = run(out)
+    assert done.returncode == 0, done.stderr
+    assert "MB resident, of" in done.stdout
+    return out
+
+
+def test_a_run_on_mapped_data_is_that_on_resident_data(whole, tmp_path):
+    done = run(tmp_path / "run", data__max_resident=1)
+    assert done.returncode == 0, done.stderr
+    assert "mapped from disk" in done.stdout
+    assert differences(whole, tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_another_way_to_hold_the_data_goes_on(signum, whole, tmp_path):
+    out = tmp_path / "run"
+    slow = "import vgm2p.module as m, time; r=m.OfflineModule._draw\ndef d(*a):\n    print('T', flush=True); time.sleep(.02); return r(*a)\nm.OfflineModule._draw=d"
+    process = start(out, slow, data__max_resident="1kB")
+    assert "T\n" in iter(process.stdout.readline, "")
+    os.kill(process.pid, signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert 0 < content(out)["vgm2p"]["updates"] < 60
+    assert newest(out).exists()
+    assert run(out).returncode == 0
+    assert differences(whole, out) == []
+
+
+def test_an_error_of_the_disk_is_one_line(tmp_path):
+    broken = (
+        "import datamodules.mapped as m\ndef bad(self, column, rows): raise OSError(5, 'Input/output error', 'flat')\n"
+        "before = m.MappedStore.to\ndef to(self, device): m.MappedStore._gather = bad; return before(self, device)\n"
+        "m.MappedStore.to = to"
+    )
+    done = run(tmp_path / "run", broken, data__max_resident=1)
+    assert done.returncode == 74
+    assert done.stderr.strip().splitlines() == [
+        "vgm2p: flat: Input/output error; free space, fix permissions, or choose another out="
+    ]
+
+
+def test_capture_is_refused_on_mapped_data(monkeypatch, capsys):
+    from vgm2p.fit import _check_capture
+
+    with pytest.raises(ConfigError, match=r"data\.max_resident"):
+        _check_capture({"trainer": {"capture": True, "accelerator": "cpu"}}, resident=False)
+    _check_capture({"trainer": {"capture": True, "accelerator": "cpu"}}, resident=True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+    _check_capture({"trainer": {"capture": "auto", "accelerator": "cuda"}}, resident=False)
+    assert capsys.readouterr().out == "capture      off: updates on data mapped from disk run eagerly\n"
