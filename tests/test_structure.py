@@ -152,6 +152,11 @@ def test_files_and_functions_are_short(path):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
+def test_files_of_tests_are_short():
+    files = (ROOT / "tests").rglob("*.py")
+    assert [name_of(path) for path in files if len(path.read_text().splitlines()) > 300] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_what_is_public_is_documented(path):
     tree = ast.parse(path.read_text())
