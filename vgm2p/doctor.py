@@ -99,6 +99,8 @@ def _mujoco() -> str:
         env.make(1)
         env.reset([0])
         step = env.step(np.zeros((1, 6, 1), np.float32), np.ones(1, bool))
+    if step.fault[0]:
+        raise UserError(f"HalfCheetah-v5 does not step: {step.info['cause'][0]}")
     return f"HalfCheetah-v5 6x1 steps, reward {step.reward[0]:.3f}"
 
 

@@ -21,7 +21,7 @@ def broken(*_, **__):
 
 @pytest.mark.parametrize(
     ("check", "part", "method"),
-    [("mujoco", HalfCheetahEnv, "reset"), ("rendering", HalfCheetahEnv, "reset"),
+    [("mujoco", HalfCheetahEnv, "reset"), ("mujoco", HalfCheetahEnv, "step"), ("rendering", HalfCheetahEnv, "reset"),
      ("rendering", OffScreenViewer, "render")],
 )  # fmt: skip
 def test_a_robot_that_fails_half_way_is_released(check, part, method, monkeypatch, tmp_path):

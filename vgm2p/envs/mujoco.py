@@ -104,19 +104,20 @@ class MAMuJoCo:
         joint = np.clip(actions.reshape(len(self._robots), -1), -1.0, 1.0).astype(np.float64)
         reward = np.zeros(len(self._robots))
         terminated, truncated, fault = (np.zeros(len(self._robots), bool) for _ in range(3))
+        cause = np.full(len(self._robots), "", object)
         for e in np.flatnonzero(active).tolist():
             try:
                 observation, reward[e], terminated[e], _, _ = self._robots[e].step(joint[e])
-            except Exception:  # any failure of a simulator means that the episode must be repeated
-                fault[e] = True
+            except Exception as error:  # any failure of a simulator means that the episode must be repeated
+                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
                 continue
             if _diverged(self._robots[e]) or not (np.isfinite(observation).all() and np.isfinite(reward[e])):
-                fault[e], reward[e] = True, 0.0
+                fault[e], cause[e], reward[e] = True, "the physics diverged", 0.0
                 continue
             self._place(e, observation)
             self._steps[e] += 1
             truncated[e] = not terminated[e] and self._steps[e] >= self.spec.episode_limit
-        return Step(self._frame(), reward, terminated & ~fault, truncated, fault)
+        return Step(self._frame(), reward, terminated & ~fault, truncated, fault, {"cause": cause})
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Draw robot `index` without a display. Raises ServiceError where neither EGL nor OSMesa works."""
