@@ -22,8 +22,9 @@ QUESTIONS: list[tuple[str, tuple[str, Acting], tuple[str, Acting]]] = [
     ("a summed instead of an independent critic (Fig. 2)", ("vgm2p", None), ("vgm2p_independent", None)),
     ("guidance: omega 3 against 1 (Fig. 3)", ("vgm2p", None), ("vgm2p_omega1", None)),
     ("a critic that reaches its level, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_slow_critic", None)),
-    ("the recorded outcome beside the critic, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_judge_critic", None)),
-    ("the critic beside the recorded outcome, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_judge_return", None)),
+    ("class 1 from the better half only, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_best_share_1", None)),
+    ("leaving out only what is clearly worse, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_margin_0", None)),
+    ("no guidance, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_omega_3", None)),
     ("one condition per transition, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_per_agent", None)),
     ("the best of four by the own critic, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_best_of_1", None)),
 ]

@@ -12,6 +12,7 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
+from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.rng import UpdateKey
 
 CASES = [(kind, source) for kind in SPECS for source in range(3)]
@@ -94,6 +95,22 @@ def test_policy_loss(cls, kind, source, options):
         label = 2 if uncond == 2 and dropped[0, b, i] else int(c[0, b, i])
         total += policy_row(algorithm, batch, b, i, eps, k, r, label, uncond)
     close(loss, total / len(ref.rows(batch)))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
+def test_class_0_of_vgm2p_plus_weighs_less_in_the_policy_loss(weight):
+    algorithm = make(VGM2PPlus, "continuous", omega=3.0, class0_weight=weight)
+    batch, key = random_batch(SPECS["continuous"], dtype=F64), UpdateKey([0]).at(1)
+    oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
+    c = torch.randint(2, batch.obs.shape[:3], generator=torch.Generator().manual_seed(1))
+    eps, (k, r) = noise_of(key, batch.action, False, SPECS["continuous"].action_dim), sorted_times(key, batch)
+    total = sum(
+        (1.0 if c[0, b, i] else weight) * policy_row(algorithm, batch, b, i, eps, k, r, int(c[0, b, i]), 1)
+        for b, i in ref.rows(batch)
+    )
+    close(algorithm.policy_loss(oid, action, c, key)[0], total / (c.sum().item() + weight * (1 - c).sum().item()))
+    nothing, _ = algorithm.policy_loss(oid, action, torch.zeros_like(c), key)
+    assert nothing == 0.0 if weight == 0.0 else nothing > 0.0
 
 
 def policy_row(algorithm, batch, b, i, eps, k, r, label, uncond):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from vgm2p.algos.base import choose
 from vgm2p.algos.parts import expectile_loss
-from vgm2p.algos.vgm2p import VGM2P, Opinion
+from vgm2p.algos.vgm2p import VGM2P, WORSE, Opinion
 from vgm2p.errors import ConfigError
 from vgm2p.nn.value import Value
-from vgm2p.types import Batch
+from vgm2p.types import Batch, per_seed_mean
 
 
 class VGM2PPlus(VGM2P):
@@ -27,6 +27,7 @@ class VGM2PPlus(VGM2P):
     Args:
         best_share: class 1 comes from the best episodes that hold this share of the data's steps; 1: from all.
         margin: how much worse than usual may still count, in deviations of what is judged.
+        class0_weight: weight of class 0 in the policy's loss; the paper: 1. Execution asks for class 1 alone.
         judge: what is judged: `critic` (A_Q, the paper), `return` (A_G = (1 - gamma) G - V_G(o), V_G an expectile of
             it) or `both` (A_Q / std(A_Q) + A_G / std(A_G)).
         return_expectile: expectile that V_G regresses.
@@ -35,18 +36,21 @@ class VGM2PPlus(VGM2P):
 
     def __init__(
         self, *args: Any, width: int = 512, depth: int = 4, lr: float = 3e-4, critic_depth: int | None = None,
-        best_share: float = 0.5, margin: float = 0.5, judge: str = "critic", return_expectile: float = 0.7,
-        **hyperparameters: Any,
+        best_share: float = 0.5, margin: float = 0.5, class0_weight: float = 0.1, judge: str = "critic",
+        return_expectile: float = 0.7, **hyperparameters: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, width=width, depth=depth, lr=lr, critic_depth=critic_depth, **hyperparameters)
         if not 0.0 < best_share <= 1.0:
             raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {best_share}")
+        if class0_weight < 0.0:
+            raise ConfigError(f"algo.class0_weight must be at least 0, got {class0_weight}")
         if self.against_value:
             raise ConfigError(
                 "algo.threshold=value is not for vgm2p_plus, which compares A with its spread; use algo=vgm2p"
             )
         self.judge = choose("judge", judge, ("critic", "return", "both"))
         self.best_share, self.margin, self.return_expectile = best_share, margin, return_expectile
+        self.class0_weight = class0_weight
         self.fields = ("episode_rank",) if best_share < 1.0 else ()
         self.usual: Value | None = None
         if self.judge != "critic":
@@ -78,6 +82,13 @@ class VGM2PPlus(VGM2P):
         self.minimise("usual", expectile_loss(error, self.return_expectile))
         outcome = error.detach()
         return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
+
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Row losses (S, B, N), class 0 weighed down; they average to those of a mean with these weights."""
+        rows, u = super().flow_loss(a_k, v, k, r, oid, c)
+        weight = 1.0 - (1.0 - self.class0_weight) * c[..., WORSE]
+        mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # 0 where nothing is better, weight 0
+        return rows * (weight / mean.reshape(-1, 1, 1)), u
 
 
 def unit(x: Tensor) -> Tensor:
