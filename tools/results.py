@@ -52,6 +52,7 @@ MAIN = [
 SWITCHES = [
     row("plus_best_share_1", "vgm2p_plus", 11, "algo.best_share=1"),
     row("plus_margin_0", "vgm2p_plus", 11, "algo.margin=0"),
+    row("plus_class0_weight_1", "vgm2p_plus", 11, "algo.class0_weight=1"),
     row("plus_omega_3", "vgm2p_plus", 13, "algo.omega=3"),
     row("plus_per_agent", "vgm2p_plus", 11, "algo.advantage=agent"),
     row("plus_slow_critic", "vgm2p_plus", 11, "algo.reward_scale=1", "algo.tau=0.005"),
