@@ -278,8 +278,13 @@ def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any
 
 
 def episode_ranks(columns: Columns) -> Any:
-    """Return, per acting row, the share of acting rows in episodes that return as much or less: (n,) float32."""
+    """Return, per acting row, the share of acting rows in episodes that return as much or less: (n,) float32.
+
+    Returns that differ by less than a millionth of the largest count as equal.
+    """
     length = columns.episodes["length"].astype(np.int64)
-    _, place = np.unique(columns.episodes["return"], return_inverse=True)
+    returns = columns.episodes["return"]
+    unit = max(np.abs(returns).max(), 1e-30) * 1e-6  # equal returns differ by rounding, as sums of float32 rewards
+    _, place = np.unique(np.round(returns / unit), return_inverse=True)
     below = np.cumsum(np.bincount(place, weights=length)) / length.sum()
     return np.repeat(below[place], length).astype(np.float32)

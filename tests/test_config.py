@@ -112,7 +112,7 @@ def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
         assert run_name(composed(same)) == run_name(base), same
     for other in ("algo.omega=4", "data.batch_size=9", "trainer.precision=bf16-mixed", "seeds=2", "env.n_agents=3"):
         assert run_name(composed(other)) != run_name(base), other
-    assert differences(base, composed("algo.omega=4")) == ["algo.omega: 3.0 -> 4"]
+    assert differences(base, composed("algo.omega=4")) == ["algo.omega: 1.0 -> 4"]
     assert "updates" not in training_part(base)
 
 
@@ -122,6 +122,15 @@ def test_runs_from_before_there_was_a_history_go_on():
     assert run_name(now) == run_name(before)
     assert differences(before, now) == []
     assert differences(before, composed("algo=bc_flow", "algo.history=2")) == ["algo.history: None -> 2"]
+
+
+def test_runs_of_vgm2p_plus_from_before_it_looked_at_episodes_go_on_with_its_old_settings():
+    first = ["algo=vgm2p_plus", "algo.judge=both", "algo.omega=3"]
+    same = composed(*first, "algo.best_share=1", "algo.margin=0", "algo.class0_weight=1")
+    later = ("best_share", "margin", "class0_weight")
+    before = {**same, "algo": {key: value for key, value in same["algo"].items() if key not in later}}
+    assert differences(before, same) == []
+    assert differences(before, composed(*first, "algo.margin=0"))[0] == "algo.best_share: None -> 0.5"
 
 
 def test_every_field_of_the_task_is_compared():

@@ -9,15 +9,24 @@ import argparse
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from vgm2p.build import config_folder, register_resolvers
+from vgm2p.identity import differences
+from vgm2p.io.artifacts import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = [
+SIZE = (
     "updates=10000", "eval_every=2500", "eval_episodes=20", "seeds=5", "eval_acting=[1,0.5,0.25,0,shared]",
     "algo.width=128", "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=10000", "logger.tensorboard=false",
-]  # fmt: skip
+)  # fmt: skip
 CRITIC = ["algo.critic_depth=2"]
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
 MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
@@ -27,11 +36,12 @@ BUNDLED = ["quickstart"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: its label, its overrides, and CPU minutes per 6-agent cell of five seeds on one core."""
+    """A line of a table: label, overrides, CPU minutes of a 6-agent cell (five seeds, one core), common settings."""
 
     label: str
     overrides: tuple[str, ...]
     minutes: int
+    size: tuple[str, ...] = SIZE
 
 
 def row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
@@ -110,25 +120,36 @@ def plan(parts: list[str], runs: Path, jobs: int) -> None:
 
 
 def finished(runs: Path, experiment: str, line: Row) -> bool:
-    """Whether a cell has results."""
-    return (runs / experiment / line.label / "results.json").is_file()
+    """Whether a cell has results, of the settings that it would be run with now."""
+    folder = RunFolder(runs / experiment / line.label)
+    return folder.results.is_file() and not differences(folder.read_manifest()["config"], settings(experiment, line))
 
 
-def command(experiments: list[str], line: Row, runs: Path, jobs: int, size: Sequence[str] = SIZE) -> list[str]:
+@cache
+def settings(experiment: str, line: Row) -> dict[str, Any]:
+    """Return the configuration of a cell."""
+    register_resolvers()
+    words = [f"experiment={experiment}", *line.overrides, *line.size, "out=."]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("fit", overrides=words)
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def command(experiments: list[str], line: Row, runs: Path, jobs: int) -> list[str]:
     """Return the multirun of a row."""
     out = f"out={runs}/${{hydra:runtime.choices.experiment}}/{line.label}"
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-    words = [f"experiment={','.join(experiments)}", *line.overrides, *size, f"label={line.label}", "compare=[]", out]
-    return [sys.executable, "-m", "vgm2p", "fit", "-m", *words, *launcher]
+    words = [f"experiment={','.join(experiments)}", *line.overrides, *line.size, f"label={line.label}"]
+    return [sys.executable, "-m", "vgm2p", "fit", "-m", *words, "compare=[]", out, *launcher]
 
 
-def run(experiments: list[str], line: Row, runs: Path, jobs: int, size: Sequence[str] = SIZE) -> int:
-    """Run the missing cells of a row; return the exit code."""
+def run(experiments: list[str], line: Row, runs: Path, jobs: int) -> int:
+    """Run the missing cells of a row; return the exit code. `fit` refuses a folder with results of other settings."""
     missing = [experiment for experiment in experiments if not finished(runs, experiment, line)]
     if not missing:
         return 0
     print(f"{line.label}: {', '.join(missing)}", flush=True)
-    return subprocess.run(command(missing, line, runs, jobs, size), check=False).returncode
+    return subprocess.run(command(missing, line, runs, jobs), check=False).returncode
 
 
 if __name__ == "__main__":

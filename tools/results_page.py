@@ -144,7 +144,7 @@ def _switches(runs: Path) -> list[str]:
         found = _runs(runs, experiment, [MAIN[0], *SWITCHES])
         if len(found) > 1:
             text += [f"### {experiment}", table(found), versus(found, "vgm2p_plus")]
-    return ["## The switches of vgm2p_plus, one turned back at a time", *text] if text else []
+    return ["## The switches of vgm2p_plus, one changed at a time", *text] if text else []
 
 
 def _paper(runs: Path) -> list[str]:

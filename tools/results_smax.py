@@ -1,7 +1,6 @@
 """`make results-smax`: discrete actions with rollouts, on data that this machine records itself, into docs/results.md.
 
-Resumable: recorded files and finished cells stay. `python -m tools.results_smax [--runs DIR] [--jobs N] [--write]
-[key=value ...]`; the last are further overrides of every cell, for a trial in another folder.
+Resumable: recorded files and finished cells stay. `python -m tools.results_smax [--runs DIR] [--jobs N] [--write]`.
 """
 
 from __future__ import annotations
@@ -15,28 +14,28 @@ from pathlib import Path
 from tools.results import ROOT, Row, finished, run
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
-SIZE = [
+SIZE = (
     "updates=6000", "eval_every=3000", "eval_episodes=100", "seeds=5", "eval_acting=[1,0]", "algo.width=128",
     "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=6000", "logger.tensorboard=false",
-]  # fmt: skip
+)  # fmt: skip
 CRITIC = "algo.critic_depth=2"
 # What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
 # actions, more candidates. Chosen on smax_3m alone (docs/results.md).
 BATTLE = (
-    "algo.judge=both", "algo.best_share=1", "algo.margin=0", "algo.omega=3", "algo.gamma=0.98", "algo.reward_scale=1",
-    "algo.best_of=16", "algo.act_noise=1",
+    "algo.judge=both", "algo.best_share=1", "algo.margin=0", "algo.class0_weight=1", "algo.omega=3",
+    "algo.gamma=0.98", "algo.reward_scale=1", "algo.best_of=16", "algo.act_noise=1",
 )  # fmt: skip
 CLONES = [
-    Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1),
-    Row("bc_flow", ("algo=bc_flow",), 2),
-    Row("bc_meanflow", ("algo=bc_meanflow",), 2),
+    Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1, SIZE),
+    Row("bc_flow", ("algo=bc_flow",), 2, SIZE),
+    Row("bc_meanflow", ("algo=bc_meanflow",), 2, SIZE),
 ]
 GUIDED = [
-    Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 7),
-    Row("vgm2p", ("algo=vgm2p", CRITIC), 4),
-    Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, "algo.history=4"), 8),
-    Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6),
-    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4),
+    Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 7, SIZE),
+    Row("vgm2p", ("algo=vgm2p", CRITIC), 4, SIZE),
+    Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, "algo.history=4"), 8, SIZE),
+    Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6, SIZE),
+    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4, SIZE),
 ]
 ROWS = [*CLONES, *GUIDED]
 
@@ -48,14 +47,13 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="write the section from what is finished, run nothing")
-    parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     code = 0
     if not options.write:
         code = max(record(scenario) for scenario in SETS.values())
         plan(options.runs, options.jobs)
         for line in ROWS if code == 0 else []:
-            code = max(code, run(list(SETS), line, options.runs, options.jobs, [*SIZE, *options.overrides]))
+            code = max(code, run(list(SETS), line, options.runs, options.jobs))
     from tools.results_smax_page import write
 
     write(options.runs, options.docs)

@@ -26,6 +26,11 @@ QUESTIONS: list[tuple[str, tuple[str, Acting], tuple[str, Acting]]] = [
     ("leaving out only what is clearly worse, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_margin_0", None)),
     ("class 0 at a tenth of its weight, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_class0_weight_1", None)),
     ("no guidance, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_omega_3", None)),
+    (
+        "the critic alone instead of critic and outcome, within `vgm2p_plus`",
+        ("vgm2p_plus", None),
+        ("plus_judge_both", None),
+    ),
     ("one condition per transition, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_per_agent", None)),
     ("the best of four by the own critic, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_best_of_1", None)),
 ]

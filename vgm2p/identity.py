@@ -16,13 +16,14 @@ NOT_TRAINING = (
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify", "max_resident")
 NOT_TRAINING_ENV = ("workers", "timeout")
+BEFORE = {"history": 1, "best_share": 1, "margin": 0, "class0_weight": 1}  # what runs did before there were such keys
 
 
 def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what changes training or the acted policy: no intervals, folders, devices or logging."""
     part = {key: value for key, value in config.items() if key not in NOT_TRAINING}
-    if (part.get("algo") or {}).get("history") == 1:  # what every run did before there was such a key
-        part["algo"] = _without(part["algo"], ("history",))
+    if part.get("algo"):
+        part["algo"] = {key: value for key, value in part["algo"].items() if BEFORE.get(key, ...) != value}
     part["trainer"] = _without(config.get("trainer"), NOT_TRAINING_TRAINER)
     part["data"] = _without(config.get("data"), NOT_TRAINING_DATA)
     part["env"] = _without(config.get("env"), NOT_TRAINING_ENV)

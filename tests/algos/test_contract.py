@@ -37,6 +37,8 @@ def pairs():
             if getattr(cls, f"supports_{kind}"):
                 yield pytest.param(name, spec, id=f"{name}-{kind}")
                 yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
+                if name == "vgm2p_plus":
+                    yield pytest.param(f"{name} judge=both", spec, id=f"{name}-{kind}-both")
 
 
 PAIRS = list(pairs())

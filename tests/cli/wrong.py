@@ -182,7 +182,10 @@ CASES = [
     Wrong("SMAX data that nobody recorded", fit("experiment=smax_3m", "data.root=/no"), 66, "run `vgm2p collect env=smax/3m"),
     Wrong("judges that do not agree", fit("algo=vgm2p_plus", "algo.threshold=value"), 2, "use algo=vgm2p"),
     Wrong("share of nothing", fit("algo=vgm2p_plus", "algo.best_share=0"), 2, "algo.best_share must be above 0"),
-    Wrong("negative weight", fit("algo=vgm2p_plus", "algo.class0_weight=-1"), 2, "algo.class0_weight must be at least"),
+    Wrong("negative weight", fit("algo=vgm2p_plus", "algo.class0_weight=-1"), 2, "algo.class0_weight must be a number"),
+    Wrong("weight beyond 1", fit("algo=vgm2p_plus", "algo.class0_weight=.inf"), 2, "algo.class0_weight must lie"),
+    Wrong("guide by what is not learnt", fit("algo=vgm2p_plus", "algo.class0_weight=0", "algo.omega=3", "algo.uncond=zero"),
+          2, "set one of them"),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
     Wrong("data show of nothing", command("data", "show", "nowhere.h5"), 66, "nowhere.h5"),
 ]  # fmt: skip

@@ -222,7 +222,7 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
 
 def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or_less(tmp_path):
     columns = small_columns(lengths=(4, 7, 5, 4))
-    columns.episodes["return"][:] = [2.0, -1.0, 2.0, 7.0]
+    columns.episodes["return"][:] = [2.0, -1.0, 2.0 + 1e-7, 7.0]
     store = TransitionStore(columns, "raw_onehot", "none", "bootstrap", [])
     store.add_episode_rank()
     key = UpdateKey([1]).at(0)

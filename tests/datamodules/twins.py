@@ -11,7 +11,7 @@ from tests.support import small_columns
 from vgm2p.envs.observation import agents_view
 from vgm2p.rng import UpdateKey
 
-FIELDS = ("next_action", "state", "next_state", "return_to_go")
+FIELDS = ("next_action", "state", "next_state", "return_to_go", "episode_rank")
 LENGTHS = (40, 7, 5, 23, 60)
 
 
@@ -79,6 +79,7 @@ def assert_same(one: TransitionStore, two: MappedStore, updates=(0, 1, 2, 63, 64
     fields = tuple(name for name in FIELDS if one.spec.state_dim is not None or "state" not in name)
     for store in (one, two):
         store.add_return_to_go(0.9)
+        store.add_episode_rank()
     key, other = UpdateKey([3, 4]), UpdateKey([3, 4])
     for update in updates:
         drawn = vars(one.draw(key.at(update), batch, fields, 3)), vars(two.draw(other.at(update), batch, fields, 3))

@@ -149,8 +149,13 @@ def test_a_fall_at_the_limit_is_terminated_not_truncated():
     assert (step.terminated[0], step.truncated[0]) == (True, False)
 
 
-@pytest.mark.parametrize("breakage", ["raises", "nan", "diverges"])
-def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage):
+DIVERGED = "the physics diverged"
+
+
+@pytest.mark.parametrize(
+    ("breakage", "cause"), [("raises", "RuntimeError: simulator died"), ("nan", DIVERGED), ("diverges", DIVERGED)]
+)
+def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage, cause):
     env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
     env.make(2)
     env.reset([0, 1])
@@ -169,6 +174,7 @@ def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage):
         robot.step = broken
     step = env.step(np.zeros((2, 6, 1), np.float32), np.ones(2, bool))
     assert step.fault.tolist() == [False, True]
+    assert step.info["cause"].tolist() == ["", cause]
     assert step.reward[1] == 0.0
     assert not step.terminated[1]
     assert np.isfinite(step.frame.obs).all()

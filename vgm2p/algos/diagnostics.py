@@ -22,7 +22,7 @@ def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:
 
     Args:
         better: (S, B, N) bool conditions.
-        adv: (S, B, N) what decided them.
+        adv: (S, B, N) the critic's advantages.
     """
     c = better.to(adv.dtype)
     info = {"c1_fraction": per_seed_mean(c), "adv_mean": per_seed_mean(adv), "adv_std": adv.flatten(1).std(1)}

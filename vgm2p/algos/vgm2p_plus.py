@@ -1,9 +1,9 @@
 """VGM2P+: VGM2P whose condition also looks at what the recorded episode came to. Not the paper's algorithm.
 
 Within a state, a critic ranks actions; over a whole episode, the recorded return tells which behaviour an action
-belongs to. So class 1 is what the critic calls better than usual *and* what was done in the better episodes. The
-critic's verdict can also be replaced or joined by the outcome of the stored action: its return-to-go minus an expectile
-of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
+belongs to. So class 1 is what was done in the better episodes and what the critic does not call clearly worse than
+usual. The critic's verdict can also be replaced or joined by the outcome of the stored action: its return-to-go minus
+an expectile of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ class VGM2PPlus(VGM2P):
         super().__init__(*args, width=width, depth=depth, lr=lr, critic_depth=critic_depth, **hyperparameters)
         if not 0.0 < best_share <= 1.0:
             raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {best_share}")
-        if class0_weight < 0.0:
-            raise ConfigError(f"algo.class0_weight must be at least 0, got {class0_weight}")
+        if not 0.0 <= class0_weight <= 1.0:
+            raise ConfigError(f"algo.class0_weight must lie between 0 and 1, got {class0_weight}")
+        if class0_weight == 0.0 and self.uncond == WORSE and self.omega != 1.0:
+            raise ConfigError(
+                "algo.uncond=zero guides by class 0, which algo.class0_weight=0 does not train; set one of them"
+            )
         if self.against_value:
             raise ConfigError(
                 "algo.threshold=value is not for vgm2p_plus, which compares A with its spread; use algo=vgm2p"
@@ -62,19 +66,18 @@ class VGM2PPlus(VGM2P):
         """Return c = the judge's verdict where the episode is good; V_G makes one step if the judge asks it."""
         outcome, good = None, torch.ones_like(batch.reward, dtype=torch.bool)
         if self.usual is not None:
-            outcome = self.outcome(batch, oid, self.usual)
+            outcome = self.learn_outcome(batch, oid, self.usual)
         if self.best_share < 1.0:
             assert batch.episode_rank is not None, "the batch lacks `fields`"
             good = batch.episode_rank > 1.0 - self.best_share
 
         def opinion(adv: Tensor) -> Tensor:
-            judged = unit(adv) if self.judge != "return" else torch.zeros_like(adv)
-            judged = judged if outcome is None else judged + unit(outcome)
-            return (judged >= -self.margin) & good.unsqueeze(-1)
+            judged = adv if outcome is None else outcome if self.judge == "return" else unit(adv) + unit(outcome)
+            return (unit(judged) >= -self.margin) & good.unsqueeze(-1)
 
         return opinion
 
-    def outcome(self, batch: Batch, oid: Tensor, usual: Value) -> Tensor:
+    def learn_outcome(self, batch: Batch, oid: Tensor, usual: Value) -> Tensor:
         """Train V_G one step; return A_G (S, B, N) as it was before that step."""
         assert batch.return_to_go is not None, "the batch lacks `fields`"
         paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast

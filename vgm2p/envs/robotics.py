@@ -108,20 +108,22 @@ class RoboticsMAMuJoCo:
         clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
         reward = np.zeros(count)
         terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
+        cause = np.full(count, "", object)
         for e in np.flatnonzero(active).tolist():
             try:
                 joint = {agent: clipped[e, i] for i, agent in enumerate(self._agents)}
                 observations, rewards, ends, _, _ = self._envs[e].step(joint)
                 self._place(e, observations)
                 reward[e], terminated[e] = rewards[self._agents[0]], ends[self._agents[0]]
-            except Exception:  # any failure of a simulator means that the episode must be repeated
-                fault[e] = True
+            except Exception as error:  # any failure of a simulator means that the episode must be repeated
+                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
                 continue
-            fault[e] = not (np.isfinite(self._obs[e]).all() and np.isfinite(reward[e]))
+            if not (np.isfinite(self._obs[e]).all() and np.isfinite(reward[e])):
+                fault[e], cause[e] = True, "the physics diverged"
             self._steps[e] += 1
             truncated[e] = not terminated[e] and self._steps[e] >= self.spec.episode_limit
         reward[fault] = 0.0
-        return Step(self._frame(), reward, terminated & ~fault, truncated & ~fault, fault)
+        return Step(self._frame(), reward, terminated & ~fault, truncated & ~fault, fault, {"cause": cause})
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Not offered: the package draws only in environments made for drawing. Raises ServiceError."""
