@@ -77,8 +77,8 @@ Written by `make results` ({done} of {total} cells finished). One network and bu
 and way to act, the same twenty starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. Nothing here was
 trained with the paper's 4 x 512 networks or its 500 000 updates; these sets are our recordings and no table of the paper.
 
-`vgm2p_plus` was chosen on the two medium-replay sets (seeds 0 and 1, ten episodes) and frozen. It is the third choice: two
-before it lost to cloning on medium-expert data, so those sets are not untouched, though no switch was chosen on them
+`vgm2p_plus` was chosen on the two medium-replay sets (seeds 0 and 1, ten episodes) and frozen. It is the fourth choice:
+those before it lost to cloning on medium-expert data, so those sets are not untouched, though no switch was chosen on them
 ([how](algorithms/vgm2p.md#how-it-was-chosen)).
 
 | row | `python -m vgm2p fit experiment=<set>` and |

@@ -23,7 +23,8 @@ CRITIC = "algo.critic_depth=2"
 # actions, more candidates. Chosen on smax_3m alone (docs/results.md).
 BATTLE = (
     "algo.judge=both", "algo.best_share=1", "algo.margin=0", "algo.class0_weight=1", "algo.omega=3",
-    "algo.gamma=0.98", "algo.reward_scale=1", "algo.best_of=16", "algo.act_noise=1",
+    "algo.baseline=sample", "algo.expectile=0.7", "algo.gamma=0.98", "algo.reward_scale=1",
+    "algo.best_of=16", "algo.act_noise=1",
 )  # fmt: skip
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1, SIZE),

@@ -25,6 +25,7 @@ QUESTIONS: list[tuple[str, tuple[str, Acting], tuple[str, Acting]]] = [
     ("class 1 from the better half only, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_best_share_1", None)),
     ("leaving out only what is clearly worse, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_margin_0", None)),
     ("class 0 at a tenth of its weight, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_class0_weight_1", None)),
+    ("compared with stored actions, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_baseline_sample", None)),
     ("no guidance, within `vgm2p_plus`", ("vgm2p_plus", None), ("plus_omega_3", None)),
     (
         "the critic alone instead of critic and outcome, within `vgm2p_plus`",
