@@ -183,7 +183,7 @@ CASES = [
     Wrong("judges that do not agree", fit("algo=vgm2p_plus", "algo.threshold=value"), 2, "use algo=vgm2p"),
     Wrong("share of nothing", fit("algo=vgm2p_plus", "algo.best_share=0"), 2, "algo.best_share must be above 0"),
     Wrong("negative weight", fit("algo=vgm2p_plus", "algo.class0_weight=-1"), 2, "algo.class0_weight must be a number"),
-    Wrong("weight beyond 1", fit("algo=vgm2p_plus", "algo.class0_weight=.inf"), 2, "algo.class0_weight must lie"),
+    Wrong("weight beyond 1", fit("algo=vgm2p_plus", "algo.class0_weight=2"), 2, "algo.class0_weight must lie"),
     Wrong("guide by what is not learnt", fit("algo=vgm2p_plus", "algo.class0_weight=0", "algo.omega=3", "algo.uncond=zero"),
           2, "set one of them"),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
