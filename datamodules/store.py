@@ -15,9 +15,11 @@ from datamodules.schema import INCOMPLETE, TERMINAL, Columns, read
 from datamodules.task import spec_of
 from vgm2p.envs.observation import agents_view, in_slabs, robot_of_omiga, statistics
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch, Randomness, Spec
 
 PER_STEP = {"return_to_go", "episode_rank"}  # optional fields with one number per acting row
+AHEAD = 16  # updates whose batches are gathered at once: the calls cost more than the copying does
 VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
 
 
@@ -54,6 +56,7 @@ class TransitionStore:
         self._robot = "robot_observation" in columns.steps or self._zscored
         self.columns: dict[str, Tensor] = _transitions(columns, rows, timeouts)
         self._view_per_batch = False
+        self._ready: tuple[tuple[Any, ...], int, list[Batch]] | None = None  # request, first update, batches
         self._hold(columns)
         n_agents, obs_dim = self.spec.n_agents, self.spec.obs_dim
         self.statistics = statistics(self._seen, len(rows), n_agents, obs_dim, view, obs_norm)
@@ -109,24 +112,29 @@ class TransitionStore:
     def to(self, device: torch.device | str) -> TransitionStore:
         """Move every column to `device`."""
         self.columns = {name: column.to(device) for name, column in self.columns.items()}
+        self._ready = None
         return self
 
     def close(self) -> None:
         """End what prepares batches: nothing does."""
 
-    def add_return_to_go(self, gamma: float) -> None:
-        """Make the field `return_to_go` available, discounted by `gamma` (docs/algorithms/vgm2p.md)."""
-        if not 0.0 <= gamma < 1.0:
-            raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
-        found = returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal")
-        self._add("return_to_go", found)
+    def provide(self, fields: tuple[str, ...], gamma: float) -> None:
+        """Make those of `fields` available that are derived from whole episodes (docs/algorithms/vgm2p.md).
 
-    def add_episode_rank(self) -> None:
-        """Make the field `episode_rank` available."""
-        self._add("episode_rank", episode_ranks(self._columns))
+        Args:
+            fields: optional Batch fields; of `return_to_go` and `episode_rank` those named are made.
+            gamma: discount of `return_to_go`; ConfigError unless below 1.
+        """
+        if "return_to_go" in fields:
+            if not 0.0 <= gamma < 1.0:
+                raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
+            self._add("return_to_go", returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal"))
+        if "episode_rank" in fields:
+            self._add("episode_rank", episode_ranks(self._columns))
 
     def _add(self, field: str, values: Any) -> None:
         self.columns[field] = torch.from_numpy(values).to(self.columns["scalars"].device)
+        self._ready = None
 
     def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
         """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
@@ -138,15 +146,24 @@ class TransitionStore:
                 `episode_rank`.
             history: 1, or H to fill `past_obs`, `past_action` and `past_seen` with the H - 1 steps before each row.
         """
-        rows = self.columns["rows"]
-        index = key.integers("batch", (batch_size,), len(rows))  # (S, B), positions among acting rows
-        pair = rows[index]  # (S, B, 2): the row and its successor
-        row, following = pair[..., 0], pair[..., 1]
-        obs, next_obs = self._observe(pair).unbind(2)
+        count = len(self.columns["rows"])
+        if not isinstance(key, UpdateKey):
+            return self._gathered(key.integers("batch", (batch_size,), count), fields, history)
+        request, update = (key.seeds, batch_size, fields, history), key.update
+        if self._ready is None or self._ready[0] != request or not 0 <= update - self._ready[1] < AHEAD:
+            index = key.integers_ahead("batch", (batch_size,), count, AHEAD)
+            self._ready = request, update, self._gathered(index, fields, history).unbind()
+        return self._ready[2][update - self._ready[1]]
+
+    def _gathered(self, index: Tensor, fields: tuple[str, ...], history: int) -> Batch:
+        """Return the transitions at positions (..., S, B) among acting rows."""
+        pair = self.columns["rows"][index]  # (..., 2): the row and its successor
+        row, following = pair.unbind(-1)
+        obs, next_obs = self._observe(pair).unbind(-3)
         reward, bootstrap, valid = self.columns["scalars"][index].unbind(-1)
         batch = Batch(obs, self._act(row), reward, next_obs, bootstrap, valid)
         if self.spec.discrete:
-            batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(2)
+            batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(-3)
         if "next_action" in fields:
             batch.next_action = self._act(following)
         if "state" in fields:

@@ -102,10 +102,7 @@ def train(
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
     algorithm = make_algorithm(config, store.spec)
     algorithm.set_statistics(*store.statistics)
-    if "return_to_go" in algorithm.fields:
-        store.add_return_to_go(algorithm.gamma)
-    if "episode_rank" in algorithm.fields:
-        store.add_episode_rank()
+    store.provide(algorithm.fields, algorithm.gamma)
     if config["trainer"]["precision"] == "16-mixed":
         algorithm.scale_losses()
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)

@@ -87,6 +87,11 @@ class UpdateKey:
         """Return int64 in [0, high), (S, *shape)."""
         return self._rows.row(self.update, "integers", purpose, tuple(shape), high)
 
+    def integers_ahead(self, purpose: str, shape: tuple[int, ...], high: int, count: int) -> Tensor:
+        """Return `integers` of this update and the count - 1 after it, (count, S, *shape)."""
+        ahead = range(self.update, self.update + count)
+        return torch.stack([self._rows.row(update, "integers", purpose, tuple(shape), high) for update in ahead])
+
 
 class StaticKey:
     """The numbers of `UpdateKey`, read from tables at fixed addresses by a position on the device.

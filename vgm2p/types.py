@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -107,6 +108,11 @@ class Batch:
             name: None if value is None else function(value) for name, value in vars(self).items()
         }
         return Batch(**mapped)
+
+    def unbind(self) -> list[Batch]:
+        """Return the batches along a leading axis of batches."""
+        columns = [repeat(None) if value is None else value.unbind(0) for value in vars(self).values()]
+        return [Batch(*parts) for parts in zip(*columns, strict=False)]
 
     def to(self, *args: Any) -> Batch:
         """Move or cast the floating tensors (indices and masks keep their type)."""

@@ -112,10 +112,7 @@ def walk(algo, env, actor, updates, tmp_path, history):
     store = TransitionStore.load([tmp_path / "x.h5"], view="native", obs_norm="none", timeouts="terminal")
     words = f"{algo} history={history} width=48 depth=2 lr=2e-3"
     algorithm = make_algorithm(config_of(words), env.spec)
-    if "return_to_go" in algorithm.fields:
-        store.add_return_to_go(algorithm.gamma)
-    if "episode_rank" in algorithm.fields:
-        store.add_episode_rank()
+    store.provide(algorithm.fields, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(updates):
         algorithm.update(store.draw(key.at(update), 64, algorithm.fields, history), key)

@@ -197,9 +197,9 @@ def test_best_episodes_are_those_with_the_highest_return(tmp_path):
 def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_episode_was_cut(tmp_path):
     columns, gamma = small_columns(), 0.9
     store = store_of(tmp_path, columns)
-    store.add_return_to_go(gamma)
+    store.provide(("return_to_go",), gamma)
     ended = store_of(tmp_path, columns, timeouts="terminal")
-    ended.add_return_to_go(gamma)
+    ended.provide(("return_to_go",), gamma)
     expected, over = [], []
     for start, length, end in zip(*(columns.episodes[k] for k in ("start", "length", "end")), strict=True):
         rewards = columns.steps["rewards"][start : start + length].astype(float)
@@ -217,14 +217,17 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
     np.testing.assert_allclose(found, np.array(over)[index], rtol=1e-5)
     assert expected != over
     with pytest.raises(ConfigError, match="below 1"):
-        store.add_return_to_go(1.0)
+        store.provide(("return_to_go",), 1.0)
+    store.provide(("return_to_go",), 0.0)
+    now = store.draw(key, 100, fields=("return_to_go",))
+    assert torch.equal(now.return_to_go, now.reward)
 
 
 def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or_less(tmp_path):
     columns = small_columns(lengths=(4, 7, 5, 4))
     columns.episodes["return"][:] = [2.0, -1.0, 2.0 + 1e-7, 7.0]
     store = TransitionStore(columns, "raw_onehot", "none", "bootstrap", [])
-    store.add_episode_rank()
+    store.provide(("episode_rank",), 0.0)
     key = UpdateKey([1]).at(0)
     found = store.draw(key, 100, fields=("episode_rank",)).episode_rank
     expected = np.repeat(np.array([16, 7, 16, 20]) / 20, [4, 7, 5, 4])

@@ -78,8 +78,7 @@ def assert_same(one: TransitionStore, two: MappedStore, updates=(0, 1, 2, 63, 64
     assert all(torch.equal(a, b) for a, b in zip(one.statistics, two.statistics, strict=True))
     fields = tuple(name for name in FIELDS if one.spec.state_dim is not None or "state" not in name)
     for store in (one, two):
-        store.add_return_to_go(0.9)
-        store.add_episode_rank()
+        store.provide(fields, 0.9)
     key, other = UpdateKey([3, 4]), UpdateKey([3, 4])
     for update in updates:
         drawn = vars(one.draw(key.at(update), batch, fields, 3)), vars(two.draw(other.at(update), batch, fields, 3))

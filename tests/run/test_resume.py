@@ -133,7 +133,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     store = TransitionStore.load(Bundled().resolve())
     algorithm = make_algorithm(config, Spec(**saved["vgm2p"]["spec"]))
     algorithm.set_statistics(*store.statistics)
-    store.add_episode_rank()
+    store.provide(algorithm.fields, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(60):
         algorithm.update(store.draw(key.at(update), 8, algorithm.fields), key)

@@ -31,7 +31,7 @@ class Algorithm(Encoding):
     needs_state: ClassVar[bool] = False
     max_seeds: ClassVar[int | None] = None
     fields: tuple[str, ...] = ()  # optional Batch fields that `update` reads
-    gamma: float  # discount, of algorithms that have one
+    gamma: float = 0.0  # discount, of algorithms that have one
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
         super().__init__(spec, seeds, history)
