@@ -25,10 +25,10 @@ class VGM2PPlus(VGM2P):
     r"""Condition: c = 1[A_Q >= -margin * std(A_Q)] * 1[the episode is among the best `best_share`].
 
     Args:
-        best_share: class 1 comes from the best episodes that hold this share of the data's steps; 1: from all.
+        best_share: class 1 comes from the best episodes that hold at least this share of the data's steps; 1: from all.
         margin: how much worse than usual may still count, in deviations of what is judged.
         class0_weight: weight of class 0 in the policy's loss; the paper: 1. Execution asks for class 1 alone.
-        judge: what is judged: `critic` (A_Q, the paper), `return` (A_G = (1 - gamma) G - V_G(o), V_G an expectile of
+        judge: what is judged: `critic` (A_Q), `return` (A_G = (1 - gamma) G - V_G(o), V_G an expectile of
             it) or `both` (A_Q / std(A_Q) + A_G / std(A_G)).
         return_expectile: expectile that V_G regresses.
         hyperparameters: those of VGM2P.

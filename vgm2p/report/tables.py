@@ -83,7 +83,8 @@ def table(runs: Sequence[Run]) -> str:
         grids = [_grid(here, measure) for measure in MEASURES]
         blocks.append("\n\n".join([experiment, *filter(None, grids)]))
     notes = (
-        "mean [95 % interval, bootstrap over seeds, then episodes]; * above the dataset's mean; < the run's own setting"
+        "mean [95 % interval, bootstrap over seeds, then episodes]; * interval above the dataset's mean; "
+        "< the run's own setting (also of per seed)"
     )
     return "\n\n".join([*blocks, notes])
 
@@ -111,8 +112,9 @@ def _line(entry: dict[str, Any], ways: Sequence[Acting], digits: int) -> list[st
 
 
 def bounds(cell: tuple[float, float, float], digits: int) -> str:
-    """Return `mean [low, high]`."""
-    return f"{cell[0]:.{digits}f} [{cell[1]:.{digits}f}, {cell[2]:.{digits}f}]"
+    """Return `mean [low, high]`, without negative zeros."""
+    centre, low, high = (f"{value:z.{digits}f}" for value in cell)
+    return f"{centre} [{low}, {high}]"
 
 
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
