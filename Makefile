@@ -100,8 +100,10 @@ test-smax: $(SMAX_READY)  ## SMAX: sizes, rules, seeds, one compilation, data to
 test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
 	$(PY) -m pytest -v -m slow
 
-test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, a run with evaluation beside
+test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with evaluation beside
 	$(PY) -m vgm2p bench gpu
+	$(PY) -m vgm2p fit updates=400 eval_every=200 compare=[] trainer.accelerator=cuda trainer.precision=16-mixed out=runs/gpu
+	$(PY) -m vgm2p fit resume=runs/gpu updates=800
 	$(PY) -m vgm2p fit updates=20000 eval_every=5000 compare=[] trainer.accelerator=cuda
 
 bench: $(READY)  ## speed as ratios in one run (JAX=<python that has jax>); tables and JSON below bench/

@@ -19,8 +19,9 @@ class Checkpoint(Callback):
     """
 
     def __init__(
-        self, folder: Path, every: int, total: int, keep: int, stop: StopFlag, drain: Callable[[], bool] = lambda: True
-    ) -> None:
+        self, folder: Path, every: int, total: int, keep: int, stop: StopFlag,
+        drain: Callable[[int], bool] = lambda done: True,
+    ) -> None:  # fmt: skip
         self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
         self.drain = drain
 
@@ -39,11 +40,12 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint of the present update unless it exists, and drop old ones.
 
-        Not before every evaluation until here is on disk; where a signal leaves no time for that, an older checkpoint
-        stays the newest, and the same command repeats what is missing.
+        Not before every evaluation of an earlier update is on disk (that of the present one is made up for on resume).
+        Where a signal leaves no time for that, an older checkpoint stays the newest, and the same command repeats what
+        is missing.
         """
         path = self.folder / checkpoint_name(pl_module.done)  # type: ignore[arg-type]
-        if not path.exists() and self.drain():
+        if not path.exists() and self.drain(pl_module.done):  # type: ignore[arg-type]
             trainer.save_checkpoint(path)
             prune(self.folder, self.keep)
 

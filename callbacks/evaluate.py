@@ -91,7 +91,7 @@ class Evaluate(Callback):
 
     An evaluation cut short by a signal leaves no rows; on resume the missing evaluation of the restored update is done
     first, so that files equal those of an uninterrupted run. With `beside`, snapshots are evaluated in another process
-    and `drain` must succeed before a checkpoint is written: a checkpoint implies the rows of all earlier evaluations.
+    and `drain` must succeed before a checkpoint is written: it implies the rows of the evaluations of earlier updates.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class Evaluate(Callback):
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
+        self._submitted = -1  # update of the last snapshot beside
+        self._dropped = False  # whether a signal left no time for one
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Try one episode before the first update; make up a missing evaluation after a resume."""
@@ -118,17 +120,20 @@ class Evaluate(Callback):
         if self.beside is not None:
             self._write(self.beside.collect())
 
-    def drain(self) -> bool:
-        """Wait for all evaluations beside; False if a signal asked to stop and they did not end within 3 seconds."""
-        patience = DRAIN_SECONDS
-        while self.beside is not None and self.beside.pending:
+    def drain(self, done: int) -> bool:
+        """Wait for the evaluations beside of updates before `done`, so that training need not wait for that of `done`.
+
+        Returns False if a signal asked to stop and they did not end within 3 seconds.
+        """
+        patience, later = DRAIN_SECONDS, self._submitted == done
+        while self.beside is not None and self.beside.pending > later:
             self._write(self.beside.collect(wait=0.1))
             if self.stop():
                 patience -= 0.1
                 if patience < 0:
                     self.beside.close()
-                    return False
-        return True
+                    self._dropped = True
+        return not self._dropped
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """End the process beside."""
@@ -155,6 +160,7 @@ class Evaluate(Callback):
     def _evaluate(self, module: Any) -> None:
         if self.beside is not None:
             self.beside.submit(module.done, module.algorithm, self.episodes)
+            self._submitted = module.done
             return
         try:
             found = evaluate(

@@ -148,7 +148,8 @@ class MappedStore(TransitionStore):
             # indices are drawn where a resident dataset draws them, beside the updates that are queued there
             with torch.cuda.stream(local.stream) if on_cuda else nullcontext():
                 batch = gather(OnHost(local.key.at(update)), batch_size, fields, history)
-            return batch.map(Tensor.pin_memory) if on_cuda else batch
+            # a copy to CUDA is asynchronous from pinned memory without gaps alone
+            return batch.map(lambda x: x.contiguous().pin_memory()) if on_cuda else batch
 
         return make
 

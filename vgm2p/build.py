@@ -86,9 +86,12 @@ def make_algorithm(config: Mapping[str, Any], spec: Spec) -> Algorithm:
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     partial = instantiate(config["algo"], "algo", _partial_=True)
     try:
-        return partial(spec, list(seeds))
+        algorithm: Algorithm = partial(spec, list(seeds))
     except (RuntimeError, TypeError, ValueError) as error:  # torch names no key
         raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
+    if config.get("trainer", {}).get("precision") == "16-mixed":
+        algorithm.scale_losses()
+    return algorithm
 
 
 def make_env(config: Mapping[str, Any]) -> VectorEnv:

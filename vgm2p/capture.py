@@ -39,7 +39,7 @@ class Captured:
                     step(key)
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, stream=side):
                 step(key)
 
     def __call__(self, update: int) -> None:
@@ -52,15 +52,18 @@ class Captured:
 def untouched(state: Callable[[], Sequence[Tensor]]) -> Iterator[None]:
     """Put the state back afterwards, in place; tensors that came into being meanwhile begin at zero."""
     before = list(state())
-    kept = [tensor.clone() for tensor in before]
-    yield
-    known = {id(tensor) for tensor in before}
-    with torch.no_grad():
-        for tensor, value in zip(before, kept, strict=True):
-            tensor.copy_(value)
-        for tensor in state():
-            if id(tensor) not in known:
-                tensor.zero_()
+    # detached: a graph of autograd, made on this stream, would draw the backward passes under capture to it
+    kept = [tensor.detach().clone() for tensor in before]
+    try:
+        yield
+    finally:
+        known = {id(tensor) for tensor in before}
+        with torch.no_grad():
+            for tensor, value in zip(before, kept, strict=True):
+                tensor.copy_(value)
+            for tensor in state():
+                if id(tensor) not in known:
+                    tensor.zero_()
 
 
 def wanted(choice: Any, device: torch.device) -> bool:

@@ -103,8 +103,6 @@ def train(
     algorithm = make_algorithm(config, store.spec)
     algorithm.set_statistics(*store.statistics)
     store.provide(algorithm.fields, algorithm.gamma)
-    if config["trainer"]["precision"] == "16-mixed":
-        algorithm.scale_losses()
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)
     module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
@@ -148,7 +146,7 @@ def make_callbacks(
             env, folder.log_episodes(), config["eval_every"], config["eval_episodes"], total, stop.requested, say,
             config["eval_precision"], beside,
         )  # fmt: skip
-    drain = evaluation.drain if evaluation is not None else lambda: True
+    drain = evaluation.drain if evaluation is not None else lambda done: True
     save = Checkpoint(folder.checkpoints, config["checkpoint_every"], total, config["checkpoint_keep"], stop, drain)
     progress = Progress(total, logs, evaluation, config["callbacks"]["progress_seconds"])
     return [part for part in (logs, evaluation, progress, save) if part is not None]

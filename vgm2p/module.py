@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -93,7 +94,7 @@ class OfflineModule(LightningModule):
         self.diagnostics = Diagnostics()
         self._source, self._batch_size, self._config, self._stop = source, batch_size, config, stop
         self._key: UpdateKey | None = None
-        self._captured: Captured | None = None
+        self._captured: Callable[[int], None] | None = None
 
     @property
     def _capture(self) -> bool:
@@ -104,9 +105,10 @@ class OfflineModule(LightningModule):
         return list(self.algorithm.optimisers.values())
 
     def on_fit_start(self) -> None:
-        """Put data and random streams on the training device."""
+        """Put data, random streams and a resumed log window on the training device."""
         self._source.to(self.device)
-        self._key = UpdateKey(self.algorithm.seeds, self.device)
+        self._key, self._captured = UpdateKey(self.algorithm.seeds, self.device), None
+        self.diagnostics.sums = {name: value.to(self.device) for name, value in self.diagnostics.sums.items()}
 
     def training_step(self, block: tuple[int, int], batch_idx: int) -> None:
         """Run updates block[0] .. block[1] - 1."""
@@ -125,7 +127,13 @@ class OfflineModule(LightningModule):
     def _runner(self) -> Callable[[int], None]:
         """Return what does one update: the captured one on CUDA (made in Lightning's precision context)."""
         if self._capture and self._captured is None:
-            self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
+            try:
+                self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
+            except RuntimeError as error:
+                if self._config["trainer"]["capture"] != "auto":
+                    raise
+                self._captured = self._eager
+                warnings.warn(f"updates run one by one: capture failed ({str(error).splitlines()[0]})", stacklevel=2)
         return self._captured or self._eager
 
     def _eager(self, update: int) -> None:
@@ -159,5 +167,5 @@ class OfflineModule(LightningModule):
         checkpoint.pop("loops", None)
         ours = checkpoint["vgm2p"]
         self.done = ours["updates"]
-        self.diagnostics.sums = {name: value.to(self.device) for name, value in ours["window"].items()}
+        self.diagnostics.sums = dict(ours["window"])
         self.diagnostics.count = ours["window_count"]

@@ -126,7 +126,8 @@ class SeedAdam(torch.optim.Optimizer):
         """Take one step on loss (S,) for every seed with alive (S,) bool; frozen seeds keep parameters and moments."""
         self.zero_grad()
         scaled = loss if self.loss_scale is None else loss * self.loss_scale.scale
-        scaled.sum().backward()
+        with torch.autocast(loss.device.type, enabled=False):  # else it would cast the products of a float32 network
+            scaled.sum().backward()
         with torch.no_grad():
             self._step(alive)
 

@@ -197,3 +197,16 @@ def test_the_derivative_is_in_half_precision_only_if_asked():
     assert torch.equal(losses[0], exact)
     assert not torch.equal(losses[1], exact)
     torch.testing.assert_close(losses[1], exact, rtol=0.05, atol=0.0)
+
+
+def test_a_step_on_a_float32_loss_is_the_same_inside_autocast():
+    batch, weights = random_batch(SPECS["continuous"]), []
+    for half in (False, True):
+        algorithm = make(VGM2P, "continuous").float()
+        algorithm.omega = 1.0
+        oid = algorithm.encode(batch.obs)
+        c = torch.ones(batch.action.shape[:-1], dtype=torch.int64)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            algorithm.minimise("policy", algorithm.policy_loss(oid, batch.action, c, UpdateKey([0]))[0])
+        weights.append(algorithm.optimisers["policy"].flat.clone())
+    assert torch.equal(*weights)

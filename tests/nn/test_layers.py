@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgm2p.nn.activation import gelu, value_and_derivative
+from vgm2p.nn.activation import by_two_kernels, gelu, value_and_derivative
 from vgm2p.nn.body import Body, infer, joined, work
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.nn.mlp import FEW_ROWS, MLP
@@ -82,6 +82,14 @@ def test_gelu_its_derivative_and_its_gradient():
     torch.testing.assert_close(value, truth.detach(), atol=1e-14, rtol=1e-12)
     torch.testing.assert_close(derivative, slope, atol=1e-13, rtol=1e-11)
     torch.testing.assert_close(gelu(z), truth.detach(), atol=1e-14, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernels_of_a_gpu_give_what_those_of_a_cpu_give(dtype):
+    z = torch.linspace(-6, 6, 1001).to(dtype)
+    for one, two in zip(value_and_derivative(z), by_two_kernels(z), strict=True):
+        assert one.dtype == two.dtype == dtype
+        torch.testing.assert_close(one, two, atol=4e-6 if dtype == torch.float32 else 1e-2, rtol=0.0)
 
 
 def test_gelu_saturates_without_nan_in_float32():

@@ -1,5 +1,6 @@
 """Evaluation in a process beside training: same files as blocking, nothing lost, no orphan, failures in one line."""
 
+import contextlib
 import signal
 import time
 
@@ -12,6 +13,7 @@ from tests.algos.test_contract import build, train
 from tests.run.runs import differences, results, run, start
 from tests.support import continuous_spec, random_batch
 from vgm2p.envs.rollout import acting
+from vgm2p.io.checkpoint import checkpoint_name
 from vgm2p.rng import ActKey
 
 ASIDE = {"eval_async": "true"}
@@ -33,7 +35,11 @@ def test_files_equal_those_of_blocking_evaluation(blocking, tmp_path):
 
 
 def evaluators(process) -> list[psutil.Process]:
-    return [child for child in psutil.Process(process.pid).children() if "vgm2p.evaluator" in child.cmdline()]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.Error):  # one that has just ended has no command line
+            found += [child] if "vgm2p.evaluator" in child.cmdline() else []
+    return found
 
 
 # the child's environment steps take so long that its evaluation is still under way whenever it is looked at
@@ -73,6 +79,20 @@ def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tm
     done = run(out, **ASIDE)
     assert done.returncode == 0, done.stderr
     assert differences(blocking, out) == []
+
+
+def test_training_does_not_wait_for_the_evaluation_of_the_update_that_it_saves(tmp_path):
+    out = tmp_path / "ahead"
+    process = start(out, SLOW_CHILD, **ASIDE)
+    checkpoint, deadline = out / "checkpoints" / checkpoint_name(20), time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    found = checkpoint.exists(), evaluators(process), (out / "episodes.csv").exists()
+    process.kill()
+    process.communicate(timeout=30)
+    assert found[0]
+    assert found[1]
+    assert not found[2]
 
 
 BROKEN_CHILD = SLOW_CHILD.replace("time.sleep(0.5)", "sys.exit(7)")

@@ -45,6 +45,9 @@ class Fixed:
         return self
 
 
+FIRST = PAIRS[0].values
+
+
 def module_of(name, spec):
     return OfflineModule(build(name, spec), Fixed(spec), 8, {})
 
@@ -85,6 +88,47 @@ def test_warm_up_leaves_no_trace(name, spec):
     for one, two in zip(module.algorithm.state(), fresh.algorithm.state(), strict=True):
         assert torch.equal(one, two)
     assert all(not total.any() for total in module.diagnostics.sums.values())
+
+
+def test_a_failure_leaves_no_trace_and_what_is_kept_has_no_past():
+    module, fresh = module_of(*FIRST), module_of(*FIRST)
+    keeper = untouched(module.state)
+    with pytest.raises(RuntimeError, match="no graph"), keeper:
+        module._update(UpdateKey([0]).at(0))
+        kept = keeper.gen.gi_frame.f_locals["kept"]
+        assert len(kept) == len(fresh.state())
+        assert all(tensor.grad_fn is None for tensor in kept)  # else backward passes under capture wait for its stream
+        raise RuntimeError("no graph")
+    for one, two in zip(module.algorithm.state(), fresh.algorithm.state(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("choice", ["auto", True])
+def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
+    module = module_of(*FIRST)
+    module._config["trainer"] = {"capture": choice}
+    monkeypatch.setattr(OfflineModule, "_capture", True)  # there is no CUDA here: capture fails
+    module.on_fit_start()
+    if choice == "auto":
+        with pytest.warns(UserWarning, match="capture failed"):
+            module.training_step((0, 3), 0)
+        module.training_step((3, 5), 0)
+        assert module.done == 5
+    else:
+        with pytest.raises((RuntimeError, AssertionError)):
+            module.training_step((0, 3), 0)
+
+
+def test_a_resumed_log_window_goes_on_where_training_does():
+    module = module_of(*FIRST)
+    module.on_fit_start()
+    module.training_step((0, 2), 0)
+    saved = {}
+    module.on_save_checkpoint(saved)
+    again = module_of(*FIRST)
+    again.on_load_checkpoint(saved)
+    again.to("meta").on_fit_start()
+    assert {value.device.type for value in again.diagnostics.sums.values()} == {"meta"}
 
 
 class NoWaiting(TorchDispatchMode):

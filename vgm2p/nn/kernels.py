@@ -17,6 +17,8 @@ from vgm2p.nn.activation import gelu
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x weight^T + bias for x (..., R, in), weight (..., out, in), bias (..., out): two axes, or three."""
+    if x.is_cuda and x.dim() == 3 and x.shape[0] == 1:  # no copies of the bias, no batch of one
+        return F.linear(x[0], weight[0], None if bias is None else bias[0])[None]
     if x.dim() == 3:
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
     return F.linear(x, weight, bias)
