@@ -7,6 +7,7 @@ import torch
 from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.report.grid import decimals, shown
 from vgm2p.report.stats import difference, improvement, interval, iqm, mean, per_seed, resampled_means, wilson
+from vgm2p.report.tables import bounds
 
 
 def test_iqm_cuts_a_quarter_on_each_side():
@@ -92,3 +93,8 @@ def test_win_rates_carry_wilson_intervals():
     metric.update(torch.tensor([0] * 10 + [1] * 4), torch.tensor([1.0] * 8 + [0.0] * 2 + [0.0] * 4))
     assert metric.compute().tolist() == [0.8, 0.0]
     assert metric.intervals() == [wilson(8, 10), wilson(0, 4)]
+
+
+def test_bounds_are_shown_without_negative_zeros():
+    assert bounds((-0.3, -1.2, 0.4), 0) == "0 [-1, 0]"
+    assert bounds((-0.3, -1.2, 0.004), 2) == "-0.30 [-1.20, 0.00]"
