@@ -191,7 +191,7 @@ def _paper(runs: Path) -> list[str]:
     for experiment in REPLAY:
         found = _runs(runs, experiment, [line for line in MAIN if line.label == "vgm2p"] + PAPER)
         if len(found) > 1:
-            text += [f"### {experiment}", table(found)]
+            text += [f"### {experiment}", table(found), diagnostics(found)]
     return ["## The paper's ablations: mixer (Fig. 2) and omega (Fig. 3)", *text] if text else []
 
 
