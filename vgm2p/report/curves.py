@@ -20,6 +20,8 @@ from vgm2p.report.collect import Run, load_run, pooled
 from vgm2p.report.stats import interval, mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+# how the first, the second, ... seven methods of a panel are told apart: marker, line
+STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))
 # title -> columns of metrics.csv, the first drawn solid, the others dashed; a panel appears if its first column exists
 PANELS: dict[str, tuple[str, ...]] = {
     "policy loss": ("policy_loss",),
@@ -45,14 +47,15 @@ def curves(runs: Sequence[Run], path: Path) -> None:
 
 
 def _panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
-    for colour, (name, group) in zip(itertools.cycle(COLOURS), algorithms.items(), strict=False):
+    looks = itertools.cycle(itertools.product(STYLES, COLOURS))
+    for ((marker, line), colour), (name, group) in zip(looks, algorithms.items(), strict=False):
         merged: dict[int, list[list[float]]] = {}
         for run in group:
             for update, seeds in run.curve.items():
                 merged.setdefault(update, []).extend(seeds.values())
         updates = sorted(merged)
         bands = np.array([(mean(merged[u]), *interval(merged[u])) for u in updates])
-        axis.plot(updates, bands[:, 0], marker="o", markersize=4, color=colour, label=name)
+        axis.plot(updates, bands[:, 0], line, marker=marker, markersize=4, color=colour, label=name)
         axis.fill_between(updates, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
     _references(axis, next(iter(algorithms.values()))[0].results)
     axis.set_title(experiment)
