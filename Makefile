@@ -102,6 +102,7 @@ test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all record
 
 test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with evaluation beside
 	$(PY) -m vgm2p bench gpu
+	rm -rf runs/gpu
 	$(PY) -m vgm2p fit updates=400 eval_every=200 compare=[] trainer.accelerator=cuda trainer.precision=16-mixed out=runs/gpu
 	$(PY) -m vgm2p fit resume=runs/gpu updates=800
 	$(PY) -m vgm2p fit updates=20000 eval_every=5000 compare=[] trainer.accelerator=cuda

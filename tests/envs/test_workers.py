@@ -133,9 +133,8 @@ def test_nothing_outlives_a_parent_that_is_killed(body):
 
 
 def test_ctrl_c_reaches_the_parent_alone():
-    process = parent(
-        "[time.sleep(0.1) for _ in range(6000)]"
-    )  # a signal just before a single long sleep would wait for it
+    # short sleeps: a signal just before a single long one would wait for its end
+    process = parent("[time.sleep(0.1) for _ in range(6000)]")
     worker = int(process.stdout.readline().split()[0])
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=20)
