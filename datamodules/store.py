@@ -20,7 +20,7 @@ from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch, Randomness, Spec
 
 PER_STEP = {"return_to_go", "episode_rank"}  # optional fields with one number per acting row
-AHEAD = 16  # updates whose batches are gathered at once: the calls cost more than the copying does
+AHEAD = 2048  # rows gathered at once, those of the next updates too: the calls cost more than the copying does
 VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
 
 
@@ -151,17 +151,18 @@ class TransitionStore:
         if not isinstance(key, UpdateKey):
             return self._gathered(key.integers("batch", (batch_size,), count), fields, history)
         request, update = (key.seeds, batch_size, fields, history), key.update
-        if self._ready is None or self._ready[0] != request or not 0 <= update - self._ready[1] < AHEAD:
-            index = key.integers_ahead("batch", (batch_size,), count, AHEAD)
+        if self._ready is None or self._ready[0] != request or not 0 <= update - self._ready[1] < len(self._ready[2]):
+            most = max(1, AHEAD // (len(key.seeds) * batch_size))
+            index = key.integers_ahead("batch", (batch_size,), count, most)
             self._ready = request, update, self._gathered(index, fields, history).unbind()
         return self._ready[2][update - self._ready[1]]
 
     def _gathered(self, index: Tensor, fields: tuple[str, ...], history: int) -> Batch:
         """Return the transitions at positions (..., S, B) among acting rows."""
-        pair = self.columns["rows"][index]  # (..., 2): the row and its successor
+        pair = at(self.columns["rows"], index)  # (..., 2): the row and its successor
         row, following = pair.unbind(-1)
         obs, next_obs = self._observe(pair).unbind(-3)
-        reward, bootstrap, valid = self.columns["scalars"][index].unbind(-1)
+        reward, bootstrap, valid = at(self.columns["scalars"], index).unbind(-1)
         batch = Batch(obs, self._act(row), reward, next_obs, bootstrap, valid)
         if self.spec.discrete:
             batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(-3)
@@ -172,7 +173,7 @@ class TransitionStore:
         if "next_state" in fields:
             batch.next_state = self._state(following)
         for name in PER_STEP.intersection(fields):
-            setattr(batch, name, self.columns[name][index])
+            setattr(batch, name, at(self.columns[name], index))
         if history > 1:
             self._look_back(batch, row, history - 1)
         return batch
@@ -207,8 +208,7 @@ class TransitionStore:
 
     def _take(self, name: str, rows: Tensor) -> Tensor:
         """Return rows of a column, whatever the shape of `rows`."""
-        column = self.columns[name]
-        return torch.embedding(column, rows) if name == "observation" else column[rows]  # faster for long rows
+        return at(self.columns[name], rows)
 
     def _seen(self, start: int, stop: int) -> Tensor:
         """Return what was observed in acting rows start .. stop - 1, as `statistics` takes it."""
@@ -229,10 +229,15 @@ class TransitionStore:
         back = torch.arange(steps, 0, -1, device=row.device)  # oldest first
         before = (row.unsqueeze(-1) - back).clamp(min=0)
         batch.past_obs, batch.past_action = self._observe(before), self._act(before)
-        batch.past_seen = (self.columns["t"][row].unsqueeze(-1) >= back).to(batch.reward.dtype)
+        batch.past_seen = (at(self.columns["t"], row).unsqueeze(-1) >= back).to(batch.reward.dtype)
 
     def _state(self, row: Tensor) -> Tensor:
         return self._take("state", row)
+
+
+def at(column: Tensor, rows: Tensor) -> Tensor:
+    """Return rows of a column, whatever the shape of `rows`; indexing would do the same, slower."""
+    return column.index_select(0, rows.flatten()).view(*rows.shape, *column.shape[1:])
 
 
 def check_timeouts(timeouts: str) -> None:

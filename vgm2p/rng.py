@@ -39,12 +39,16 @@ class _Rows:
 
     def row(self, index: int, kind: str, purpose: str, shape: tuple[int, ...], high: int = 0) -> Tensor:
         """Return the draw of `index` for every stream: (number of streams, *shape)."""
+        return self.from_row(index, kind, purpose, shape, high)[:, 0]
+
+    def from_row(self, index: int, kind: str, purpose: str, shape: tuple[int, ...], high: int = 0) -> Tensor:
+        """Return the draws of `index` and of what follows in its chunk: (number of streams, at least 1, *shape)."""
         name = (kind, purpose, shape, high)
         chunk, offset = divmod(index, ROWS)
         held = self._drawn.get(name)
         if held is None or held[0] != chunk:
             held = self._drawn[name] = (chunk, self.table(chunk, *name))
-        return held[1][:, offset]
+        return held[1][:, offset:]
 
     def table(self, chunk: int, kind: str, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
         """Return the draws of a whole chunk: (number of streams, ROWS, *shape)."""
@@ -87,10 +91,9 @@ class UpdateKey:
         """Return int64 in [0, high), (S, *shape)."""
         return self._rows.row(self.update, "integers", purpose, tuple(shape), high)
 
-    def integers_ahead(self, purpose: str, shape: tuple[int, ...], high: int, count: int) -> Tensor:
-        """Return `integers` of this update and the count - 1 after it, (count, S, *shape)."""
-        ahead = range(self.update, self.update + count)
-        return torch.stack([self._rows.row(update, "integers", purpose, tuple(shape), high) for update in ahead])
+    def integers_ahead(self, purpose: str, shape: tuple[int, ...], high: int, most: int) -> Tensor:
+        """Return `integers` of this update and those of up to most - 1 after it, (1 to most, S, *shape)."""
+        return self._rows.from_row(self.update, "integers", purpose, tuple(shape), high)[:, :most].transpose(0, 1)
 
 
 class StaticKey:

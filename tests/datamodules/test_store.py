@@ -14,7 +14,7 @@ from datamodules.store import TransitionStore
 from tests.support import RECORDED, small_columns
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import ConfigError, DataError
-from vgm2p.rng import UpdateKey
+from vgm2p.rng import StaticKey, UpdateKey
 
 
 def without_finals(columns: Columns) -> Columns:
@@ -85,6 +85,19 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
         *(vars(s.draw(UpdateKey([0]).at(1), 50)).values() for s in (at_loading, per_batch)), strict=True
     ):
         assert one is two is None or torch.equal(one, two)
+
+
+@pytest.mark.parametrize("ahead", [1, 100, 2048])
+def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monkeypatch):
+    monkeypatch.setattr("datamodules.store.AHEAD", ahead)
+    store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
+    fields = ("next_action", "state", "episode_rank")
+    store.provide(fields, 0.9)
+    for update in [*range(60, 70), 62, 200, 199, 0, 1, 130]:  # over the end of a chunk of numbers, back, and far on
+        together = store.draw(key.at(update), 20, fields, history=3)
+        alone = store.draw(static.at(update), 20, fields, history=3)
+        for name, value in vars(alone).items():
+            assert (value is None and vars(together)[name] is None) or torch.equal(value, vars(together)[name]), name
 
 
 def test_every_acting_row_is_drawn_equally_often(tmp_path):
