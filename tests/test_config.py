@@ -124,6 +124,14 @@ def test_runs_from_before_there_was_a_history_go_on():
     assert differences(before, composed("algo=bc_flow", "algo.history=2")) == ["algo.history: None -> 2"]
 
 
+def test_runs_from_before_there_was_tf32_go_on_and_are_checked():
+    now = composed()
+    before = {**now, "trainer": {key: value for key, value in now["trainer"].items() if key != "tf32"}}
+    check(before)
+    assert run_name(now) == run_name(before)
+    assert differences(before, composed("trainer.tf32=true")) == ["trainer.tf32: None -> True"]
+
+
 def test_runs_of_vgm2p_plus_from_before_it_looked_at_episodes_go_on_with_its_old_settings():
     first = ["algo=vgm2p_plus", "algo.judge=both", "algo.omega=3"]
     same = composed(*first, "algo.best_share=1", "algo.margin=0", "algo.class0_weight=1")

@@ -219,8 +219,9 @@ def _introduce(
     )
     say(f"memory       {memory}")
     say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
+    precision = config["trainer"]["precision"] + (" with TF32" if config["trainer"].get("tf32") else "")
     say(
-        f"device       {record['device']}, precision {config['trainer']['precision']}, threads {record['threads']}, "
+        f"device       {record['device']}, precision {precision}, threads {record['threads']}, "
         f"K={block}, S={config['seeds']} (seed {config['seed']})"
     )
     if config["seeds"] > 1 and record["device"] == "cpu":

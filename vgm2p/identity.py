@@ -16,15 +16,17 @@ NOT_TRAINING = (
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify", "max_resident")
 NOT_TRAINING_ENV = ("workers", "timeout")
-BEFORE = {"history": 1, "best_share": 1, "margin": 0, "class0_weight": 1}  # what runs did before there were such keys
+# what runs did before there were such keys
+BEFORE = {"history": 1, "best_share": 1, "margin": 0, "class0_weight": 1}
+BEFORE_TRAINER = {"tf32": False}
 
 
 def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what changes training or the acted policy: no intervals, folders, devices or logging."""
     part = {key: value for key, value in config.items() if key not in NOT_TRAINING}
     if part.get("algo"):
-        part["algo"] = {key: value for key, value in part["algo"].items() if BEFORE.get(key, ...) != value}
-    part["trainer"] = _without(config.get("trainer"), NOT_TRAINING_TRAINER)
+        part["algo"] = _changed(part["algo"], BEFORE)
+    part["trainer"] = _changed(_without(config.get("trainer"), NOT_TRAINING_TRAINER), BEFORE_TRAINER)
     part["data"] = _without(config.get("data"), NOT_TRAINING_DATA)
     part["env"] = _without(config.get("env"), NOT_TRAINING_ENV)
     part["data"]["source"] = _without(part["data"].get("source"), NOT_TRAINING_DATA)
@@ -54,6 +56,10 @@ def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, value in node.items():
         yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _changed(node: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if before.get(key, ...) != value}
 
 
 def _without(node: Any, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vgm2p.algos.base import Algorithm
 from vgm2p.capture import Captured, wanted
+from vgm2p.nn.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.types import Batch, Randomness
 
@@ -115,13 +116,14 @@ class OfflineModule(LightningModule):
         if torch.is_autocast_enabled(self.device.type):
             # one autocast region spans the block: cached half-precision weights would go stale after the first update
             torch.set_autocast_cache_enabled(False)
-        run = self._runner()
-        for update in range(*block):
-            if self._stop():
-                break
-            run(update)
-            self.diagnostics.count += 1
-            self.done = update + 1
+        with tf32_products(self._config.get("trainer", {}).get("tf32", False)):
+            run = self._runner()
+            for update in range(*block):
+                if self._stop():
+                    break
+                run(update)
+                self.diagnostics.count += 1
+                self.done = update + 1
         self.updates.fill_(self.done)
 
     def _runner(self) -> Callable[[int], None]:

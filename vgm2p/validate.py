@@ -19,7 +19,7 @@ TOP_LEVEL = (
     "compare", "resume", "out", "label", "algo", "data", "env", "trainer", "logger", "callbacks", "overrides",
 )  # fmt: skip
 GROUPS = {
-    "trainer": ("accelerator", "capture", "devices", "precision", "threads"),
+    "trainer": ("accelerator", "capture", "devices", "precision", "tf32", "threads"),
     "logger": ("every", "tensorboard"),
     "callbacks": ("progress_seconds", "plot"),
 }
@@ -162,6 +162,11 @@ def _trainer(trainer: Mapping[str, Any]) -> None:
         raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision=16-mixed works on CUDA only; use bf16-mixed or 32-true here")
+    tf32 = trainer.get("tf32", False)  # runs from before there was this key have none
+    if not isinstance(tf32, bool):
+        raise ConfigError(f"trainer.tf32 must be true or false, got {tf32!r}")
+    if tf32 and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.tf32=true works on CUDA only; use false here")
     if trainer["capture"] not in ("auto", True, False):
         raise ConfigError(f"trainer.capture must be auto, true or false, got {trainer['capture']!r}")
     if trainer["capture"] is True and (accelerator == "cpu" or not torch.cuda.is_available()):

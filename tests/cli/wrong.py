@@ -104,6 +104,7 @@ CASES = [
     Wrong("Lightning's wrong clock", fit("+trainer.max_steps=10"), 2, "use updates"),
     Wrong("several devices", fit("trainer.devices=2"), 2, "one run uses one device"),
     Wrong("float16 on a CPU", fit("trainer.precision=16-mixed"), 2, "CUDA only"),
+    Wrong("TF32 on a CPU", fit("trainer.tf32=true"), 2, "CUDA only"),
     Wrong("unknown precision", fit("trainer.precision=64"), 2, "32-true"),
     Wrong("no CUDA", fit("trainer.accelerator=cuda"), 2, "no CUDA device"),
     Wrong("unknown verify", fit("data.verify=maybe"), 2, "data.verify"),

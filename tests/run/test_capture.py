@@ -124,6 +124,19 @@ def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
             module.training_step((0, 3), 0)
 
 
+@pytest.mark.parametrize(("tf32", "expected"), [(True, "high"), (False, "highest")])
+def test_tf32_is_for_updates_alone(tf32, expected, monkeypatch):
+    module, seen = module_of(*FIRST), set()
+    module._config["trainer"] = {"tf32": tf32}
+    module.on_fit_start()
+    monkeypatch.setattr(
+        module.algorithm, "update", lambda batch, key: seen.add(torch.get_float32_matmul_precision()) or {}
+    )
+    module.training_step((0, 3), 0)
+    assert seen == {expected}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_a_resumed_log_window_goes_on_where_training_does():
     module = module_of(*FIRST)
     module.on_fit_start()

@@ -17,13 +17,20 @@ from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.capture import Captured
 from vgm2p.errors import MissingInput
+from vgm2p.nn.kernels import tf32_products
 from vgm2p.report.grid import grid
 from vgm2p.rng import StaticKey
 
 DEFAULTS: dict[str, Any] = {
     "shape": "hc", "device": "cuda", "rounds": 5, "count": 200, "width": 512, "depth": 4, "checks": 20, "out": "bench",
 }  # fmt: skip
-PRECISIONS = {"float32": ("highest", None), "tf32": ("high", None), "bf16-mixed": ("high", torch.bfloat16)}
+# as in runs: name -> trainer.tf32, autocast type
+PRECISIONS = {
+    "float32": (False, None),
+    "tf32": (True, None),
+    "bf16-mixed": (False, torch.bfloat16),
+    "bf16-mixed, tf32": (True, torch.bfloat16),
+}
 
 
 class Training:
@@ -61,24 +68,23 @@ def main(words: Sequence[str]) -> None:
     print(f"captured and eager float32 after {options['checks']} updates: {agreement(options, cuda)}")
     versions: dict[str, Callable[[], Any]] = {}
     found: dict[str, Any] = {}
-    for name, (precision, dtype) in PRECISIONS.items():
-        torch.set_float32_matmul_precision(precision)
+    for name, (tf32, dtype) in PRECISIONS.items():
         for captured in (False, True) if cuda else (False,):
-            versions = {
-                f"{name}, {'captured' if captured else 'eager'}, S={seeds}": Training(
-                    seeds, options, dtype, captured
-                ).step
-                for seeds in (1, 6)
-            }
-            timers = {label: timer(step, options["device"]) for label, step in versions.items()}
-            found |= in_turn(timers, options["rounds"], options["count"])
+            with tf32_products(tf32):
+                versions = {
+                    f"{name}, {'captured' if captured else 'eager'}, S={seeds}": Training(
+                        seeds, options, dtype, captured
+                    ).step
+                    for seeds in (1, 6)
+                }
+                timers = {label: timer(step, options["device"]) for label, step in versions.items()}
+                found |= in_turn(timers, options["rounds"], options["count"])
     print(grid([["version", "ms per update"], *([name, f"{result['ms']:.3f}"] for name, result in found.items())]))
     write(options["out"], f"gpu-{options['device']}", {"machine": machine(), "options": options, "times": found})
 
 
 def agreement(options: dict[str, Any], captured: bool) -> str:
     """Return how far captured and eager training are apart."""
-    torch.set_float32_matmul_precision("highest")
     one, two = (Training(1, options, None, captured and which) for which in (False, True))
     for _ in range(options["checks"]):
         one.step()

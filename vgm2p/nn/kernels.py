@@ -7,12 +7,25 @@ cache. It is a private operator of torch: a probe decides once whether it is the
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vgm2p.nn.activation import gelu
+
+
+@contextmanager
+def tf32_products(on: bool) -> Iterator[None]:
+    """Let CUDA multiply float32 matrices in TF32, or not, for a while."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
