@@ -27,6 +27,7 @@ SIZE = (
     "updates=10000", "eval_every=2500", "eval_episodes=20", "seeds=5", "eval_acting=[1,0.5,0.25,0,shared]",
     "algo.width=128", "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=10000", "logger.tensorboard=false",
 )  # fmt: skip
+BUDGET = ("updates", "eval_episodes", "eval_acting")  # of SIZE, what two runs of the same training may differ in
 CRITIC = ["algo.critic_depth=2"]
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
 MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
@@ -123,7 +124,10 @@ def plan(parts: list[str], runs: Path, jobs: int) -> None:
 def finished(runs: Path, experiment: str, line: Row) -> bool:
     """Whether a cell has results, of the settings that it would be run with now."""
     folder = RunFolder(runs / experiment / line.label)
-    return folder.results.is_file() and not differences(folder.read_manifest()["config"], settings(experiment, line))
+    if not folder.results.is_file():
+        return False
+    was, now = folder.read_manifest()["config"], settings(experiment, line)
+    return not differences(was, now) and all(was[key] == now[key] for key in BUDGET)
 
 
 @cache

@@ -1,0 +1,103 @@
+"""The pages of `make results`: written from finished runs, here with returns whose means and differences are known."""
+
+import json
+import re
+
+import pytest
+
+from tools.results import MAIN, MEDIUM, PARTS, REPLAY, cells, finished, settings
+from tools.results_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, SMAX, write
+from vgm2p.io.artifacts import RunFolder, write_json
+
+WAYS = (1.0, 0.5, 0.25, 0.0, "shared")
+ROWS = {line.label: line for line in MAIN}
+BEST = {"vgm2p_plus": (0.25, 300.0), "vgm2p": (0.0, 250.0), "bc_flow": (0.5, 200.0), "bc_meanflow": ("shared", 150.0)}
+SEEN = 10_000.0  # what vgm2p_plus returns above this where its choice was made
+
+
+def value(label, way, seen):
+    """100 for everybody, but for the best way to act."""
+    better, most = BEST.get(label, (None, 120.0))
+    return (most if way == better else 100.0) + (SEEN if seen and label == "vgm2p_plus" else 0.0)
+
+
+def run_of(runs, experiment, label, seen_is_better=False, updates=10_000, **algo):
+    """Write a finished run as `fit` leaves it."""
+    folder, line = RunFolder(runs / experiment / label), ROWS[label]
+    (folder.path / "plots").mkdir(parents=True)
+    (folder.path / "plots" / "learning.png").write_bytes(b"a picture")
+    config = json.loads(json.dumps(settings(experiment, line)))
+    config["algo"] |= algo
+    config["updates"] = updates
+    manifest = {
+        "format": 1, "config": config, "git": {"commit": "0123456789abcdef"}, "device": "cpu",
+        "versions": {"torch": "2.13.0"}, "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
+    }  # fmt: skip
+    write_json(folder.manifest, manifest)
+    own = None if label == "bc_gaussian" else config["algo"]["act_noise"]
+    write_json(folder.results, {
+        "experiment": experiment, "algorithm": label, "seeds": list(range(5)), "updates": 10_000, "act_noise": own,
+        "data_digest": "d" * 64, "return_mean": 0.0, "dataset_return_mean": 140.0, "dataset_return_ci95": [130, 150],
+        "random_return_mean": -1.0, "random_return_ci95": [-2, 0], "diverged_seeds": [],
+    })  # fmt: skip
+    folder.log_episodes().append([
+        {"update": 10_000, "seed": seed, "episode": episode, "act_noise": "" if way is None else way,
+         "return": value(label, way, seen_is_better and (seed < SEEN_SEEDS or episode < SEEN_STARTS)), "length": 9,
+         "terminated": 1, "won": "", "faults": 0}
+        for way in (WAYS if own is not None else (None,)) for seed in range(5) for episode in range(20)
+    ])  # fmt: skip
+    folder.log_metrics().append([{"update": 10_000, "seed": seed, "policy_loss": 1.0} for seed in range(5)])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    runs, docs = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("docs")
+    for label in (*RIVALS, "vgm2p_plus"):
+        run_of(runs, REPLAY[0], label)
+        run_of(runs, REPLAY[1], label, seen_is_better=True)
+    run_of(runs, MEDIUM[0], "bc_flow", width=64)
+    run_of(runs, MEDIUM[0], "bc_gaussian", updates=5000)
+    run_of(runs, MEDIUM[0], "bc_meanflow")
+    (docs / "results.md").write_text(f"old\n\n{SMAX}\n\nbattles\n")
+    write(runs, docs)
+    assert finished(runs, MEDIUM[0], ROWS["bc_meanflow"])
+    return docs / "results.md"
+
+
+def row(page, start, *, after):
+    """Return the cells of the first table row that starts so, below some words."""
+    text = page.read_text().split(after, 1)[1]
+    found = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_everybody_is_shown_in_the_best_way_to_act(page):
+    found = row(page, REPLAY[0], after="## In short")
+    assert found[1:7] == ["140", "120", "200", "150", "250", "300"]
+    assert found[7:] == ["50 [50, 50]*", "+20%"]
+
+
+def test_unseen_seeds_and_starts_leave_out_what_the_choice_saw(page):
+    assert float(row(page, REPLAY[1], after="## In short")[6]) > 300 + SEEN / 2
+    found = row(page, REPLAY[1], after="that the choice did not see")
+    assert found[1:] == ["120", "200", "150", "250", "300", "50 [50, 50]*"]
+
+
+def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(page):
+    text = page.read_text()
+    named = re.findall(r"^- (\w+: \w+)$", text.split("## Not run yet")[1].split(SMAX)[0], re.MULTILINE)
+    every = {f"{experiment}: {line.label}" for experiment, line in cells(list(PARTS))}
+    shown = {f"{experiment}: {label}" for experiment in REPLAY for label in (*RIVALS, "vgm2p_plus")}
+    assert set(named) == every - shown - {f"{MEDIUM[0]}: bc_meanflow"}
+    assert f"({len(every) - len(named)} of {len(every)} cells finished)" in text
+    section = text.split(f"## {MEDIUM[0]}\n")[1].split("\n## ")[0]
+    assert "bc_meanflow" in section
+    assert "bc_flow" not in section
+    assert "bc_gaussian" not in section
+
+
+def test_the_other_half_and_the_pictures(page):
+    assert page.read_text().endswith(f"{SMAX}\n\nbattles\n")
+    for name in re.findall(r"\]\((results/\S+)\)", page.read_text()):
+        assert (page.parent / name).stat().st_size > 0
+    assert "commits 01234567" in page.read_text()
