@@ -37,21 +37,26 @@ class Checkpoint(Callback):
             self.save(trainer, pl_module)
         self._end_if_asked(trainer, pl_module)
 
-    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint of the present update unless it exists, and drop old ones.
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """Write the checkpoint of the present update unless it exists, and drop old ones; return whether it exists.
 
         Not before every evaluation of an earlier update is on disk (that of the present one is made up for on resume).
         Where a signal leaves no time for that, an older checkpoint stays the newest, and the same command repeats what
         is missing.
         """
         path = self.folder / checkpoint_name(pl_module.done)  # type: ignore[arg-type]
-        if not path.exists() and self.drain(pl_module.done):  # type: ignore[arg-type]
-            trainer.save_checkpoint(path)
-            prune(self.folder, self.keep)
+        if path.exists():
+            return True
+        if not self.drain(pl_module.done):  # type: ignore[arg-type]
+            return False
+        trainer.save_checkpoint(path)
+        prune(self.folder, self.keep)
+        return True
 
     def _end_if_asked(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.stop.requested():
-            self.save(trainer, pl_module)
-            raise self.stop.interruption(
-                f"stopped after update {pl_module.done}, state saved; the same command continues from there"
-            )
+            saved = self.save(trainer, pl_module)
+            state = "state saved; the same command continues from there"
+            if not saved:
+                state = "an evaluation was cut off; the same command continues from the checkpoint before it"
+            raise self.stop.interruption(f"stopped after update {pl_module.done}, {state}")

@@ -15,7 +15,7 @@ from tools.results_smax import CLONES, GUIDED, ROWS, SETS, SIZE
 from vgm2p.io.artifacts import Acting
 from vgm2p.report.collect import Run, final_values, load_run
 from vgm2p.report.grid import grid
-from vgm2p.report.stats import Seeds, difference, interval, mean
+from vgm2p.report.stats import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.tables import bounds
 
 
@@ -114,7 +114,8 @@ def _random(run: Run) -> list[str]:
 
 def _line(cell: Cell) -> list[str]:
     seeds = " ".join(f"{np.mean(values):.2f}" for values in cell.won) if len(cell.won) > 1 else ""
-    return [cell.name, *(bounds((mean(x), *interval(x)), 2) for x in (cell.won, cell.returns)), seeds]
+    won = bounds((mean(cell.won), *rate_interval(cell.won)), 2)
+    return [cell.name, won, bounds((mean(cell.returns), *interval(cell.returns)), 2), seeds]
 
 
 def _differences(cells: list[Cell]) -> list[str]:

@@ -28,7 +28,7 @@ from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import curves
 from vgm2p.report.grid import decimals, grid, shown
 from vgm2p.report.tables import as_csv, table, versus
-from vgm2p.report.variants import told_apart
+from vgm2p.report.variants import told_apart, unlike
 from vgm2p.signals import StopFlag
 from vgm2p.validate import check_acting
 
@@ -127,7 +127,7 @@ def _report(config: dict[str, Any], stop: StopFlag) -> None:
         raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
     loaded, unfinished = load_runs(config["runs"])
     runs, repeated = told_apart(loaded)
-    for notice in (*unfinished, *repeated):
+    for notice in (*unfinished, *repeated, *unlike(runs)):
         say(notice)
     if not runs:
         raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")

@@ -10,7 +10,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vgm2p.build import config_folder
+from vgm2p.errors import ConfigError, nearest
+
 OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")
+
+
+def compared_with(config: Mapping[str, Any]) -> list[str]:
+    """Return the algorithms of `config["compare"]` without the run's own, as it stands in its file.
+
+    Raises ConfigError unless they are a list of algorithms.
+    """
+    names, words = config["compare"], config["overrides"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"compare must be a list such as [vgm2p,bc_meanflow], got {names!r}")
+    places = [config_folder() / "algo", Path.cwd() / "conf" / "algo"]
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    unknown = [name for name in names if name not in known]
+    if unknown and not any(word.startswith("hydra.searchpath=") for word in words):
+        raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
+    changed = any(_bare(word).startswith("algo.") for word in words)
+    return [name for name in names if changed or name != config["algorithm"]]
 
 
 class Comparisons:
@@ -55,23 +75,32 @@ class Comparisons:
 
     def _run(self, name: str) -> None:
         log = self._folder / f"compare-{name}.log"
-        with open(log, "w") as output:
-            self._process = subprocess.Popen(
-                self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_one_thread()
-            )
-            code = self._process.wait()
-        place = folder_in(log)
+        try:
+            with open(log, "w") as output:
+                self._process = subprocess.Popen(
+                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_one_thread()
+                )
+                code = self._process.wait()
+            place = folder_in(log)
+        except OSError as error:
+            self._say(f"comparison run {name} was not started: {log}: {error.strerror}")
+            return
         if code == 0 and place is not None:
             self.folders.append(place)
         elif not self._stopped:
             self._say(f"comparison run {name} ended with exit code {code}; see {log}")
 
     def _command(self, name: str) -> list[str]:
-        overrides = [word for word in self._config["overrides"] if not word.startswith(OWN)]
+        overrides = [word for word in self._config["overrides"] if not _bare(word).startswith(OWN)]
         words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
         if any(word.startswith("out=") for word in self._config["overrides"]):
             words.append(f"out={self._folder}-{name}")
         return [sys.executable, "-m", "vgm2p", "fit", *words]
+
+
+def _bare(word: str) -> str:
+    """Return an override without Hydra's signs for adding and removing keys."""
+    return word.lstrip("+~")
 
 
 def folder_in(log: Path) -> Path | None:

@@ -17,8 +17,9 @@ from vgm2p.io.artifacts import Acting, RunFolder, episode_row, write_json
 from vgm2p.module import OfflineModule
 from vgm2p.report.collect import load_runs
 from vgm2p.report.curves import run_plot
-from vgm2p.report.stats import interval, per_seed, wilson
+from vgm2p.report.stats import interval, per_seed, rate_interval
 from vgm2p.report.tables import table
+from vgm2p.report.variants import told_apart, unlike
 from vgm2p.signals import StopFlag
 
 RANDOM_SEED = 0
@@ -136,15 +137,15 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> dict[str, Any]:
-    """Return the mean of the seeds' rates with 95 % Wilson intervals; None alone where the task knows no victory."""
+    """Return the mean of the seeds' rates with its interval, and theirs (Wilson's); None alone without victories."""
     if any(episode.won is None for episode in episodes):
         return {"win_rate": None}
     metric = WinRate(seeds)
     rates = _compute(metric, position, torch.tensor([float(bool(episode.won)) for episode in episodes]))
-    pooled = wilson(sum(bool(episode.won) for episode in episodes), len(episodes))
+    outcomes = per_seed([(episode.seed, float(bool(episode.won))) for episode in episodes])
     return {
         "win_rate": average(rates),
-        "win_rate_ci95": list(pooled),
+        "win_rate_ci95": list(rate_interval(list(outcomes.values()))),
         "win_rate_per_seed": rates,
         "win_rate_per_seed_ci95": [list(bounds) for bounds in metric.intervals()],
     }
@@ -163,8 +164,9 @@ def _compute(metric: Any, position: torch.Tensor, values: torch.Tensor) -> list[
 
 def show(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
     """Print the table of a finished run and its comparison runs, and the commands that go on from here."""
-    runs, notices = load_runs([folder.path, *compared])
-    for notice in notices:
+    loaded, unfinished = load_runs([folder.path, *compared])
+    runs, repeated = told_apart(loaded)
+    for notice in (*unfinished, *repeated, *unlike(runs)):
         say(notice)
     if "return_mean" in folder.read_results():
         say("\n" + table(runs))

@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from vgm2p.algos.base import Algorithm
 from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_data, make_env
 from vgm2p.capture import wanted
-from vgm2p.compare import Comparisons
+from vgm2p.compare import Comparisons, compared_with
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.evaluator import Evaluator
@@ -52,6 +52,7 @@ def say(line: str) -> None:
 def fit(config: dict[str, Any], stop: StopFlag) -> None:
     """Run one configuration to its end in its folder. Raises UserError subclasses only, for what a user can cause."""
     check(config)
+    config = {**config, "compare": compared_with(config)}
     quiet()
     algorithm_type = algorithm_class(config)
     folder = RunFolder(Path(config["out"]))

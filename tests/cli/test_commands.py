@@ -92,6 +92,18 @@ def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compared_with(tmp_path):
+    tiny = ["updates=4", "eval_every=4", "eval_episodes=1", "eval_acting=[]", "data.batch_size=4"]
+    for given, names in (
+        (["algo=bc_gaussian", "compare=[bc_gaussian]"], ["bc_gaussian"]),
+        (["algo=bc_gaussian", "algo.lr=0.5", "compare=[bc_gaussian]"], ["bc_gaussian lr=0.5", "bc_gaussian lr=0.001"]),
+    ):
+        done = program(tmp_path, "fit", *given, *tiny)
+        assert done.returncode == 0, done.stderr
+        shown = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+        assert shown[3:] == names, done.stdout
+
+
 def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):
     again = run(trained / "bc_gaussian", "sys.modules['gymnasium'] = None", algo="bc_gaussian",
                 callbacks__plot="true", **SMALL)  # fmt: skip

@@ -6,10 +6,12 @@ import pytest
 
 from tests.run.runs import program
 from vgm2p.errors import ConfigError
+from vgm2p.identity import BEFORE
 from vgm2p.io.artifacts import RunFolder, write_json
 from vgm2p.report.collect import load_runs
+from vgm2p.report.stats import wilson
 from vgm2p.report.tables import versus
-from vgm2p.report.variants import told_apart
+from vgm2p.report.variants import told_apart, unlike
 
 
 def test_report_tables_runs_and_draws_them(trained, tmp_path):
@@ -32,7 +34,8 @@ def changed(source, target, seeds, **algo):
     manifest, results = folder.read_manifest(), folder.read_results()
     manifest["config"]["algo"] |= algo
     write_json(folder.manifest, manifest)
-    write_json(folder.results, results | {"seeds": seeds})
+    ways = [entry | {"episodes": entry["episodes"] * len(seeds)} for entry in results["by_act_noise"]]
+    write_json(folder.results, results | {"seeds": seeds, "by_act_noise": ways})
     rows = [row | {"seed": str(seed)} for row in folder.log_episodes().rows() for seed in seeds]
     folder.episodes.unlink()
     folder.log_episodes().append(rows)
@@ -79,12 +82,52 @@ def test_settings_that_an_older_run_did_not_know_are_no_difference(trained, tmp_
     assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian"]
 
 
+@pytest.mark.parametrize(("key", "value"), [(key, 0.7) for key in BEFORE])
+def test_settings_that_have_not_always_been_there_tell_runs_apart(key, value, trained, tmp_path):
+    other = changed(trained / "bc_gaussian", tmp_path / "other", [0], **{key: value})
+    runs, notices = told_apart(load_runs([trained / "bc_gaussian", other])[0])
+    assert [run.name for run in runs] == [f"bc_gaussian {key}={BEFORE[key]}", f"bc_gaussian {key}=0.7"]
+    assert not notices
+
+
+def test_methods_that_were_trained_under_other_conditions_are_named(trained, tmp_path):
+    other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], width=99)
+    manifest = RunFolder(other).read_manifest()
+    manifest["config"]["env"]["episode_limit"] = 7
+    write_json(RunFolder(other).manifest, manifest)
+    runs, _ = load_runs([trained / "bc_gaussian", other])
+    (line,) = unlike(runs)
+    assert "algo.width (" in line and "99: vgm2p_plus" in line
+    assert "env.episode_limit (" in line and "7: vgm2p_plus" in line
+    assert not unlike(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_found(trained, tmp_path):
+    shutil.copytree(trained / "bc_gaussian", tmp_path / "a[1]")
+    runs, notices = load_runs([tmp_path / "a[1]"])
+    assert len(runs) == 1 and not notices
+
+
+def cut(path, count):
+    path.write_bytes(path.read_bytes()[:-count])
+
+
+def replaced(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda f: f.episodes.unlink(), "lacks the final evaluation"),
         (lambda f: f.log_episodes().truncate(10), "lacks the final evaluation"),
         (lambda f: write_json(f.results, {"return_mean": 1.0}), "written by another version"),
+        (lambda f: cut(f.episodes, 40), "lacks the final evaluation"),
+        (lambda f: replaced(f.episodes, "update", "time"), "damaged"),
+        (lambda f: replaced(f.episodes, "\n", "\nx"), "damaged"),
+        (lambda f: f.episodes.write_bytes(b"update\xff\n"), "damaged"),
+        (lambda f: replaced(f.results, '"dataset_return_mean": ', '"dataset_return_mean": null, "x": '), "is damaged"),
+        (lambda f: write_json(f.manifest, f.read_manifest() | {"config": []}), "is damaged"),
     ],
 )
 def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, trained, tmp_path):
@@ -114,7 +157,9 @@ def test_report_counts_victories_and_scores_where_the_environment_knows_them(tra
     cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
     assert [cell[4] for cell in cells if len(cell) > 4 and cell[3] == "won"] == ["-1.00 [-1.00, -1.00]"]
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    assert len([row for row in rows if ",won,1,1,1," in row]) == 4  # ways in which vgm2p_plus acts
+    certain = [row.split(",")[5:7] for row in rows if ",vgm2p_plus," in row and ",won,1," in row]
+    low, high = wilson(1, 1)
+    assert certain == [[f"{low:.6g}", f"{high:.6g}"]] * 4  # ways in which vgm2p_plus acts
     assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
 
 

@@ -6,7 +6,17 @@ import torch
 
 from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.report.grid import decimals, shown
-from vgm2p.report.stats import difference, improvement, interval, iqm, mean, per_seed, resampled_means, wilson
+from vgm2p.report.stats import (
+    difference,
+    improvement,
+    interval,
+    iqm,
+    mean,
+    per_seed,
+    rate_interval,
+    resampled_means,
+    wilson,
+)
 from vgm2p.report.tables import bounds
 
 
@@ -51,10 +61,46 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.86 <= hits / 200 <= 0.98  # percentile bootstraps of ten seeds are a little short
 
 
-def test_the_same_returns_give_the_same_interval_and_order_within_a_seed_only_moves_its_noise():
+def test_starts_that_all_seeds_share_do_not_average_out():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(200):
+        luck = rng.normal(0, 1, 20)  # of a start, whoever plays it
+        low, high = interval([luck + rng.normal(0, 0.3) + rng.normal(0, 0.3, 20) for _ in range(5)])
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99  # drawn anew for every seed: 0.7
+
+
+def test_starts_that_two_methods_share_cancel_in_their_difference():
+    rng = np.random.default_rng(4)
+    luck = rng.normal(0, 100, 20)
+    first, second = ([luck + rng.normal(centre, 1, 20) for _ in range(5)] for centre in (5, 0))
+    centre, low, high = difference(first, second)
+    assert 4 < low < centre < high < 6
+    assert interval(first)[1] - interval(first)[0] > 50
+    _, low, high = difference([values[:19] for values in first], second)
+    assert high - low > 50  # other numbers of episodes: not the same starts
+
+
+def test_the_same_returns_give_the_same_interval_in_pieces_of_any_size(monkeypatch):
     seeds = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
-    assert interval(seeds) == interval(seeds)
-    assert resampled_means(seeds).mean() == pytest.approx(mean(seeds), abs=0.05)
+    whole = resampled_means(seeds)
+    assert whole.mean() == pytest.approx(mean(seeds), abs=0.05)
+    monkeypatch.setattr("vgm2p.report.stats.AT_ONCE", 100)
+    assert resampled_means(seeds).tolist() == whole.tolist()
+
+
+def test_seeds_with_unequal_numbers_of_episodes():
+    rng = np.random.default_rng(5)
+    seeds = [rng.normal(centre, 1, size) for centre, size in ((10, 5), (11, 40), (12, 8), (10, 3), (12, 9))]
+    low, high = interval(seeds)
+    assert 9.5 < low < mean(seeds) - 0.3 < mean(seeds) + 0.3 < high < 12.5
+
+
+def test_rates_of_one_seed_are_never_certain():
+    assert rate_interval([[1.0] * 10]) == wilson(10, 10)
+    outcomes = [[1.0] * 8 + [0.0] * 2, [0.0] * 10]
+    assert rate_interval(outcomes) == interval(outcomes)
 
 
 def test_difference_and_improvement():

@@ -14,7 +14,11 @@ from vgm2p.report.stats import per_seed
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
-RESULTS = ("experiment", "algorithm", "seeds", "updates", "act_noise", "data_digest")  # what a report needs
+REFERENCES = ("dataset_return", "random_return")  # each with a mean and an interval
+RESULTS = (
+    "experiment", "algorithm", "seeds", "updates", "act_noise", "data_digest",
+    *(f"{key}_{part}" for key in REFERENCES for part in ("mean", "ci95")),
+)  # what a report needs  # fmt: skip
 
 
 @dataclass
@@ -52,7 +56,8 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
     """Return folders for names and globs, in order, without repeats. Raises MissingInput for a name without match."""
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(str(pattern), recursive=True))
+        literal = Path(pattern).exists()  # a folder's own name may hold brackets
+        matches = [str(pattern)] if literal else sorted(glob.glob(str(pattern), recursive=True))
         if not matches:
             raise MissingInput(f"{pattern}: no such run folder; give folders that `vgm2p fit` printed, or a glob")
         for path in map(Path, matches):
@@ -84,19 +89,35 @@ def load_run(path: Path) -> Run:
     missing = [key for key in (*RESULTS, "config") if key not in results.keys() | manifest.keys()]
     if missing:
         raise DataError(f"{path}: written by another version ('{missing[0]}' is missing); train it again")
+    numbers = [number for key in REFERENCES for number in (results[f"{key}_mean"], *(results[f"{key}_ci95"] or [None]))]
+    if not all(isinstance(number, int | float) for number in numbers) or not isinstance(manifest["config"], dict):
+        raise DataError(f"{path}: results.json or manifest.json is damaged; restore it, or train it again")
     run = Run(path, manifest, results, results["algorithm"])
-    last, own = results["updates"], results["act_noise"]
-    rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in folder.log_episodes().rows()]
+    try:
+        _read_episodes(run)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder.episodes}: damaged ({type(error).__name__}); restore it, or train it again"
+        ) from error
+    return run
+
+
+def _read_episodes(run: Run) -> None:
+    """Fill `final` and `curve`. Raises DataError where the last evaluation is not whole, ValueError, KeyError."""
+    last, own = run.results["updates"], run.results["act_noise"]
+    log = RunFolder(run.folder).log_episodes()
+    rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in log.rows()]
     final = [(way, row) for update, way, row in rows if update == last]
-    if not final or not all(row.get("return") for _, row in final):
-        raise DataError(f"{path}: episodes.csv lacks the final evaluation; restore it, or train it again")
+    ways = {way: [row for used, row in final if used == way] for way, _ in final}
+    expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
+    cut = any(len(ways.get(way, [])) != count for way, count in expected.items())
+    if cut or not final or not all(row.get("return") for _, row in final):
+        raise DataError(f"{run.folder}: episodes.csv lacks the final evaluation; restore it, or train it again")
     for measure in MEASURES:
         if all(row.get(measure) for _, row in final):
-            ways = {way: [row for used, row in final if used == way] for way, _ in final}
             run.final[measure] = {way: _per_seed(shown, measure) for way, shown in ways.items()}
     for update in sorted({row[0] for row in rows}):
         run.curve[update] = _per_seed([row for u, way, row in rows if u == update and (u != last or way == own)])
-    return run
 
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:

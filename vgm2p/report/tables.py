@@ -13,7 +13,7 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.artifacts import Acting
 from vgm2p.report.collect import MEASURES, Run, final_values, pooled, ways_of
 from vgm2p.report.grid import decimals, grid
-from vgm2p.report.stats import difference, interval, mean
+from vgm2p.report.stats import difference, interval, mean, rate_interval
 
 
 def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]
             name = f"dataset mean {results['data_digest'][:8]}" if means else "dataset mean"
             entries.append(_reference(experiment, name, results, "dataset", ways))
             means.append(results["dataset_return_mean"])
-        cells = {way: _cell(final_values(group, way, measure)) for way in ways}
+        cells = {way: _cell(final_values(group, way, measure), measure) for way in ways}
         own = results["act_noise"]
         values = final_values(group, own, measure)
         floor = results["dataset_return_mean"] if measure == "return" else math.inf
@@ -55,8 +55,9 @@ def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]
     return entries
 
 
-def _cell(values: list[list[float]]) -> tuple[float, float, float] | None:
-    return (mean(values), *interval(values)) if values else None
+def _cell(values: list[list[float]], measure: str) -> tuple[float, float, float] | None:
+    around = rate_interval if measure == "won" else interval
+    return (mean(values), *around(values)) if values else None
 
 
 def _counts(values: list[list[float]]) -> tuple[int, int]:
@@ -83,7 +84,8 @@ def table(runs: Sequence[Run]) -> str:
         grids = [_grid(here, measure) for measure in MEASURES]
         blocks.append("\n\n".join([experiment, *filter(None, grids)]))
     notes = (
-        "mean [95 % interval, bootstrap over seeds, then episodes]; * interval above the dataset's mean; "
+        "mean [95 % interval, bootstrap over seeds, then episodes, short of 95 % with few seeds]; "
+        "* interval above the dataset's mean; "
         "< the run's own setting (also of per seed)"
     )
     return "\n\n".join([*blocks, notes])

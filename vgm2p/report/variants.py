@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vgm2p.identity import leaves, training_part
+from vgm2p.identity import BEFORE, BEFORE_TRAINER, leaves, training_part
 from vgm2p.report.collect import Run, pooled
 
 SHOWN = 3  # settings that a name may hold
 SEEDS = ("seed", "seeds")
+NETWORK = ("algo.width", "algo.depth")  # settings of algorithms that a comparison of them keeps equal
 
 
 def told_apart(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -34,9 +35,29 @@ def told_apart(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return [found[at] for at in sorted(found)], notices
 
 
+def unlike(runs: Sequence[Run]) -> list[str]:
+    """Return a line per experiment whose methods were not trained, or do not act, under the same conditions."""
+    notices = []
+    for experiment in dict.fromkeys(run.key[0] for run in runs):
+        found: dict[str, dict[str, str]] = {}  # setting -> value -> who has it first
+        for run in (run for run in runs if run.key[0] == experiment):
+            for key, value in settings(run).items():
+                if not key.startswith("algo.") or key in NETWORK:
+                    found.setdefault(key, {}).setdefault(str(value), run.name)
+        parts = [
+            f"{key} ({', '.join(f'{value}: {name}' for value, name in owners.items())})"
+            for key, owners in sorted(found.items())
+            if len(owners) > 1
+        ]
+        if parts:
+            notices.append(f"not alike: methods of {experiment} differ in {'; '.join(parts)}")
+    return notices
+
+
 def settings(run: Run) -> dict[str, Any]:
     """Return what, seeds aside, tells a run from others of its experiment and algorithm."""
     part = {key: value for key, value in training_part(run.manifest["config"]).items() if key not in SEEDS}
+    part["algo"], part["trainer"] = BEFORE | (part.get("algo") or {}), BEFORE_TRAINER | part["trainer"]
     part["data"] = {key: value for key, value in part["data"].items() if key not in ("source", "name")}
     return {**dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
 
