@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from vgm2p.errors import ServiceError
 from vgm2p.io.checkpoint import checkpoint_name, prune
 from vgm2p.signals import StopFlag
 
@@ -36,6 +37,11 @@ class Checkpoint(Callback):
         if done % self.every == 0 or done == self.total:
             self.save(trainer, pl_module)
         self._end_if_asked(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what was trained when games fail; a resume makes up for the evaluation."""
+        if isinstance(exception, ServiceError):
+            self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Write the checkpoint of the present update unless it exists, and drop old ones; return whether it exists.

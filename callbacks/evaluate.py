@@ -109,7 +109,8 @@ class Evaluate(Callback):
         module: Any = pl_module
         if module.done == 0:
             self._try_out(module.algorithm)
-        elif self._due(module.done) and module.done not in self.file.updates():
+        elif self._due(module.done) and not self._written(module):
+            self.file.truncate(module.done - 1)
             self._evaluate(module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
@@ -136,13 +137,19 @@ class Evaluate(Callback):
         return not self._dropped
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the process beside."""
+        """End the process beside; what it was at is lost, so that no checkpoint may follow."""
+        self._dropped = self._dropped or self.beside is not None
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the process beside."""
         if self.beside is not None:
             self.beside.close()
+
+    def _written(self, module: Any) -> bool:
+        """Whether all rows of the present update are there: a disk that filled may have taken a part of them."""
+        rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
+        return len(rows) == len(module.algorithm.seeds) * self.episodes
 
     def _due(self, done: int) -> bool:
         return done % self.every == 0 and done != self.total

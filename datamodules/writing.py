@@ -1,7 +1,8 @@
 """Writing HDF5 where the disk may fill: HDF5 does not survive a failed write, so none reaches it.
 
 After a failed write the library can neither close the file nor end the process without a crash. What the disk refuses
-is therefore swallowed here, and raised when HDF5 has closed its file, which is then thrown away.
+is therefore swallowed here, and raised when HDF5 has closed its file, which is then thrown away. Signals wait for the
+next check: their handlers raise, and would do so in the middle of a write.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 
 from vgm2p.errors import StorageError
+from vgm2p.signals import held_back
 
 CHUNK_BYTES = 1 << 22  # of larger ones nothing more is gained, of smaller ones time is lost between them
 
@@ -64,10 +66,15 @@ class Sink(io.FileIO):
 @contextmanager
 def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     """Yield a new HDF5 file, and what raises StorageError where a write has failed; called at the end, too."""
-    with Sink(path) as sink:
+    with held_back() as signals, Sink(path) as sink:
+
+        def check() -> None:
+            sink.check()
+            signals.release()
+
         try:
             with h5py.File(sink, "w", libver="latest", track_order=False) as file:
-                yield file, sink.check
+                yield file, check
         except Exception:
             sink.check()  # a full disk explains whatever HDF5 makes of it
             raise

@@ -30,8 +30,8 @@ Mean returns beside the rows that `vgm2p_plus` was made to beat, everybody in th
 policy starts from noise) and the best row are picked on these episodes, for both sides, which no interval knows of. `*`: the
 interval excludes 0."""
 OTHERS_TEXT = """Beside the other rows, and as `vgm2p_plus` acts unless told otherwise:"""
-UNSEEN_TEXT = """The two sets on which `vgm2p_plus` was chosen, on seeds and starts that the choice did not see (three seeds, ten
-episodes each; same ways to act):"""
+UNSEEN_TEXT = """The two sets on which `vgm2p_plus` was chosen, on seeds and starts that ranked none of its variants (three seeds, ten
+episodes each; what earlier choices returned on them was known, and the ways to act are picked with them):"""
 SMAX = "<!-- from here on: make results-smax -->"
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 DIAGNOSTICS = """Diagnostics at the end. Level: mean reward over one minus the discount, to which Q comes close when it has learnt (a better
@@ -86,8 +86,8 @@ def _head(runs: Path, done: int, total: int) -> str:
 
 Written by `make results` ({done} of {total} cells finished). One network and budget for every row, fixed before the runs:
 `{" ".join(SIZE)}`; algorithms with a critic: `{" ".join(CRITIC)}`. Five training seeds in one run, twenty episodes per seed
-and way to act, the same twenty starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes; five seeds are few for
-such an interval, and that all play the same starts is not taken into account. Curves and `per seed` show every row in its own
+and way to act, the same twenty starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes, the starts drawn once
+for all who played them; five seeds are few for such an interval (simulated, 89 of 100 hold the truth). Curves and `per seed` show every row in its own
 setting (`<` in the tables).
 
 Nothing here was trained with the paper's 4 x 512 networks or its 500 000 updates; these sets are our recordings and no table
@@ -95,7 +95,7 @@ of the paper. 10 000 updates are few for the paper's critic: with its `tau` and 
 (the tables of diagnostics show how far it is). The rows of `vgm2p` say what it does within this budget, not what it can do.
 
 `vgm2p_plus` was chosen on the two medium-replay sets, on training seeds 0 and 1 and the first ten starts, which are among those
-reported; results on what that choice did not see stand below. It is the fourth choice: those before it lost to cloning on
+reported; results on other seeds and starts stand below. It is the fourth choice: those before it lost to cloning on
 medium-expert data, so those sets are not untouched, though no switch was chosen on them
 ([how](algorithms/vgm2p.md#how-it-was-chosen)).
 

@@ -55,9 +55,10 @@ def _head() -> str:
 Written by `make results-smax`. Data: the environment's heuristic at noise 0, 0.1 and 0.3, recorded on the machine
 itself ([smax.md](smax.md)); no table of the paper. One network and budget for every row, fixed before the runs:
 `{" ".join(SIZE)}`. Five training seeds in one run, a hundred episodes per seed and way to act (its noise in brackets),
-the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes. `plus_battle` was chosen on
-`smax_3m` (two or three seeds, about fifteen variants), so what it is ahead there is on the set of its choice; no
-setting was chosen on `smax_2s3z`; what was tried there, for an explanation, stands in [smax.md](smax.md).
+the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes, with the starts drawn once for all.
+`plus_battle` was chosen on `smax_3m` (two or three seeds, about fifteen variants), so what it is ahead there is on the
+set of its choice (on 400 other starts: [smax.md](smax.md#on-other-starts)); no setting was chosen on `smax_2s3z`; what
+was tried there, for an explanation, stands in [smax.md](smax.md).
 `vgm2p_plus` runs as it is, with a critic scaled for robots' long episodes; `plus_battle` has the scale of battles.
 
 | row | `python -m vgm2p fit experiment=<set>` and |

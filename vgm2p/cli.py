@@ -16,6 +16,7 @@ from typing import Any
 from vgm2p import __version__
 from vgm2p.bench.__main__ import main as bench
 from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, nearest
+from vgm2p.io.files import write_atomic
 from vgm2p.signals import StopFlag
 
 SWEEP = "VGM2P_SWEEP"  # folder in which the cells of a multirun leave their failures
@@ -75,7 +76,7 @@ def _hydra_command(command: str, words: list[str]) -> int:
     claim_packages()
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
-    overrides = with_resumed(command, with_search_path(collect_words(command, words)))
+    overrides = with_resumed(command, with_search_path(collect_words(command, grouped(words))))
     with tempfile.TemporaryDirectory() as failures:
         os.environ[SWEEP] = failures
         _hydra(command, overrides)
@@ -127,6 +128,18 @@ def cell(cfg: Any) -> None:
             _note_failure(error, str(cfg.get("out")), list(hydra_config.overrides.task))
 
 
+def grouped(words: list[str]) -> list[str]:
+    """Return words with `env=smax_3m`, as experiments and `bench` have it, written as the file: `env=smax/3m`."""
+    from vgm2p.build import config_folder
+
+    def written(word: str) -> str:
+        folder, underscore, name = word.removeprefix("env=").partition("_")
+        known = word.startswith("env=") and (config_folder() / "env" / folder / f"{name}.yaml").is_file()
+        return f"env={folder}/{name}" if underscore and known else word
+
+    return [written(word) for word in words]
+
+
 def collect_words(command: str, words: list[str]) -> list[str]:
     """Turn `data show a b` into `action=show files=[a,b]`, `report a b` into `runs=[a,b]`; quote names with spaces."""
     if command not in POSITIONAL:
@@ -175,7 +188,7 @@ def _note_failure(error: Exception, out: str, overrides: list[str]) -> None:
     text = json.dumps(status, indent=1)
     (Path(os.environ[SWEEP]) / f"{secrets.token_hex(8)}.json").write_text(text)
     try:
-        (Path(out) / "status.json").write_text(text)
+        write_atomic(Path(out) / "status.json", text)
     except OSError:
         print(f"vgm2p: {out}: status.json could not be written", file=sys.stderr)
     print(f"vgm2p: {shown.line}", file=sys.stderr)

@@ -21,6 +21,7 @@ from vgm2p.envs.video import record
 from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
 from vgm2p.finish import statistics
 from vgm2p.fit import fit, say
+from vgm2p.identity import NOT_TRAINING_ENV
 from vgm2p.io.artifacts import SHARED, Acting, CsvLog, episode_row, write_json
 from vgm2p.io.files import write_atomic
 from vgm2p.policy import TrainedPolicy, load
@@ -56,8 +57,17 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(f"device={config['device']} is not usable here; use cpu")
     policy = load(place, config["device"])
-    with closing(make_env(policy.config)) as env:
+    with closing(make_env(_with_env(policy.config, config))) as env:
         _roll_out(policy, env, config, stop)
+
+
+def _with_env(of_run: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with what does not change its episodes as asked. Raises ConfigError."""
+    chosen = {key: asked[key] for key in NOT_TRAINING_ENV if asked[key] is not None}
+    unknown = [key for key in chosen if key not in of_run["env"]]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={of_run['environment']} has no such setting")
+    return {**of_run, "env": {**of_run["env"], **chosen}}
 
 
 def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], stop: StopFlag) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from vgm2p.build import config_folder
 from vgm2p.errors import ConfigError, nearest
 
+PARENT = "VGM2P_PARENT"  # in a comparison run's environment: the process that started it
 OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")
 
 
@@ -78,8 +81,10 @@ class Comparisons:
         try:
             with open(log, "w") as output:
                 self._process = subprocess.Popen(
-                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_one_thread()
+                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_environment()
                 )
+                if self._stopped:
+                    self._process.terminate()
                 code = self._process.wait()
             place = folder_in(log)
         except OSError as error:
@@ -112,5 +117,19 @@ def folder_in(log: Path) -> Path | None:
     return None
 
 
-def _one_thread() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+def end_with_parent() -> None:
+    """In a comparison run, stop as on SIGTERM when the run that started it is gone."""
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", PARENT: str(os.getpid())}

@@ -92,12 +92,15 @@ class Evaluator:
         """Send what is in the outbox: a pipe takes no more than 64 KiB until the child reads."""
         assert process.stdin is not None
         while process.poll() is None:
-            buffer = io.BytesIO()
-            torch.save(self._outbox.get(), buffer)
             try:
+                buffer = io.BytesIO()
+                torch.save(self._outbox.get(), buffer)
                 process.stdin.write(LENGTH.pack(buffer.tell()) + buffer.getvalue())
                 process.stdin.flush()
             except OSError:  # the child is gone: `_listen` says so
+                return
+            except Exception as error:
+                self._answers.put(json.dumps({"error": f"{type(error).__name__}: {error}"}))
                 return
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:

@@ -73,8 +73,8 @@ class Finish:
             episodes = self._episodes(module, acting)
             rows += [episode_row(module.done, episode, acting) for episode in episodes]
             by_noise.append({"act_noise": acting, **statistics(episodes)})
-        log.append(rows)
         random = self._random()
+        log.append(rows)
         headline = next(entry for entry in by_noise if entry["act_noise"] == own)
         return {
             **{key: value for key, value in headline.items() if key != "act_noise"},

@@ -18,12 +18,12 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from vgm2p.algos.base import Algorithm
 from vgm2p.build import algorithm_class, claim_packages, make_algorithm, make_data, make_env
 from vgm2p.capture import wanted
-from vgm2p.compare import Comparisons, compared_with
+from vgm2p.compare import Comparisons, compared_with, end_with_parent
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.errors import ConfigError, DataError, MissingInput, ServiceError
 from vgm2p.evaluator import Evaluator
 from vgm2p.io.artifacts import RunFolder, read_json, write_json
-from vgm2p.io.checkpoint import DurableCheckpointIO
+from vgm2p.io.checkpoint import DurableCheckpointIO, put_aside
 from vgm2p.io.lock import FolderLock
 from vgm2p.manifest import device_name, manifest
 from vgm2p.module import OfflineModule
@@ -51,6 +51,8 @@ def say(line: str) -> None:
 
 def fit(config: dict[str, Any], stop: StopFlag) -> None:
     """Run one configuration to its end in its folder. Raises UserError subclasses only, for what a user can cause."""
+    stop.graceful = False  # a run before this one, in the same process, may have set it
+    end_with_parent()
     check(config)
     config = {**config, "compare": compared_with(config)}
     quiet()
@@ -63,6 +65,7 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
         standing = inspect(folder, config)
         for notice in standing.notices:
             say(f"skipped {notice}")
+        put_aside(folder.checkpoints, standing.checkpoint)
         if standing.finished:
             say(f"finished before: {folder.path}")
         with Comparisons(config, folder.path, say) as comparisons:
@@ -106,6 +109,7 @@ def train(
     store.provide(algorithm.fields, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)
+    _same_machine(folder, record)
     module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
     cut_logs(folder, standing.update)
     write_json(folder.manifest, record)
@@ -120,7 +124,10 @@ def train(
     data.schedule(lambda: Blocks(module.done, total, block, intervals))
     stop.graceful = True
     started = time.monotonic()
-    trainer.fit(module, datamodule=data, ckpt_path=standing.checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=standing.checkpoint, weights_only=True)
+    except ServiceError as error:
+        raise ServiceError(f"{error.line}; the same command goes on, with evaluate=none without evaluation") from None
     seconds = time.monotonic() - started
     finish(module)
     write_timing(folder, standing.update, module.done, seconds, time.monotonic() - started)
@@ -176,7 +183,8 @@ def set_threads(config: Mapping[str, Any]) -> int:
     threads = config["trainer"]["threads"]
     if threads == "auto":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = 1 if config["compare"] else int(os.environ.get("OMP_NUM_THREADS", cores))
+        first, _, _ = os.environ.get("OMP_NUM_THREADS", "").partition(",")  # "4,2": 4 outside, 2 within
+        threads = 1 if config["compare"] else int(first) if first.strip().isdecimal() else cores
     torch.set_num_threads(threads)
     return threads
 
@@ -206,6 +214,18 @@ def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
         raise DataError(
             f"{folder.path} was trained on data {before[:12]}, now {now[:12]}; restore the file or use another out="
         )
+
+
+def _same_machine(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    """Say where a run goes on otherwise than it went before: the same bits are promised under the same conditions."""
+    if not folder.manifest.exists():
+        return
+    before = folder.read_manifest()
+    found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
+    found += [(name, before.get("versions", {}).get(name), new) for name, new in record["versions"].items()]
+    changed = [f"{name} {old} -> {new}" for name, old, new in found if old is not None and old != new]
+    if changed:
+        say(f"otherwise    {', '.join(changed)}: from here on, not the bits of an uninterrupted run")
 
 
 def _introduce(

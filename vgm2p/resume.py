@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ from vgm2p.identity import differences
 from vgm2p.io.artifacts import RunFolder
 from vgm2p.io.checkpoint import newest_intact, update_of
 
-OURS = {".lock", "manifest.json", "checkpoints", "status.json", "tensorboard"}
+# what a run that ended before its manifest was written may leave
+OURS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.log|\..+\.tmp")
 
 
 @dataclass
@@ -32,7 +34,7 @@ def inspect(folder: RunFolder, config: Mapping[str, Any]) -> Standing:
         ConfigError: if the folder holds something else, another configuration, or more updates than asked for.
     """
     if not folder.manifest.exists():
-        strangers = sorted(path.name for path in folder.path.iterdir() if path.name not in OURS)
+        strangers = sorted(path.name for path in folder.path.iterdir() if not OURS.fullmatch(path.name))
         if strangers:
             raise ConfigError(
                 f"{folder.path} is not empty and no run folder (holds {strangers[0]}); choose another out="
@@ -64,6 +66,8 @@ def cut_logs(folder: RunFolder, update: int) -> None:
     if folder.results.exists():
         folder.log_episodes().truncate(update - 1)
         folder.results.unlink()
+    elif any(int(row["update"]) == update and row["act_noise"] for row in folder.log_episodes().rows()):
+        folder.log_episodes().truncate(update - 1)  # a final evaluation whose results were not written
     else:
         folder.log_episodes().truncate(update)
     folder.log_metrics().truncate(update)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from vgm2p.errors import Interrupted
 
@@ -38,3 +42,41 @@ class StopFlag:
             raise Interrupted(
                 signum, f"stopped by {signal.Signals(signum).name} before training began; nothing to save"
             )
+
+
+class Held:
+    """SIGTERM and SIGINT that came while a library must not be interrupted; `release` delivers the first of them."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def release(self) -> None:
+        """Do what the signal would have done, if one came."""
+        if self.signum is None:
+            return
+        signum, self.signum = self.signum, None
+        handler = self.before[signum]
+        if callable(handler):
+            handler(signum, None)
+        elif handler != signal.SIG_IGN:
+            signal.signal(signum, handler)
+            signal.raise_signal(signum)
+
+
+@contextmanager
+def held_back() -> Iterator[Held]:
+    """Hold signals back until `release`, or until the end; in the main thread, to which Python delivers them."""
+    held = Held()
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        held.signum = held.signum or signum
+
+    if threading.current_thread() is threading.main_thread():
+        held.before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield held
+    finally:
+        for signum, handler in held.before.items():
+            signal.signal(signum, handler)
+    held.release()

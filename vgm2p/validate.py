@@ -45,6 +45,9 @@ def check(config: Mapping[str, Any]) -> None:
     for key in COUNTS:
         _positive(config[key], key)
     _positive(config["logger"]["every"], "logger.every")
+    seconds = config["callbacks"]["progress_seconds"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise ConfigError(f"callbacks.progress_seconds must be a number from 0, got {seconds!r}")
     if config["block_updates"] != "auto":
         _positive(config["block_updates"], "block_updates")
     if not isinstance(config["seed"], int) or config["seed"] < 0:

@@ -12,6 +12,7 @@ import pytest
 
 import vgm2p
 from tests.run.runs import SMALL, environment, program, run, words
+from vgm2p.cli import grouped
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.io.artifacts import RunFolder
 
@@ -90,6 +91,17 @@ def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")][1:] == [
         "random policy", "dataset mean", "mine", "bc_gaussian",
     ]  # fmt: skip
+
+
+def test_names_of_environments_are_understood_as_experiments_have_them():
+    words = ["env=smax_3m", "env=smax/3m", "env=smax_nowhere", "policy=smax_3m", "env=none"]
+    assert grouped(words) == ["env=smax/3m", *words[1:]]
+
+
+def test_evaluate_refuses_settings_that_the_runs_environment_does_not_have(trained, tmp_path):
+    done = program(tmp_path, "evaluate", f"run={trained / 'bc_gaussian'}", "workers=3")
+    assert done.returncode == 2
+    assert "workers=3" in done.stderr and "no such setting" in done.stderr
 
 
 def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compared_with(tmp_path):

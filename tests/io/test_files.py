@@ -1,5 +1,6 @@
 """Logs, locks and checkpoints on disk: whole, or as they were."""
 
+import fcntl
 import json
 import os
 import signal
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 import torch
 
@@ -170,10 +170,26 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
 
 
 def test_a_recycled_pid_does_not_hold_a_lock(tmp_path):
-    held = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time() - 100}
-    (tmp_path / ".lock").write_text(json.dumps(held))
+    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": socket.gethostname()}))
     with FolderLock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["started"] > held["started"]
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypatch):
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.__enter__()
+    lock = fcntl.flock
+
+    def late(file, how):
+        if first._file is not None:  # the holder leaves, and a third comes, between opening and locking
+            first.__exit__()
+            (tmp_path / ".lock").write_text("")
+        lock(file, how)
+
+    monkeypatch.setattr("vgm2p.io.lock.fcntl.flock", late)
+    with second:
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(("content", "says"), [

@@ -79,7 +79,7 @@ def test_everybody_is_shown_in_the_best_way_to_act(page):
 
 def test_unseen_seeds_and_starts_leave_out_what_the_choice_saw(page):
     assert float(row(page, REPLAY[1], after="## In short")[6]) > 300 + SEEN / 2
-    found = row(page, REPLAY[1], after="that the choice did not see")
+    found = row(page, REPLAY[1], after="ranked none of its variants")
     assert found[1:] == ["120", "200", "150", "250", "300", "50 [50, 50]*"]
 
 

@@ -121,6 +121,14 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     return None, notices
 
 
+def put_aside(folder: Path, intact: Path | None) -> None:
+    """Rename the checkpoints newer than the newest `intact` one to `*.aside`: their names are needed again."""
+    for path in sorted(folder.glob("update-*.ckpt")):
+        if intact is None or path.name > intact.name:
+            path.replace(path.with_name(path.name + ".aside"))
+            digest_path(path).unlink(missing_ok=True)
+
+
 def prune(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints; called after the newest one was verified."""
     io = DurableCheckpointIO()

@@ -8,10 +8,9 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import Any, TextIO
 
 from vgm2p.errors import StorageError
 
@@ -29,70 +28,81 @@ def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator
 
 
 class FolderLock:
-    """Context manager holding `<folder>/.lock` with pid and host; a dead process's lock is taken over.
+    """Context manager holding `<folder>/.lock`, locked as long as this process lives; it names the holder.
 
-    Raises StorageError if another living process holds it.
+    Raises StorageError if another process holds it, or one of another machine may.
 
     Args:
         folder: the run folder.
-        say: told when the lock of a dead process is taken over.
+        say: told when the folder of a dead process is taken over.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.path, self.say = folder / ".lock", say
+        self._file: TextIO | None = None
 
     def __enter__(self) -> FolderLock:
-        for _ in range(3):
-            if self._create():
-                return self
-            self._judge()
-        raise StorageError(
-            f"{self.path.parent}: several runs start in this folder at once; wait, or choose another out="
-        )
+        while self._file is None:
+            self._file = self._locked()
+        return self
 
     def __exit__(self, *unused: Any) -> None:
-        self.path.unlink(missing_ok=True)
+        assert self._file is not None
+        self.path.unlink(missing_ok=True)  # before it is unlocked: who waits for this file finds that it is gone
+        self._file.close()
+        self._file = None
 
-    def _create(self) -> bool:
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-        written = self.path.with_name(f".lock.{os.getpid()}.tmp")
-        written.write_text(json.dumps(me))
-        try:
-            os.link(written, self.path)  # atomic, and the file is whole from the start
-        except FileExistsError:
-            return False
-        finally:
-            written.unlink()
-        return True
+    def _locked(self) -> TextIO | None:
+        """Return the file, locked and ours; None where its last holder took it away meanwhile."""
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(self.path, "a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                user = _named(_holder(file))
+                raise StorageError(f"{self.path.parent} is used by {user}; wait, or choose another out=") from None
+            if not self.path.exists() or not os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                return None
+            self._take_over(file)
+            stack.pop_all()  # it stays open until the run ends
+            return file
 
-    def _judge(self) -> None:
-        """Remove the lock of a dead process, or refuse."""
-        try:
-            held = json.loads(self.path.read_text())
-            pid, host, started = int(held["pid"]), str(held["host"]), float(held["started"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError):
-            raise StorageError(f"{self.path}: unreadable lock; delete it if no run is using the folder") from None
-        if host != socket.gethostname():
+    def _take_over(self, file: TextIO) -> None:
+        """Write who holds the lock now. Raises StorageError where nobody here can tell whether its holder lives."""
+        file.seek(0)
+        before = _holder(file)
+        if before is not None and before.host != socket.gethostname():
             raise StorageError(
-                f"{self.path.parent} is used by process {pid} on {host}; delete .lock there if that run is dead"
+                f"{self.path.parent} is used by {_named(before)}; delete .lock there if that run is dead"
             )
-        if _alive(pid, started):
-            raise StorageError(
-                f"{self.path.parent} is used by process {pid} on this machine; wait, or choose another out="
-            )
-        grave = self.path.with_name(f".lock.{os.getpid()}.stale.tmp")
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path, grave)  # of several takers one wins the rename, and the name is free again
-            grave.unlink()
-            self.say(f"took over the folder from process {pid}, which is dead")
+        file.seek(0)
+        if before is None and file.read():
+            raise StorageError(f"{self.path}: unreadable lock; delete it if no run is using the folder")
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        if before is not None:
+            self.say(f"took over the folder from process {before.pid}, which is dead")
 
 
-def _alive(pid: int, started: float) -> bool:
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+
+
+def _holder(file: TextIO) -> Holder | None:
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 1.0
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+        file.seek(0)
+        held = json.loads(file.read())
+        return Holder(int(held["pid"]), str(held["host"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _named(holder: Holder | None) -> str:
+    if holder is None:
+        return "another process"
+    return f"process {holder.pid} on {'this machine' if holder.host == socket.gethostname() else holder.host}"

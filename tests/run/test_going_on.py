@@ -1,0 +1,134 @@
+"""What a run that goes on finds in its folder: damage, leftovers, evaluations cut off, failed games, other machines."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.run.runs import differences, environment, newest, run
+from vgm2p.io.artifacts import CsvLog
+from vgm2p.io.checkpoint import verify
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = run(out, eval_episodes=2)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def go_on(out, whole):
+    done = run(out, eval_episodes=2)
+    assert done.returncode == 0, done.stderr
+    assert differences(whole, out) == []
+
+
+def test_a_damaged_checkpoint_is_put_aside_and_written_again(tmp_path):
+    out = tmp_path / "run"
+    assert run(out, updates=30).returncode == 0
+    damaged = newest(out)
+    damaged.write_bytes(damaged.read_bytes()[:-50])
+    done = run(out, updates=40)
+    assert done.returncode == 0, done.stderr
+    assert "skipped" in done.stdout
+    assert "continuing after update 20" in done.stdout
+    kept = sorted((out / "checkpoints").glob("*.ckpt"))
+    assert damaged in kept
+    for path in kept:
+        verify(path)
+    assert (out / "checkpoints" / f"{damaged.name}.aside").exists()
+
+
+def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("compare-vgm2p.log", ".lock.12.tmp"):
+        (out / name).write_text("")
+    done = run(out, updates=10)
+    assert done.returncode == 0, done.stderr
+    assert "otherwise" not in done.stdout
+    done = run(out, updates=20, trainer__threads=2)
+    assert done.returncode == 0, done.stderr
+    assert "otherwise    threads 1 -> 2" in done.stdout
+
+
+def test_an_evaluation_of_which_a_part_was_written_is_made_up(whole, tmp_path):
+    out = tmp_path / "run"
+    assert run(out, eval_episodes=2, updates=41).returncode == 0
+    newest(out).unlink()
+    (out / "results.json").unlink()
+    log = CsvLog(out / "episodes.csv")
+    log.truncate(40)
+    kept = log.rows()[:-1]
+    log.path.unlink()
+    log.append(kept)
+    go_on(out, whole)
+
+
+def test_a_final_evaluation_without_results_leaves_nothing_behind(whole, tmp_path):
+    out = tmp_path / "run"
+    assert run(out, eval_episodes=2, updates=40).returncode == 0
+    (out / "results.json").unlink()
+    go_on(out, whole)
+
+
+FAILING_GAMES = """
+import callbacks.evaluate as evaluation
+from vgm2p.errors import ServiceError
+plain = evaluation.evaluate
+def evaluate(algorithm, env, update, *rest, **named):
+    if update == 40:
+        raise ServiceError("games fail")
+    return plain(algorithm, env, update, *rest, **named)
+evaluation.evaluate = evaluate
+"""
+
+
+def test_what_was_trained_until_games_fail_is_kept(whole, tmp_path):
+    out = tmp_path / "run"
+    done = run(out, FAILING_GAMES, eval_episodes=2, checkpoint_every=60, eval_async="false")
+    assert done.returncode == 69
+    (line,) = done.stderr.splitlines()
+    assert "games fail; the same command goes on" in line
+    assert newest(out).name == "update-000000040.ckpt"
+    go_on(out, whole)
+
+
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, "VGM2P_PARENT": str(os.getpid())})
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+CHILD = "import time; from vgm2p.compare import end_with_parent; end_with_parent(); time.sleep(60)"
+
+
+def test_a_comparison_ends_with_the_run_that_started_it():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    child = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(2)
+    assert child.is_running()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupted_sweep_can_be_interrupted_again_while_it_loads(tmp_path):
+    """`graceful` of a cell that trained does not hold for the one after it."""
+    code = (
+        "from vgm2p.fit import fit; from vgm2p.signals import StopFlag\n"
+        "stop = StopFlag(); stop.graceful = True\n"
+        "try: fit({}, stop)\n"
+        "except BaseException: print(stop.graceful)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "False\n"
