@@ -10,6 +10,8 @@ ARGS ?=
 SMACV2 ?= https://github.com/oxwhirl/smacv2
 SMACV2_COMMIT := 577ab5a2cff2391f8df582da5731ea9cd6adf3c6
 SC2PATH ?= $(HOME)/StarCraftII
+# Its password says that you accept Blizzard's AI and machine learning licence.
+SC2_ZIP ?= https://blzdistsc2-a.akamaihd.net/Linux/SC2.4.10.zip
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 # SMAX has an environment of its own: JAX brings another 1 GB that nothing else needs.
@@ -19,12 +21,12 @@ SMAX_READY := $(SMAX_VENV)/.installed
 # compiled battles, kept between the commands below
 SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 
-.PHONY: help install install-smac install-smax smac-maps quickstart test lint types oracles test-seeds test-resume
+.PHONY: help install install-smac install-smax sc2 smac-maps quickstart test lint types oracles test-seeds test-resume
 .PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-smax
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 install: $(READY)  ## the environment .venv with the tested packages (constraints.txt)
 
@@ -78,6 +80,12 @@ install-smac: $(READY)  ## smacv2 and pysc2 for the SMAC experiments (SMACV2=<ur
 	$(PY) -m pip uninstall -q -y enum34
 	@echo "installed. protobuf stays as it is ('pip check' says that smacv2 asks for < 3.21): games run in processes of"
 	@echo "their own, with its Python implementation. Next: $(PY) -m vgm2p doctor"
+
+sc2:  ## StarCraft II 4.10 into $SC2PATH (default ~/StarCraftII; 4 GB), accepting Blizzard's licence (docs/smac.md)
+	@mkdir -p "$(SC2PATH)" && folder=$$(mktemp -d -p "$(SC2PATH)") && trap 'rm -rf "$$folder"' EXIT && trap 'exit 1' INT TERM && \
+	if command -v wget > /dev/null; then wget --progress=dot:giga -O "$$folder/zip" "$(SC2_ZIP)"; else curl -fLo "$$folder/zip" "$(SC2_ZIP)"; fi && \
+	unzip -q -P iagreetotheeula "$$folder/zip" -d "$$folder" && rm "$$folder/zip" && \
+	cp -alf "$$folder"/StarCraftII/. "$(SC2PATH)" && echo "StarCraft II is in $(SC2PATH)"
 
 smac-maps:  ## SMAC's maps into $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<url or clone>)
 	@folder=$$(mktemp -d) && git clone -q --no-checkout $(SMACV2) $$folder && \

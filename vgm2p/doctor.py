@@ -118,8 +118,7 @@ def _smacv2() -> str:
 
 
 def _smac_maps() -> str:
-    for name in smac_install.TABLE_MAPS:
-        smac_install.require_map(name)
+    smac_install.require_maps(smac_install.TABLE_MAPS)
     return ", ".join(smac_install.TABLE_MAPS)
 
 

@@ -85,17 +85,15 @@ def file_in_the_way(scratch: Path) -> list[str]:
     return ["fit", *TINY, f"out={scratch / 'file' / 'run'}"]
 
 
-def locked(scratch: Path) -> list[str]:
-    import json
-    import os
-    import socket
+HELD: list[object] = []  # locks of this process, until it ends
 
-    import psutil
+
+def locked(scratch: Path) -> list[str]:
+    from vgm2p.io.lock import FolderLock
 
     run = scratch / "run"
     run.mkdir()
-    mine = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-    (run / ".lock").write_text(json.dumps(mine))
+    HELD.append(FolderLock(run).__enter__())
     return ["fit", *TINY, f"out={run}"]
 
 

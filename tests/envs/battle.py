@@ -38,8 +38,8 @@ class Unit:
 class World:
     """Units and the rules by which they move, fight and appear."""
 
-    def __init__(self, name, idle):
-        self.idle, self.teams = idle, MAPS.get(name)
+    def __init__(self, name, idle=False, regain=0.0):
+        self.idle, self.regain, self.teams = idle, regain, MAPS.get(name)
         self.units, self.tags, self.empty = {}, 0, 0
         self.fresh = True  # nobody has acted since the units appeared
         if self.teams:
@@ -76,6 +76,7 @@ class World:
         for unit in list(self.units.values()):
             if unit.tag in self.units:
                 unit.cooldown = max(0, unit.cooldown - 1)
+                unit.shield = min(KINDS[unit.kind][2], unit.shield + self.regain)
                 self.act(unit, unit.order if unit.owner == 1 else self.plan(unit))
 
     def plan(self, unit):

@@ -23,7 +23,7 @@ MOVE, ATTACK, HEAL = 16, 23, 386
 def install(folder: Path, **plan) -> Path:
     """Make `folder` a place for SC2PATH and return it.
 
-    `plan`: enemy="idle" (does not fight), delay=<seconds per action>, faults={"every": 10, "kinds": [...], "at": 3}
+    `plan`: enemy="idle" (does not fight), regain=<shield per game loop>, delay=<seconds per action>, faults={"every": 10, "kinds": [...], "at": 3}
     (of every tenth episode, at its third action), launch={"1": kind} (of the first start); kinds: crash, kill, hang,
     garbage, error; of starts: port, exit, hang.
     """
@@ -67,7 +67,8 @@ class Server:
         return response
 
     def on_create_game(self, request, response):
-        self.world = World(Path(request.local_map.map_path).stem, self.plan.get("enemy") == "idle")
+        idle, regain = self.plan.get("enemy") == "idle", self.plan.get("regain", 0.0)
+        self.world = World(Path(request.local_map.map_path).stem, idle, regain)
         self.status = self.pb.init_game
 
     def on_join_game(self, request, response):

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tests.envs.smac_games import EAST, STOP, Rule
 from tests.envs.test_smac_tasks import SIZES, sizes, task
@@ -84,10 +85,36 @@ def test_a_won_episode_of_smacv1_is_worth_20(name, game, make):
         assert episode.return_ == pytest.approx(20.0) and episode.extra["score"] == pytest.approx(20.0)
 
 
-def test_a_timeout_is_no_defeat(game, make):
+@pytest.mark.parametrize("name", ["2s3z", "protoss_5_vs_5"])
+def test_a_step_in_which_shields_only_regenerate(name, game, make):
+    """SMACv1 pays it like damage, SMACv2 nothing: one shot, then two points of shield in 8 loops; score as return."""
+    game(enemy="idle", regain=0.25)
+    env = make(name, workers=1)
+
+    def play(rule, frame):
+        actions, _ = Rule(rule).act(torch.from_numpy(frame.obs), torch.from_numpy(frame.legal), None, None)
+        return env.step(actions.numpy(), np.ones(1, bool))
+
+    hit = play("fight", env.reset([1]))
+    while not hit.reward[0]:
+        hit = play("fight", hit.frame)
+    healed = play("idle", hit.frame)
+    gained = (healed.info["score"] - hit.info["score"])[0]
+    if name == "2s3z":
+        hurt = healed.reward[0] / (2 * 20 / 1020)  # enemies
+        assert hurt == pytest.approx(round(hurt)) and 1 <= hurt <= 5
+        assert gained == pytest.approx(healed.reward[0])
+    else:
+        assert healed.reward[0] == gained == 0
+
+
+@pytest.mark.parametrize("name", ["3m", "5m_vs_6m", "zerg_5_vs_5"])
+def test_a_timeout_is_no_defeat(name, game, make):
     game(enemy="idle")
-    for episode in rollout(Rule("idle"), make("3m"), 0, [0], 2):
-        assert (episode.length, episode.terminated, episode.won, episode.faults) == (60, False, False, 0)
+    env = make(name, workers=1)
+    (episode,) = rollout(Rule("idle"), env, 0, [0], 1)
+    limit = env.spec.episode_limit
+    assert (episode.length, episode.terminated, episode.won, episode.faults) == (limit, False, False, 0)
 
 
 def test_dead_agents_see_nothing_and_do_nothing(game, make):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import psutil
@@ -42,6 +43,15 @@ def test_a_broken_game_is_a_fault_of_its_episode_and_the_others_go_on(kind, game
     assert all(e.won and e.return_ == pytest.approx(20.0) and e.length == found[0].length for e in found)
 
 
+@pytest.mark.parametrize("name", ["2s3z", "terran_5_vs_5"])
+def test_an_episode_repeated_after_a_crash_is_scored_as_if_there_had_been_none(name, game, make):
+    game(faults={"every": 2, "kinds": ["crash"], "at": 3})
+    env = make(name, workers=1)
+    (clean,), (found,) = (rollout(Rule("fight"), env, 0, [0], 1) for _ in range(2))
+    assert (clean.faults, found.faults) == (0, 1)
+    assert (found.won, found.length, found.extra) == (clean.won, clean.length, pytest.approx(clean.extra))
+
+
 @pytest.mark.parametrize("kind", ["port", "exit", "hang"])
 def test_a_game_that_does_not_start_is_a_fault_and_started_again(kind, game, make):
     game(launch={"1": kind})
@@ -51,8 +61,29 @@ def test_a_game_that_does_not_start_is_a_fault_and_started_again(kind, game, mak
 
 def test_a_game_that_never_starts_ends_the_evaluation_with_the_cause(game, make):
     game(launch={str(n): "exit" for n in range(1, 20)})
-    with pytest.raises(ServiceError, match=r"failed 4 times in episode 0 \(ConnectError.*; see doctor"):
+    with pytest.raises(ServiceError, match=r"failed 4 times in episode 0 \(GameDied.* cannot start\); see doctor"):
         rollout(Rule("fight"), make("3m", workers=1), 0, [0], 1)
+
+
+def test_a_game_that_ends_at_once_is_lost_within_seconds_with_its_last_words(game, make):
+    """As the loader of programs says what it does not find, with the name of the program in front."""
+    program = next(game().glob("Versions/*/SC2_x64"))
+    program.write_text("#!/bin/sh\necho starting\necho $0: error while loading shared libraries: libGL >&2\nexit 127\n")
+    env = make("3m", workers=1)
+    began = time.monotonic()
+    env.reset([0])
+    step = env.step(np.array([[STOP] * 3]), np.ones(1, bool))
+    assert time.monotonic() - began < 20  # pysc2 itself: 90
+    assert step.fault[0]
+    assert step.info["cause"][0] == "GameDied: exit code 127: error while loading shared libraries: libGL"
+
+
+def test_a_game_that_is_killed_is_told_from_one_that_does_not_answer(game, make):
+    for kind, cause in (("kill", "GameDied: exit code -9"), ("error", "GameDied: the game does not answer")):
+        game(faults={"every": 1, "kinds": [kind], "at": 1})
+        env = make("3m", workers=1)
+        env.reset([0])
+        assert env.step(np.array([[STOP] * 3]), np.ones(1, bool)).info["cause"][0] == cause
 
 
 def test_a_dying_worker_takes_its_game_along_and_is_replaced(game, make, tmp_path):
@@ -108,7 +139,7 @@ def test_no_game_outlives_a_killed_trainer(with_workers, game, tmp_path):
 def test_a_missing_map_is_said_before_anything_starts(game):
     home = game()
     (home / "Maps/SMAC_Maps/3m.SC2Map").unlink()
-    with pytest.raises(MissingInput, match=r"3m.SC2Map .*make smac-maps"):
+    with pytest.raises(MissingInput, match=r"lacks 3m.SC2Map; run `make smac-maps SC2PATH="):
         SMACv1("3m")
 
 

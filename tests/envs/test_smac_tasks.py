@@ -1,5 +1,12 @@
 """SMAC's tasks without smacv2 and the game: sizes, the data that belong to them, and what is said where they cannot be played."""
 
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,12 +16,15 @@ from datamodules.convert import Converter
 from datamodules.store import TransitionStore
 from datamodules.vault import Vault
 from tests.test_config import EXPERIMENTS, composed
+from vgm2p.doctor import checks
 from vgm2p.envs import smac_install
-from vgm2p.envs.smac_maps import MAPS, RACES, spec_v1, spec_v2, worth_v2
+from vgm2p.envs.smac import SMACv2
+from vgm2p.envs.smac_maps import MAPS, RACES, check_exceptions, spec_v1, spec_v2, worth_v2
 from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.identity import run_name
 
-VAULTS = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
+ROOT = Path(__file__).parents[2]
+VAULTS = ROOT / "tests" / "data" / "vaults" / "fixture"
 # [OG-MARL's vaults]: agents, observation, state, actions, limit
 SIZES = {"3m": (3, 30, 48, 9, 60), "8m": (8, 80, 168, 14, 120), "2s3z": (5, 80, 120, 11, 120),
          "5m_vs_6m": (5, 55, 98, 12, 70), "terran_5_vs_5": (5, 82, 120, 11, 200), "zerg_5_vs_5": (5, 82, 120, 11, 200),
@@ -96,21 +106,126 @@ def test_the_worth_of_an_average_team():
     assert worth_v2(RACES["terran"].units, 5) == pytest.approx(200 + 5 * (10 + 0.45 * 45 + 0.45 * 125 + 0.1 * 150))
 
 
-def test_what_is_missing_is_said_in_one_line_with_its_remedy(tmp_path, monkeypatch):
-    monkeypatch.setenv("SC2PATH", str(tmp_path))
-    with pytest.raises(MissingInput, match=r"no StarCraft II .*SC2.4.10.zip"):
+@pytest.mark.parametrize(
+    ("units", "said"),
+    [({"marine": 1.0}, "marauder"), ({"marine": "a", "marauder": 0.5, "medivac": 0.5}, "'marine': 'a'"),
+     ({"marine": 1.5, "marauder": -0.5, "medivac": 0.0}, "-0.5"), ([0.5, 0.4, 0.1], "marine"),
+     ({"marine": float("nan"), "marauder": 0.5, "medivac": 0.5}, "nan"),
+     ({"marine": True, "marauder": 0, "medivac": 0}, "True"),
+     ({"marine": 0.333333, "marauder": 0.333333, "medivac": 0.333333}, "sum 1"), (3, "env.units=3")],
+)  # fmt: skip
+def test_shares_that_are_none_are_refused(units, said):
+    with pytest.raises(ConfigError, match="each a number from 0, with sum 1") as error:
+        SMACv2("terran", 5, 5, units=units)
+    assert said in error.value.line
+
+
+@pytest.mark.parametrize(
+    ("race", "units", "exceptions", "said"),
+    [("terran", None, ["zealot"], "must be a list of marine, marauder, medivac, baneling, or"),
+     ("protoss", None, ["baneling"], "must be a list of stalker"), ("terran", None, "baneling", "must be a list"),
+     ("terran", None, [["marine"]], "must be a list"), ("terran", None, {"marine": 1}, "must be a list"),
+     ("terran", None, ["marine", "marauder", "medivac"], "leaves no team"),
+     ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "leaves no team")],
+)  # fmt: skip
+def test_exceptions_that_are_unknown_or_leave_no_team_are_refused(race, units, exceptions, said):
+    with pytest.raises(ConfigError, match=said):
+        SMACv2(race, 5, 5, units=units, exceptions=exceptions)
+
+
+@pytest.mark.parametrize(("race", "exceptions"), [("terran", ["baneling"]), ("terran", ["medivac"]), ("zerg", [])])
+def test_exceptions_of_og_marl_of_smacv2_and_none_are_taken(race, exceptions):
+    check_exceptions(exceptions, RACES[race].units, RACES[race])
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder for SC2PATH."""
+    monkeypatch.setenv("SC2PATH", str(tmp_path / "my game"))
+    return tmp_path / "my game"
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """A path of 80 characters for SC2PATH, where nothing is."""
+    monkeypatch.setenv("SC2PATH", "/" + 79 * "x")
+    return "/" + 79 * "x"
+
+
+def put(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+
+def test_what_is_missing_is_said_in_one_line_with_its_remedy(place):
+    with pytest.raises(MissingInput, match="lacks StarCraft II; run `make sc2 SC2PATH="):
         smac_install.game_build()
-    program = tmp_path / "Versions/Base75689/SC2_x64"
-    program.parent.mkdir(parents=True)
-    program.write_text("")
-    with pytest.raises(MissingInput, match="no StarCraft II"):  # not executable
+    program = place / "Versions/Base75689/SC2_x64"
+    put(program)
+    with pytest.raises(MissingInput, match="lacks StarCraft II"):  # not executable
         smac_install.game_build()
     program.chmod(0o755)
     assert smac_install.game_build() == 75689
-    with pytest.raises(MissingInput, match=r"3m.SC2Map .*make smac-maps"):
-        smac_install.require_map("3m")
+    with pytest.raises(MissingInput, match=r"lacks 3m.SC2Map, 8m.SC2Map; run `make smac-maps SC2PATH="):
+        smac_install.require_maps(["3m", "8m"])
     for name in (*MAPS, "32x32_flat"):
-        path = tmp_path / f"Maps/SMAC_Maps/{name}.SC2Map"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-        assert smac_install.require_map(name) == path
+        put(place / f"Maps/SMAC_Maps/{name}.SC2Map")
+        smac_install.require_maps([name])
+
+
+def test_the_command_that_mends_survives_the_cut_of_long_lines(far):
+    """Also with what `fit` says after it."""
+    with pytest.raises(MissingInput) as error:
+        smac_install.game_build()
+    command = f"`make sc2 SC2PATH={far}` (docs/smac.md)"
+    assert error.value.line.endswith(command)
+    assert command in MissingInput(f"{error.value.line}; evaluate=none trains without evaluation").line
+
+
+def test_all_that_is_missing_is_said_at_once(far, monkeypatch):
+    monkeypatch.setattr(smac_install, "PACKAGES", ("no_such_package", "nor_this_one"))
+    with pytest.raises(MissingInput) as error:
+        smac_install.require("3m")
+    assert error.value.line == (
+        "SMAC lacks no_such_package, StarCraft II, 3m.SC2Map; "
+        f"run `make install-smac sc2 smac-maps SC2PATH={far}` (docs/smac.md)"
+    )
+
+
+def test_the_doctor_names_every_missing_map(place):
+    put(place / "Maps/SMAC_Maps/8m.SC2Map")
+    probe = next(probe for name, _, probe in checks(str(place)) if name == "smac maps")
+    with pytest.raises(MissingInput, match=r"lacks 3m.SC2Map, 2s3z.SC2Map, 5m_vs_6m.SC2Map, 32x32_flat.SC2Map; run"):
+        probe()
+
+
+@pytest.fixture
+def download(tmp_path):
+    """The address of an archive with a game, as Blizzard packs it."""
+    inside = zipfile.ZipInfo("StarCraftII/Versions/Base75689/SC2_x64")
+    inside.external_attr = 0o100755 << 16
+    with zipfile.ZipFile(tmp_path / "game.zip", "w") as archive:
+        archive.writestr(inside, "#!/bin/sh\n")
+        archive.writestr("StarCraftII/Maps/read me", "")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/game.zip"
+        server.shutdown()
+
+
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("unzip")), reason="needs make and unzip")
+def test_make_sc2_puts_the_game_where_it_is_looked_for(place, download):
+    """Beside maps that are there; a download that fails leaves nothing behind."""
+    put(place / "Maps/SMAC_Maps/3m.SC2Map")
+
+    def make(address):
+        command = ["make", "-C", str(ROOT), "sc2", f"SC2PATH={place}", f"SC2_ZIP={address}"]
+        return subprocess.run(command, capture_output=True, env={**os.environ, "no_proxy": "127.0.0.1"}).returncode
+
+    assert make(f"{download}.gone") != 0
+    assert [path.name for path in place.iterdir()] == ["Maps"]
+    assert make(download) == 0
+    assert smac_install.game_build() == 75689
+    assert sorted(path.name for path in place.iterdir()) == ["Maps", "Versions"]
+    smac_install.require_maps(["3m"])

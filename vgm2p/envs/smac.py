@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.smac_game import Moment
 from vgm2p.envs.smac_install import WORKER_ENVIRONMENT, require
-from vgm2p.envs.smac_maps import FLAT_MAP, race_of, spec_v1, spec_v2, worth_v2
+from vgm2p.envs.smac_maps import FLAT_MAP, check_exceptions, check_units, race_of, spec_v1, spec_v2, worth_v2
 from vgm2p.envs.workers import Lost, Pool
 from vgm2p.errors import ConfigError, ServiceError
 from vgm2p.types import Spec
@@ -186,7 +186,7 @@ class SMACv2(SMAC):
         timeout: seconds within which a game must answer.
 
     Raises:
-        ConfigError: on an unknown race, or shares that are none.
+        ConfigError: on an unknown race, shares that are none, or exceptions that leave no team.
         MissingInput: without smacv2, StarCraft II, or the map.
     """
 
@@ -201,8 +201,8 @@ class SMACv2(SMAC):
         usual = race_of(race)
         units = dict(usual.units) if units is None else units
         exceptions = list(usual.exceptions) if exceptions is None else exceptions
-        if units.keys() != usual.units.keys() or min(units.values()) < 0 or abs(sum(units.values()) - 1.0) > 1e-6:
-            raise ConfigError(f"env.units must give {', '.join(usual.units)} shares that sum to 1, got {units}")
+        check_units(units, usual)
+        check_exceptions(exceptions, units, usual)
         given = {"units": units, "exceptions": exceptions, "reflected": reflected}
         theirs = {"units": dict(usual.units), "exceptions": list(usual.exceptions), "reflected": 0.5}
         spec = spec_v2(race, n_units, n_enemies, {key: given[key] for key in given if given[key] != theirs[key]})

@@ -6,12 +6,15 @@ docs/smac.md sums it up. No torch here: a worker starts in half a second.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import random
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,11 @@ from numpy.typing import NDArray
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SOMEBODY = -1
+ENDING = 1.0  # seconds that a game whose connection broke gets to end, for the cause to name its exit code
 
 
 class GameDied(Exception):
-    """The game does not answer any more."""
+    """The game does not answer any more, or has never done so."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,13 @@ class Moment:
         obs: (N, O) float32.
         legal: (N, A) bool.
         state: (D,) float32.
-        reward: as smacv2 pays it.
+        reward: as smacv2 pays it; on the maps of SMACv1 as SMACv1 does.
         terminated: won, lost or drawn.
         truncated: the step limit was reached undecided.
         won: whether it was won.
         dead_allies: dead agents.
         dead_enemies: dead enemies.
-        score: points of the episode so far, 20 for as many as `worth`.
+        score: the rewards of the episode so far with a fixed scale, 20 for as many points as `worth`.
     """
 
     obs: NDArray[np.float32]
@@ -126,7 +130,24 @@ class Repairs:
 
     def full_restart(self: Any) -> None:
         """Leave restarts to the worker's parent, which takes a new process and repeats the episode."""
-        raise GameDied("the game does not answer")
+        process = self._sc2_proc._proc
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING)
+        raise GameDied(last_words(process) or "the game does not answer")
+
+    def reward_battle(self: Any) -> float:
+        """Pay health and shields that enemies of SMACv1's maps regain like damage, as SMACv1 does: |damage + deaths|.
+
+        smacv2 pays nothing for a step whose sum is negative. Without the share of the allies it returns that sum.
+        """
+        smacv2: Any = super()
+        if self.map_type.endswith("_gen") or not self.reward_only_positive:
+            return float(smacv2.reward_battle())
+        share = self.reward_negative_scale
+        self.reward_only_positive, self.reward_negative_scale = False, 0.0
+        paid = abs(float(smacv2.reward_battle()))
+        self.reward_only_positive, self.reward_negative_scale = True, share
+        return paid
 
     def get_unit_type_id(self: Any, unit: Any, ally: bool) -> int:
         """Number allied types of SMACv1's maps as SMACv1 does; smacv2 applies the enemies' ids to them."""
@@ -174,14 +195,41 @@ def generators(task: Any) -> Iterator[tuple[Any, str]]:
 
 
 def bind_games_to_this_process() -> None:
-    """Let the kernel kill a game whose worker dies (Linux), where nobody is left to do it."""
+    """Make pysc2's games end with their worker, and those that end before they answer say so at once.
+
+    The kernel kills a game whose worker dies (Linux), where nobody is left to do it. pysc2 waits 90 s for a game that
+    has ended before its first look at it.
+    """
     from pysc2.lib import sc_process
 
     prctl = ctypes.CDLL(None).prctl
 
     def launch(process: Any, run_config: Any, args: list[str], **unused: Any) -> Any:
-        return subprocess.Popen(
-            args, cwd=run_config.cwd, env=run_config.env, preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        )
+        with said().open("wb") as log:
+            return subprocess.Popen(
+                args, cwd=run_config.cwd, env=run_config.env, stdout=log, stderr=log,
+                preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            )  # fmt: skip
+
+    def running(process: Any) -> bool:
+        words = last_words(process._proc) if process._proc else None
+        if words is not None:
+            raise GameDied(words)
+        return process._proc is not None
 
     sc_process.StarcraftProcess._launch = launch
+    sc_process.StarcraftProcess.running = property(running)
+
+
+def said() -> Path:
+    """Return where the game of this process writes what it has to say."""
+    return Path(tempfile.gettempdir()) / "game.log"
+
+
+def last_words(process: Any) -> str | None:
+    """Return the exit code of a game and the last line that it wrote, None while it runs."""
+    code = process.poll()
+    if code is None:
+        return None
+    last = said().read_text(errors="replace")[-2000:].strip().splitlines()[-1:]
+    return f"exit code {code}" + "".join(f": {line.removeprefix(f'{process.args[0]}: ')}" for line in last)

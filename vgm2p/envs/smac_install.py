@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
 
 from vgm2p.errors import MissingInput, ServiceError
 
 PACKAGES = ("smacv2", "pysc2", "s2clientprotocol")
-GET_PACKAGES = "make install-smac"
-GET_GAME = "wget https://blzdistsc2-a.akamaihd.net/Linux/SC2.4.10.zip && unzip -P iagreetotheeula SC2.4.10.zip -d {}"
-GET_MAPS = "make smac-maps"
+GET_PACKAGES, GET_GAME, GET_MAPS = "install-smac", "sc2", "smac-maps"  # targets of the Makefile
 TABLE_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "32x32_flat")  # of the paper's Table 1; the last is behind SMACv2
 OLDEST_BUILD = 55958  # 3.16.1, the first with the API [pysc2]
 # smacv2 asks for protobuf < 3.21; its messages also load with newer ones in the Python implementation, which is what
@@ -30,9 +30,7 @@ def game_folder() -> Path:
 
 def packages() -> dict[str, str]:
     """Return package -> version, smacv2 with its commit where pip knows it. Raises MissingInput."""
-    for name in PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            raise MissingInput(f"package {name} is missing; run `{GET_PACKAGES}`")
+    _refuse({GET_PACKAGES: _missing_packages()})
     found = {name: version(name) for name in PACKAGES[:2]}
     origin = json.loads(distribution("smacv2").read_text("direct_url.json") or "{}")
     commit = origin.get("vcs_info", {}).get("commit_id")
@@ -47,35 +45,54 @@ def protobuf() -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         cause = done.stderr.strip().splitlines()[-1][:80]
-        raise ServiceError(f"protobuf {version('protobuf')} cannot read the game's messages ({cause}); {GET_PACKAGES}")
+        raise ServiceError(
+            f"protobuf {version('protobuf')} cannot read the game's messages ({cause}); run `make {GET_PACKAGES}`"
+        )
     return f"{version('protobuf')}; games use its Python implementation, in processes of their own"
 
 
 def game_build() -> int:
     """Return the build that pysc2 will start, the highest. Raises MissingInput."""
-    folder = game_folder()
-    found = [int(path.name[4:]) for path in folder.glob("Versions/Base*") if path.name[4:].isdigit()]
-    programs = {build: folder / f"Versions/Base{build:05d}" / "SC2_x64" for build in found}
-    if not found or max(found) < OLDEST_BUILD or not os.access(programs[max(found)], os.X_OK):
-        raise MissingInput(f"no StarCraft II in {_short(folder)}; {GET_GAME.format(_short(folder.parent))}")
-    return max(found)
+    _refuse({GET_GAME: _missing_game()})
+    return max(_builds())
 
 
-def require_map(name: str) -> Path:
-    """Return the file of a map, `<name>.SC2Map`. Raises MissingInput."""
-    path = game_folder() / "Maps" / "SMAC_Maps" / f"{name}.SC2Map"
-    if not path.is_file():
-        raise MissingInput(f"map {path.name} is not in {_short(path.parent)}; run `{GET_MAPS}`")
-    return path
+def require_maps(names: Iterable[str]) -> None:
+    """Raise MissingInput naming every map without its file, `<name>.SC2Map`."""
+    _refuse({GET_MAPS: _missing_maps(names)})
 
 
 def require(map_file: str) -> dict[str, str]:
-    """Return the versions of everything that decides a game on this map. Raises MissingInput for what is not here."""
-    found = {**packages(), "StarCraft II": f"build {game_build()}"}
-    require_map(map_file)
-    return found
+    """Return the versions of everything that decides a game on this map. Raises MissingInput naming all that lacks."""
+    _refuse({GET_PACKAGES: _missing_packages(), GET_GAME: _missing_game(), GET_MAPS: _missing_maps([map_file])})
+    return {**packages(), "StarCraft II": f"build {game_build()}"}
 
 
-def _short(path: Path) -> str:
-    home = Path.home()
-    return f"~/{path.relative_to(home)}".removesuffix("/.") if path.is_relative_to(home) else str(path)
+def _missing_packages() -> list[str]:
+    """Return the first missing package, if any: one command gets all."""
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None][:1]
+
+
+def _missing_game() -> list[str]:
+    latest = max(_builds(), default=0)
+    program = game_folder() / f"Versions/Base{latest:05d}" / "SC2_x64"
+    return [] if latest >= OLDEST_BUILD and os.access(program, os.X_OK) else ["StarCraft II"]
+
+
+def _missing_maps(names: Iterable[str]) -> list[str]:
+    folder = game_folder() / "Maps" / "SMAC_Maps"
+    return [f"{name}.SC2Map" for name in names if not (folder / f"{name}.SC2Map").is_file()]
+
+
+def _builds() -> list[int]:
+    names = [path.name[4:] for path in game_folder().glob("Versions/Base*")]
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _refuse(missing: Mapping[str, list[str]]) -> None:
+    """Raise MissingInput with one command for all that is missing (target of the Makefile -> names), if anything is."""
+    targets = [target for target, names in missing.items() if names]
+    if targets:
+        names = ", ".join(name for names in missing.values() for name in names)
+        place = "" if targets == [GET_PACKAGES] else f" SC2PATH={shlex.quote(str(game_folder().absolute()))}"
+        raise MissingInput(f"SMAC lacks {names}; run `make {' '.join(targets)}{place}` (docs/smac.md)")

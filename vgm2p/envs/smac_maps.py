@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,28 @@ def race_of(name: str) -> Race:
     if name not in RACES:
         raise ConfigError(f"env.race={name} is no race of SMACv2{nearest(name, RACES)}")
     return RACES[name]
+
+
+def check_units(units: Any, usual: Race) -> None:
+    """Raise ConfigError unless `units` has a share of each type of the race, and they sum to 1."""
+    named = isinstance(units, Mapping) and units.keys() == usual.units.keys()
+    # within numpy's tolerance of probabilities, which refuses them only in the game's process
+    if not named or not all(map(_is_share, units.values())) or abs(sum(units.values()) - 1.0) > 1e-8:
+        names = ", ".join(usual.units)
+        raise ConfigError(f"env.units={units} must give {names} each a number from 0, with sum 1")
+
+
+def check_exceptions(exceptions: Any, units: Mapping[str, float], usual: Race) -> None:
+    """Raise ConfigError unless `exceptions` lists unit types of the race, or those that OG-MARL has, and leaves one."""
+    known = [*usual.units, *(name for name in usual.exceptions if name not in usual.units)]
+    if not isinstance(exceptions, list) or not all(name in known for name in exceptions):
+        raise ConfigError(f"env.exceptions={exceptions} must be a list of {', '.join(known)}, or []")
+    if not any(share > 0 and name not in exceptions for name, share in units.items()):
+        raise ConfigError(f"env.exceptions={exceptions} leaves no team; leave out a type with a share above 0")
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def spec_v1(name: str) -> Spec:
