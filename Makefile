@@ -82,6 +82,7 @@ install-smac: $(READY)  ## smacv2 and pysc2 for the SMAC experiments (SMACV2=<ur
 	@echo "their own, with its Python implementation. Next: $(PY) -m vgm2p doctor"
 
 sc2:  ## StarCraft II 4.10 into $SC2PATH (default ~/StarCraftII; 4 GB), accepting Blizzard's licence (docs/smac.md)
+	@command -v unzip > /dev/null || { echo "make sc2 needs unzip"; exit 1; }
 	@mkdir -p "$(SC2PATH)" && folder=$$(mktemp -d -p "$(SC2PATH)") && trap 'rm -rf "$$folder"' EXIT && trap 'exit 1' INT TERM && \
 	if command -v wget > /dev/null; then wget --progress=dot:giga -O "$$folder/zip" "$(SC2_ZIP)"; else curl -fLo "$$folder/zip" "$(SC2_ZIP)"; fi && \
 	unzip -q -P iagreetotheeula "$$folder/zip" -d "$$folder" && rm "$$folder/zip" && \

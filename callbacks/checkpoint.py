@@ -39,8 +39,11 @@ class Checkpoint(Callback):
         self._end_if_asked(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was trained when games fail; a resume makes up for the evaluation."""
-        if isinstance(exception, ServiceError):
+        """Keep what was trained when games fail in this process; a resume makes up for the evaluation.
+
+        Not where evaluations of earlier updates, in another process, are lost with it.
+        """
+        if isinstance(exception, ServiceError) and pl_module.done:
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> bool:

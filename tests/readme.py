@@ -38,7 +38,7 @@ def reduced(command: str) -> list[str] | None:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
 
 
 def main(scratch: Path) -> int:

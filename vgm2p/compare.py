@@ -30,7 +30,7 @@ def compared_with(config: Mapping[str, Any]) -> list[str]:
     places = [config_folder() / "algo", Path.cwd() / "conf" / "algo"]
     known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
     unknown = [name for name in names if name not in known]
-    if unknown and not any(word.startswith("hydra.searchpath=") for word in words):
+    if unknown:
         raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
     changed = any(_bare(word).startswith("algo.") for word in words)
     return [name for name in names if changed or name != config["algorithm"]]

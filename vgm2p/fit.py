@@ -23,7 +23,7 @@ from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, DataError, MissingInput, ServiceError
 from vgm2p.evaluator import Evaluator
 from vgm2p.io.artifacts import RunFolder, read_json, write_json
-from vgm2p.io.checkpoint import DurableCheckpointIO, put_aside
+from vgm2p.io.checkpoint import DurableCheckpointIO, newest_intact, put_aside, update_of
 from vgm2p.io.lock import FolderLock
 from vgm2p.manifest import device_name, manifest
 from vgm2p.module import OfflineModule
@@ -65,7 +65,8 @@ def fit(config: dict[str, Any], stop: StopFlag) -> None:
         standing = inspect(folder, config)
         for notice in standing.notices:
             say(f"skipped {notice}")
-        put_aside(folder.checkpoints, standing.checkpoint)
+        for name in [] if standing.finished else put_aside(folder.checkpoints, standing.checkpoint):
+            say(f"put aside {name}")
         if standing.finished:
             say(f"finished before: {folder.path}")
         with Comparisons(config, folder.path, say) as comparisons:
@@ -109,7 +110,8 @@ def train(
     store.provide(algorithm.fields, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)
-    _same_machine(folder, record)
+    if standing.checkpoint is not None:
+        _same_machine(folder, record)
     module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
     cut_logs(folder, standing.update)
     write_json(folder.manifest, record)
@@ -127,7 +129,11 @@ def train(
     try:
         trainer.fit(module, datamodule=data, ckpt_path=standing.checkpoint, weights_only=True)
     except ServiceError as error:
-        raise ServiceError(f"{error.line}; the same command goes on, with evaluate=none without evaluation") from None
+        kept, _ = newest_intact(folder.checkpoints)
+        place = f"update {update_of(kept)}" if kept else "the beginning"
+        raise ServiceError(
+            f"{error.line}; the same command goes on from {place} (evaluate=none: unevaluated)"
+        ) from None
     seconds = time.monotonic() - started
     finish(module)
     write_timing(folder, standing.update, module.done, seconds, time.monotonic() - started)
@@ -218,8 +224,6 @@ def _same_data(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 def _same_machine(folder: RunFolder, record: Mapping[str, Any]) -> None:
     """Say where a run goes on otherwise than it went before: the same bits are promised under the same conditions."""
-    if not folder.manifest.exists():
-        return
     before = folder.read_manifest()
     found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
     found += [(name, before.get("versions", {}).get(name), new) for name, new in record["versions"].items()]

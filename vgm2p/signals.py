@@ -72,11 +72,21 @@ def held_back() -> Iterator[Held]:
     def note(signum: int, frame: FrameType | None) -> None:
         held.signum = held.signum or signum
 
-    if threading.current_thread() is threading.main_thread():
-        held.before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield held
-    finally:
+    def restore() -> None:
         for signum, handler in held.before.items():
             signal.signal(signum, handler)
+
+    mine = threading.current_thread() is threading.main_thread()
+    # a handler that was not set from Python is None, and cannot be put back
+    numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if mine and signal.getsignal(number) is not None]
+    try:
+        for signum in numbers:
+            held.before[signum] = signal.getsignal(signum)
+            signal.signal(signum, note)
+        yield held
+    except BaseException:
+        restore()
+        held.release()  # whoever interrupts wins over what went wrong meanwhile
+        raise
+    restore()
     held.release()

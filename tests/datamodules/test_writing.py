@@ -22,6 +22,13 @@ def installed():
         signal.signal(signum, handler)
 
 
+def test_a_signal_is_not_lost_where_something_goes_wrong_meanwhile(tmp_path, installed):
+    with pytest.raises(Interrupted), new_hdf5(tmp_path / "x.h5"):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("bad data")
+    assert signal.getsignal(signal.SIGINT) == installed._handle
+
+
 @pytest.mark.parametrize("checked", [True, False])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_a_write_waits_until_the_library_can_close_its_file(

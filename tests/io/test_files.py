@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -173,6 +174,16 @@ def test_a_recycled_pid_does_not_hold_a_lock(tmp_path):
     (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": socket.gethostname()}))
     with FolderLock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_living_run_of_a_version_that_did_not_lock_the_file_keeps_its_folder(tmp_path):
+    held = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
+    (tmp_path / ".lock").write_text(json.dumps(held))
+    with pytest.raises(StorageError, match=f"used by process {os.getpid()} on this machine"):
+        FolderLock(tmp_path).__enter__()
+    (tmp_path / ".lock").write_text(json.dumps(held | {"started": held["started"] - 100}))
+    with FolderLock(tmp_path):
+        pass
 
 
 def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypatch):

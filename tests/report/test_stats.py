@@ -97,8 +97,10 @@ def test_seeds_with_unequal_numbers_of_episodes():
     assert 9.5 < low < mean(seeds) - 0.3 < mean(seeds) + 0.3 < high < 12.5
 
 
-def test_rates_of_one_seed_are_never_certain():
+def test_rates_are_never_certain():
     assert rate_interval([[1.0] * 10]) == wilson(10, 10)
+    assert rate_interval([[1.0] * 10] * 5) == wilson(10, 10)
+    assert rate_interval([[0.0] * 10] * 5) == wilson(0, 10)
     outcomes = [[1.0] * 8 + [0.0] * 2, [0.0] * 10]
     assert rate_interval(outcomes) == interval(outcomes)
 

@@ -121,12 +121,13 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     return None, notices
 
 
-def put_aside(folder: Path, intact: Path | None) -> None:
-    """Rename the checkpoints newer than the newest `intact` one to `*.aside`: their names are needed again."""
-    for path in sorted(folder.glob("update-*.ckpt")):
-        if intact is None or path.name > intact.name:
-            path.replace(path.with_name(path.name + ".aside"))
-            digest_path(path).unlink(missing_ok=True)
+def put_aside(folder: Path, intact: Path | None) -> list[str]:
+    """Rename checkpoints newer than the newest `intact` one to `*.aside`: their names are needed. Return these."""
+    newer = [path for path in sorted(folder.glob("update-*.ckpt")) if intact is None or path.name > intact.name]
+    for path in newer:
+        for file in filter(Path.is_file, (path, digest_path(path))):
+            file.replace(file.with_name(file.name + ".aside"))
+    return [path.name for path in newer]
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from vgm2p.errors import StorageError
 
 
@@ -61,16 +63,19 @@ class FolderLock:
             except BlockingIOError:
                 user = _named(_holder(file))
                 raise StorageError(f"{self.path.parent} is used by {user}; wait, or choose another out=") from None
-            if not self.path.exists() or not os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                return None
-            self._take_over(file)
-            stack.pop_all()  # it stays open until the run ends
-            return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    self._take_over(file)
+                    stack.pop_all()  # it stays open until the run ends
+                    return file
+            return None
 
     def _take_over(self, file: TextIO) -> None:
         """Write who holds the lock now. Raises StorageError where nobody here can tell whether its holder lives."""
         file.seek(0)
         before = _holder(file)
+        if before is not None and before.lives:
+            raise StorageError(f"{self.path.parent} is used by {_named(before)}; wait, or choose another out=")
         if before is not None and before.host != socket.gethostname():
             raise StorageError(
                 f"{self.path.parent} is used by {_named(before)}; delete .lock there if that run is dead"
@@ -87,18 +92,32 @@ class FolderLock:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock."""
+    """Who holds a lock; `started` where an earlier version, which did not lock the file itself, wrote it."""
 
     pid: int
     host: str
+    started: float | None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is a process of an earlier version on this machine that still runs."""
+        if self.started is None or self.host != socket.gethostname():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
 
 
 def _holder(file: TextIO) -> Holder | None:
     try:
         file.seek(0)
         held = json.loads(file.read())
-        return Holder(int(held["pid"]), str(held["host"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        started = held.get("started")
+        return Holder(int(held["pid"]), str(held["host"]), None if started is None else float(started))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

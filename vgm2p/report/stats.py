@@ -98,8 +98,12 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def rate_interval(seeds: Seeds) -> tuple[float, float]:
-    """Return the 95 % interval of a rate from outcomes 0 or 1: Wilson's for one seed, the bootstrap's for several."""
-    return wilson(int(sum(seeds[0])), len(seeds[0])) if len(seeds) == 1 else interval(seeds)
+    """Return the 95 % interval of a rate from outcomes 0 or 1: the bootstrap's, or Wilson's of one seed's episodes.
+
+    The latter where there is one seed, or nothing to draw from, as all outcomes are equal: seeds play the same starts.
+    """
+    alone = len(seeds) == 1 or len({outcome for values in seeds for outcome in values}) == 1
+    return wilson(int(sum(seeds[0])), len(seeds[0])) if alone else interval(seeds)
 
 
 def per_seed(rows: Sequence[tuple[int, float]]) -> dict[int, list[float]]:
