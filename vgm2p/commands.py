@@ -75,9 +75,10 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], sto
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = getattr(policy.algorithm, "act_noise", None)
-    asked = config["act_noise"]
-    check_acting([] if asked is None else [asked], "act_noise")
-    chosen: list[Acting] = [asked] if own is not None and asked is not None else ways(policy.algorithm, EVERY_WAY)
+    given = config["act_noise"]
+    asked: list[Acting] = given if isinstance(given, list) else [] if given is None else [given]
+    check_acting(asked, "act_noise")
+    chosen = asked if own is not None and asked else ways(policy.algorithm, EVERY_WAY)
     stop.graceful = True
     rows, lines, results = [], [], []
     for acting in chosen:

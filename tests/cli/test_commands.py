@@ -98,6 +98,15 @@ def test_names_of_environments_are_understood_as_experiments_have_them():
     assert grouped(words) == ["env=smax/3m", *words[1:]]
 
 
+def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
+    done = program(
+        tmp_path, "evaluate", f"run={trained / 'vgm2p_plus'}", "episodes=1", "act_noise=[0.7,shared]", "out=e"
+    )
+    assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
+    assert [entry["act_noise"] for entry in again] == [0.7, "shared"]
+
+
 def test_evaluate_refuses_settings_that_the_runs_environment_does_not_have(trained, tmp_path):
     done = program(tmp_path, "evaluate", f"run={trained / 'bc_gaussian'}", "workers=3")
     assert done.returncode == 2

@@ -12,7 +12,7 @@ from vgm2p.envs.rollout import Episode, RandomActor, episode_seed, rollout
 from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.finish import statistics
 from vgm2p.io.artifacts import EPISODE_FIELDS, episode_row
-from vgm2p.report.stats import interval, per_seed, wilson
+from vgm2p.report.stats import per_seed, rate_interval, wilson
 from vgm2p.rng import ActKey
 from vgm2p.types import Spec
 
@@ -110,7 +110,7 @@ def test_further_numbers_reach_rows_results_and_other_processes():
     assert results["steps_mean"] == results["length_mean"]
     assert results["win_rate"] == pytest.approx(won / 10)
     outcomes = per_seed([(e.seed, float(e.won)) for e in found])
-    assert results["win_rate_ci95"] == list(interval(list(outcomes.values())))
+    assert results["win_rate_ci95"] == list(rate_interval(list(outcomes.values())))
     alone = statistics([e for e in found if e.seed == 3])
     assert alone["win_rate_ci95"] == alone["win_rate_per_seed_ci95"][0] == list(wilson(sum(outcomes[3]), 5))
     assert len(results["win_rate_per_seed"]) == len(results["win_rate_per_seed_ci95"]) == 2
