@@ -103,8 +103,9 @@ def test_closing_ends_everything_and_asking_starts_again(pool):
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from vgm2p.envs.workers import Pool
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 pool = Pool(sys.argv[1], {})
 worker, child, scratch = pool.ask({0: ("family",)}, 20)[0]
 try:
