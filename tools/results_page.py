@@ -13,6 +13,7 @@ claim_packages()
 
 from tools.results import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, Row, cells, finished  # noqa: E402
 from tools.results_why import diagnostics, why  # noqa: E402
+from vgm2p.io.artifacts import RunFolder, read_json  # noqa: E402
 from vgm2p.io.files import write_atomic  # noqa: E402
 from vgm2p.report.collect import Run, final_values, load_run, pooled  # noqa: E402
 from vgm2p.report.curves import curves  # noqa: E402
@@ -151,7 +152,17 @@ def _versions(found: list[Run]) -> str:
     unknown = f"{states.count(None)} of {len(states)} cells come from exports of the tree, over several days, "
     code = [f"commits {', '.join(commits)}"] if commits else []
     code += [unknown + "which record no commit"] if None in states else []
-    return f"Versions: {shown}; device {found[0].manifest['device']}; {'; '.join(code)}."
+    hours = sum(_seconds(run) for run in found) / 3600
+    return (
+        f"Versions: {shown}; device {found[0].manifest['device']}; {'; '.join(code)}. Together the cells took {hours:.1f} hours "
+        "of one process (two at a time), other work beside them."
+    )
+
+
+def _seconds(run: Run) -> float:
+    """Return how long a cell took, pauses of the machine included."""
+    sessions = read_json(RunFolder(run.folder).timing, "the run")["sessions"]
+    return sum(session["total_seconds"] for session in sessions)  # type: ignore[no-any-return]
 
 
 def _main(runs: Path, experiment: str, pictures: Path) -> list[str]:

@@ -34,6 +34,7 @@ def run_of(runs, experiment, label, seen_is_better=False, updates=10_000, **algo
         "versions": {"torch": "2.13.0"}, "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
     }  # fmt: skip
     write_json(folder.manifest, manifest)
+    write_json(folder.timing, {"sessions": [{"total_seconds": 1800.0}, {"total_seconds": 1800.0}]})
     own = None if label == "bc_gaussian" else config["algo"]["act_noise"]
     write_json(folder.results, {
         "experiment": experiment, "algorithm": label, "seeds": list(range(5)), "updates": 10_000, "act_noise": own,
@@ -101,3 +102,4 @@ def test_the_other_half_and_the_pictures(page):
     for name in re.findall(r"\]\((results/\S+)\)", page.read_text()):
         assert (page.parent / name).stat().st_size > 0
     assert "commits 01234567" in page.read_text()
+    assert "took 11.0 hours of one process" in page.read_text()
