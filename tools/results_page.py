@@ -88,8 +88,8 @@ def _head(runs: Path, done: int, total: int) -> str:
 Written by `make results` ({done} of {total} cells finished). One network and budget for every row, fixed before the runs:
 `{" ".join(SIZE)}`; algorithms with a critic: `{" ".join(CRITIC)}`. Five training seeds in one run, twenty episodes per seed
 and way to act, the same twenty starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes, the starts drawn once
-for all who played them; five seeds are few for such an interval (simulated, 89 of 100 hold the truth). Curves and `per seed` show every row in its own
-setting (`<` in the tables).
+for all who played them; five seeds are few for such an interval (simulated, where seeds differ as much as episodes do, 89 of 100
+hold the truth). Curves and `per seed` show every row in its own setting (`<` in the tables).
 
 Nothing here was trained with the paper's 4 x 512 networks or its 500 000 updates; these sets are our recordings and no table
 of the paper. 10 000 updates are few for the paper's critic: with its `tau` and discount, `Q` needs some 40 000 to reach its level

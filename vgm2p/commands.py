@@ -31,7 +31,7 @@ from vgm2p.report.grid import decimals, grid, shown
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.report.variants import told_apart, unlike
 from vgm2p.signals import StopFlag
-from vgm2p.validate import check_acting
+from vgm2p.validate import check_acting, check_count
 
 __all__ = ["fit", "run"]
 
@@ -52,8 +52,12 @@ def _evaluate(config: dict[str, Any], stop: StopFlag) -> None:
     place = config["run"] or config["ckpt"]
     if not place:
         raise ConfigError("evaluate needs run=<run folder> or ckpt=<checkpoint file>")
-    if not isinstance(config["episodes"], int) or config["episodes"] < 1:
-        raise ConfigError(f"episodes must be a whole number from 1, got {config['episodes']!r}")
+    check_count(config["episodes"], "episodes")
+    if config["workers"] is not None:
+        check_count(config["workers"], "workers")
+    seconds = config["timeout"]
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+        raise ConfigError(f"timeout must be a number of seconds above 0, got {seconds!r}")
     if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(f"device={config['device']} is not usable here; use cpu")
     policy = load(place, config["device"])

@@ -43,13 +43,13 @@ def check(config: Mapping[str, Any]) -> None:
     for group, keys in GROUPS.items():
         _known(config[group], keys, f"{group}.")
     for key in COUNTS:
-        _positive(config[key], key)
-    _positive(config["logger"]["every"], "logger.every")
+        check_count(config[key], key)
+    check_count(config["logger"]["every"], "logger.every")
     seconds = config["callbacks"]["progress_seconds"]
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
         raise ConfigError(f"callbacks.progress_seconds must be a number from 0, got {seconds!r}")
     if config["block_updates"] != "auto":
-        _positive(config["block_updates"], "block_updates")
+        check_count(config["block_updates"], "block_updates")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed must be a whole number from 0, got {config['seed']!r}")
     if config["evaluate"] not in ("auto", "none"):
@@ -146,7 +146,8 @@ def _kind(value: Any, hint: Any, key: str, least: int) -> None:
         raise ConfigError(f"{key} must be {' or '.join(names[option] for option in options)}, got {value!r}")
 
 
-def _positive(value: Any, key: str) -> None:
+def check_count(value: Any, key: str) -> None:
+    """Raise ConfigError unless `value` counts something, from 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{key} must be a whole number from 1, got {value!r}")
 
@@ -175,4 +176,4 @@ def _trainer(trainer: Mapping[str, Any]) -> None:
     if trainer["capture"] is True and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.capture=true needs a CUDA device; use auto")
     if trainer["threads"] != "auto":
-        _positive(trainer["threads"], "trainer.threads")
+        check_count(trainer["threads"], "trainer.threads")

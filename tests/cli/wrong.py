@@ -158,6 +158,8 @@ CASES = [
     Wrong("damaged manifest", with_run(cut_manifest, "fit", *TINY, "out={run}"), 65, "manifest.json"),
     Wrong("evaluate without a run", command("evaluate"), 2, "run=<run folder>"),
     Wrong("evaluate of nothing", command("evaluate", "run=/nowhere"), 66, "/nowhere"),
+    Wrong("games in words", command("evaluate", "run=/nowhere", "workers=many"), 2, "workers must be a whole number from 1"),
+    Wrong("no time to answer", command("evaluate", "run=/nowhere", "timeout=0"), 2, "timeout must be a number of seconds"),
     Wrong("evaluate with 0 episodes", with_run(nothing, "evaluate", "run={run}", "episodes=0"), 2, "episodes"),
     Wrong("checkpoint with a flipped bit", with_run(flip_checkpoint, "evaluate", "run={run}"), 65, "damaged"),
     Wrong("checkpoint cut off", with_run(cut_checkpoint, "evaluate", "run={run}"), 65, "damaged"),
