@@ -9,7 +9,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.errors import ServiceError
-from vgm2p.io.checkpoint import checkpoint_name, prune
+from vgm2p.run.checkpoint import checkpoint_name, prune
 from vgm2p.signals import StopFlag
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from vgm2p.io.artifacts import CsvLog
+from vgm2p.run.folder import CsvLog
 
 
 class MetricsLog(Callback):

@@ -9,10 +9,10 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from callbacks.evaluate import Evaluate
-from callbacks.logs import MetricsLog
-from vgm2p.io.artifacts import format_seconds
-from vgm2p.report.grid import shown
+from vgm2p.callbacks.evaluate import Evaluate
+from vgm2p.callbacks.logs import MetricsLog
+from vgm2p.io.text import shown
+from vgm2p.run.folder import format_seconds
 
 SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from lightning import LightningDataModule
 
-from datamodules.budget import choose
-from datamodules.mapped import MappedStore
-from datamodules.store import TransitionStore
+from vgm2p.datamodules.store.budget import choose
+from vgm2p.datamodules.store.mapped import MappedStore
+from vgm2p.datamodules.store.resident import TransitionStore
 
 
 class FileSource(Protocol):

@@ -5,9 +5,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from vgm2p.build import claim_packages
-
-claim_packages()
 torch.set_num_threads(1)
 
 

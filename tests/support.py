@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datamodules.schema import TERMINAL, TIMEOUT, Columns
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.types import Batch, Spec
 
 HERE = Path(__file__).parent

@@ -10,11 +10,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from vgm2p.build import algorithm_class, config_folder, make_algorithm, register_resolvers
+from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
+from vgm2p.config.checks import check, check_pair, check_spec, check_target
 from vgm2p.errors import ConfigError
-from vgm2p.identity import differences, run_name, training_part
+from vgm2p.run.fingerprint import differences, run_name, training_part
 from vgm2p.types import Spec
-from vgm2p.validate import check, check_pair, check_spec, check_target
 
 CONF = config_folder()
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.joining import select
-from datamodules.recorded import columns_of, read_recording
-from datamodules.schema import write
+from vgm2p.datamodules.layout.combine import select
+from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.sources.recorded import columns_of, read_recording
 from vgm2p.io.files import sha256_file
 
 BEHAVIOURS = (0, 1, 8)

@@ -18,9 +18,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vgm2p.build import config_folder, register_resolvers
-from vgm2p.identity import differences
-from vgm2p.io.artifacts import RunFolder
+from vgm2p.config.build import config_folder, register_resolvers
+from vgm2p.run.fingerprint import differences
+from vgm2p.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (

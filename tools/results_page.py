@@ -7,19 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vgm2p.build import claim_packages
-
-claim_packages()
-
-from tools.results import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, Row, cells, finished  # noqa: E402
-from tools.results_why import diagnostics, why  # noqa: E402
-from vgm2p.io.artifacts import RunFolder, read_json  # noqa: E402
-from vgm2p.io.files import write_atomic  # noqa: E402
-from vgm2p.report.collect import Run, final_values, load_run, pooled  # noqa: E402
-from vgm2p.report.curves import curves  # noqa: E402
-from vgm2p.report.grid import grid  # noqa: E402
-from vgm2p.report.stats import Seeds, difference, mean  # noqa: E402
-from vgm2p.report.tables import best_way, bounds, table, versus  # noqa: E402
+from tools.results import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, Row, cells, finished
+from tools.results_why import diagnostics, why
+from vgm2p.io.files import write_atomic
+from vgm2p.io.text import grid
+from vgm2p.report.curves import curves
+from vgm2p.report.runs import Run, final_values, load_run, pooled
+from vgm2p.report.stats import Seeds, difference, mean
+from vgm2p.report.tables import best_way, bounds, table, versus
+from vgm2p.run.folder import RunFolder, read_json
 
 RIVALS = ("bc_gaussian", "bc_flow", "bc_meanflow", "vgm2p")
 SHORT = (*RIVALS, "vgm2p_plus")

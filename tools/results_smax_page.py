@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.schema import read
 from tools.results import Row, finished
 from tools.results_page import halves, save
 from tools.results_smax import CLONES, GUIDED, ROWS, SETS, SIZE
-from vgm2p.io.artifacts import Acting
-from vgm2p.report.collect import Run, final_values, load_run
-from vgm2p.report.grid import grid
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.io.text import grid
+from vgm2p.report.runs import Run, final_values, load_run
 from vgm2p.report.stats import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.tables import bounds
+from vgm2p.run.folder import Acting
 
 
 @dataclass(frozen=True)

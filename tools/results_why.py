@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import mean
 
 from tools.results import Row, finished
-from vgm2p.io.artifacts import Acting
-from vgm2p.report.collect import Run, final_values, load_run
-from vgm2p.report.grid import grid
+from vgm2p.io.text import grid
+from vgm2p.report.runs import Run, final_values, load_run
 from vgm2p.report.stats import difference
 from vgm2p.report.tables import best_way
+from vgm2p.run.folder import Acting
 
 # What is compared, to tell what moves the paper's result: (question, row and way to act, against row and way to act);
 # the way is None for the algorithm's own, "best" for the one with the highest mean.

@@ -8,11 +8,11 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
-    from vgm2p.policy import TrainedPolicy
+    from vgm2p.execution.trained import TrainedPolicy
 
 
 def load(run: str, **options: Any) -> TrainedPolicy:
-    """Load the policy of a run folder or checkpoint file; see `vgm2p.policy.load`."""
-    from vgm2p.policy import load as load_policy
+    """Load the policy of a run folder or checkpoint file; see `vgm2p.execution.trained.load`."""
+    from vgm2p.execution.trained import load as load_policy
 
     return load_policy(run, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import secrets
@@ -71,9 +72,8 @@ def _main(line: list[str]) -> int:
 
 
 def _hydra_command(command: str, words: list[str]) -> int:
-    from vgm2p.build import claim_packages, register_resolvers
+    from vgm2p.config.build import register_resolvers
 
-    claim_packages()
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
     overrides = with_resumed(command, with_search_path(collect_words(command, grouped(words))))
@@ -87,8 +87,8 @@ def _hydra(command: str, overrides: list[str]) -> None:
     import hydra
     from omegaconf.errors import OmegaConfBaseException
 
-    from vgm2p.build import config_folder
-    from vgm2p.explain import explain
+    from vgm2p.config.build import config_folder
+    from vgm2p.config.hydra_errors import explain
 
     sys.argv = [f"vgm2p {command}", *overrides]
     try:
@@ -103,22 +103,22 @@ def cell(cfg: Any) -> None:
     """Run one composed configuration; under multirun a failure is noted and the sweep goes on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
-    from vgm2p import commands
-    from vgm2p.build import resolve
-    from vgm2p.io.artifacts import link_last
+    from vgm2p.config.build import resolve
+    from vgm2p.run.folder import link_last
 
     hydra_config = HydraConfig.get()
     command, single = hydra_config.job.config_name, hydra_config.mode != RunMode.MULTIRUN
     try:
         if command == "fit":
             try:
-                commands.fit(resolve(cfg), STOP)
+                importlib.import_module("vgm2p.commands.fit").run(resolve(cfg), STOP)
             finally:
                 if single:
                     link_last(Path(cfg.out))
         else:
-            commands.run(str(command), cfg, STOP)
+            importlib.import_module(f"vgm2p.commands.{command}").run(OmegaConf.to_container(cfg, resolve=True), STOP)
     except Exception as error:
         if single:
             FAILURE.append(error)  # raised by `_hydra`: Hydra would print a line of its own about it
@@ -130,7 +130,7 @@ def cell(cfg: Any) -> None:
 
 def grouped(words: list[str]) -> list[str]:
     """Return words with `env=smax_3m`, as experiments and `bench` have it, written as the file: `env=smax/3m`."""
-    from vgm2p.build import config_folder
+    from vgm2p.config.build import config_folder
 
     def written(word: str) -> str:
         folder, underscore, name = word.removeprefix("env=").partition("_")
@@ -161,7 +161,7 @@ def _quoted(word: str, key: str) -> str:
 
 def with_search_path(words: list[str]) -> list[str]:
     """Let `./conf` of the user's folder add groups; ours come first and cannot be shadowed."""
-    from vgm2p.build import config_folder
+    from vgm2p.config.build import config_folder
 
     own = Path.cwd() / "conf"
     if not own.is_dir() or own.resolve() == config_folder() or any(w.startswith("hydra.searchpath") for w in words):
@@ -171,7 +171,7 @@ def with_search_path(words: list[str]) -> list[str]:
 
 def with_resumed(command: str, words: list[str]) -> list[str]:
     """For `fit resume=<run folder>`, begin with that run's own overrides and use its folder."""
-    from vgm2p.io.artifacts import RunFolder
+    from vgm2p.run.folder import RunFolder
 
     named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
     if command != "fit" or not named:

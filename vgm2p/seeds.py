@@ -7,30 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.linear import Linear
-from vgm2p.rng import glorot_limit, initial
+
+class SeededLayer(nn.Module):
+    """A layer whose parameters carry the seed axis and are a function of (seed, name)."""
+
+    def initialise(self, seeds: Sequence[int], name: str) -> None:
+        """Fill the parameters of seed s from (seeds[s], name) alone."""
+        raise NotImplementedError
 
 
 def initialise(module: nn.Module, seeds: Sequence[int], name: str) -> None:
-    """Fill every stacked Linear with Glorot uniform weights and zero biases.
-
-    Weight s (and ensemble member m) is a function of (seeds[s], its name, m) alone, so that a run with S seeds starts
-    exactly where S single runs start.
-    """
+    """Fill every layer of ours, so that a run with S seeds starts exactly where S single runs start."""
     for path, layer in module.named_modules():
-        if isinstance(layer, Linear):
-            _fill(layer, seeds, f"{name}.{path}.weight")
-
-
-@torch.no_grad()
-def _fill(layer: Linear, seeds: Sequence[int], name: str) -> None:
-    out_dim, in_dim = layer.weight.shape[-2:]
-    limit = glorot_limit(in_dim, out_dim)
-    members = layer.weight.flatten(1, -3) if layer.weight.dim() == 4 else layer.weight.unsqueeze(1)
-    for s, seed in enumerate(seeds):
-        for m in range(members.shape[1]):
-            members[s, m] = initial((out_dim, in_dim), limit, seed, f"{name}.{m}")
-    layer.bias.zero_()
+        if isinstance(layer, SeededLayer):
+            layer.initialise(seeds, f"{name}.{path}.weight")
 
 
 def per_seed_norm(grads: Sequence[Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.support import continuous_spec, discrete_spec, random_batch
-from vgm2p.build import algorithm_class, config_folder, make_algorithm, register_resolvers
+from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
 from vgm2p.rng import ActKey, UpdateKey
 
 SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.schema import write
-from datamodules.store import TransitionStore
 from tests.algos.test_contract import config_of
 from tests.corridor import Corridor, Guide, recorded
 from tests.support import continuous_spec, discrete_spec, random_batch, small_columns
-from vgm2p.build import make_algorithm
-from vgm2p.collect import Behaviour
-from vgm2p.envs.rollout import rollout
+from vgm2p.commands.collect import Behaviour
+from vgm2p.config.build import make_algorithm
+from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.execution.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey
 
 P = 2

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.recorded import Bundled
-from datamodules.schema import Columns, read, write
 from tests.cli.answers import TINY, answer
 from tests.cli.wrong_runs import checkpoint
 from tests.run.runs import same_bits
 from tests.support import small_columns
+from vgm2p.datamodules.layout.schema import Columns, read, write
+from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.errors import DataError
-from vgm2p.io.checkpoint import digest_path, read_checkpoint
+from vgm2p.run.checkpoint import digest_path, read_checkpoint
 
 
 def flips(path: Path, count: int, load: Callable[[Path], Any], same: Callable[[Any, Any], bool]) -> tuple[int, int]:

@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from datamodules.schema import read
 from tests.run.runs import program
-from vgm2p.collect import components
+from vgm2p.commands.collect import components
+from vgm2p.datamodules.layout.schema import read
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.envs.recorder import Recorder
 from vgm2p.errors import ConfigError
+from vgm2p.execution.recorder import Recorder
 
 SMALL = (
     "algo.width=8",

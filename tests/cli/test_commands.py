@@ -14,7 +14,7 @@ import vgm2p
 from tests.run.runs import SMALL, environment, program, run, words
 from vgm2p.cli import grouped
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.io.artifacts import RunFolder
+from vgm2p.run.folder import RunFolder
 
 NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
                  "logger.tensorboard=false", "callbacks.plot=false"]  # fmt: skip

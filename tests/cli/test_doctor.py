@@ -5,7 +5,7 @@ from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
 from tests.run.runs import program
-from vgm2p.doctor import checks
+from vgm2p.commands.doctor import checks
 
 
 def test_doctor_finds_this_machine_fit(tmp_path):

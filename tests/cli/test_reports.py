@@ -6,12 +6,12 @@ import pytest
 
 from tests.run.runs import program
 from vgm2p.errors import ConfigError
-from vgm2p.identity import BEFORE
-from vgm2p.io.artifacts import RunFolder, write_json
-from vgm2p.report.collect import load_runs
+from vgm2p.report.runs import load_runs
 from vgm2p.report.stats import wilson
 from vgm2p.report.tables import versus
 from vgm2p.report.variants import told_apart, unlike
+from vgm2p.run.fingerprint import BEFORE
+from vgm2p.run.folder import RunFolder, write_json
 
 
 def test_report_tables_runs_and_draws_them(trained, tmp_path):

@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datamodules.recorded import Bundled
-from datamodules.schema import Columns, read, write
 from tests.cli.answers import TINY
 from tests.support import small_columns
+from vgm2p.datamodules.layout.schema import Columns, read, write
+from vgm2p.datamodules.sources.recorded import Bundled
 
 
 def dataset(change: Callable[[Path], None], *words: str) -> Callable[[Path], list[str]]:
@@ -20,7 +20,7 @@ def dataset(change: Callable[[Path], None], *words: str) -> Callable[[Path], lis
     def prepare(scratch: Path) -> list[str]:
         path = scratch / "set.h5"
         change(path)
-        source = ["data.source._target_=datamodules.recorded.Files", f"+data.source.paths=[{path}]"]
+        source = ["data.source._target_=vgm2p.datamodules.sources.recorded.Files", f"+data.source.paths=[{path}]"]
         return ["fit", *TINY, f"out={scratch / 'run'}", *source, *words]
 
     return prepare

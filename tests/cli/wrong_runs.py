@@ -89,7 +89,7 @@ HELD: list[object] = []  # locks of this process, until it ends
 
 
 def locked(scratch: Path) -> list[str]:
-    from vgm2p.io.lock import FolderLock
+    from vgm2p.run.lock import FolderLock
 
     run = scratch / "run"
     run.mkdir()

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from datamodules.mapped import MappedStore
-from datamodules.published import VaultFolder
-from datamodules.schema import read
 from tests.cli.flips import flips as flips_in_file
 from tests.cli.flips import same_columns
 from tests.datamodules.truths import ROOT
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.published import VaultFolder
+from vgm2p.datamodules.store.mapped import MappedStore
 from vgm2p.errors import UserError
 
 VAULTS = sorted(path.parent for path in ROOT.rglob("manifest.ocdbt"))

@@ -9,15 +9,15 @@ import time
 
 import pytest
 
-import datamodules.schema
-import datamodules.vault
-import datamodules.writing
-from datamodules.convert import Converter
-from datamodules.published import VaultFolder
-from datamodules.schema import read
-from datamodules.vault import Vault
+import vgm2p.datamodules.layout.schema
+import vgm2p.datamodules.layout.writing
+import vgm2p.datamodules.vaults.vault
 from tests.datamodules.vault_writer import smac_like, write_vault
 from tests.support import small_columns
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.published import VaultFolder
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.errors import StorageError
 
 
@@ -37,7 +37,7 @@ def test_temporary_files_of_others_stay(tmp_path):
     for name in (".precious.tmp", ".other.h5.0123abcd.tmp", ".x.h5.0123abcd.tmp"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / ".x.h5.89abcdef.tmp").mkdir()
-    datamodules.schema.write(tmp_path / "x.h5", small_columns())
+    vgm2p.datamodules.layout.schema.write(tmp_path / "x.h5", small_columns())
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         ".other.h5.0123abcd.tmp",
         ".precious.tmp",
@@ -57,8 +57,8 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
 def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
     write_vault(tmp_path / "v", smac_like(60_000))
     command = [sys.executable, "-c", (
-        "import sys, time; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
-        "from datamodules.vault import Vault; from datamodules.convert import Converter;"
+        "import sys, time; from pathlib import Path;"
+        "from vgm2p.datamodules.vaults.vault import Vault; from vgm2p.datamodules.vaults.convert import Converter;"
         "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None, lambda l: print(l, flush=True)).run()"
     ), str(tmp_path / "v"), str(tmp_path / "out" / "x.h5")]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -83,8 +83,8 @@ def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
     raw = sum(8 * x for x in (40, 1, 1, 1, 1, 4)) * 4 * rows
     assert raw > 2e9
     script = (
-        "import sys, time; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
-        "from datamodules.vault import Vault; from datamodules.convert import Converter;"
+        "import sys, time; from pathlib import Path;"
+        "from vgm2p.datamodules.vaults.vault import Vault; from vgm2p.datamodules.vaults.convert import Converter;"
         # not getrusage: that maximum outlives exec, and the parent has just written 2 GB
         "peak = lambda: int(next(x for x in open('/proc/self/status') if x.startswith('VmHWM')).split()[1]) / 1024;"
         "before, began = peak(), time.monotonic(); Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None).run();"

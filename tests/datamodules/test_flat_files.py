@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from datamodules.mapped import MappedStore
-from datamodules.schema import Columns, read
-from tests.datamodules.twins import assert_same, both, write_to
+from tests.datamodules.equivalence import assert_same, both, write_to
 from tests.run.runs import environment
 from tests.support import small_columns
+from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.store.mapped import MappedStore
 from vgm2p.errors import DataError, MissingInput
 
 
@@ -74,8 +74,8 @@ def test_numbers_that_break_the_rules_are_found_when_flat_files_are_made(tmp_pat
 
 
 MAKE = (
-    "import sys; from pathlib import Path; from vgm2p.build import claim_packages; claim_packages();"
-    "from datamodules.mapped import MappedStore;"
+    "import sys; from pathlib import Path;"
+    "from vgm2p.datamodules.store.mapped import MappedStore;"
     "store = MappedStore.map([Path(sys.argv[1])], Path(sys.argv[2]), 'raw_onehot', 'auto', 'bootstrap', 'never',"
     " lambda line: print(line, flush=True)); print(store.summary['digest'])"
 )
@@ -122,10 +122,8 @@ def test_two_processes_at_once_make_them_once(tmp_path):
 MEMORY = """
 import sys
 from pathlib import Path
-from vgm2p.build import claim_packages
-claim_packages()
 import torch
-from datamodules.mapped import MappedStore
+from vgm2p.datamodules.store.mapped import MappedStore
 from vgm2p.rng import UpdateKey
 torch.set_num_threads(1)
 UpdateKey([0]).at(0).integers("warm", (4,), 9)

@@ -237,9 +237,9 @@ def test_a_pinned_digest_holds_for_a_zip_placed_by_hand_too(place):
 
 def test_space_is_counted_where_it_is_written(place, monkeypatch):
     """Once per file system: the zip in the hub's cache, the vault and our file in data.cache."""
-    from datamodules.catalogue import entry_of
-    from datamodules.hub import Hub as Client
-    from datamodules.hub import Pin
+    from vgm2p.datamodules.sources.catalogue import entry_of
+    from vgm2p.datamodules.sources.hub import Hub as Client
+    from vgm2p.datamodules.sources.hub import Pin
     from vgm2p.errors import StorageError
 
     entry, pin = entry_of(ID, str(place / "catalogue.yaml")), Pin("c" * 40, 1000, None)
@@ -248,7 +248,7 @@ def test_space_is_counted_where_it_is_written(place, monkeypatch):
         pytest.skip("needs a second file system")
     free = {place.stat().st_dev: 0, other.stat().st_dev: 0}
     usage = lambda path: type("Usage", (), {"free": free[os.stat(path).st_dev]})()  # noqa: E731
-    monkeypatch.setattr("datamodules.hub.shutil.disk_usage", usage)
+    monkeypatch.setattr("vgm2p.datamodules.sources.hub.shutil.disk_usage", usage)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "hf"))
     for cache, here, there, fits in (
         (other / "cache", 1101, 2641, True),

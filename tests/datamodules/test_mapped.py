@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from datamodules.budget import allowed, choose, parse
-from datamodules.mapped import DEPTH, Ahead, MappedStore
-from datamodules.schema import read
-from datamodules.store import TransitionStore
-from tests.datamodules.twins import CASES, LENGTHS, assert_same, both, write_to
+from tests.datamodules.equivalence import CASES, LENGTHS, assert_same, both, write_to
 from tests.support import small_columns
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.store.budget import allowed, choose, parse
+from vgm2p.datamodules.store.mapped import DEPTH, Ahead, MappedStore
+from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.rng import StaticKey, UpdateKey
 

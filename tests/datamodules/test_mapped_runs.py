@@ -28,7 +28,7 @@ def test_a_run_on_mapped_data_is_that_on_resident_data(whole, tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_another_way_to_hold_the_data_goes_on(signum, whole, tmp_path):
     out = tmp_path / "run"
-    slow = "import vgm2p.module as m, time; r=m.OfflineModule._draw\ndef d(*a):\n    print('T', flush=True); time.sleep(.02); return r(*a)\nm.OfflineModule._draw=d"
+    slow = "import vgm2p.training.module as m, time; r=m.OfflineModule._draw\ndef d(*a):\n    print('T', flush=True); time.sleep(.02); return r(*a)\nm.OfflineModule._draw=d"
     process = start(out, slow, data__max_resident="1kB")
     assert "T\n" in iter(process.stdout.readline, "")
     os.kill(process.pid, signum)
@@ -43,7 +43,7 @@ def test_a_signal_ends_it_and_another_way_to_hold_the_data_goes_on(signum, whole
 
 def test_an_error_of_the_disk_is_one_line(tmp_path):
     broken = (
-        "import datamodules.mapped as m\ndef bad(self, column, rows): raise OSError(5, 'Input/output error', 'flat')\n"
+        "import vgm2p.datamodules.store.mapped as m\ndef bad(self, column, rows): raise OSError(5, 'Input/output error', 'flat')\n"
         "before = m.MappedStore.to\ndef to(self, device): m.MappedStore._gather = bad; return before(self, device)\n"
         "m.MappedStore.to = to"
     )
@@ -55,7 +55,7 @@ def test_an_error_of_the_disk_is_one_line(tmp_path):
 
 
 def test_capture_is_refused_on_mapped_data(monkeypatch, capsys):
-    from vgm2p.fit import _check_capture
+    from vgm2p.commands.fit import _check_capture
 
     with pytest.raises(ConfigError, match=r"data\.max_resident"):
         _check_capture({"trainer": {"capture": True, "accelerator": "cpu"}}, resident=False)

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
-import datamodules.schema
-from datamodules.chunks import Column, fletcher32, is_plain, workers
-from datamodules.recorded import Bundled, Files, Recorded, convert
-from datamodules.schema import TERMINAL, TIMEOUT, content_hash, read, write
-from datamodules.show import check, describe, picture
+import vgm2p.datamodules.layout.schema
 from tests.run.runs import environment
 from tests.support import RECORDED, small_columns
+from vgm2p.datamodules.layout.chunks import Column, fletcher32, is_plain, workers
+from vgm2p.datamodules.layout.describe import check, describe, picture
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash, read, write
+from vgm2p.datamodules.sources.recorded import Bundled, Files, Recorded, convert
 from vgm2p.errors import DataError, MissingInput
 
 NAMES = sorted(path.stem for path in RECORDED.glob("*.hdf5"))
@@ -60,7 +60,7 @@ def test_the_same_recording_gives_the_same_file(tmp_path):
 @pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_content_hash_does_not_see_chunks_or_compression(chunk, compress, tmp_path, monkeypatch):
-    monkeypatch.setattr("datamodules.writing.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("vgm2p.datamodules.layout.writing.CHUNK_BYTES", chunk)
     columns = small_columns()
     assert write(tmp_path / "x.h5", columns, compress=compress) == content_hash(columns)
     assert content_hash(read(tmp_path / "x.h5", verify="full")) == content_hash(columns)
@@ -105,8 +105,8 @@ def slow(source, target):
         time.sleep({seconds})
     real(source, target)
 files.os.replace = slow
-import datamodules.schema
-from datamodules.recorded import Recorded
+import vgm2p.datamodules.layout.schema
+from vgm2p.datamodules.sources.recorded import Recorded
 print(*Recorded(sys.argv[1], ["hopper-medium"], sys.argv[2]).resolve())
 """
 
@@ -173,8 +173,8 @@ def test_show_tells_episodes_returns_actions_and_draws(tmp_path):
 
 def test_a_verified_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
     hashed = []
-    real = datamodules.schema._hash_loads
-    monkeypatch.setattr("datamodules.schema._hash_loads", lambda *loads: hashed.append(1) or real(*loads))
+    real = vgm2p.datamodules.layout.schema._hash_loads
+    monkeypatch.setattr("vgm2p.datamodules.layout.schema._hash_loads", lambda *loads: hashed.append(1) or real(*loads))
     path = tmp_path / "x.h5"
     write(path, small_columns())
     hashed.clear()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.joining import concatenate
-from datamodules.offline import Blocks
-from datamodules.recorded import Bundled, Recorded
-from datamodules.schema import Columns, write
-from datamodules.store import TransitionStore
 from tests.support import RECORDED, small_columns
+from vgm2p.datamodules.layout.combine import concatenate
+from vgm2p.datamodules.layout.schema import Columns, write
+from vgm2p.datamodules.offline import Blocks
+from vgm2p.datamodules.sources.recorded import Bundled, Recorded
+from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.rng import StaticKey, UpdateKey
@@ -77,7 +77,7 @@ def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
 @pytest.mark.parametrize("view", ["raw_onehot", "omiga"])
 def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monkeypatch):
     at_loading = store_of(tmp_path, small_columns(), view=view)
-    monkeypatch.setattr("datamodules.store.VIEWS_BYTES", 0)
+    monkeypatch.setattr("vgm2p.datamodules.store.resident.VIEWS_BYTES", 0)
     per_batch = TransitionStore.load([tmp_path / "x.h5"], view=view)
     assert per_batch.columns["observation"].shape[1] == 3
     assert at_loading.columns["observation"].shape[1] == 2 * 5
@@ -89,7 +89,7 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
 
 @pytest.mark.parametrize("ahead", [1, 100, 2048])
 def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monkeypatch):
-    monkeypatch.setattr("datamodules.store.AHEAD", ahead)
+    monkeypatch.setattr("vgm2p.datamodules.store.resident.AHEAD", ahead)
     store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
     fields = ("next_action", "state", "episode_rank")
     store.provide(fields, 0.9)

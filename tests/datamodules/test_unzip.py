@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from datamodules.unzip import unzip
+from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.errors import DataError, MissingInput
 
 GOOD = {"3m.vlt/Good/metadata.json": b"{}", "3m.vlt/Good/manifest.ocdbt": b"m", "3m.vlt/Good/d/0": b"x"}

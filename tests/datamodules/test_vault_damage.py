@@ -8,15 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from datamodules.convert import Converter
-from datamodules.published import VaultFolder
-from datamodules.schema import read
-from datamodules.seals import NAME, check_seal
-from datamodules.unzip import unzip
-from datamodules.vault import Vault
 from tests.cli.answers import TINY
 from tests.datamodules.vault_writer import smac_like, write_vault
 from tests.run.runs import environment
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.published import VaultFolder
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.digests import NAME, check_seal
+from vgm2p.datamodules.vaults.unzip import unzip
+from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.errors import DataError, MissingInput, UserError
 
 DAMAGES = {

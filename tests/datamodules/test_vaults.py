@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-import datamodules.schema
-import datamodules.vault
-import datamodules.writing
-from datamodules.catalogue import Entry, catalogue, entry_of, select
-from datamodules.convert import Converter
-from datamodules.episodes import Flags, find_episodes
-from datamodules.schema import read
-from datamodules.show import coverage, describe
-from datamodules.store import TransitionStore
-from datamodules.vault import Vault
+import vgm2p.datamodules.layout.schema
+import vgm2p.datamodules.layout.writing
+import vgm2p.datamodules.vaults.vault
 from tests.datamodules.truths import ENDS, ROOT, TRUTHS, converted
 from tests.datamodules.vault_writer import smac_like, write_vault
+from vgm2p.datamodules.layout.describe import coverage, describe
+from vgm2p.datamodules.layout.episodes import Flags, find_episodes
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.catalogue import Entry, catalogue, entry_of, select
+from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import robot_of_omiga
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.rng import UpdateKey
@@ -55,9 +55,9 @@ def test_every_number_of_the_truth_is_met(path, tmp_path):
 @pytest.mark.parametrize("path", TRUTHS, ids=str)
 def test_chunking_and_repetition_do_not_change_the_hash(path, tmp_path, monkeypatch):
     first = converted(path, tmp_path / "a.h5")[1]
-    monkeypatch.setattr(datamodules.writing, "CHUNK_BYTES", 4096)
-    monkeypatch.setattr(datamodules.schema, "SLAB_BYTES", 5000)
-    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", 1)
+    monkeypatch.setattr(vgm2p.datamodules.layout.writing, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(vgm2p.datamodules.layout.schema, "SLAB_BYTES", 5000)
+    monkeypatch.setattr(vgm2p.datamodules.vaults.vault, "SLAB_BYTES", 1)
     assert converted(path, tmp_path / "b.h5")[1] == first
     assert (tmp_path / "a.h5").read_bytes() != (tmp_path / "b.h5").read_bytes()
 
@@ -111,7 +111,7 @@ def test_discrete_vaults_need_legal_actions(tmp_path):
 
 
 def test_padding_is_the_same_in_every_slab(tmp_path, monkeypatch):
-    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", 1)
+    monkeypatch.setattr(vgm2p.datamodules.vaults.vault, "SLAB_BYTES", 1)
     arrays = smac_like(200_000, discrete=False)
     arrays["observations"][:, 2, 4:] = -np.inf
     arrays["observations"][150_000:, 2, 3:] = -np.inf
@@ -179,7 +179,7 @@ def test_agents_paid_differently_and_padding_are_kept(tmp_path):
 
 @pytest.mark.parametrize("slab", [1 << 24, 1])
 def test_a_state_that_says_nothing_is_told(slab, tmp_path, monkeypatch):
-    monkeypatch.setattr(datamodules.vault, "SLAB_BYTES", slab)
+    monkeypatch.setattr(vgm2p.datamodules.vaults.vault, "SLAB_BYTES", slab)
     arrays = smac_like(400)
     ends = np.flatnonzero(arrays["terminals"][:, 0])
     episode = np.searchsorted(ends, np.arange(400))

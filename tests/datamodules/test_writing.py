@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from datamodules.writing import Sink, make_dataset, new_hdf5
+from vgm2p.datamodules.layout.writing import Sink, make_dataset, new_hdf5
 from vgm2p.errors import Interrupted
 from vgm2p.signals import StopFlag
 

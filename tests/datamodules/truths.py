@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from datamodules.catalogue import Entry
-from datamodules.convert import Converter
-from datamodules.schema import read
-from datamodules.vault import Vault
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.catalogue import Entry
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.vault import Vault
 
 ROOT = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
 ENDS = {"terminal": 0, "time_limit": 1, "truncation": 2, "incomplete": 3}

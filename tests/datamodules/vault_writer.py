@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from datamodules.vault import Vault
+from vgm2p.datamodules.vaults.vault import Vault
 
 NOMINAL = 10**13
 

@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from datamodules.recorded import Bundled, columns_of, read_recording
-from datamodules.schema import Columns, read
 from tests.run.runs import environment
 from tests.support import RECORDED
+from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.sources.recorded import Bundled, columns_of, read_recording
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError
 
@@ -200,7 +200,7 @@ def test_a_picture_is_drawn_without_a_display():
 
 def test_importing_the_program_starts_no_simulator():
     code = (
-        "import sys, vgm2p.cli, vgm2p.fit, vgm2p.commands, vgm2p.envs.mujoco, vgm2p.envs.robotics; "
+        "import sys, vgm2p.cli, vgm2p.commands.fit, vgm2p.commands.evaluate, vgm2p.envs.mujoco, vgm2p.envs.robotics; "
         "print([m for m in ('mujoco', 'gymnasium', 'gymnasium_robotics', 'smacv2', 'jax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)

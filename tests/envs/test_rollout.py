@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from vgm2p.envs.base import Episode
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.envs.rollout import Episode, RandomActor, episode_seed, rollout
 from vgm2p.errors import RolloutStopped, ServiceError
-from vgm2p.finish import statistics
-from vgm2p.io.artifacts import EPISODE_FIELDS, episode_row
+from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
 from vgm2p.report.stats import per_seed, rate_interval, wilson
 from vgm2p.rng import ActKey
+from vgm2p.run.folder import EPISODE_FIELDS, episode_row
+from vgm2p.training.final_evaluation import statistics
 from vgm2p.types import Spec
 
 

@@ -13,10 +13,10 @@ import torch
 
 from tests.envs.smac_games import EAST, STOP, Rule
 from tests.envs.test_smac_tasks import SIZES, sizes, task
-from vgm2p.envs.rollout import RandomActor, rollout
 from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
 from vgm2p.envs.smac_maps import MAPS
 from vgm2p.errors import ServiceError
+from vgm2p.execution.rollout import RandomActor, rollout
 
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)

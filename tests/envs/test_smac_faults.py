@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from tests.envs.smac_games import STOP, Rule, games
-from vgm2p.doctor import checks
-from vgm2p.envs.rollout import rollout
+from vgm2p.commands.doctor import checks
 from vgm2p.envs.smac import SMACv1
 from vgm2p.errors import MissingInput, ServiceError
+from vgm2p.execution.rollout import rollout
 
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
@@ -114,7 +114,7 @@ def test_a_hundred_episodes_with_a_fault_in_every_tenth(game, make, tmp_path):
 
 
 TRAINER = """
-from vgm2p.envs.rollout import RandomActor, rollout
+from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.envs.smac import SMACv1
 env = SMACv1("3m", workers=2)
 while True:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.catalogue import Entry, catalogue
-from datamodules.convert import Converter
-from datamodules.store import TransitionStore
-from datamodules.vault import Vault
 from tests.test_config import EXPERIMENTS, composed
-from vgm2p.doctor import checks
+from vgm2p.commands.doctor import checks
+from vgm2p.datamodules.sources.catalogue import Entry, catalogue
+from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs import smac_install
 from vgm2p.envs.smac import SMACv2
 from vgm2p.envs.smac_maps import MAPS, RACES, check_exceptions, spec_v1, spec_v2, worth_v2
 from vgm2p.errors import ConfigError, MissingInput
-from vgm2p.identity import run_name
+from vgm2p.run.fingerprint import run_name
 
 ROOT = Path(__file__).parents[2]
 VAULTS = ROOT / "tests" / "data" / "vaults" / "fixture"

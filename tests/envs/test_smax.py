@@ -17,14 +17,14 @@ pytest.importorskip("jaxmarl", reason="jaxmarl is not installed here; `make test
 
 import jax
 
-from datamodules.schema import read
 from tests.run.runs import program
-from vgm2p.collect import Behaviour
-from vgm2p.envs.recorder import Recorder
-from vgm2p.envs.rollout import RandomActor, episode_seed, rollout
+from vgm2p.commands.collect import Behaviour
+from vgm2p.datamodules.layout.schema import read
 from vgm2p.envs.smax import SMAX
 from vgm2p.envs.smax_game import GAMES, STOP
 from vgm2p.errors import ConfigError
+from vgm2p.execution.recorder import Recorder
+from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
 from vgm2p.rng import ActKey
 
 SIZES = {

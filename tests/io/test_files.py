@@ -15,10 +15,10 @@ import torch
 
 from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.artifacts import CsvLog, link_last, read_json, write_json
-from vgm2p.io.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
 from vgm2p.io.files import write_atomic, written_aside
-from vgm2p.io.lock import FolderLock
+from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
+from vgm2p.run.folder import CsvLog, link_last, read_json, write_json
+from vgm2p.run.lock import FolderLock
 
 
 def names(folder):
@@ -152,7 +152,7 @@ def test_a_folder_has_one_user(tmp_path):
     assert names(tmp_path) == []
 
 
-HOLD = "import sys, time; from pathlib import Path; from vgm2p.io.lock import FolderLock\nwith FolderLock(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from vgm2p.run.lock import FolderLock\nwith FolderLock(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
@@ -197,7 +197,7 @@ def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypat
             (tmp_path / ".lock").write_text("")
         lock(file, how)
 
-    monkeypatch.setattr("vgm2p.io.lock.fcntl.flock", late)
+    monkeypatch.setattr("vgm2p.run.lock.fcntl.flock", late)
     with second:
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     assert names(tmp_path) == []

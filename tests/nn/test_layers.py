@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgm2p.nn.activation import by_two_kernels, gelu, value_and_derivative
-from vgm2p.nn.body import Body, infer, joined, work
+from vgm2p.nn.fast.activation import by_two_kernels, gelu, value_and_derivative
+from vgm2p.nn.fast.body import Body, infer, joined, work
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.nn.mlp import FEW_ROWS, MLP
 from vgm2p.nn.value import Critic
@@ -158,7 +158,7 @@ def test_the_written_backward_pass_is_that_of_autograd(lead, layer_norm, grouped
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_layers_without_gradient_equal_their_plain_form_with_and_without_onednn(fused, monkeypatch):
-    monkeypatch.setattr("vgm2p.nn.kernels.has_fused_gelu", lambda: fused)
+    monkeypatch.setattr("vgm2p.nn.fast.kernels.has_fused_gelu", lambda: fused)
     mlp = filled(MLP((1,), 4, 2, 64, 3)).float()
     x = torch.randn(1, 50, 4)
     with torch.no_grad():
@@ -240,6 +240,6 @@ def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
 def test_a_value_and_derivative_of_many_pieces_is_that_of_one(monkeypatch):
     z = torch.randn(7, 33, dtype=torch.float64)
     whole = value_and_derivative(z)
-    monkeypatch.setattr("vgm2p.nn.activation.PIECE", 10)
+    monkeypatch.setattr("vgm2p.nn.fast.activation.PIECE", 10)
     for one, two in zip(whole, value_and_derivative(z), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-13, atol=1e-13)  # the ends of vectors round otherwise

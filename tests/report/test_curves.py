@@ -4,8 +4,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from vgm2p.report.collect import Run
 from vgm2p.report.curves import COLOURS, _panel
+from vgm2p.report.runs import Run
 
 
 def test_no_two_methods_of_a_panel_look_alike():

@@ -7,7 +7,7 @@ import pytest
 
 from tools.results import MAIN, MEDIUM, PARTS, REPLAY, cells, finished, settings
 from tools.results_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, SMAX, write
-from vgm2p.io.artifacts import RunFolder, write_json
+from vgm2p.run.folder import RunFolder, write_json
 
 WAYS = (1.0, 0.5, 0.25, 0.0, "shared")
 ROWS = {line.label: line for line in MAIN}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
-from vgm2p.report.grid import decimals, shown
+from vgm2p.io.text import decimals, shown
+from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.report.stats import (
     difference,
     improvement,

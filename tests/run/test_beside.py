@@ -8,13 +8,13 @@ import psutil
 import pytest
 import torch
 
-from callbacks.evaluate import PRECISIONS
 from tests.algos.test_contract import build, train
 from tests.run.runs import differences, results, run, start
 from tests.support import continuous_spec, random_batch
-from vgm2p.envs.rollout import acting
-from vgm2p.io.checkpoint import checkpoint_name
+from vgm2p.callbacks.evaluate import PRECISIONS
+from vgm2p.execution.rollout import acting
 from vgm2p.rng import ActKey
+from vgm2p.run.checkpoint import checkpoint_name
 
 ASIDE = {"eval_async": "true"}
 
@@ -38,18 +38,18 @@ def evaluators(process) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(process.pid).children():
         with contextlib.suppress(psutil.Error):  # one that has just ended has no command line
-            found += [child] if "vgm2p.evaluator" in child.cmdline() else []
+            found += [child] if "vgm2p.execution.beside" in child.cmdline() else []
     return found
 
 
 # the child's environment steps take so long that its evaluation is still under way whenever it is looked at
 SLOW_CHILD = """
-import vgm2p.evaluator as evaluator
+import vgm2p.execution.beside as evaluator
 CODE = "import sys, time, runpy, vgm2p.envs.mujoco as mujoco; real = mujoco.MAMuJoCo.step;" \
     "mujoco.MAMuJoCo.step = lambda *a: (time.sleep(0.5), real(*a))[1];" \
-    "runpy.run_module('vgm2p.evaluator', run_name='__main__')"
+    "runpy.run_module('vgm2p.execution.beside', run_name='__main__')"
 command = evaluator.Evaluator._command
-evaluator.Evaluator._command = lambda self: [command(self)[0], "-c", CODE, command(self)[-1], "vgm2p.evaluator"]
+evaluator.Evaluator._command = lambda self: [command(self)[0], "-c", CODE, command(self)[-1], "vgm2p.execution.beside"]
 """
 
 

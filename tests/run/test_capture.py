@@ -8,9 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.algos.test_contract import PAIRS, build
 from tests.support import random_batch
-from vgm2p.capture import untouched, wanted
-from vgm2p.module import OfflineModule
 from vgm2p.rng import ROWS, StaticKey, UpdateKey
+from vgm2p.training.capture import untouched, wanted
+from vgm2p.training.module import OfflineModule
 
 
 def test_static_tables_hold_the_numbers_of_the_key():
@@ -112,7 +112,7 @@ def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
     module = module_of(*FIRST)
     module._config["trainer"] = {"capture": choice}
     monkeypatch.setattr(OfflineModule, "_capture", True)
-    monkeypatch.setattr("vgm2p.module.Captured", fails)
+    monkeypatch.setattr("vgm2p.training.module.Captured", fails)
     module.on_fit_start()
     if choice == "auto":
         with pytest.warns(UserWarning, match="capture failed"):

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.run.runs import differences, environment, newest, run
-from vgm2p.io.artifacts import CsvLog
-from vgm2p.io.checkpoint import verify
+from vgm2p.run.checkpoint import verify
+from vgm2p.run.folder import CsvLog
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_final_evaluation_without_results_leaves_nothing_behind(whole, tmp_pat
 
 
 FAILING_GAMES = """
-import callbacks.evaluate as evaluation
+import vgm2p.callbacks.evaluate as evaluation
 from vgm2p.errors import ServiceError
 plain = evaluation.evaluate
 def evaluate(algorithm, env, update, *rest, **named):
@@ -104,7 +104,7 @@ child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ,
 print(child.pid, flush=True)
 time.sleep(60)
 """
-CHILD = "import time; from vgm2p.compare import end_with_parent; end_with_parent(); time.sleep(60)"
+CHILD = "import time; from vgm2p.training.comparisons import end_with_parent; end_with_parent(); time.sleep(60)"
 
 
 def test_a_comparison_ends_with_the_run_that_started_it():
@@ -125,7 +125,7 @@ def test_a_comparison_ends_with_the_run_that_started_it():
 def test_an_interrupted_sweep_can_be_interrupted_again_while_it_loads(tmp_path):
     """`graceful` of a cell that trained does not hold for the one after it."""
     code = (
-        "from vgm2p.fit import fit; from vgm2p.signals import StopFlag\n"
+        "from vgm2p.commands.fit import run as fit; from vgm2p.signals import StopFlag\n"
         "stop = StopFlag(); stop.graceful = True\n"
         "try: fit({}, stop)\n"
         "except BaseException: print(stop.graceful)"

@@ -63,7 +63,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(whole, tmp_path)
 
 
 WAIT = """
-import vgm2p.module as module, callbacks.evaluate as evaluation, vgm2p.io.files as files, time, os
+import vgm2p.training.module as module, vgm2p.callbacks.evaluate as evaluation, vgm2p.io.files as files, time, os
 def tell(where, name, label, seconds):
     real = getattr(where, name)
     def wrapped(*a, **k):
@@ -121,9 +121,9 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     """The Trainer adds nothing: its weights are those of calling `update` 60 times (it once dropped the gradients)."""
     import torch
 
-    from datamodules.recorded import Bundled
-    from datamodules.store import TransitionStore
-    from vgm2p.build import make_algorithm
+    from vgm2p.config.build import make_algorithm
+    from vgm2p.datamodules.sources.recorded import Bundled
+    from vgm2p.datamodules.store.resident import TransitionStore
     from vgm2p.rng import UpdateKey
     from vgm2p.types import Spec
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from vgm2p.algos.base import Algorithm
+from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity

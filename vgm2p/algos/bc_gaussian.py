@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vgm2p.algos.base import Algorithm, choose
+from vgm2p.algos.contract import Algorithm, choose
 from vgm2p.algos.encoding import masked
 from vgm2p.nn.mlp import MLP
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean

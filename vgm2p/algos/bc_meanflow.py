@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from vgm2p.algos.base import Algorithm
+from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.kernels import one_hot
+from vgm2p.nn.fast.kernels import one_hot
 from vgm2p.types import Batch, Spec
 
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vgm2p.algos.base import Algorithm, choose
+from vgm2p.algos.contract import Algorithm, choose
 from vgm2p.algos.diagnostics import on_bounds, q_levels, shares
 from vgm2p.algos.parts import MIXERS, best_rated, drop_labels, expectile_loss, stack_copies, td_loss
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
-from vgm2p.nn.kernels import one_hot
+from vgm2p.nn.fast.kernels import one_hot
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic, Value
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean

@@ -15,7 +15,7 @@ from vgm2p.algos.vgm2p import BETTER, VGM2P
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.path import OneTime, Times
-from vgm2p.nn.kernels import one_hot
+from vgm2p.nn.fast.kernels import one_hot
 from vgm2p.nn.policy import Velocity
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgm2p.algos.base import choose
+from vgm2p.algos.contract import choose
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P, WORSE, Opinion
 from vgm2p.errors import ConfigError

@@ -13,7 +13,7 @@ import torch
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.io.files import sha256_file
-from vgm2p.report.grid import grid
+from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {"transitions": 200_000, "load": 1_000_000, "batch": 64, "rounds": 7, "out": "bench"}
@@ -38,10 +38,10 @@ def main(words: Sequence[str]) -> None:
 
 def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """Print what a batch costs; return the times, and the memory of a million transitions in GB."""
-    from datamodules.mapped import MappedStore
-    from datamodules.schema import read
-    from datamodules.schema import write as write_columns
-    from datamodules.store import TransitionStore
+    from vgm2p.datamodules.layout.schema import read
+    from vgm2p.datamodules.layout.schema import write as write_columns
+    from vgm2p.datamodules.store.mapped import MappedStore
+    from vgm2p.datamodules.store.resident import TransitionStore
 
     path = folder / "data.h5"
     write_columns(path, columns(options["transitions"]))
@@ -68,8 +68,8 @@ def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, An
 
 def measure_loading(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Print what reading a file into tensors costs, beside np.fromfile of the same bytes, page cache warm."""
-    from datamodules.schema import read
-    from datamodules.schema import write as write_columns
+    from vgm2p.datamodules.layout.schema import read
+    from vgm2p.datamodules.layout.schema import write as write_columns
 
     path, plain = folder / "load.h5", folder / "load.bin"
     made = columns(options["load"])
@@ -107,7 +107,7 @@ def scaled(measure: Any, count: int) -> Any:
 
 def columns(transitions: int) -> Any:
     """Return random episodes of a robot in our layout."""
-    from datamodules.schema import TIMEOUT, Columns
+    from vgm2p.datamodules.layout.schema import TIMEOUT, Columns
 
     rng, episodes = np.random.default_rng(0), transitions // EPISODE
     rows = np.full(episodes, EPISODE + 1)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, write
-from vgm2p.envs.rollout import RandomActor, rollout
 from vgm2p.envs.smac import SMACv1
 from vgm2p.errors import ConfigError, MissingInput
-from vgm2p.report.grid import grid
+from vgm2p.execution.rollout import RandomActor, rollout
+from vgm2p.io.text import grid
 
 DEFAULTS: dict[str, Any] = {"workers": 2, "episodes": 4, "delay": 0.1, "rounds": 3, "out": "bench"}
 STEPS = 60  # of an episode of 3m against enemies that do not fight

@@ -15,11 +15,11 @@ import torch
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
-from vgm2p.capture import Captured
 from vgm2p.errors import MissingInput
-from vgm2p.nn.kernels import tf32_products
-from vgm2p.report.grid import grid
+from vgm2p.io.text import grid
+from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey
+from vgm2p.training.capture import Captured
 
 DEFAULTS: dict[str, Any] = {
     "shape": "hc", "device": "cuda", "rounds": 5, "count": 200, "width": 512, "depth": 4, "checks": 20, "out": "bench",

@@ -11,7 +11,7 @@ from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
-from vgm2p.report.grid import grid
+from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
@@ -72,14 +72,12 @@ def bare(data: Data, options: dict[str, Any]) -> Callable[[], Any]:
 def fitted(data: Data, options: dict[str, Any], block: int) -> Callable[[], Any]:
     """Return a function that fits the next `count` updates in blocks, logging once per block."""
     try:
-        from vgm2p.build import claim_packages
-        from vgm2p.fit import make_trainer, quiet
+        from vgm2p.training.trainer import make_trainer, quiet
     except ImportError as error:
         raise MissingInput("bench loop needs the packages of pyproject.toml; run `make install`") from error
-    claim_packages()
     quiet()
-    from datamodules.offline import Blocks
-    from vgm2p.module import OfflineModule
+    from vgm2p.datamodules.offline import Blocks
+    from vgm2p.training.module import OfflineModule
 
     module = OfflineModule(algorithm_of(data, options), data, 64, {})
     accelerator = {"cuda": "cuda"}.get(options["device"], "cpu")

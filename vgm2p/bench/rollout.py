@@ -14,10 +14,10 @@ from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.mujoco import MAMuJoCo
-from vgm2p.envs.rollout import RandomActor, acting, rollout
 from vgm2p.envs.smax import SMAX
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.report.grid import grid
+from vgm2p.execution.rollout import RandomActor, acting, rollout
+from vgm2p.io.text import grid
 from vgm2p.rng import ActKey
 
 DEFAULTS: dict[str, Any] = {

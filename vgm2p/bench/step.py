@@ -21,7 +21,7 @@ from vgm2p.bench.reference import Reference
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import ConfigError
-from vgm2p.report.grid import grid
+from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {

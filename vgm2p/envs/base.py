@@ -50,6 +50,31 @@ class Step:
     info: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode.
+
+    Attributes:
+        seed: training seed of the policy.
+        episode: number of the episode.
+        return_: undiscounted sum of team rewards.
+        length: steps.
+        terminated: whether the task ended it (otherwise the step limit did).
+        won: whether it was won, where the environment says so.
+        faults: environment failures before it could be finished.
+        extra: further numbers that the environment gives, by name.
+    """
+
+    seed: int
+    episode: int
+    return_: float
+    length: int
+    terminated: bool
+    won: bool | None = None
+    faults: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
+
+
 class VectorEnv(Protocol):
     """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`.
 

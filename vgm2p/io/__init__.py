@@ -1,1 +1,1 @@
-"""Files: atomic writes, checkpoints, run folders, locks."""
+"""Files: atomic writes and hashes."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgm2p.nn.kernels import affine
+from vgm2p.nn.fast.kernels import affine
+from vgm2p.rng import glorot_limit, initial
+from vgm2p.seeds import SeededLayer
 
 
-class Linear(nn.Module):
+class Linear(SeededLayer):
     """Affine maps with parameters (*lead, out, in) and (*lead, out), `lead` being (S,) or (S, C).
 
-    Parameters are filled by `vgm2p.seeds.initialise`, which knows the seeds.
+    Parameters are filled by `initialise`, which knows the seeds.
     """
 
     def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int) -> None:
@@ -23,6 +27,17 @@ class Linear(nn.Module):
     def stacked(self) -> tuple[Tensor, Tensor]:
         """Return weight (G, out, in) and bias (G, out) with the leading axes merged."""
         return self.weight.flatten(0, -3), self.bias.flatten(0, -2)
+
+    @torch.no_grad()
+    def initialise(self, seeds: Sequence[int], name: str) -> None:
+        """Fill with Glorot uniform weights, member m of seed s from (seeds[s], name, m), and zero biases."""
+        out_dim, in_dim = self.weight.shape[-2:]
+        limit = glorot_limit(in_dim, out_dim)
+        members = self.weight.flatten(1, -3) if self.weight.dim() == 4 else self.weight.unsqueeze(1)
+        for s, seed in enumerate(seeds):
+            for m in range(members.shape[1]):
+                members[s, m] = initial((out_dim, in_dim), limit, seed, f"{name}.{m}")
+        self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (G, R, in) to (G, R, out)."""

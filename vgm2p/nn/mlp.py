@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgm2p.nn import body
+from vgm2p.nn.fast import body
 from vgm2p.nn.linear import LayerNorm, Linear
 
 FEW_ROWS = 64  # in float32, up to here one batched product beats a product per group on a CPU; far beyond, it is slower

@@ -14,10 +14,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from vgm2p.io.artifacts import RunFolder
 from vgm2p.io.files import written_aside
-from vgm2p.report.collect import Run, load_run, pooled
+from vgm2p.report.runs import Run, load_run, pooled
 from vgm2p.report.stats import interval, mean
+from vgm2p.run.folder import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 # how the first, the second, ... seven methods of a panel are told apart: marker, line

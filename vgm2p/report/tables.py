@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.io.artifacts import Acting
-from vgm2p.report.collect import MEASURES, Run, final_values, pooled, ways_of
-from vgm2p.report.grid import decimals, grid
+from vgm2p.io.text import decimals, grid
+from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
 from vgm2p.report.stats import difference, interval, mean, rate_interval
+from vgm2p.run.folder import Acting
 
 
 def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vgm2p.identity import BEFORE, BEFORE_TRAINER, leaves, training_part
-from vgm2p.report.collect import Run, pooled
+from vgm2p.report.runs import Run, pooled
+from vgm2p.run.fingerprint import BEFORE, BEFORE_TRAINER, leaves, training_part
 
 SHOWN = 3  # settings that a name may hold
 SEEDS = ("seed", "seeds")

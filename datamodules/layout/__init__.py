@@ -1,0 +1,1 @@
+"""Our HDF5 layout: schema, rules, chunks, writing, verifying, combining."""

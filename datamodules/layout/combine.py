@@ -1,0 +1,66 @@
+"""Datasets made of datasets: several files joined, some episodes chosen."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.task import spec_of
+from vgm2p.errors import ConfigError, DataError
+
+
+def check_same_task(paths: list[Path], parts: list[Columns], view: str) -> None:
+    """Raise DataError where files record different tasks."""
+    for path, part in zip(paths, parts, strict=True):
+        found = spec_of(parts[0], view).differences(spec_of(part, view))
+        if found:
+            raise DataError(f"{path} and {paths[0].name} record different tasks ({found[0]}); do not mix them")
+
+
+def concatenate(parts: list[Columns]) -> Columns:
+    """Join datasets episode after episode; the digest of the whole is that of its parts' digests."""
+    if len(parts) == 1:
+        return parts[0]
+    steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
+    shared = [name for name in parts[0].episodes if all(name in part.episodes for part in parts)]
+    episodes = {name: np.concatenate([part.episodes[name] for part in parts]) for name in shared}
+    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    attributes = dict(parts[0].attributes)
+    attributes["name"] = "+".join(str(part.attributes["name"]) for part in parts)
+    attributes["content_sha256"] = digest_of([str(part.attributes["content_sha256"]) for part in parts])
+    return Columns(steps, episodes, attributes)
+
+
+def best(columns: Columns, share: float) -> Any:
+    """Return the sorted indices of the `share` of episodes with the highest return. Raises ConfigError."""
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"data.best_share must be above 0 and at most 1, got {share}")
+    returns = columns.episodes["return"]
+    count = max(1, round(share * len(returns)))
+    return np.sort(np.argsort(-returns, kind="stable")[:count])
+
+
+def rows_of(columns: Columns, chosen: Any) -> Any:
+    """Return the rows of the chosen episodes."""
+    start, rows = columns.episodes["start"], columns.episodes["rows"]
+    return np.concatenate([np.arange(start[e], start[e] + rows[e]) for e in chosen])
+
+
+def select(columns: Columns, chosen: Any) -> Columns:
+    """Return the chosen episodes (sorted indices) as a dataset."""
+    keep = rows_of(columns, chosen)
+    steps = {name: array[keep] for name, array in columns.steps.items()}
+    episodes = {name: array[chosen] for name, array in columns.episodes.items()}
+    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    parent = str(columns.attributes["content_sha256"])
+    attributes = {**columns.attributes, "content_sha256": digest_of([parent, *map(str, chosen)])}
+    return Columns(steps, episodes, attributes)
+
+
+def digest_of(parts: list[str]) -> str:
+    """Return a digest of an ordered list of digests."""
+    return hashlib.sha256("+".join(parts).encode()).hexdigest()

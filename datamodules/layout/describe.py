@@ -1,0 +1,169 @@
+"""What a dataset holds, as text and as a picture, and its full verification."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash, read
+from vgm2p.errors import DataError, MissingInput
+from vgm2p.io.files import written_aside
+from vgm2p.io.text import decimals, shown
+
+ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
+BARS = 12
+WIDTH = 40
+
+
+def describe(path: Path) -> str:
+    """Return a page on a dataset. Raises MissingInput or DataError."""
+    columns = read(path)
+    attributes, episodes = columns.attributes, columns.episodes
+    returns, lengths = episodes["return"], episodes["length"]
+    mean, deviation, low, high = (shown(v) for v in (returns.mean(), returns.std(), returns.min(), returns.max()))
+    digits = decimals(returns)
+    quantiles = " / ".join(f"{q:.{digits}f}" for q in np.percentile(returns, [5, 25, 50, 75, 95]))
+    ends = Counter(ENDS[int(end)] for end in episodes["end"])
+    kind = "discrete" if attributes["discrete"] else "continuous"
+    acting = int(columns.steps["has_action"].sum())
+    lines = {
+        "dataset": f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)",
+        "task": f"{attributes['env_id']}{_arguments(attributes)}, {attributes['n_agents']} agents, "
+        f"{kind} actions of width {attributes['action_dim']}",
+        "recorded with": _versions(attributes),
+        "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
+        "return": f"{mean} +- {deviation} (min {low}, max {high}); 5/25/50/75/95 %: {quantiles}",
+        "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
+        "actions": _actions(columns),
+        "legal": _legal(columns),
+        "coverage": f"{coverage(columns):.2f} of the observation-action rows are distinct",
+        "behaviours": _behaviours(columns),
+        "digest": str(attributes["content_sha256"]),
+    }
+    text = [f"{name:14} {value}" for name, value in lines.items() if value]
+    return "\n".join([*text, "", *_histogram(returns), ""])
+
+
+def _arguments(attributes: dict[str, Any]) -> str:
+    given = str(attributes["env_kwargs"])
+    return "" if given == "{}" else f" {given}"
+
+
+def _versions(attributes: dict[str, Any]) -> str:
+    names = ("gymnasium_version", "mujoco_version")
+    return " ".join(f"{name} {attributes[name]}" for name in names if name in attributes)
+
+
+def _actions(columns: Columns) -> str:
+    actions = columns.steps["actions"][columns.steps["has_action"].astype(bool)]
+    if columns.attributes["discrete"]:
+        counts = np.bincount(actions.reshape(-1), minlength=int(columns.attributes["action_dim"]))
+        return "counts " + " ".join(map(str, counts.tolist()))
+    low, high = actions.min((0, 2)), actions.max((0, 2))
+    ranges = " ".join(f"[{a:.2f}, {b:.2f}]" for a, b in zip(low, high, strict=True))
+    return f"per agent {ranges}; share at the bounds {float((np.abs(actions) >= 1.0).mean()):.2f}"
+
+
+def _legal(columns: Columns) -> str:
+    if "legal_actions" not in columns.steps:
+        return ""
+    legal = columns.steps["legal_actions"][columns.steps["has_action"].astype(bool)]
+    choices = legal.sum(-1)
+    return f"{choices.mean():.1f} actions on average, {int(choices.min())} to {int(choices.max())}; every stored one is"
+
+
+def coverage(columns: Columns) -> float:
+    """Return the share of distinct (joint observation, joint action) rows (SACo)."""
+    steps, acting = columns.steps, columns.steps["has_action"].astype(bool)
+    seen = steps["robot_observation" if "robot_observation" in steps else "observations"]
+    rows = np.flatnonzero(acting).tolist()
+    return len({hash(seen[row].tobytes() + steps["actions"][row].tobytes()) for row in rows}) / len(rows)
+
+
+def _behaviours(columns: Columns) -> str:
+    if "behaviour" not in columns.episodes or "behaviours" not in columns.attributes:
+        return ""
+    names = json.loads(columns.attributes["behaviours"])
+    counts = Counter(columns.episodes["behaviour"].tolist())
+    return ", ".join(f"{_behaviour(names[index])} x{count}" for index, count in sorted(counts.items()))
+
+
+def _behaviour(record: dict[str, Any]) -> str:
+    return f"{record['policy']} noise {record['noise']:g}" if record.get("noise") else str(record["policy"])
+
+
+def _histogram(returns: NDArray[Any]) -> list[str]:
+    counts, edges = np.histogram(returns, bins=BARS)
+    digits = decimals(edges)
+    return [
+        f"{edges[i]:9.{digits}f} .. {edges[i + 1]:7.{digits}f}  {'#' * round(WIDTH * count / counts.max())} {count}"
+        for i, count in enumerate(counts)
+    ]
+
+
+def picture(path: Path, target: Path) -> None:
+    """Draw returns and lengths of a dataset's episodes to a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = read(path)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, values, name in (
+        (left, columns.episodes["return"], "return"),
+        (right, columns.episodes["length"], "length"),
+    ):
+        axis.hist(values, bins=30, color="#0072B2")
+        axis.set_xlabel(f"episode {name}")
+        axis.set_ylabel("episodes")
+        axis.axvline(float(values.mean()), color="#D55E00", linestyle="--", label=f"mean {values.mean():.0f}")
+        axis.legend(frameon=False)
+    figure.suptitle(str(columns.attributes["name"]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")
+    plt.close(figure)
+
+
+def check(path: Path) -> list[tuple[str, bool, str]]:
+    """Verify a dataset in full: (what, whether it is good, detail) per check."""
+    try:
+        columns = read(path, verify="full")
+    except (DataError, MissingInput) as error:
+        return [("file", False, error.line)]
+    episodes, steps = columns.episodes, columns.steps
+    sums = np.add.reduceat(steps["rewards"].astype(np.float64), episodes["start"])
+    worst = float(np.abs(sums - episodes["return"]).max())
+    limit = int(columns.attributes["episode_limit"])
+    longest = int(episodes["length"].max())
+    still = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
+    return [
+        ("file", True, f"{path.name}: layout, types, ranges and episode boundaries are good"),
+        ("content", True, f"sha256 {content_hash(columns)[:16]}... matches"),
+        ("returns", worst < 1e-3, f"largest difference to the summed rewards {worst:.2g}"),
+        ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
+        *(
+            [("state", still < len(sums), f"changes within {len(sums) - still} of {len(sums)} episodes")]
+            * ("state" in steps)
+        ),
+    ]
+
+
+def figures(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a dataset's name, and the figures that its card tells: complete episodes and their returns."""
+    columns = read(path)
+    whole = columns.episodes["end"] != INCOMPLETE
+    returns = columns.episodes["return"][whole]
+    return str(columns.attributes["name"]), {
+        "episodes": len(returns),
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_min": float(returns.min()),
+        "return_max": float(returns.max()),
+    }

@@ -1,0 +1,1 @@
+"""Where files come from: published, recorded, the hub, the catalogue."""

@@ -1,0 +1,191 @@
+"""A published dataset as a source: found, fetched, unpacked and converted once, under one lock per scenario."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.catalogue import Entry, entry_of
+from vgm2p.datamodules.sources.hub import Hub
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.digests import check_seal
+from vgm2p.datamodules.vaults.unzip import unzip
+from vgm2p.datamodules.vaults.vault import MARKERS, Vault, find_vaults
+from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.io.files import sha256_file
+from vgm2p.run.lock import one_at_a_time
+
+Say = Callable[[str], None]
+
+
+class Published:
+    """Source of one entry of the catalogue (`<source>/<env>/<scenario>/<uid>`).
+
+    Args:
+        id: which one.
+        root: folder for what is placed by hand and for the hub's lock file.
+        cache: folder of converted files: `<cache>/<id>.h5`.
+        revision: commit of the hub's repository; None: as pinned on first contact.
+        catalogue: further catalogue file, or None.
+        say: told what happens.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        root: str,
+        cache: str,
+        revision: str | None = None,
+        catalogue: str | None = None,
+        say: Say | None = None,
+    ) -> None:
+        self.entry = entry_of(id, catalogue)
+        self.root, self.cache, self.say = Path(root), Path(cache), say or print
+        self.hub = Hub(self.root, self.cache, revision, self.say)
+
+    @property
+    def target(self) -> Path:
+        """The converted file."""
+        return self.cache / f"{self.entry.id}.h5"
+
+    @property
+    def state(self) -> str:
+        """What is here: `converted`, `placed` (vault or zip in the manual folder) or `-`."""
+        if self.target.is_file():
+            return "converted"
+        return "placed" if self.hub.placed(self.entry) else "-"
+
+    def resolve(self) -> list[Path]:
+        """Return the converted file; fetches and converts if it is not there. Raises as `Hub.fetch` and `Converter`.
+
+        Raises:
+            ConfigError: if the file was made from another revision than the one asked for.
+        """
+        if not self.target.is_file():
+            with scenario_lock(self.cache, self.entry, self.say):
+                if not self.target.is_file():
+                    self._make()
+        if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # branches move
+            found = attribute(self.target, "hub_commit")
+            if found != self.hub.revision:
+                raise ConfigError(f"{self.target} was made from commit {found}; delete it, or drop revision=")
+        return [self.target]
+
+    def renew(self) -> Path:
+        """Return the converted file, verified in full and made again if it is damaged."""
+        if self.target.is_file() and not intact(self.target, self.say):
+            self.target.unlink()
+        return self.resolve()[0]
+
+    def fetch(self) -> Path:
+        """Return the zip or vault that the file is made of, fetched if it is not there, and verified."""
+        with scenario_lock(self.cache, self.entry, self.say):
+            return self._origin()[0]
+
+    def _origin(self) -> tuple[Path, dict[str, str]]:
+        path = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+        return path, self.hub.origin(self.entry, path)
+
+    def _make(self) -> None:
+        path, origin = self._origin()
+        if path.is_dir():
+            self._convert(_uid_folder(path, self.entry), origin)
+            return
+        scratch = self.target.parent / f".{self.entry.uid}.vault"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
+        try:
+            self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], origin)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _convert(self, folder: Path, origin: dict[str, str]) -> None:
+        self.say(f"converting {self.entry.id}")
+        convert(folder, self.target, self.entry, self.say, origin)
+
+
+class VaultFolder:
+    """Source of a vault of one's own: the folder of one uid.
+
+    Args:
+        path: the folder.
+        cache: folder of converted files.
+        say: told what happens.
+    """
+
+    def __init__(self, path: str, cache: str, say: Say | None = None) -> None:
+        self.path, self.cache, self.say = Path(path), Path(cache), say or print
+
+    @property
+    def target(self) -> Path:
+        """The converted file: another one for a vault elsewhere, or for one that was written again."""
+        parts = [str(self.path.resolve())] + [
+            sha256_file(self.path / name) for name in MARKERS if (self.path / name).is_file()
+        ]
+        mark = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+        return self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}-{mark}.h5"
+
+    def resolve(self) -> list[Path]:
+        """Return the converted file, made on first use."""
+        target = self.target
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with one_at_a_time(target.parent / f".{target.stem}.lock", target.name, self.say):
+                if not target.is_file():
+                    convert(self.path, target, None, self.say, {})
+        return [target]
+
+    def renew(self) -> Path:
+        """Return the converted file, verified in full and made again if it is damaged."""
+        if self.target.is_file() and not intact(self.target, self.say):
+            self.target.unlink()
+        return self.resolve()[0]
+
+
+def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: dict[str, str]) -> None:
+    """Convert the vault in `folder`, its files compared with their record. Raises as `check_seal` and `Converter`."""
+    vault = Vault(folder)
+    record = check_seal(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
+    Converter(vault, target, entry, say, origin).run()
+    record()
+
+
+def intact(path: Path, say: Say) -> bool:
+    """Whether a converted file is what its hash says; a damaged one is told."""
+    try:
+        read(path, verify="full")
+    except DataError as error:
+        say(f"{error.line}; making it again")
+        return False
+    return True
+
+
+def attribute(path: Path, name: str) -> str:
+    """Return an attribute of a converted file. Raises DataError if it cannot be opened."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs.get(name, "unknown"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened; run `vgm2p data convert` to make it again") from error
+
+
+def _uid_folder(root: Path, entry: Entry) -> Path:
+    found = find_vaults(root)
+    if entry.uid not in found:
+        raise MissingInput(f"{root}: holds no vault '{entry.uid}'; it has {', '.join(found) or 'none'}")
+    return found[entry.uid]
+
+
+@contextmanager
+def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
+    """Let one process at a time fetch and convert a scenario."""
+    folder = cache / entry.source / entry.env
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):
+        yield

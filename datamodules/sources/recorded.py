@@ -1,0 +1,174 @@
+"""Sources of datasets: recordings of single robots (converted once), files at hand, and the bundled set."""
+
+from __future__ import annotations
+
+import glob
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+import vgm2p
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, content_hash, read, write
+from vgm2p.errors import DataError, MissingInput
+from vgm2p.io.files import sha256_file
+from vgm2p.run.lock import one_at_a_time
+
+FORMAT = 1
+FIELDS = (
+    "observations", "actions", "rewards", "terminations", "truncations", "final_observations", "episode_offsets",
+    "episode_returns", "episode_seeds", "episode_behaviours",
+)  # fmt: skip
+KEPT_ATTRIBUTES = ("robot", "agent_conf", "behaviours", "seed", "gymnasium_version", "mujoco_version")
+
+
+class Recorded:
+    """Recordings `<name>.hdf5` of a robot, converted to our layout once and concatenated in the order given.
+
+    Args:
+        root: folder below which the recordings lie.
+        names: their names, without ending.
+        cache: folder of converted files.
+    """
+
+    def __init__(self, root: str, names: list[str], cache: str) -> None:
+        self.root, self.names, self.cache = Path(root), names, Path(cache)
+
+    def resolve(self) -> list[Path]:
+        """Return converted files. Raises MissingInput naming the file to place and the key `data.root`."""
+        return [self._converted(name) for name in self.names]
+
+    def _converted(self, name: str) -> Path:
+        source = self._find(name)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(self.cache / f".{name}.lock", name, print):
+            target = self.cache / f"{name}-{sha256_file(source)[:8]}.h5"
+            if not target.is_file():
+                convert(source, target)
+        return target
+
+    def _find(self, name: str) -> Path:
+        found = sorted(self.root.rglob(f"{name}.hdf5")) if self.root.is_dir() else []
+        if not found:
+            raise MissingInput(
+                f"recording {name}.hdf5 is not below data.root={self.root}; place it there, or set data.root="
+            )
+        return found[0]
+
+
+class Files:
+    """HDF5 files in our layout, given by path or glob.
+
+    Args:
+        paths: files and globs.
+        command: what records a missing file, for the message.
+    """
+
+    def __init__(self, paths: list[str], command: str | None = None) -> None:
+        self.paths, self.command = paths, command
+
+    def resolve(self) -> list[Path]:
+        """Return the files, globs expanded and sorted. Raises MissingInput for a pattern without match."""
+        found: list[Path] = []
+        for pattern in self.paths:
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
+                raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
+            found += [Path(match) for match in matches]
+        return found
+
+
+class Bundled:
+    """The dataset that ships with the package."""
+
+    def resolve(self) -> list[Path]:
+        """Return its file."""
+        return [Path(vgm2p.__file__).resolve().parent / "data" / "6halfcheetah_quickstart.h5"]
+
+
+def convert(source: Path, target: Path) -> None:
+    """Convert a recording and verify the result against it. Raises DataError if the recording is damaged."""
+    arrays, attributes = read_recording(source)
+    columns = columns_of(arrays, attributes, sha256_file(source))
+    written = write(target, columns)
+    if content_hash(read(target, verify="full")) != written:
+        target.unlink()
+        raise DataError(f"{target}: read back differently from what was written; check the disk")
+
+
+def read_recording(source: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return arrays and attributes of a recording. Raises DataError naming what is wrong with the file."""
+    try:
+        with h5py.File(source, "r", locking=False) as file:
+            attributes = {
+                key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()
+            }
+            missing = [name for name in FIELDS if name not in file]
+            arrays = {} if missing else {name: file[name][...] for name in FIELDS}
+    except Exception as error:  # h5py raises many kinds for damaged files
+        cause = " ".join(str(error).split())
+        raise DataError(f"{source}: cannot be read ({cause[:90]}); copy the recording again") from error
+    if missing or attributes.get("format_version") != FORMAT:
+        raise DataError(
+            f"{source}: not a robot recording of format {FORMAT} ({(missing or ['format_version'])[0]} missing)"
+        )
+    return arrays, attributes
+
+
+def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], source_hash: str) -> Columns:
+    """Return a recording in our layout: final observations become rows with has_action = 0."""
+    offsets = arrays["episode_offsets"]
+    lengths = np.diff(offsets)
+    start = offsets[:-1] + np.arange(len(lengths))
+    total = int(offsets[-1]) + len(lengths)
+    final = start + lengths
+    acting = np.ones(total, bool)
+    acting[final] = False
+
+    def spread(values: NDArray[Any], at_end: NDArray[Any] | None = None) -> NDArray[Any]:
+        rows = np.zeros((total, *values.shape[1:]), values.dtype)
+        rows[acting] = values
+        if at_end is not None:
+            rows[final] = at_end
+        return rows
+
+    agents, per_agent = attributes["n_agents"], attributes["actions_per_agent"]
+    steps: dict[str, NDArray[Any]] = {
+        "robot_observation": spread(arrays["observations"], arrays["final_observations"]),
+        "actions": spread(arrays["actions"].reshape(-1, agents, per_agent)),
+        "rewards": spread(arrays["rewards"]),
+        "terminal": spread(arrays["terminations"].astype(np.uint8)),
+        "timeout": spread(arrays["truncations"].astype(np.uint8)),
+        "has_action": acting.astype(np.uint8),
+        "t": (np.arange(total) - np.repeat(start, lengths + 1)).astype(np.int32),
+    }
+    episodes: dict[str, NDArray[Any]] = {
+        "start": start.astype(np.int64),
+        "rows": (lengths + 1).astype(np.int32),
+        "length": lengths.astype(np.int32),
+        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
+        "end": np.where(arrays["terminations"][offsets[1:] - 1], TERMINAL, TIMEOUT).astype(np.uint8),
+        "seed": arrays["episode_seeds"].astype(np.int64),
+        "behaviour": arrays["episode_behaviours"].astype(np.int8),
+    }
+    return Columns(steps, episodes, attributes_of(attributes, source_hash))
+
+
+def attributes_of(attributes: dict[str, Any], source_hash: str) -> dict[str, Any]:
+    """Return our attributes for those of a recording."""
+    return {
+        "name": attributes["name"],
+        "source": "recorded",
+        "source_sha256": source_hash,
+        "n_agents": attributes["n_agents"],
+        "action_dim": attributes["actions_per_agent"],
+        "discrete": 0,
+        "episode_limit": attributes["max_episode_steps"],
+        "env_id": attributes["env_id"],
+        "env_kwargs": json.dumps(json.loads(attributes["env_kwargs"]), sort_keys=True),
+        **{key: attributes[key] for key in KEPT_ATTRIBUTES},
+    }

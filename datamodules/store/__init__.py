@@ -1,0 +1,1 @@
+"""Where batches come from: a dataset in memory or mapped from disk."""

@@ -1,0 +1,99 @@
+"""Whether a dataset is held in memory or mapped from disk: `data.max_resident` against what loading it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from vgm2p.datamodules.layout.rules import check_layout
+from vgm2p.datamodules.layout.schema import outline
+from vgm2p.datamodules.layout.task import spec_of
+from vgm2p.datamodules.store.flat import UNUSED, WIDE
+from vgm2p.datamodules.store.resident import VIEWS_BYTES
+from vgm2p.errors import ConfigError
+
+SHARE = 0.5  # of free memory; the rest is for networks, evaluation and other processes
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+GROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen, and the line that says why."""
+
+    resident: bool
+    line: str
+
+
+def choose(paths: list[Path], view: str, max_resident: int | str, device: torch.device) -> Plan:
+    """Choose between memory and disk. Raises ConfigError on a `max_resident` that is no size, else as `schema.read`."""
+    need = sum(footprint(path, view) for path in paths)
+    limit, why = allowed(max_resident, device)
+    if need <= limit:
+        return Plan(True, f"{human(need)} resident, of {human(limit)} at most ({why})")
+    return Plan(False, f"mapped from disk, next batches made ahead: {human(need)} exceed {human(limit)} ({why})")
+
+
+def human(size: float) -> str:
+    """Return bytes as a person reads them."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def allowed(max_resident: int | str, device: torch.device) -> tuple[float, str]:
+    """Return the bytes that a dataset may take, and where the number is from."""
+    if max_resident != "auto":
+        return parse(max_resident), "data.max_resident"
+    free, where = free_memory(), "free memory"
+    if device.type == "cuda":  # columns lie on the device, and on the host as they were read
+        on_device = torch.cuda.mem_get_info(device)[0]
+        free, where = min((free, where), (on_device, "the device's free memory"))
+    return SHARE * free, f"half of {where}"
+
+
+def parse(size: int | str) -> int:
+    """Return bytes of `4GiB`, `500 MB`, `1e9` or a number. Raises ConfigError."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*(?:e\d+)?)\s*([kmgt]?i?)b?\s*", str(size).lower())
+    if found is None or found[2] not in UNITS:
+        raise ConfigError(f"data.max_resident must be auto, bytes, or a size such as 4GiB or 500MB, got '{size}'")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take: of the machine, or of the job's control group."""
+    return max(0, min([int(psutil.virtual_memory().available), *_left_in_groups()]))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Yield what is left in every control group with a limit (containers, Slurm); cached files count as free."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    own = GROUPS / next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    for group in (own, *own.parents):
+        try:
+            limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+            held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            yield limit - used + int(held["inactive_file"]) + int(held["active_file"])
+        except (OSError, ValueError, KeyError):  # no such group, or no limit
+            continue
+
+
+def footprint(path: Path, view: str) -> int:
+    """Return the bytes that a file takes when it is resident: its columns, and what is derived from them at loading."""
+    columns = outline(path, (*WIDE, *UNUSED))
+    check_layout(path, columns.steps, columns.episodes, columns.attributes)
+    spec, steps = spec_of(columns, view), columns.steps
+    read = sum(array.dtype.itemsize * array.size for array in steps.values())
+    rows, views = len(steps["t"]), spec.n_agents * spec.obs_dim * 4
+    zscored = columns.attributes.get("stored_view") == "omiga"
+    if zscored:
+        read += rows * (spec.state_dim or 0) * 4
+    if ("robot_observation" in steps or (zscored and view != "omiga")) and rows * views <= VIEWS_BYTES:
+        read += rows * views
+    return read + rows * 28  # per row: itself and its successor, reward, bootstrap, valid

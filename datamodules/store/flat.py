@@ -1,0 +1,219 @@
+"""Wide columns as plain files, for data that do not fit in memory: made once per content, mapped from then on.
+
+    <cache>/flat/<content hash>.<column>     bytes of the column, little-endian, row after row
+    <cache>/flat/<content hash>.json         type, shape and SHA-256 of each; written last
+
+They are written aside and renamed, one process at a time; a file of another length, or once per file with other bytes,
+is told and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.datamodules.layout.combine import check_same_task, concatenate
+from vgm2p.datamodules.layout.lanes import Beside
+from vgm2p.datamodules.layout.rules import check_episodes, check_layout, check_numbers
+from vgm2p.datamodules.layout.schema import (
+    Columns,
+    ContentHash,
+    as_bytes,
+    damaged,
+    hash_file,
+    must_hash,
+    outline,
+    stream,
+)
+from vgm2p.datamodules.layout.verified import is_remembered, remember
+from vgm2p.errors import StorageError
+from vgm2p.io.files import remove_stale, require_space, sha256_file, write_atomic, written_aside
+from vgm2p.run.lock import one_at_a_time
+
+WIDE = ("actions", "legal_actions", "observations", "robot_observation", "state")
+UNUSED = ("agent_rewards",)  # as wide, and nothing trains on it
+
+Say = Callable[[str], None]
+
+
+def map_columns(
+    paths: list[Path], cache: Path, view: str, verify: str, say: Say
+) -> tuple[Columns, dict[str, mmap.mmap]]:
+    """Return datasets joined in order, wide columns as read-only arrays over mapped flat files, and these mappings.
+
+    Raises:
+        MissingInput, ConfigError: as `schema.read`.
+        DataError: as `schema.read`, or if the files record different tasks.
+        StorageError: if the flat files cannot be written.
+    """
+    parts = [outline(path, (*WIDE, *UNUSED)) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        check_layout(path, part.steps, part.episodes, part.attributes)
+        check_episodes(path, part.steps, part.episodes)
+    check_same_task(paths, parts, view)
+    joined = concatenate([narrow(part) for part in parts])
+    files = FlatFiles(cache / "flat", str(joined.attributes["content_sha256"]), paths, parts, say)
+    maps = files.opened(verify)
+    for name, mapped in maps.items():
+        dtype, shape = files.columns[name]
+        joined.steps[name] = np.frombuffer(mapped, dtype).reshape(shape)
+    return joined, maps
+
+
+def narrow(columns: Columns) -> Columns:
+    """Return a dataset without its wide columns."""
+    steps = {name: array for name, array in columns.steps.items() if name not in (*WIDE, *UNUSED)}
+    return Columns(steps, columns.episodes, columns.attributes)
+
+
+class FlatFiles:
+    """The flat files of one content.
+
+    Args:
+        folder: where they lie.
+        digest: the content hash that they are named by.
+        paths: the HDF5 files that they are made of, in this order.
+        parts: outlines of these files.
+        say: told what is written, and what was found damaged.
+    """
+
+    def __init__(self, folder: Path, digest: str, paths: list[Path], parts: list[Columns], say: Say) -> None:
+        self.folder, self.digest, self.paths, self.parts, self.say = folder, digest, paths, parts, say
+        rows = sum(len(part.steps["t"]) for part in parts)
+        self.columns = {
+            name: (array.dtype.newbyteorder("<"), (rows, *array.shape[1:]))
+            for name, array in parts[0].steps.items()
+            if name in WIDE
+        }
+        self.bytes = {name: dtype.itemsize * int(np.prod(shape)) for name, (dtype, shape) in self.columns.items()}
+
+    def opened(self, verify: str) -> dict[str, mmap.mmap]:
+        """Return the columns mapped for reading; makes the files if they are not there or damaged."""
+        self._make_folder()
+        with one_at_a_time(self.folder / f".{self.digest}.lock", f"flat files in {self.folder}", self.say):
+            if self._intact(verify):
+                self._verify_sources(verify)
+            else:
+                self._make()
+            return {name: self._map(name) for name in self.columns}
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder}: {error.strerror}; set data.cache to another folder") from error
+        if not os.access(self.folder, os.W_OK):
+            raise StorageError(f"{self.folder} cannot be written; set data.cache to a folder that can")
+
+    def path(self, name: str) -> Path:
+        """Return where a column lies."""
+        return self.folder / f"{self.digest}.{name}"
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / f"{self.digest}.json"
+
+    # --- verification -----------------------------------------------------------------------------------------------
+
+    def _intact(self, verify: str) -> bool:
+        if not self._record.is_file():
+            return False
+        try:
+            record = json.loads(self._record.read_text())
+            faults = [self._fault(name, record[name], verify) for name in self.columns]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            faults = [f"{self._record.name} is damaged ({type(error).__name__})"]
+        fault = next((fault for fault in faults if fault), None)
+        if fault:
+            self.say(f"{self.folder}: {fault}; making the flat files again")
+        return fault is None
+
+    def _fault(self, name: str, wanted: str, verify: str) -> str | None:
+        path = self.path(name)
+        if not path.is_file():
+            return f"{path.name} is missing"
+        if path.stat().st_size != self.bytes[name]:
+            return f"{path.name} has {path.stat().st_size} bytes instead of {self.bytes[name]}"
+        if verify == "full" or (verify == "auto" and not is_remembered(path)):
+            if sha256_file(path) != wanted:
+                return f"{path.name} differs from its SHA-256"
+            remember(path)
+        return None
+
+    def _verify_sources(self, verify: str) -> None:
+        for path, part in zip(self.paths, self.parts, strict=True):
+            if must_hash(path, verify):
+                if hash_file(path) != part.attributes["content_sha256"]:
+                    raise damaged(path)
+                remember(path)
+
+    # --- making -----------------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        total = sum(self.bytes.values())
+        self.say(f"writing {total / 1e6:.1f} MB of flat files to {self.folder}, once for this dataset")
+        for name in self.columns:
+            remove_stale(self.folder, self.path(name).name)
+        require_space(self.folder, total, "set data.cache")
+        try:
+            with ExitStack() as stack:
+                written = {name: stack.enter_context(written_aside(self.path(name))) for name in self.columns}
+                digests = self._copy(written)
+                self._validate(written)
+            write_atomic(self._record, json.dumps(digests, indent=1))
+        except OSError as error:
+            raise StorageError(f"{self.folder}: {error.strerror or error}; free space, or set data.cache") from error
+        for path in (*self.paths, *map(self.path, self.columns)):
+            remember(path)
+
+    def _copy(self, written: Mapping[str, Path]) -> dict[str, str]:
+        """Write every column; return their SHA-256. Raises DataError where a source differs from its content hash."""
+        digests = {name: hashlib.sha256() for name in self.columns}
+        with ExitStack() as stack:
+            files: dict[str, IO[bytes]] = {
+                name: stack.enter_context(open(path, "wb")) for name, path in written.items()
+            }
+            for path, part in zip(self.paths, self.parts, strict=True):
+                content = ContentHash()
+                with Beside() as beside:
+                    for full, column, slab in stream(path):
+                        calls: dict[str, Callable[[], Any]] = {"content": partial(content.add, full, column, slab)}
+                        name, data = full.removeprefix("steps/"), as_bytes(slab)
+                        if name in files:
+                            calls["column"] = partial(digests[name].update, data)
+                            calls["write"] = partial(files[name].write, data)
+                        beside(**calls)
+                if content.hexdigest() != part.attributes["content_sha256"]:
+                    raise damaged(path)
+        return {name: digest.hexdigest() for name, digest in digests.items()}
+
+    def _validate(self, written: Mapping[str, Path]) -> None:
+        """Check the numbers, read back from the files just written. Raises DataError."""
+        first = 0
+        for path, part in zip(self.paths, self.parts, strict=True):
+
+            def rows(name: str, start: int, stop: int, part: Columns = part, first: int = first) -> NDArray[Any]:
+                if name not in written:
+                    return part.steps[name][start:stop]
+                dtype, shape = self.columns[name]
+                width = int(np.prod(shape[1:]))
+                skip = (first + start) * width * dtype.itemsize
+                found = np.fromfile(written[name], dtype, (stop - start) * width, offset=skip)
+                return found.reshape(stop - start, *shape[1:])
+
+            check_numbers(path, part.steps, part.attributes, rows)
+            first += len(part.steps["t"])
+
+    def _map(self, name: str) -> mmap.mmap:
+        with open(self.path(name), "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

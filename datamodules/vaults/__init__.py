@@ -1,0 +1,1 @@
+"""OG-MARL's vaults: unpacking, reading, converting, digests."""

@@ -1,0 +1,243 @@
+"""A vault becomes our HDF5: streamed, verified by reading back, renamed at the end; a kill leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.datamodules.layout.episodes import Episodes, Flags, check_rewards, find_episodes
+from vgm2p.datamodules.layout.lanes import Beside
+from vgm2p.datamodules.layout.schema import (
+    INCOMPLETE,
+    SCHEMA_VERSION,
+    TERMINAL,
+    TIMEOUT,
+    TRUNCATION,
+    ContentHash,
+    as_bytes,
+    attributes_hash,
+    hash_file,
+)
+from vgm2p.datamodules.layout.writing import make_dataset, new_hdf5, write_attributes
+from vgm2p.datamodules.sources.catalogue import Entry
+from vgm2p.datamodules.vaults.leaves import Wide, Wides
+from vgm2p.datamodules.vaults.vault import Vault
+from vgm2p.errors import DataError
+from vgm2p.io.files import remove_stale, require_space, written_aside
+
+
+class Converter:
+    """Converts one uid.
+
+    Args:
+        vault: what to convert.
+        target: the file to write.
+        entry: what the catalogue knows, or None for a vault of one's own.
+        say: told notices and progress.
+        origin: attributes that tell where the vault is from (commit, digests).
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        target: Path,
+        entry: Entry | None,
+        say: Callable[[str], None] = lambda line: None,
+        origin: Mapping[str, str] | None = None,
+    ) -> None:
+        self.vault, self.target, self.entry, self.say = vault, target, entry, say
+        self.origin = dict(origin or {})
+        self.where = str(vault.folder)
+        leaf = vault.leaves["actions"]
+        self.discrete = leaf.dtype.kind in "iu"
+        self.agents = vault.leaves["observations"].shape[0]
+        self.digests: dict[str, str] = {}  # of the vault's leaves, every row
+        self.facts: dict[str, Any] = {}
+        if entry is not None:
+            self._compare("agents", entry.n_agents, self.agents)
+            self._compare("kind of actions", entry.discrete, self.discrete)
+            self._compare("observation width", entry.obs_dim, vault.leaves["observations"].shape[-1])
+        if self.discrete and "infos.legals" not in vault.leaves:
+            raise DataError(f"{self.where}: discrete actions without infos.legals; such vaults are not supported")
+
+    def run(self) -> str:
+        """Convert, verify, rename; return the content hash.
+
+        Raises:
+            DataError: if the vault is damaged, contradicts the catalogue's shapes, or was written back differently.
+        """
+        flags = self._flags()
+        episodes = find_episodes(
+            flags,
+            self.entry.episode_limit if self.entry else None,
+            self.entry.layout if self.entry else "auto",
+            self.where,
+        )
+        for notice in episodes.notices:
+            self.say(f"{self.vault.folder.name}: {notice}")
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.vault.leaves.values())
+        require_space(self.target.parent, row_bytes * self.vault.rows, "set data.cache")
+        remove_stale(self.target.parent, self.target.name)
+        with written_aside(self.target) as temporary:
+            with new_hdf5(temporary) as (file, check):
+                digest = self._write(file, flags, episodes, check)
+                attributes = {**self._attributes(episodes), "schema_version": SCHEMA_VERSION, "content_sha256": digest}
+                attributes["attributes_sha256"] = attributes_hash(attributes)
+                write_attributes(file, attributes)
+            if hash_file(temporary) != digest:
+                raise DataError(f"{self.target}: reads back differently from what was written; check the disk")
+        return digest
+
+    # --- first pass: flags and rewards ----------------------------------------------------------------------------
+
+    def _flags(self) -> Flags:
+        terminal = self._whole("terminals", lambda x: (x != 0).reshape(len(x), -1).all(1))
+        truncation = self._whole("truncations", lambda x: (x != 0).reshape(len(x), -1).all(1))
+        rewards = self._whole("rewards", lambda x: x.reshape(len(x), -1))
+        if not np.isfinite(rewards).all():
+            raise DataError(f"{self.where}: rewards hold NaN or infinity; fetch the vault again")
+        reward, agent_reward = check_rewards(rewards)
+        acted = [(rows == 0).reshape(len(rows), -1).all(1) for _, rows in self.vault.slabs("actions")]
+        return Flags(terminal, truncation, reward, agent_reward, np.concatenate(acted) & (rewards == 0).all(1))
+
+    def _whole(self, leaf: str, rule: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+        digest, found = hashlib.sha256(), []
+        for _, rows in self._plain(leaf):
+            digest.update(as_bytes(rows))
+            found.append(rule(rows))
+        self.digests[leaf] = digest.hexdigest()
+        return np.concatenate(found)
+
+    def _plain(self, leaf: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        for start, rows in self.vault.slabs(leaf):
+            yield start, np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<"), copy=False)
+
+    def _narrow(self, flags: Flags, episodes: Episodes) -> dict[str, NDArray[Any]]:
+        """Return the narrow columns by their path in the file."""
+        keep, total = episodes.keep, int(episodes.keep.sum())
+        terminal, timeout = np.zeros(total, np.uint8), np.zeros(total, np.uint8)
+        terminal[episodes.last_rows((TERMINAL,))] = 1
+        timeout[episodes.last_rows((TIMEOUT, TRUNCATION))] = 1
+        reward = flags.reward[keep]
+        steps: dict[str, NDArray[Any]] = {
+            "rewards": reward, "terminal": terminal, "timeout": timeout, "has_action": np.ones(total, np.uint8),
+            "t": (np.arange(total) - np.repeat(episodes.start, episodes.length)).astype(np.int32),
+        }  # fmt: skip
+        if flags.agent_reward is not None:
+            steps["agent_rewards"] = flags.agent_reward[keep]
+        table: dict[str, NDArray[Any]] = {
+            "start": episodes.start, "rows": episodes.length, "length": episodes.length, "end": episodes.end,
+            "return": np.add.reduceat(reward.astype(np.float64), episodes.start),
+        }  # fmt: skip
+        self.facts["longest"] = int(episodes.length.max())
+        self._returns(table)
+        named = {f"steps/{name}": array for name, array in steps.items()}
+        return named | {f"episodes/{name}": array for name, array in table.items()}
+
+    def _returns(self, table: dict[str, NDArray[Any]]) -> None:
+        """Compare complete episodes with the card; a difference is told, not refused: cards have errors too."""
+        whole = table["end"] != INCOMPLETE
+        returns = table["return"][whole]
+        found = {"episodes": len(returns), "return_mean": float(returns.mean()), "return_std": float(returns.std()),
+                 "return_min": float(returns.min()), "return_max": float(returns.max())}  # fmt: skip
+        self.facts |= found
+        found["vault_rows"] = self.vault.rows
+        for line in self.entry.differences(found) if self.entry else ():
+            self.say(f"{self.vault.folder.name}: {line}")
+
+    # --- second pass: every column in the order of the content hash -------------------------------------------------
+
+    def _write(self, file: h5py.File, flags: Flags, episodes: Episodes, check: Callable[[], None]) -> str:
+        """Write all columns; return the content hash of what was meant to be written."""
+        narrow, wides = self._narrow(flags, episodes), Wides(self.vault, self.discrete, self._zscored)
+        wide = {f"steps/{each.column}": each for each in wides.columns()}
+        content = ContentHash()
+        groups = (
+            sorted(name for name in (*narrow, *wide) if name.startswith("steps/")),
+            sorted(name for name in narrow if name.startswith("episodes/")),
+        )
+        for name in (*groups[0], *groups[1]):
+            if name in wide:
+                self._stream(file, name, wide[name], episodes, content, check)
+            else:
+                array = narrow[name]
+                make_dataset(file, name, len(array), array.shape[1:], array.dtype)[...] = array
+                check()
+                content.add(name, array, array)
+        self.facts |= wides.facts(episodes)
+        for notice in wides.notices(episodes):
+            self.say(f"{self.vault.folder.name}: {notice}")
+        return content.hexdigest()
+
+    def _stream(
+        self,
+        file: h5py.File,
+        name: str,
+        wide: Wide,
+        episodes: Episodes,
+        content: ContentHash,
+        check: Callable[[], None],
+    ) -> None:
+        """Convert one leaf. While a slab is hashed, judged and written, the next is unpacked."""
+        column = make_dataset(file, name, int(episodes.keep.sum()), wide.shape, np.dtype(wide.dtype))
+        written, digest = 0, hashlib.sha256()
+
+        def write(first: int, rows: NDArray[Any]) -> None:
+            column[first : first + len(rows)] = rows
+            check()
+
+        with Beside() as beside:
+            for start, rows in self._plain(wide.leaf):
+                keep = episodes.keep[start : start + len(rows)]
+                kept = wide.rule(rows if keep.all() else rows[keep])
+                kept = np.ascontiguousarray(kept.astype(wide.dtype, copy=False))
+                beside(
+                    leaf=partial(digest.update, as_bytes(rows)),
+                    content=partial(content.add, name, column, kept),
+                    write=partial(write, written, kept),
+                    judge=partial(wide.judge, kept),
+                )
+                written += len(kept)
+        self.digests[wide.leaf] = digest.hexdigest()
+        self.say(f"{self.vault.folder.name}: {wide.column}, {written} rows")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _zscored(self) -> bool:
+        return self.entry is not None and self.entry.zscored
+
+    def _attributes(self, episodes: Episodes) -> dict[str, Any]:
+        entry, leaves = self.entry, self.vault.leaves
+        width = leaves["infos.legals" if self.discrete else "actions"].shape[-1]
+        return {
+            "name": entry.id if entry else f"{self.vault.folder.parent.stem}/{self.vault.folder.name}",
+            "source": entry.source if entry else "own",
+            "n_agents": self.agents,
+            "action_dim": width,
+            "discrete": int(self.discrete),
+            "episode_limit": entry.episode_limit if entry else self.facts.pop("longest"),
+            "env_id": entry.env_id if entry else self.vault.folder.name,
+            "env_kwargs": "{}",
+            **self.origin,
+            "layout": episodes.layout,
+            "stored_view": "omiga" if self._zscored else "native",
+            "vault_version": self.vault.version,
+            "vault_sha256": json.dumps(self.digests, sort_keys=True),
+            "n_episodes": len(episodes.length),
+            "facts": json.dumps({key: value for key, value in self.facts.items() if key != "longest"}, sort_keys=True),
+            "action_limit": self.facts.get("action_limit", 1.0),
+        }
+
+    def _compare(self, what: str, wanted: Any, found: Any) -> None:
+        if wanted is not None and wanted != found:
+            raise DataError(f"{self.where}: {what} is {found}, the catalogue says {wanted}; fetch the vault again")

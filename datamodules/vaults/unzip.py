@@ -1,0 +1,125 @@
+"""Unpacking a downloaded zip: wanted uids only, nothing before the whole list of members is harmless."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from vgm2p.datamodules.vaults.digests import NAME, write_seal
+from vgm2p.datamodules.vaults.vault import MARKERS
+from vgm2p.errors import DataError, MissingInput
+from vgm2p.io.files import sync
+
+MAX_MEMBERS = 100_000
+MAX_RATIO = 200
+MAX_BYTES = 64 << 30
+COPY_BYTES = 1 << 20
+IGNORED = ("__MACOSX/", ".DS_Store")
+
+
+def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
+    """Unpack the vaults of `uids` into `target`/<uid> and return their folders.
+
+    A uid's root is the folder with a vault's two marker files, wherever it lies in the zip. Everything is written into
+    a temporary folder beside its target and renamed at the end, with a record of its digests (`seals`).
+
+    Raises:
+        DataError: if the zip is damaged, or a member could write elsewhere, is encrypted, or is a bomb.
+        MissingInput: if the zip has none of a wanted uid.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = checked(archive, source)
+            roots = _roots(members)
+            missing = [uid for uid in uids if uid not in roots]
+            if missing:
+                raise MissingInput(
+                    f"{source}: holds no vault '{missing[0]}'; it has {', '.join(sorted(roots)) or 'none'}"
+                )
+            return {uid: _unpack(archive, members, roots[uid], target / uid, source) for uid in uids}
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        raise DataError(f"{source}: damaged or no zip ({str(error)[:60]}); delete it and fetch it again") from error
+
+
+def checked(archive: zipfile.ZipFile, source: Path) -> list[zipfile.ZipInfo]:
+    """Return the members that count. Raises DataError for the first that must not be unpacked."""
+    members = [info for info in archive.infolist() if not any(part in info.filename for part in IGNORED)]
+    if len(members) > MAX_MEMBERS:
+        raise DataError(f"{source}: {len(members)} members, more than {MAX_MEMBERS}; not unpacked")
+    seen: set[str] = set()
+    for info in members:
+        fault = _fault(info) or ("twice (but for case)" if info.filename.lower() in seen else None)
+        if fault:
+            raise DataError(f"{source}: member {ascii(info.filename)[:60]} is {fault}; not unpacked")
+        seen.add(info.filename.lower())
+    if sum(info.file_size for info in members) > MAX_BYTES:
+        raise DataError(f"{source}: would unpack to more than {MAX_BYTES >> 30} GiB; not unpacked")
+    return members
+
+
+def _fault(info: zipfile.ZipInfo) -> str | None:
+    # zipfile cuts names at a NUL and turns this system's separators; `orig_filename` is what the file says
+    name = info.orig_filename
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "absolute"
+    if ".." in parts or "\\" in name or "\0" in name:
+        return "outside its folder"
+    mode = info.external_attr >> 16
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_IFMT(mode) == 0):
+        return "a link or device"
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    if info.file_size > MAX_RATIO * max(info.compress_size, 1024):
+        return f"packed more than {MAX_RATIO} times"
+    return None
+
+
+def _roots(members: Sequence[zipfile.ZipInfo]) -> dict[str, str]:
+    """Return uid -> prefix of its folder in the zip."""
+    names = {info.filename for info in members}
+    prefixes = [name.removesuffix(MARKERS[0]) for name in names if PurePosixPath(name).name == MARKERS[0]]
+    return {PurePosixPath(prefix).name: prefix for prefix in sorted(prefixes) if prefix + MARKERS[1] in names}
+
+
+def _unpack(
+    archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], prefix: str, target: Path, source: Path
+) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    digests = {}
+    try:
+        for info in members:
+            if info.filename.startswith(prefix) and not info.is_dir():
+                name = info.filename.removeprefix(prefix)
+                path = temporary / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                digests[name] = _copy(archive, info, path, source)
+        write_seal(temporary / NAME, digests)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Path) -> str:
+    """Write one member, return its SHA-256; its size is counted while unpacking, whatever its header says."""
+    written, digest = 0, hashlib.sha256()
+    with archive.open(info) as packed, open(path, "wb") as file:
+        while block := packed.read(COPY_BYTES):
+            written += len(block)
+            if written > info.file_size:
+                raise DataError(f"{source}: member {ascii(info.filename)[:60]} is longer than it says; not unpacked")
+            file.write(block)
+            digest.update(block)
+    return digest.hexdigest()

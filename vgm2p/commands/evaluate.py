@@ -1,0 +1,104 @@
+"""`vgm2p evaluate`: roll out a trained policy again, in several ways to act."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgm2p.config.build import make_env
+from vgm2p.config.checks import check_acting, check_count
+from vgm2p.envs.base import VectorEnv
+from vgm2p.errors import ConfigError, RolloutStopped
+from vgm2p.execution.evaluation import evaluate, ways
+from vgm2p.execution.trained import TrainedPolicy, load
+from vgm2p.execution.video import record
+from vgm2p.io.text import decimals, grid, say, shown
+from vgm2p.run.fingerprint import NOT_TRAINING_ENV
+from vgm2p.run.folder import SHARED, Acting, CsvLog, episode_row, write_json
+from vgm2p.signals import StopFlag
+from vgm2p.training.final_evaluation import statistics
+
+EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
+
+
+def run(config: dict[str, Any], stop: StopFlag) -> None:
+    """Evaluate a run folder or a checkpoint file."""
+    place = config["run"] or config["ckpt"]
+    if not place:
+        raise ConfigError("evaluate needs run=<run folder> or ckpt=<checkpoint file>")
+    check_count(config["episodes"], "episodes")
+    if config["workers"] is not None:
+        check_count(config["workers"], "workers")
+    seconds = config["timeout"]
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+        raise ConfigError(f"timeout must be a number of seconds above 0, got {seconds!r}")
+    if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device={config['device']} is not usable here; use cpu")
+    policy = load(place, config["device"])
+    with closing(make_env(_with_env(policy.config, config))) as env:
+        _roll_out(policy, env, config, stop)
+
+
+def _with_env(of_run: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with what does not change its episodes as asked. Raises ConfigError."""
+    chosen = {key: asked[key] for key in NOT_TRAINING_ENV if asked[key] is not None}
+    unknown = [key for key in chosen if key not in of_run["env"]]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={of_run['environment']} has no such setting")
+    return {**of_run, "env": {**of_run["env"], **chosen}}
+
+
+def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], stop: StopFlag) -> None:
+    out = Path(config["out"] or _default_out(policy, config["episodes"]))
+    out.mkdir(parents=True, exist_ok=True)
+    say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
+    own = getattr(policy.algorithm, "act_noise", None)
+    given = config["act_noise"]
+    asked: list[Acting] = given if isinstance(given, list) else [] if given is None else [given]
+    check_acting(asked, "act_noise")
+    chosen = asked if own is not None and asked else ways(policy.algorithm, EVERY_WAY)
+    stop.graceful = True
+    rows, lines, results = [], [], []
+    for acting in chosen:
+        try:
+            episodes = evaluate(policy.algorithm, env, policy.update, config["episodes"], stop.requested, acting)
+        except RolloutStopped:
+            raise stop.interruption("stopped in an evaluation; nothing written") from None
+        rows += [episode_row(policy.update, episode, acting) for episode in episodes]
+        found = statistics(episodes)
+        results.append({"act_noise": acting, **found})
+        lines.append(_cells(acting, own, found))
+    log = CsvLog(out / "episodes.csv")
+    log.path.unlink(missing_ok=True)
+    log.append(rows)
+    write_json(
+        out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
+    )
+    say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
+    if config["video"]:
+        steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
+        say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
+    say(f"written to   {out}")
+
+
+def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
+    return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
+
+
+def _cells(acting: Acting, own: float | None, found: dict[str, Any]) -> dict[str, str]:
+    """Return a row of the table by column; victories and score where the environment knows them."""
+    low, high = found["return_ci95"]
+    name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
+    digits = decimals((low, high))
+    bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
+    cells = {"act_noise": name, "return": shown(found["return_mean"]), "95 % interval": bounds}
+    if found["win_rate"] is not None:
+        low, high = found["win_rate_ci95"]
+        cells["won"] = f"{found['win_rate']:.0%} [{low:.0%}, {high:.0%}]"
+    if "score_mean" in found:
+        cells["score"] = f"{found['score_mean']:.2f}"
+    per_seed = " ".join(f"{value:.{digits}f}" for value in found["per_seed"])
+    return {**cells, "length": f"{found['length_mean']:.0f}", "per seed": per_seed}

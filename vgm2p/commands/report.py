@@ -1,0 +1,39 @@
+"""`vgm2p report`: one table and one curve over run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.io.files import write_atomic
+from vgm2p.io.text import say
+from vgm2p.report.curves import curves
+from vgm2p.report.runs import load_runs
+from vgm2p.report.tables import as_csv, table, versus
+from vgm2p.report.variants import told_apart, unlike
+from vgm2p.signals import StopFlag
+
+
+def run(config: dict[str, Any], stop: StopFlag) -> None:
+    """Write and print the table and the curves of run folders."""
+    if config["acting"] not in ("own", "best"):
+        raise ConfigError(f"acting must be own or best, got {config['acting']!r}")
+    if not config["runs"]:
+        raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
+    loaded, unfinished = load_runs(config["runs"])
+    runs, repeated = told_apart(loaded)
+    for notice in (*unfinished, *repeated, *unlike(runs)):
+        say(notice)
+    if not runs:
+        raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")
+    out = Path(config["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    text = table(runs)
+    if config["versus"]:
+        text += "\n\n" + versus(runs, config["versus"], config["acting"] == "best")
+    write_atomic(out / "table.md", text + "\n")
+    write_atomic(out / "table.csv", as_csv(runs))
+    curves(runs, out / "curves.png")
+    say(text)
+    say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")

@@ -1,0 +1,1 @@
+"""Where Hydra ends: composing, checks, and building by `_target_`."""

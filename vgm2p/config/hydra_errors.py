@@ -1,0 +1,79 @@
+"""Hydra's multi-line complaints as one line with the nearest name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+
+from vgm2p.config.build import config_folder
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.run.fingerprint import leaves
+
+OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
+GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
+NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
+APPEND = re.compile(r"Could not append to config.*'(?P<key>[^']+)'", re.S)
+
+
+def explain(error: Exception, command: str) -> ConfigError:
+    """Return one line for a configuration that Hydra or OmegaConf refused."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[a,b]'")
+    for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice), (OVERRIDE, _key)):
+        found = pattern.search(text)
+        if found:
+            return ConfigError(answer(found.group(1), command))
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    cause = error.__cause__
+    detail = f" ({str(cause).splitlines()[0]})" if isinstance(cause, HydraException) and str(cause) else ""
+    return ConfigError(f"{first}{detail}; see `vgm2p {command} --help`")
+
+
+def _key(key: str, command: str) -> str:
+    return f"unknown key '{key}'{nearest(key, known_keys(command))}"
+
+
+def _group_key(key: str, command: str) -> str:
+    return f"unknown key '{key}'{nearest(key, [*known_keys(command), *groups()])}"
+
+
+def _choice(choice: str, command: str) -> str:
+    group, _, name = choice.rpartition("/")
+    known = options(group)
+    if not known and "/" in group:  # names such as env=mamujoco/x belong to the first folder
+        group, _, rest = choice.partition("/")
+        name, known = rest, options(group)
+    return f"unknown {group} '{name}'{nearest(name, known)}"
+
+
+def groups() -> list[str]:
+    """Return the config groups."""
+    return sorted(path.name for path in config_folder().iterdir() if path.is_dir())
+
+
+def options(group: str) -> list[str]:
+    """Return the names that a group offers."""
+    folder = config_folder() / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def known_keys(command: str) -> list[str]:
+    """Return every dotted key of a command's default configuration, inner nodes included."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = compose(config_name=command)
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=False)
+    return sorted({prefix for key, _ in leaves(plain) for prefix in _prefixes(key)})
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    parts = key.split(".")
+    for length in range(1, len(parts) + 1):
+        yield ".".join(parts[:length])

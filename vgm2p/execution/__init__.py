@@ -1,0 +1,1 @@
+"""What acting is: rollouts, evaluation, trained policies, recording, video."""

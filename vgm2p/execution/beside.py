@@ -1,0 +1,163 @@
+"""Evaluation in a process beside training, on snapshots of the weights, so that training never waits.
+
+The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It rolls them
+out on one CPU thread, as the blocking evaluation would, and writes one JSON line each. It ends with its parent.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import torch
+
+from vgm2p.algos.contract import Algorithm
+from vgm2p.envs.base import Episode
+from vgm2p.errors import RolloutStopped, ServiceError, UserError
+
+LENGTH = struct.Struct("<Q")
+
+
+class Evaluator:
+    """The parent's side: submit snapshots, collect finished evaluations in the order of their submission.
+
+    Args:
+        config: resolved configuration of the run.
+        spec: the task, plain containers.
+    """
+
+    def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+        self._setup = {"config": dict(config), "spec": dict(spec)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._outbox: queue.Queue[Any] = queue.Queue()
+        self.pending = 0
+
+    def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
+        """Send a snapshot of the weights; returns at once."""
+        if self._process is None:
+            self._start()
+        # copied now: training goes on changing them
+        weights = {name: value.detach().to("cpu", copy=True) for name, value in algorithm.state_dict().items()}
+        self._outbox.put({"update": update, "episodes": episodes, "weights": weights})
+        self.pending += 1
+
+    def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
+        """Return what has been finished; waits up to `wait` seconds for the next. Raises ServiceError if it failed."""
+        found = []
+        while self.pending:
+            try:
+                line = self._answers.get(timeout=wait) if wait else self._answers.get_nowait()
+            except queue.Empty:
+                break
+            self.pending -= 1
+            answer: dict[str, Any] = json.loads(line) if line else {"error": "its process died"}
+            if "error" in answer:
+                raise ServiceError(f"evaluation beside training failed: {answer['error']}; eval_async=false shows more")
+            found.append((answer["update"], [Episode(**episode) for episode in answer["episodes"]]))
+            wait = 0.0
+        return found
+
+    def close(self) -> None:
+        """End the child; what it was doing is thrown away."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self.pending = 0
+
+    def _start(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        self._process = subprocess.Popen(
+            self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        self._outbox.put(self._setup)
+        for work in (self._listen, self._write):
+            threading.Thread(target=work, args=(self._process,), daemon=True).start()
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "vgm2p.execution.beside", str(os.getpid())]
+
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        """Send what is in the outbox: a pipe takes no more than 64 KiB until the child reads."""
+        assert process.stdin is not None
+        while process.poll() is None:
+            try:
+                buffer = io.BytesIO()
+                torch.save(self._outbox.get(), buffer)
+                process.stdin.write(LENGTH.pack(buffer.tell()) + buffer.getvalue())
+                process.stdin.flush()
+            except OSError:  # the child is gone: `_listen` says so
+                return
+            except Exception as error:
+                self._answers.put(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+                return
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._answers.put(line.decode())
+        self._answers.put("")
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Return the next message, or None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    return torch.load(io.BytesIO(stream.read(LENGTH.unpack(head)[0])), weights_only=True)
+
+
+def serve(source: BinaryIO, answer: Callable[[str], None], orphaned: Callable[[], bool]) -> None:
+    """Evaluate snapshots until the stream ends or the parent is gone."""
+    from vgm2p.config.build import make_algorithm, make_env
+    from vgm2p.execution.evaluation import evaluate
+    from vgm2p.types import Spec
+
+    setup = receive(source)
+    if setup is None:
+        return
+    config = setup["config"]
+    algorithm, env = make_algorithm(config, Spec(**setup["spec"])), make_env(config)
+    while (snapshot := receive(source)) is not None:
+        algorithm.load_state_dict(snapshot["weights"])
+        try:
+            episodes = evaluate(
+                algorithm, env, snapshot["update"], snapshot["episodes"], orphaned, precision=config["eval_precision"]
+            )
+        except RolloutStopped:
+            return
+        answer(json.dumps({"update": snapshot["update"], "episodes": [asdict(episode) for episode in episodes]}))
+
+
+def main(parent: int) -> None:
+    """Serve standard input; stopping is the parent's business."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a simulator prints must not reach the protocol
+
+    def answer(line: str) -> None:
+        out.write(line + "\n")
+
+    try:
+        serve(sys.stdin.buffer, answer, lambda: os.getppid() != parent)
+    except UserError as error:
+        answer(json.dumps({"error": error.line}))
+    except Exception as error:  # everything else must reach the user too
+        answer(json.dumps({"error": f"{type(error).__name__}: {error}"[:150]}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,168 @@
+"""Episodes of a policy: all seeds and episodes in lockstep, one policy call per step, faults repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgm2p.envs.base import Episode, Frame, Interruptible, Step, VectorEnv
+from vgm2p.errors import RolloutStopped, ServiceError
+from vgm2p.rng import ActKey
+from vgm2p.types import Actor, Randomness, Spec
+
+FIRST_SEED = 1_000_000
+MAX_REPEATS = 3
+
+
+def episode_seed(episode: int) -> int:
+    """Return the environment seed of an episode: the same starts for every algorithm, update and training seed."""
+    return FIRST_SEED + episode
+
+
+@contextmanager
+def acting(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+    """Run policies in `dtype` (bfloat16) for a while; None leaves them as they are."""
+    with nullcontext() if dtype is None else torch.autocast(device, dtype):
+        yield
+
+
+def rollout(
+    actor: Actor,
+    env: VectorEnv,
+    update: int,
+    seeds: Sequence[int],
+    episodes: int | Sequence[int],
+    stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int], None] | None = None,
+    device: torch.device | str = "cpu",
+    slots: int = 100,
+) -> list[Episode]:
+    """Roll out every episode with every seed's policy and return them ordered by seed, then episode.
+
+    The noise of an episode depends on (seed, update, episode, step) alone: how episodes are grouped, which of them
+    finish first and which are repeated changes no result. No more are under way than the environment's `max_active`.
+
+    Args:
+        actor: the policy, all seeds at once.
+        env: the environment; it gets as many slots as a group needs.
+        update: updates behind the policy, part of the noise's key.
+        seeds: training seeds, in the order of the actor's leading axis.
+        episodes: number of episodes, or their numbers.
+        stop: polled between environment steps.
+        on_step: called with the running step number.
+        device: where the policy runs.
+        slots: largest number of environments at once.
+
+    Raises:
+        RolloutStopped: when `stop` returns True.
+        ServiceError: when an episode fails more than three times.
+    """
+    if isinstance(env, Interruptible):
+        env.stop = stop
+    numbers = list(range(episodes)) if isinstance(episodes, int) else list(episodes)
+    faults = {(s, number): 0 for s in range(len(seeds)) for number in numbers}
+    done: dict[tuple[int, int], Episode] = {}
+    group = max(1, slots // len(seeds))
+    pending = [numbers[i : i + group] for i in range(0, len(numbers), group)]
+    while pending:
+        waiting = [pair for number in pending.pop(0) for pair in _seeds_of(number, seeds) if pair not in done]
+        failed: dict[tuple[int, int], str] = {}
+        for together in _parts(waiting, env.max_active):
+            found, lost = _lockstep(actor, env, update, seeds, together, stop, on_step, device)
+            done.update(found)
+            failed.update(lost)
+        for pair, cause in failed.items():
+            faults[pair] += 1
+            if faults[pair] > MAX_REPEATS:
+                raise ServiceError(
+                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}{cause}; see doctor"
+                )
+        if failed:
+            pending.append(sorted({number for _, number in failed}))
+    return [replace(done[pair], seed=seeds[pair[0]], episode=pair[1], faults=faults[pair]) for pair in sorted(done)]
+
+
+def _seeds_of(number: int, seeds: Sequence[int]) -> list[tuple[int, int]]:
+    return [(s, number) for s in range(len(seeds))]
+
+
+def _parts(pairs: list[tuple[int, int]], size: int | None) -> list[list[tuple[int, int]]]:
+    size = size or len(pairs)
+    return [pairs[i : i + size] for i in range(0, len(pairs), size)]
+
+
+def _lockstep(
+    actor: Actor, env: VectorEnv, update: int, seeds: Sequence[int], waiting: list[tuple[int, int]],
+    stop: Callable[[], bool], on_step: Callable[[int], None] | None, device: torch.device | str,
+) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:  # fmt: skip
+    """Run episodes at once; rows that are finished, failed or not waited for stay in the batch unstepped.
+
+    Returns finished episodes, and the cause of every failure.
+    """
+    members = list(dict.fromkeys(number for _, number in waiting))
+    pairs = [(s, number) for s in range(len(seeds)) for number in members]
+    env.make(len(pairs))
+    key = ActKey(seeds, update, members, device)
+    active = np.array([pair in waiting for pair in pairs])
+    frame = env.reset([episode_seed(number) if on else None for (_, number), on in zip(pairs, active, strict=True)])
+    returns, lengths = np.zeros(len(pairs)), np.zeros(len(pairs), int)
+    finished: dict[tuple[int, int], Episode] = {}
+    failed: dict[tuple[int, int], str] = {}
+    memory: Any = None
+    step = 0
+    while active.any():
+        if stop():
+            raise RolloutStopped
+        obs, legal = _tensors(frame, len(seeds), device)
+        with torch.inference_mode():
+            action, memory = actor.act(obs, legal, memory, key.at(step))
+        result = env.step(action.flatten(0, 1).cpu().numpy(), active)
+        frame = result.frame
+        returns += result.reward
+        lengths += active
+        step += 1
+        ended = active & (result.terminated | result.truncated | result.fault)
+        for e in np.flatnonzero(ended).tolist():
+            if result.fault[e]:
+                failed[pairs[e]] = f" ({result.info['cause'][e]})" if "cause" in result.info else ""
+            else:
+                finished[pairs[e]] = _episode(result, e, float(returns[e]), int(lengths[e]))
+        active &= ~ended
+        if on_step is not None:
+            on_step(step)
+    return finished, failed
+
+
+def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
+    """Return an episode that still needs its names."""
+    info = result.info
+    won = bool(info["won"][e]) if "won" in info else None
+    extra = {name: float(values[e]) for name, values in info.items() if name not in ("won", "cause")}
+    return Episode(0, 0, return_, length, bool(result.terminated[e]), won, extra=extra)
+
+
+def _tensors(frame: Frame, seeds: int, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+    obs = torch.from_numpy(frame.obs).to(device).unflatten(0, (seeds, -1))
+    legal = None if frame.legal is None else torch.from_numpy(frame.legal).to(device).unflatten(0, (seeds, -1))
+    return obs, legal
+
+
+class RandomActor:
+    """Acts uniformly at random: in [-1, 1], or among the legal actions (implements `Actor`)."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
+        """Return (S, E, N, A) floats or (S, E, N) indices for obs (S, E, N, O)."""
+        uniform = key.uniform("random", (*obs.shape[1:3], self.spec.action_dim))
+        if not self.spec.discrete:
+            return uniform * 2.0 - 1.0, memory
+        scores = uniform if legal is None else uniform.masked_fill(~legal, -1.0)
+        return scores.argmax(-1), memory

@@ -1,0 +1,98 @@
+"""Trained policies for use: the loader behind `vgm2p evaluate` and `vgm2p.load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vgm2p.algos.contract import Algorithm
+from vgm2p.config.build import make_algorithm
+from vgm2p.errors import DataError, MissingInput
+from vgm2p.rng import ActKey
+from vgm2p.run.checkpoint import newest_intact, read_checkpoint
+from vgm2p.types import Spec
+
+PREFIX = "algorithm."
+
+
+class TrainedPolicy:
+    """A trained algorithm that acts from local observations.
+
+    Attributes:
+        algorithm: the algorithm with its weights, all seeds.
+        config: the configuration of its run.
+        spec: the task.
+        update: updates behind the weights.
+        path: the checkpoint file.
+    """
+
+    def __init__(self, algorithm: Algorithm, config: dict[str, Any], update: int, path: Path) -> None:
+        self.algorithm, self.config, self.update, self.path = algorithm, config, update, path
+        self.spec: Spec = algorithm.spec
+        self.reset()
+
+    def reset(self, episode: int = 0) -> None:
+        """Begin an episode: forget the memory; the noise of `act` is that of evaluation episode `episode`."""
+        device = self.algorithm.obs_mean.device
+        self._key = ActKey(self.algorithm.seeds, self.update, [episode], device)
+        self._memory: Any = None
+        self._step = 0
+
+    def act(self, obs: NDArray[Any], legal: NDArray[Any] | None = None, seed: int = 0) -> NDArray[Any]:
+        """Return the agents' actions, (N, A) floats in [-1, 1] or (N,) indices.
+
+        Args:
+            obs: (N, O) observations in the environment's view; agent i acts from row i alone.
+            legal: (N, A) bool, discrete actions only.
+            seed: which of the run's S seeds acts (position, not value).
+        """
+        device = self.algorithm.obs_mean.device
+        S = len(self.algorithm.seeds)
+        shown = torch.as_tensor(np.asarray(obs), dtype=torch.float32, device=device).expand(S, 1, -1, -1)
+        allowed = (
+            None if legal is None else torch.as_tensor(np.asarray(legal), device=device).bool().expand(S, 1, -1, -1)
+        )
+        with torch.inference_mode():
+            action, self._memory = self.algorithm.act(shown, allowed, self._memory, self._key.at(self._step))
+        self._step += 1
+        return action[seed, 0].cpu().numpy()
+
+
+def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
+    """Load a run folder's newest intact checkpoint, or a checkpoint file.
+
+    Raises:
+        MissingInput: if there is none.
+        DataError: if it is damaged or does not fit its own configuration.
+    """
+    path = find_checkpoint(Path(run))
+    content = read_checkpoint(path, device)
+    ours = content["vgm2p"]
+    algorithm = make_algorithm(ours["config"], Spec(**ours["spec"]))
+    weights = {name[len(PREFIX) :]: value for name, value in content["state_dict"].items() if name.startswith(PREFIX)}
+    try:
+        algorithm.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: weights do not fit algo={ours['config'].get('algorithm')}; use the run's own files"
+        ) from error
+    return TrainedPolicy(algorithm.to(device).eval(), ours["config"], ours["updates"], path)
+
+
+def find_checkpoint(run: Path) -> Path:
+    """Return `run` if it is a file, else the newest intact checkpoint of the run folder."""
+    if run.is_file():
+        return run
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        raise MissingInput(f"{run}: no run folder and no checkpoint file; give the folder that `vgm2p fit` printed")
+    path, notices = newest_intact(folder)
+    if path is None and notices:
+        raise DataError(notices[0])
+    if path is None:
+        raise MissingInput(f"{folder}: no checkpoint yet; train first with `vgm2p fit`")
+    return path

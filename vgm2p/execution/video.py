@@ -1,0 +1,56 @@
+"""An mp4 of one episode; it never enters a score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vgm2p.envs.base import VectorEnv
+from vgm2p.envs.render import choose_backend
+from vgm2p.errors import ServiceError
+from vgm2p.execution.rollout import episode_seed
+from vgm2p.io.files import written_aside
+from vgm2p.rng import ActKey
+from vgm2p.types import Actor
+
+FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8}
+
+
+def record(
+    actor: Actor, env: VectorEnv, path: Path, update: int, seeds: list[int], episode: int = 0, steps: int = 1000
+) -> int:
+    """Write an episode of the first seed's policy to `path` and return its number of steps.
+
+    Raises:
+        ServiceError: where the machine cannot draw, or has no ffmpeg.
+    """
+    choose_backend()
+    try:
+        import imageio.v2 as imageio
+        import imageio_ffmpeg  # noqa: F401  the plugin that writes mp4
+    except ImportError as error:
+        raise ServiceError("video needs imageio-ffmpeg; run `pip install imageio-ffmpeg`") from error
+    env.make(1)
+    frame = env.reset([episode_seed(episode)])
+    key, memory, step = ActKey(seeds, update, [episode]), None, 0
+    with (
+        written_aside(path, path.suffix) as temporary,
+        imageio.get_writer(temporary, **FILM) as writer,
+    ):
+        film: Any = writer
+        while step < steps:
+            film.append_data(env.render(0))
+            obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
+            legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
+            with torch.inference_mode():
+                action, memory = actor.act(obs, legal, memory, key.at(step))
+            result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
+            frame, step = result.frame, step + 1
+            if result.fault[0]:
+                raise ServiceError(f"environment {env.spec.env_id} failed while filming; try again")
+            if result.terminated[0] or result.truncated[0]:
+                break
+    return step

@@ -1,0 +1,1 @@
+"""Hand-written forward and backward passes, each with a plain fallback that tests compare."""

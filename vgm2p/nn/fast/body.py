@@ -1,0 +1,219 @@
+"""The multilayer perceptron as one function with a hand-written backward pass, and a tangent beside the primal pass.
+
+Per hidden layer one kernel gives h = GELU(z) and d = GELU'(z); the tangent is (W dh) d and the backward pass g d, so
+that no derivative is evaluated twice, and nothing runs through autograd's bookkeeping. Groups (seeds and ensemble
+members) run one after another on a CPU, where each fits the cache, and as one batched product elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vgm2p.nn.fast.activation import value_and_derivative
+from vgm2p.nn.fast.kernels import affine, affine_gelu
+
+EPS = 1e-6  # of LayerNorm, as in flax
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the parameters are: `layers` hidden layers, each followed by a LayerNorm or not.
+
+    Parameters come as weight, bias (, scale, shift) per hidden layer, then weight, bias of the output; each (G, ...).
+    """
+
+    layers: int
+    layer_norm: bool
+
+    @property
+    def per_layer(self) -> int:
+        """Parameters of a hidden layer."""
+        return 4 if self.layer_norm else 2
+
+    def cast(self, parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """Return the parameters with the hidden layers' weights and biases in `dtype`.
+
+        Scales, shifts and the output layer keep theirs: values of several hundred, told apart by less than 1, would be
+        equal in bfloat16.
+        """
+        hidden = self.layers * self.per_layer
+        return [p if i >= hidden or i % self.per_layer > 1 else p.to(dtype) for i, p in enumerate(parameters)]
+
+
+@dataclass
+class Tape:
+    """What the backward pass of one group needs: per hidden layer its input, its derivative, and its norm's inputs."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    derivatives: list[Tensor] = field(default_factory=list)
+    norms: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+
+    def tensors(self) -> list[Tensor]:
+        """Everything in a fixed order."""
+        return [*self.inputs, *self.derivatives, *[tensor for norm in self.norms for tensor in norm]]
+
+    @staticmethod
+    def restore(tensors: Sequence[Tensor], shape: Shape) -> Tape:
+        """Return the tape whose `tensors` these are."""
+        n = shape.layers
+        norms = [(tensors[i], tensors[i + 1], tensors[i + 2]) for i in range(2 * n + 1, len(tensors), 3)]
+        return Tape(list(tensors[: n + 1]), list(tensors[n + 1 : 2 * n + 1]), norms)
+
+
+def infer(x: Tensor, parameters: Sequence[Tensor], shape: Shape) -> Tensor:
+    """Return the output for x (R, in) or (G, R, in) without a tape."""
+    h = x.to(parameters[0].dtype)
+    for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
+        h = affine_gelu(h, parameters[at], parameters[at + 1])
+        if shape.layer_norm:
+            h = _norm(h, parameters[at + 2], parameters[at + 3])[0]
+    return affine(h.to(parameters[-2].dtype), parameters[-2], parameters[-1])
+
+
+def record(
+    x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor], shape: Shape, tape: Tape
+) -> tuple[Tensor, Tensor | None]:
+    """Return the output, and its tangent along dx if given, and fill the tape."""
+    h, dx = x.to(parameters[0].dtype), None if dx is None else dx.to(parameters[0].dtype)
+    for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
+        tape.inputs.append(h)
+        h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]))
+        tape.derivatives.append(d)
+        if dx is not None:
+            dx = affine(dx, parameters[at][..., : dx.shape[-1]], None).mul_(d)
+        if shape.layer_norm:
+            before = h
+            h, mean, rstd = _norm(before, parameters[at + 2], parameters[at + 3])
+            tape.norms.append((before, mean, rstd))
+    tape.inputs.append(h)
+    wide = parameters[-2].dtype
+    tangent = None if dx is None else affine(dx.to(wide), parameters[-2], None)
+    return affine(h.to(wide), parameters[-2], parameters[-1]), tangent
+
+
+def backward(
+    g: Tensor, parameters: Sequence[Tensor], shape: Shape, tape: Tape, into: Sequence[Tensor], through: bool
+) -> Tensor | None:
+    """Write the parameters' gradients into `into`; return the input's gradient if it is to go `through`."""
+    _weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
+    g = torch.matmul(g, parameters[-2]).to(parameters[0].dtype)
+    for layer in reversed(range(shape.layers)):
+        at = layer * shape.per_layer
+        if shape.layer_norm:
+            g = _norm_backward(g, tape.norms[layer], parameters[at + 2], into[at + 2], into[at + 3])
+        g = g.mul_(tape.derivatives[layer])
+        _weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
+        if layer or through:
+            g = torch.matmul(g, parameters[at])
+    return g if through else None
+
+
+def _weight_gradient(g: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> None:
+    if g.dtype == weight.dtype:
+        torch.matmul(g.mT, h, out=weight)
+    else:
+        weight.copy_(torch.matmul(g.mT, h))
+    torch.sum(g, dim=-2, dtype=bias.dtype, out=bias)
+
+
+def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if h.dim() == 2:
+        return torch.native_layer_norm(h, h.shape[-1:], scale, shift, EPS)
+    normal, mean, rstd = torch.native_layer_norm(h, h.shape[-1:], None, None, EPS)
+    return torch.addcmul(shift[:, None], normal, scale[:, None]).to(h.dtype), mean, rstd
+
+
+def _norm_backward(
+    g: Tensor, saved: tuple[Tensor, Tensor, Tensor], scale: Tensor, into_scale: Tensor, into_shift: Tensor
+) -> Tensor:
+    before, mean, rstd = saved
+    kernel, width = torch.ops.aten.native_layer_norm_backward, list(before.shape[-1:])
+    if g.dim() == 2:
+        g, d_scale, d_shift = kernel(g, before, width, mean, rstd, scale, scale, [True, True, True])
+        into_scale.copy_(d_scale)
+        into_shift.copy_(d_shift)
+        return g
+    normal = (before - mean) * rstd
+    into_scale.copy_((g * normal).sum(-2))
+    into_shift.copy_(g.sum(-2))
+    inner = (g * scale[:, None]).to(before.dtype)
+    return kernel(inner, before, width, mean, rstd, None, None, [True, False, False])[0]  # type: ignore
+
+
+class Body(torch.autograd.Function):
+    """forward(shape, dtype, grouped, x, dx, *parameters) -> (y, dy).
+
+    Args of forward:
+        shape: what the parameters are.
+        dtype: type of the hidden layers' products (bfloat16 in an autocast region); parameters, the output layer and
+            results keep their own.
+        grouped: run group after group (CPU), else all at once.
+        x: (S, R, in); each of its S rows feeds G / S groups.
+        dx: (S, R, at most in) tangent of x's leading columns, the others being still, or None; dy is then None. No
+            gradient passes through dx or dy.
+        parameters: (G, ...) each, in the order of `Shape`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, shape: Shape, dtype: torch.dtype, grouped: bool, x: Tensor, dx: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the network and keep a tape per unit of work."""
+        units = list(work(shape, dtype, grouped, x, dx, parameters))
+        tapes = [Tape() for _ in units]
+        results = [record(a, da, ps, shape, tape) for (a, da, ps), tape in zip(units, tapes, strict=True)]
+        ctx.shape, ctx.dtype, ctx.grouped, ctx.seeds = shape, dtype, grouped, x.shape[0]
+        ctx.counts = [len(tape.tensors()) for tape in tapes]
+        ctx.save_for_backward(*parameters, *[tensor for tape in tapes for tensor in tape.tensors()])
+        y = joined([y for y, _ in results], grouped)
+        if dx is None:
+            return y, None
+        dy = joined([dy for _, dy in results if dy is not None], grouped)
+        ctx.mark_non_differentiable(dy)
+        return y, dy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return gradients of x (where wanted) and of every parameter."""
+        shape, through, saved = ctx.shape, ctx.needs_input_grad[3], list(ctx.saved_tensors)
+        count = shape.layers * shape.per_layer + 2
+        parameters, saved = saved[:count], saved[count:]
+        into = [torch.empty_like(p) for p in parameters]
+        gx: list[Tensor] = []
+        units = work(shape, ctx.dtype, ctx.grouped, grads[0], None, parameters)
+        for unit, ((g, _, ps), size) in enumerate(zip(units, ctx.counts, strict=True)):
+            tape, saved = Tape.restore(saved[:size], shape), saved[size:]
+            mine = [tensor[unit] for tensor in into] if ctx.grouped else into
+            found = backward(g, ps, shape, tape, mine, through)
+            if found is not None:
+                gx.append(found)
+        if not through:
+            return None, None, None, None, None, *into
+        whole = joined(gx, ctx.grouped).to(parameters[0].dtype)
+        return None, None, None, whole.unflatten(0, (ctx.seeds, -1)).sum(1), None, *into
+
+
+def work(
+    shape: Shape, dtype: torch.dtype, grouped: bool, x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor | None, list[Tensor]]]:
+    """Yield (x, dx, parameters) per unit of work, one group each or all of them, for x (S, R, in) or (G, R, in)."""
+    groups = parameters[0].shape[0]
+    repeat = groups // x.shape[0]
+    if grouped:
+        for g in range(groups):
+            mine = shape.cast([p[g] for p in parameters], dtype)
+            yield x[g // repeat], None if dx is None else dx[g // repeat], mine
+        return
+    if repeat > 1:
+        x, dx = x.repeat_interleave(repeat, 0), None if dx is None else dx.repeat_interleave(repeat, 0)
+    yield x, dx, shape.cast(parameters, dtype)
+
+
+def joined(parts: Sequence[Tensor], grouped: bool) -> Tensor:
+    """Return the results of the units of work as (G, R, ...)."""
+    return torch.stack(list(parts)) if grouped else parts[0]

@@ -1,0 +1,62 @@
+"""Dense layers in their fastest form for the device at hand, each with a plain fallback that the tests compare.
+
+On a CPU, oneDNN's fused linear does the bias, and where no gradient is wanted the GELU, while the product is still in
+cache. It is a private operator of torch: a probe decides once whether it is there and right.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vgm2p.nn.fast.activation import gelu
+
+
+@contextmanager
+def tf32_products(on: bool) -> Iterator[None]:
+    """Let CUDA multiply float32 matrices in TF32, or not, for a while."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x weight^T + bias for x (..., R, in), weight (..., out, in), bias (..., out): two axes, or three."""
+    if x.is_cuda and x.dim() == 3 and x.shape[0] == 1:  # no copies of the bias, no batch of one
+        return F.linear(x[0], weight[0], None if bias is None else bias[0])[None]
+    if x.dim() == 3:
+        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+    return F.linear(x, weight, bias)
+
+
+def affine_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return GELU(x weight^T + bias) without gradient."""
+    if x.dim() == 2 and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and has_fused_gelu():
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "tanh")  # type: ignore[no-any-return]
+    with torch.no_grad():
+        return gelu(affine(x, weight, bias))
+
+
+def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return one-hot rows (..., classes) of indices (...); unlike torch's, it never looks at their values."""
+    rows = torch.zeros(*index.shape, classes, dtype=dtype, device=index.device)
+    return rows.scatter_(-1, index.unsqueeze(-1), 1.0)
+
+
+@functools.cache
+def has_fused_gelu() -> bool:
+    """Whether this torch has oneDNN's fused linear + GELU, and it computes what it should."""
+    x, weight, bias = torch.linspace(-3, 3, 32).reshape(4, 8), torch.eye(8)[:5] + 0.1, torch.linspace(-1, 1, 5)
+    try:
+        found = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "tanh")
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.allclose(found, F.gelu(F.linear(x, weight, bias), approximate="tanh"), atol=1e-5)

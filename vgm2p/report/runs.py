@@ -1,0 +1,150 @@
+"""Finished runs, read from their folders alone."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vgm2p.errors import DataError, MissingInput, UserError
+from vgm2p.report.stats import per_seed
+from vgm2p.run.folder import SHARED, Acting, RunFolder
+
+Key = tuple[str, str]  # experiment, method
+MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
+REFERENCES = ("dataset_return", "random_return")  # each with a mean and an interval
+RESULTS = (
+    "experiment", "algorithm", "seeds", "updates", "act_noise", "data_digest",
+    *(f"{key}_{part}" for key in REFERENCES for part in ("mean", "ci95")),
+)  # what a report needs  # fmt: skip
+
+
+@dataclass
+class Run:
+    """One run: its manifest, results, and its final evaluation.
+
+    Attributes:
+        folder: where it lies.
+        manifest: manifest.json.
+        results: results.json.
+        name: of its method, for people.
+        final: measure -> act_noise (None: the algorithm has none) -> its values per seed.
+        curve: update -> returns per seed of the evaluations during training, and of the last one.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    results: dict[str, Any]
+    name: str
+    final: dict[str, dict[Acting, dict[int, list[float]]]] = field(default_factory=dict)
+    curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """Experiment and method."""
+        return self.results["experiment"], self.name
+
+    @property
+    def evaluated(self) -> list[int]:
+        """Seeds with episodes of the final evaluation."""
+        return sorted({seed for table in self.final["return"].values() for seed in table})
+
+
+def expand(patterns: Iterable[str | Path]) -> list[Path]:
+    """Return folders for names and globs, in order, without repeats. Raises MissingInput for a name without match."""
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        literal = Path(pattern).exists()  # a folder's own name may hold brackets
+        matches = [str(pattern)] if literal else sorted(glob.glob(str(pattern), recursive=True))
+        if not matches:
+            raise MissingInput(f"{pattern}: no such run folder; give folders that `vgm2p fit` printed, or a glob")
+        for path in map(Path, matches):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """Return finished runs, and one line for every folder that is none.
+
+    Raises:
+        MissingInput: if a name matches nothing.
+    """
+    runs, notices = [], []
+    for path in expand(patterns):
+        try:
+            runs.append(load_run(path))
+        except UserError as error:
+            notices.append(f"left out: {error.line}")
+    return runs, notices
+
+
+def load_run(path: Path) -> Run:
+    """Read one run folder. Raises MissingInput or DataError."""
+    folder = RunFolder(path)
+    manifest, results = folder.read_manifest(), folder.read_results()
+    if "return_mean" not in results:
+        raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
+    missing = [key for key in (*RESULTS, "config") if key not in results.keys() | manifest.keys()]
+    if missing:
+        raise DataError(f"{path}: written by another version ('{missing[0]}' is missing); train it again")
+    numbers = [number for key in REFERENCES for number in (results[f"{key}_mean"], *(results[f"{key}_ci95"] or [None]))]
+    if not all(isinstance(number, int | float) for number in numbers) or not isinstance(manifest["config"], dict):
+        raise DataError(f"{path}: results.json or manifest.json is damaged; restore it, or train it again")
+    run = Run(path, manifest, results, results["algorithm"])
+    try:
+        _read_episodes(run)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder.episodes}: damaged ({type(error).__name__}); restore it, or train it again"
+        ) from error
+    return run
+
+
+def _read_episodes(run: Run) -> None:
+    """Fill `final` and `curve`. Raises DataError where the last evaluation is not whole, ValueError, KeyError."""
+    last, own = run.results["updates"], run.results["act_noise"]
+    log = RunFolder(run.folder).log_episodes()
+    rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in log.rows()]
+    final = [(way, row) for update, way, row in rows if update == last]
+    ways = {way: [row for used, row in final if used == way] for way, _ in final}
+    expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
+    cut = any(len(ways.get(way, [])) != count for way, count in expected.items())
+    if cut or not final or not all(row.get("return") for _, row in final):
+        raise DataError(f"{run.folder}: episodes.csv lacks the final evaluation; restore it, or train it again")
+    for measure in MEASURES:
+        if all(row.get(measure) for _, row in final):
+            run.final[measure] = {way: _per_seed(shown, measure) for way, shown in ways.items()}
+    for update in sorted({row[0] for row in rows}):
+        run.curve[update] = _per_seed([row for u, way, row in rows if u == update and (u != last or way == own)])
+
+
+def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:
+    return per_seed([(int(row["seed"]), float(row[measure])) for row in rows])
+
+
+def _acting(cell: str) -> Acting:
+    return (cell if cell == SHARED else float(cell)) if cell else None
+
+
+def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
+    """Group runs of one experiment and method, in order of appearance: their seeds are pooled."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.key, []).append(run)
+    return groups
+
+
+def ways_of(runs: Sequence[Run]) -> list[Acting]:
+    """Return the ways to act that some run was evaluated in: scales from loud to quiet, then shared."""
+    found = {way for run in runs for way in run.final["return"] if way is not None}
+    scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
+    return [*scales, *(way for way in found if way == SHARED)] or [None]
+
+
+def final_values(runs: Sequence[Run], acting: Acting, measure: str = "return") -> list[list[float]]:
+    """Return the final values of every seed acting so; algorithms without start noise answer for every way."""
+    ways = [run.final.get(measure, {}) for run in runs]
+    tables = [found.get(acting) or found.get(None) or {} for found in ways]
+    return [values for table in tables for values in table.values()]

@@ -1,0 +1,1 @@
+"""What lies on disk: the run folder, checkpoints, the lock, the point to resume from, the fingerprint."""

@@ -1,0 +1,168 @@
+"""The run folder: names of its files, logs that can be cut back, results that a resumed run reproduces bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vgm2p.envs.base import Episode
+from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.io.files import remove_stale, sync, write_atomic
+
+SHARED = "shared"
+Acting = float | str | None  # scale of the start noise, SHARED (scale 1, one noise for all agents), None: its own way
+EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
+
+
+class CsvLog:
+    """A CSV file with a column `update`; whole rows are appended durably and can be cut back to an update."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows with equal keys; the first rows also write the header."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        with open(self.path, "a") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the whole rows; a last line that a kill cut off is left out."""
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        return [row for row in reader if None not in row.values() and None not in row]
+
+    def updates(self) -> set[int]:
+        """Return the updates that have rows."""
+        return {int(row["update"]) for row in self.rows()}
+
+    def truncate(self, update: int) -> None:
+        """Drop rows later than `update`."""
+        kept = [row for row in self.rows() if int(row["update"]) <= update]
+        if not self.path.exists():
+            return
+        if not kept:
+            self.path.unlink()
+            sync(self.path.parent)
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomic(self.path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return int(value)
+    return repr(value) if isinstance(value, float) else value
+
+
+def episode_row(update: int, episode: Episode, acting: Acting) -> dict[str, Any]:
+    """Return the row of episodes.csv; act_noise empty = the algorithm's own setting; extra numbers come last."""
+    values = (
+        update, episode.seed, episode.episode, acting, episode.return_, episode.length, episode.terminated,
+        episode.won, episode.faults,
+    )  # fmt: skip
+    return {**dict(zip(EPISODE_FIELDS, values, strict=True)), **episode.extra}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON aside and rename it; keys sorted, NaN and infinity as null."""
+    write_atomic(path, json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object. Raises MissingInput if there is no file, DataError if it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise MissingInput(f"{path.parent}: {what} has no {path.name}; give a run folder of `vgm2p fit`") from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}); restore it, or start the run in another folder"
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not an object; restore it, or start the run in another folder")
+    return content
+
+
+class RunFolder:
+    """Names of everything in a run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest, self.results, self.timing = (path / f"{n}.json" for n in ("manifest", "results", "timing"))
+        self.metrics, self.episodes = path / "metrics.csv", path / "episodes.csv"
+        self.checkpoints, self.plots, self.evaluations = (path / n for n in ("checkpoints", "plots", "evaluations"))
+
+    def create(self) -> None:
+        """Make the folder. Raises StorageError if it cannot be made or written."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".probe.tmp"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written ({error.strerror}); choose another out=") from error
+
+    def clean(self) -> None:
+        """Delete what killed writers left."""
+        for folder in (self.path, self.checkpoints):
+            remove_stale(folder)
+
+    def log_metrics(self) -> CsvLog:
+        """Return the log of training diagnostics."""
+        return CsvLog(self.metrics)
+
+    def log_episodes(self) -> CsvLog:
+        """Return the log of evaluation episodes."""
+        return CsvLog(self.episodes)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return manifest.json. Raises MissingInput or DataError."""
+        return read_json(self.manifest, "the folder")
+
+    def read_results(self) -> dict[str, Any]:
+        """Return results.json. Raises MissingInput or DataError."""
+        return read_json(self.results, "the run")
+
+
+def link_last(folder: Path, runs: Path = Path("runs")) -> None:
+    """Let `runs/last` point to a run folder below `runs`, replacing an older link atomically; other folders pass."""
+    if not (folder / "manifest.json").exists() or runs.resolve() not in folder.resolve().parents:
+        return
+    temporary = runs / f".last.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.resolve().relative_to(runs.resolve()))
+    os.replace(temporary, runs / "last")
+
+
+def format_seconds(seconds: float) -> str:
+    """Return h:mm:ss."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

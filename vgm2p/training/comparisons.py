@@ -1,0 +1,135 @@
+"""Comparison runs: the same command with other algorithms, one after another, in processes beside the main run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vgm2p.config.build import config_folder
+from vgm2p.errors import ConfigError, nearest
+
+PARENT = "VGM2P_PARENT"  # in a comparison run's environment: the process that started it
+OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")
+
+
+def compared_with(config: Mapping[str, Any]) -> list[str]:
+    """Return the algorithms of `config["compare"]` without the run's own, as it stands in its file.
+
+    Raises ConfigError unless they are a list of algorithms.
+    """
+    names, words = config["compare"], config["overrides"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"compare must be a list such as [vgm2p,bc_meanflow], got {names!r}")
+    places = [config_folder() / "algo", Path.cwd() / "conf" / "algo"]
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
+    changed = any(_bare(word).startswith("algo.") for word in words)
+    return [name for name in names if changed or name != config["algorithm"]]
+
+
+class Comparisons:
+    """Trains `config["compare"]` in the background, one single-thread process at a time.
+
+    Each is an ordinary run with a folder of its own, resumed or skipped like any other; its output goes to
+    `<main folder>/compare-<algorithm>.log`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
+        self.names: list[str] = list(config["compare"])
+        self.folders: list[Path] = []
+        self._config, self._folder, self._say = config, folder, say
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run_all, daemon=True)
+
+    def __enter__(self) -> Comparisons:
+        if self.names:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        """End what still runs (its state is saved: the same command continues it)."""
+        self._stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+        if self.names:
+            self._thread.join(timeout=10)
+
+    def wait(self, poll: Callable[[], bool]) -> None:
+        """Return when all runs have ended or `poll` asks to stop."""
+        if self._thread.is_alive():
+            self._say(f"waiting for the comparison runs ({', '.join(self.names)})")
+        while self._thread.is_alive() and not poll():
+            self._thread.join(timeout=0.2)
+
+    def _run_all(self) -> None:
+        for name in self.names:
+            if not self._stopped:
+                self._run(name)
+
+    def _run(self, name: str) -> None:
+        log = self._folder / f"compare-{name}.log"
+        try:
+            with open(log, "w") as output:
+                self._process = subprocess.Popen(
+                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_environment()
+                )
+                if self._stopped:
+                    self._process.terminate()
+                code = self._process.wait()
+            place = folder_in(log)
+        except OSError as error:
+            self._say(f"comparison run {name} was not started: {log}: {error.strerror}")
+            return
+        if code == 0 and place is not None:
+            self.folders.append(place)
+        elif not self._stopped:
+            self._say(f"comparison run {name} ended with exit code {code}; see {log}")
+
+    def _command(self, name: str) -> list[str]:
+        overrides = [word for word in self._config["overrides"] if not _bare(word).startswith(OWN)]
+        words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
+        if any(word.startswith("out=") for word in self._config["overrides"]):
+            words.append(f"out={self._folder}-{name}")
+        return [sys.executable, "-m", "vgm2p", "fit", *words]
+
+
+def _bare(word: str) -> str:
+    """Return an override without Hydra's signs for adding and removing keys."""
+    return word.lstrip("+~")
+
+
+def folder_in(log: Path) -> Path | None:
+    """Return the run folder that a `fit` named in its output."""
+    for line in log.read_text(errors="replace").splitlines():
+        for start in ("folder       ", "finished before: "):
+            if line.startswith(start):
+                return Path(line.removeprefix(start).split(" (")[0])
+    return None
+
+
+def end_with_parent() -> None:
+    """In a comparison run, stop as on SIGTERM when the run that started it is gone."""
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", PARENT: str(os.getpid())}

@@ -1,0 +1,85 @@
+"""What a run was made with: configuration, versions, data, device, git state."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+import vgm2p
+from vgm2p.config.build import PACKAGE
+from vgm2p.types import Spec
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "h5py",
+    "numpy",
+    "gymnasium",
+    "gymnasium-robotics",
+    "mujoco",
+)
+
+
+def manifest(
+    config: Mapping[str, Any],
+    spec: Spec,
+    data: Mapping[str, Any],
+    environment_versions: Mapping[str, str],
+    threads: int,
+) -> dict[str, Any]:
+    """Return the content of manifest.json."""
+    return {
+        "format": 1,
+        "config": dict(config),
+        "spec": spec.to_dict(),
+        "data": dict(data),
+        "versions": {"python": platform.python_version(), "vgm2p": vgm2p.__version__, **package_versions()},
+        "environment_versions": dict(environment_versions),
+        "device": device_name(config["trainer"]["accelerator"]),
+        "threads": threads,
+        "platform": platform.platform(),
+        "git": git_state(),
+        "command": ["vgm2p", *sys.argv[1:]],
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed version of every package that can change a result."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(accelerator: str) -> str:
+    """Return the device that `accelerator` means here."""
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda ({torch.cuda.get_device_name()})"
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and whether the checkout is modified, or None outside a checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "modified": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(PACKAGE.parent), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

@@ -1,0 +1,173 @@
+"""The LightningModule: a block of updates per `training_step`, and the state that a resume needs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from vgm2p.algos.contract import Algorithm
+from vgm2p.nn.fast.kernels import tf32_products
+from vgm2p.rng import StaticKey, UpdateKey
+from vgm2p.training.capture import Captured, wanted
+from vgm2p.types import Batch, Randomness
+
+FORMAT = 1
+
+
+class Source(Protocol):
+    """Where batches come from: a dataset on the training device."""
+
+    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
+        """Return the transitions of one update, (S, B, ...), with the `history` - 1 steps before each."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move to the training device."""
+        ...
+
+    @property
+    def resident(self) -> bool:
+        """Whether `draw` runs on the training device, as a captured update needs it."""
+        ...
+
+
+class Diagnostics:
+    """Sums of the algorithm's diagnostics since the last log, on the device: one host transfer per log."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, info: dict[str, Tensor]) -> None:
+        """Add one update's diagnostics, each (S,), to the sums; whoever calls counts the updates."""
+        for name, value in info.items():
+            held = self.sums.get(name)
+            self.sums[name] = value.to(torch.float64, copy=True) if held is None else held.add_(value)
+
+    def means(self) -> dict[str, list[float]]:
+        """Return the mean per seed since the last `clear`."""
+        if not self.count:
+            return {}
+        table = torch.stack(list(self.sums.values())).cpu() / self.count
+        return dict(zip(self.sums, table.tolist(), strict=True))
+
+    def clear(self) -> None:
+        """Begin a new window; the sums keep their addresses."""
+        for held in self.sums.values():
+            held.zero_()
+        self.count = 0
+
+
+class OfflineModule(LightningModule):
+    """Runs `algorithm.update` on batches of `source`, K updates per `training_step`.
+
+    The only clock is the buffer `updates`; Lightning's `global_step` counts other things under manual optimisation
+    (once per optimiser step) and is not used. Randomness is a function of (seed, update), so parameters, optimiser
+    state and this buffer are all that a bit-identical resume needs.
+
+    Args:
+        algorithm: what to train.
+        source: the resident dataset.
+        batch_size: transitions per update and seed.
+        config: resolved configuration, plain containers; stored in every checkpoint.
+        stop: polled between updates; True ends the block early.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        source: Source,
+        batch_size: int,
+        config: dict[str, Any],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.algorithm = algorithm
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates: Tensor
+        self.done = 0  # host mirror of `updates`
+        self.diagnostics = Diagnostics()
+        self._source, self._batch_size, self._config, self._stop = source, batch_size, config, stop
+        self._key: UpdateKey | None = None
+        self._captured: Callable[[int], None] | None = None
+
+    @property
+    def _capture(self) -> bool:
+        return wanted(self._config.get("trainer", {}).get("capture", False), self.device) and self._source.resident
+
+    def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Show the algorithm's optimisers to Lightning, which checkpoints them."""
+        return list(self.algorithm.optimisers.values())
+
+    def on_fit_start(self) -> None:
+        """Put data, random streams and a resumed log window on the training device."""
+        self._source.to(self.device)
+        self._key, self._captured = UpdateKey(self.algorithm.seeds, self.device), None
+        self.diagnostics.sums = {name: value.to(self.device) for name, value in self.diagnostics.sums.items()}
+
+    def training_step(self, block: tuple[int, int], batch_idx: int) -> None:
+        """Run updates block[0] .. block[1] - 1."""
+        if torch.is_autocast_enabled(self.device.type):
+            # one autocast region spans the block: cached half-precision weights would go stale after the first update
+            torch.set_autocast_cache_enabled(False)
+        with tf32_products(self._config.get("trainer", {}).get("tf32", False)):
+            run = self._runner()
+            for update in range(*block):
+                if self._stop():
+                    break
+                run(update)
+                self.diagnostics.count += 1
+                self.done = update + 1
+        self.updates.fill_(self.done)
+
+    def _runner(self) -> Callable[[int], None]:
+        """Return what does one update: the captured one on CUDA (made in Lightning's precision context)."""
+        if self._capture and self._captured is None:
+            try:
+                self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
+            except RuntimeError as error:
+                if self._config["trainer"]["capture"] != "auto":
+                    raise
+                self._captured = self._eager
+                warnings.warn(f"updates run one by one: capture failed ({str(error).splitlines()[0]})", stacklevel=2)
+        return self._captured or self._eager
+
+    def _eager(self, update: int) -> None:
+        assert self._key is not None
+        self._update(self._key.at(update))
+
+    def _update(self, key: Randomness) -> None:
+        self.diagnostics.add(self.algorithm.update(self._draw(key), key))
+
+    def state(self) -> list[Tensor]:
+        """Return every tensor that an update changes; their addresses never do."""
+        return [*self.algorithm.state(), *self.diagnostics.sums.values()]
+
+    def _draw(self, key: Randomness) -> Batch:
+        return self._source.draw(key, self._batch_size, self.algorithm.fields, self.algorithm.history)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not keep: our clock, the open log window, the configuration, the task."""
+        checkpoint["vgm2p"] = {
+            "format": FORMAT,
+            "updates": self.done,
+            "config": self._config,
+            "spec": self.algorithm.spec.to_dict(),
+            "seeds": list(self.algorithm.seeds),
+            "window": {name: value.clone() for name, value in self.diagnostics.sums.items()},
+            "window_count": self.diagnostics.count,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore clock and log window; drop Lightning's loop counters, which train a wrong number of updates."""
+        checkpoint.pop("loops", None)
+        ours = checkpoint["vgm2p"]
+        self.done = ours["updates"]
+        self.diagnostics.sums = dict(ours["window"])
+        self.diagnostics.count = ours["window_count"]
