@@ -20,9 +20,14 @@ class Checkpoint(Callback):
     """
 
     def __init__(
-        self, folder: Path, every: int, total: int, keep: int, stop: StopFlag,
+        self,
+        folder: Path,
+        every: int,
+        total: int,
+        keep: int,
+        stop: StopFlag,
         drain: Callable[[int], bool] = lambda done: True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
         self.drain = drain
 

@@ -44,9 +44,17 @@ class Evaluate(Callback):
     """
 
     def __init__(
-        self, env: VectorEnv, file: CsvLog, every: int, episodes: int, total: int, stop: StopFunction,
-        say: Callable[[str], None], precision: str = "float32", beside: Beside | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        env: VectorEnv,
+        file: CsvLog,
+        every: int,
+        episodes: int,
+        total: int,
+        stop: StopFunction,
+        say: Callable[[str], None],
+        precision: str = "float32",
+        beside: Beside | None = None,
+    ) -> None:
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None

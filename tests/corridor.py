@@ -83,7 +83,12 @@ def recorded(env, actor, episodes):
     tapes = [recorder.episodes[episode_seed(number)] for number in range(episodes)]
     spec = env.spec
     attributes = {
-        "name": spec.env_id, "env_id": spec.env_id, "env_kwargs": "{}", "n_agents": 2, "action_dim": spec.action_dim,
-        "discrete": int(spec.discrete), "episode_limit": spec.episode_limit,
-    }  # fmt: skip
+        "name": spec.env_id,
+        "env_id": spec.env_id,
+        "env_kwargs": "{}",
+        "n_agents": 2,
+        "action_dim": spec.action_dim,
+        "discrete": int(spec.discrete),
+        "episode_limit": spec.episode_limit,
+    }
     return columns_of(tapes, 0, spec, attributes)

@@ -87,7 +87,12 @@ def small_columns(seed=0, lengths=(4, 7, 5), agents=2, width=3) -> Columns:
         "end": ends,
     }
     attributes = {
-        "name": "small", "n_agents": agents, "action_dim": 1, "discrete": 0, "episode_limit": 10,
-        "env_id": "toy", "env_kwargs": "{}",
-    }  # fmt: skip
+        "name": "small",
+        "n_agents": agents,
+        "action_dim": 1,
+        "discrete": 0,
+        "episode_limit": 10,
+        "env_id": "toy",
+        "env_kwargs": "{}",
+    }
     return Columns(steps, episodes, attributes)

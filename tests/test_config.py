@@ -72,8 +72,13 @@ def test_every_experiment_is_valid_and_makes_its_algorithm(name):
 def test_an_algorithms_yaml_has_every_argument_and_no_other(path):
     node = composed(f"algo={path.stem}", "experiment=recorded_3hopper_medium")["algo"]
     cls = get_class(node["_target_"])
-    own = {name for c in cls.__mro__ if "__init__" in vars(c) and c.__module__.startswith("vgm2p.algos")
-           for name, p in inspect.signature(c.__init__).parameters.items() if p.kind is p.KEYWORD_ONLY}  # fmt: skip
+    own = {
+        name
+        for c in cls.__mro__
+        if "__init__" in vars(c) and c.__module__.startswith("vgm2p.algos")
+        for name, p in inspect.signature(c.__init__).parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }
     missing = own - node.keys()
     defaults = inspect.signature(cls.__init__).parameters
     assert not missing, f"{missing} cannot be seen in the yaml"
@@ -83,9 +88,23 @@ def test_an_algorithms_yaml_has_every_argument_and_no_other(path):
                 assert defaults[key].default == value, key
 
 
-PAPER = {"width": 512, "depth": 4, "lr": 3e-4, "gamma": 0.995, "omega": 3.0, "steps": 1, "act_noise": 1.0,
-         "advantage": "agent", "threshold": "zero", "baseline": "sample", "baseline_samples": 1, "ema": 0.0,
-         "best_of": 1, "adaptive_power": 0.0, "lr_decay_updates": None}  # fmt: skip
+PAPER = {
+    "width": 512,
+    "depth": 4,
+    "lr": 3e-4,
+    "gamma": 0.995,
+    "omega": 3.0,
+    "steps": 1,
+    "act_noise": 1.0,
+    "advantage": "agent",
+    "threshold": "zero",
+    "baseline": "sample",
+    "baseline_samples": 1,
+    "ema": 0.0,
+    "best_of": 1,
+    "adaptive_power": 0.0,
+    "lr_decay_updates": None,
+}
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("recorded")])
@@ -143,8 +162,17 @@ def test_runs_of_vgm2p_plus_from_before_it_looked_at_episodes_go_on_with_its_old
 
 def test_every_field_of_the_task_is_compared():
     spec = Spec(2, 5, 3, False, 3, 10, "raw_onehot", "toy", {"a": 1})
-    changed = {"n_agents": 3, "obs_dim": 6, "action_dim": 1, "discrete": True, "state_dim": None, "episode_limit": 9,
-               "view": "omiga", "env_id": "other", "env_kwargs": {}}  # fmt: skip
+    changed = {
+        "n_agents": 3,
+        "obs_dim": 6,
+        "action_dim": 1,
+        "discrete": True,
+        "state_dim": None,
+        "episode_limit": 9,
+        "view": "omiga",
+        "env_id": "other",
+        "env_kwargs": {},
+    }
     assert set(changed) == set(spec.to_dict())
     for name, value in changed.items():
         with pytest.raises(ConfigError, match=name):

@@ -115,8 +115,13 @@ def test_frameworks_stay_in_their_rooms(path):
 
 
 # what a training step runs: every function of these rooms and files
-TRAINING = [*sorted((ROOT / "vgm2p/algos").glob("*.py")), *sorted((ROOT / "vgm2p/nn").rglob("*.py")),
-            *sorted((ROOT / "vgm2p/flows").glob("*.py")), ROOT / "vgm2p/optim.py", ROOT / "vgm2p/seeds.py"]  # fmt: skip
+TRAINING = [
+    *sorted((ROOT / "vgm2p/algos").glob("*.py")),
+    *sorted((ROOT / "vgm2p/nn").rglob("*.py")),
+    *sorted((ROOT / "vgm2p/flows").glob("*.py")),
+    ROOT / "vgm2p/optim.py",
+    ROOT / "vgm2p/seeds.py",
+]
 SYNCS = {"item", "cpu", "tolist", "numpy", "nonzero", "any", "all"}
 
 

@@ -24,9 +24,17 @@ from vgm2p.run.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (
-    "updates=10000", "eval_every=2500", "eval_episodes=20", "seeds=5", "eval_acting=[1,0.5,0.25,0,shared]",
-    "algo.width=128", "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=10000", "logger.tensorboard=false",
-)  # fmt: skip
+    "updates=10000",
+    "eval_every=2500",
+    "eval_episodes=20",
+    "seeds=5",
+    "eval_acting=[1,0.5,0.25,0,shared]",
+    "algo.width=128",
+    "algo.depth=3",
+    "algo.lr=1e-3",
+    "algo.lr_decay_updates=10000",
+    "logger.tensorboard=false",
+)
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # of SIZE, what two runs of the same training may differ in
 CRITIC = ["algo.critic_depth=2"]
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
@@ -115,10 +123,15 @@ def plan(parts: list[str], runs: Path, jobs: int) -> None:
     """Print how much there is to do."""
     every = list(cells(parts))
     missing = [(experiment, line) for experiment, line in every if not finished(runs, experiment, line)]
-    cost = sum(line.minutes * (1.0 if "cheetah" in experiment or experiment == "quickstart" else 0.7)
-               for experiment, line in missing)  # fmt: skip
-    print(f"{len(every)} cells of 5 seeds ({', '.join(parts)}), {len(missing)} to run, {jobs} at a time: "
-          f"about {cost / jobs:.0f} minutes", flush=True)  # fmt: skip
+    cost = sum(
+        line.minutes * (1.0 if "cheetah" in experiment or experiment == "quickstart" else 0.7)
+        for experiment, line in missing
+    )
+    print(
+        f"{len(every)} cells of 5 seeds ({', '.join(parts)}), {len(missing)} to run, {jobs} at a time: "
+        f"about {cost / jobs:.0f} minutes",
+        flush=True,
+    )
 
 
 def finished(runs: Path, experiment: str, line: Row) -> bool:

@@ -77,8 +77,11 @@ def _runs(runs: Path, experiment: str, rows: list[Row]) -> list[Run]:
 
 def _head(runs: Path, done: int, total: int) -> str:
     commands = "\n".join(f"| `{line.label}` | `{' '.join(line.overrides)}` |" for line in [*MAIN, *SWITCHES, *PAPER])
-    found = [load_run(runs / experiment / line.label) for experiment, line in cells(list(PARTS))
-             if finished(runs, experiment, line)]  # fmt: skip
+    found = [
+        load_run(runs / experiment / line.label)
+        for experiment, line in cells(list(PARTS))
+        if finished(runs, experiment, line)
+    ]
     return f"""# What it learns
 
 Written by `make results` ({done} of {total} cells finished). One network and budget for every row, fixed before the runs:

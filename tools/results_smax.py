@@ -15,17 +15,33 @@ from tools.results import ROOT, Row, finished, run
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
 SIZE = (
-    "updates=6000", "eval_every=3000", "eval_episodes=100", "seeds=5", "eval_acting=[1,0]", "algo.width=128",
-    "algo.depth=3", "algo.lr=1e-3", "algo.lr_decay_updates=6000", "logger.tensorboard=false",
-)  # fmt: skip
+    "updates=6000",
+    "eval_every=3000",
+    "eval_episodes=100",
+    "seeds=5",
+    "eval_acting=[1,0]",
+    "algo.width=128",
+    "algo.depth=3",
+    "algo.lr=1e-3",
+    "algo.lr_decay_updates=6000",
+    "logger.tensorboard=false",
+)
 CRITIC = "algo.critic_depth=2"
 # What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
 # actions, more candidates. Chosen on smax_3m alone (docs/results.md).
 BATTLE = (
-    "algo.judge=both", "algo.best_share=1", "algo.margin=0", "algo.class0_weight=1", "algo.omega=3",
-    "algo.baseline=sample", "algo.expectile=0.7", "algo.gamma=0.98", "algo.reward_scale=1",
-    "algo.best_of=16", "algo.act_noise=1",
-)  # fmt: skip
+    "algo.judge=both",
+    "algo.best_share=1",
+    "algo.margin=0",
+    "algo.class0_weight=1",
+    "algo.omega=3",
+    "algo.baseline=sample",
+    "algo.expectile=0.7",
+    "algo.gamma=0.98",
+    "algo.reward_scale=1",
+    "algo.best_of=16",
+    "algo.act_noise=1",
+)
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1, SIZE),
     Row("bc_flow", ("algo=bc_flow",), 2, SIZE),

@@ -39,8 +39,9 @@ def write(runs: Path, docs: Path) -> None:
     parts = [_head()]
     for experiment in SETS:
         parts += _set(runs, experiment)
-    missing = [f"{experiment}: {line.label}" for experiment in SETS for line in ROWS
-               if not finished(runs, experiment, line)]  # fmt: skip
+    missing = [
+        f"{experiment}: {line.label}" for experiment in SETS for line in ROWS if not finished(runs, experiment, line)
+    ]
     if missing:
         parts.append("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".")
     robots, _ = halves(docs)

@@ -67,8 +67,10 @@ def why(runs: Path, experiments: list[str], rows: list[Row]) -> list[str]:
             lines.append([question, *cells])
     if len(lines) == 1:
         return []
-    return ["## What moves the paper's VGM2P\n\nDifferences of the mean return, 95 % interval; empty: not run.",
-            grid(lines)]  # fmt: skip
+    return [
+        "## What moves the paper's VGM2P\n\nDifferences of the mean return, 95 % interval; empty: not run.",
+        grid(lines),
+    ]
 
 
 def _difference(

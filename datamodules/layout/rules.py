@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from vgm2p.errors import DataError
 
 STEP_TYPES = {
-    "rewards": "<f4", "terminal": "|u1", "timeout": "|u1", "has_action": "|u1", "t": "<i4",
-}  # fmt: skip
+    "rewards": "<f4",
+    "terminal": "|u1",
+    "timeout": "|u1",
+    "has_action": "|u1",
+    "t": "<i4",
+}
 EPISODE_TYPES = {"start": "<i8", "rows": "<i4", "length": "<i4", "return": "<f8", "end": "|u1"}
 PIECE_BYTES = 1 << 20  # rows are judged in pieces that stay in the processor's cache
 

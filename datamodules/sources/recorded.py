@@ -19,9 +19,17 @@ from vgm2p.run.lock import one_at_a_time
 
 FORMAT = 1
 FIELDS = (
-    "observations", "actions", "rewards", "terminations", "truncations", "final_observations", "episode_offsets",
-    "episode_returns", "episode_seeds", "episode_behaviours",
-)  # fmt: skip
+    "observations",
+    "actions",
+    "rewards",
+    "terminations",
+    "truncations",
+    "final_observations",
+    "episode_offsets",
+    "episode_returns",
+    "episode_seeds",
+    "episode_behaviours",
+)
 KEPT_ATTRIBUTES = ("robot", "agent_conf", "behaviours", "seed", "gymnasium_version", "mujoco_version")
 
 

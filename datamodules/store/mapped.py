@@ -46,9 +46,15 @@ class MappedStore(TransitionStore):
     """
 
     def __init__(
-        self, columns: Columns, maps: dict[str, mmap.mmap], view: str, obs_norm: str, timeouts: str, files: list[Path],
+        self,
+        columns: Columns,
+        maps: dict[str, mmap.mmap],
+        view: str,
+        obs_norm: str,
+        timeouts: str,
+        files: list[Path],
         kept: NDArray[np.int64] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._maps, self._kept = maps, kept
         self._device = torch.device("cpu")
         self._ahead: Ahead | None = None
@@ -57,9 +63,15 @@ class MappedStore(TransitionStore):
 
     @classmethod
     def map(
-        cls, paths: list[Path], cache: Path, view: str, obs_norm: str, timeouts: str, verify: str,
+        cls,
+        paths: list[Path],
+        cache: Path,
+        view: str,
+        obs_norm: str,
+        timeouts: str,
+        verify: str,
         say: Callable[[str], None] = print,
-    ) -> MappedStore:  # fmt: skip
+    ) -> MappedStore:
         """Join the files in order and map them. Raises as `TransitionStore.load` and `flat.map_columns`."""
         check_timeouts(timeouts)
         columns, maps = map_columns(paths, cache, view, verify, say)

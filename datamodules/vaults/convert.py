@@ -129,15 +129,21 @@ class Converter:
         timeout[episodes.last_rows((TIMEOUT, TRUNCATION))] = 1
         reward = flags.reward[keep]
         steps: dict[str, NDArray[Any]] = {
-            "rewards": reward, "terminal": terminal, "timeout": timeout, "has_action": np.ones(total, np.uint8),
+            "rewards": reward,
+            "terminal": terminal,
+            "timeout": timeout,
+            "has_action": np.ones(total, np.uint8),
             "t": (np.arange(total) - np.repeat(episodes.start, episodes.length)).astype(np.int32),
-        }  # fmt: skip
+        }
         if flags.agent_reward is not None:
             steps["agent_rewards"] = flags.agent_reward[keep]
         table: dict[str, NDArray[Any]] = {
-            "start": episodes.start, "rows": episodes.length, "length": episodes.length, "end": episodes.end,
+            "start": episodes.start,
+            "rows": episodes.length,
+            "length": episodes.length,
+            "end": episodes.end,
             "return": np.add.reduceat(reward.astype(np.float64), episodes.start),
-        }  # fmt: skip
+        }
         self.facts["longest"] = int(episodes.length.max())
         self._returns(table)
         named = {f"steps/{name}": array for name, array in steps.items()}
@@ -147,8 +153,13 @@ class Converter:
         """Compare complete episodes with the card; a difference is told, not refused: cards have errors too."""
         whole = table["end"] != INCOMPLETE
         returns = table["return"][whole]
-        found = {"episodes": len(returns), "return_mean": float(returns.mean()), "return_std": float(returns.std()),
-                 "return_min": float(returns.min()), "return_max": float(returns.max())}  # fmt: skip
+        found = {
+            "episodes": len(returns),
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "return_min": float(returns.min()),
+            "return_max": float(returns.max()),
+        }
         self.facts |= found
         found["vault_rows"] = self.vault.rows
         for line in self.entry.differences(found) if self.entry else ():

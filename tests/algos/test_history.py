@@ -88,8 +88,9 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
             for p, back in enumerate((3, 2, 1)):
                 if age >= back:
                     begun += 1
-                    assert torch.equal(batch.past_obs[s, b, p, 0, :3],
-                                       torch.from_numpy(columns.steps["robot_observation"][row - back]))  # fmt: skip
+                    assert torch.equal(
+                        batch.past_obs[s, b, p, 0, :3], torch.from_numpy(columns.steps["robot_observation"][row - back])
+                    )
                     assert torch.equal(
                         batch.past_action[s, b, p], torch.from_numpy(columns.steps["actions"][row - back])
                     )
@@ -121,9 +122,13 @@ def walk(algo, env, actor, updates, tmp_path, history):
 
 
 CLONING = [
-    ("bc_gaussian", True, "cue"), ("bc_flow", True, "cue"), ("bc_meanflow", True, "cue"), ("bc_meanflow", False, "cue"),
-    ("bc_gaussian decode=sample", True, "echo"), ("bc_meanflow", True, "echo"),
-]  # fmt: skip
+    ("bc_gaussian", True, "cue"),
+    ("bc_flow", True, "cue"),
+    ("bc_meanflow", True, "cue"),
+    ("bc_meanflow", False, "cue"),
+    ("bc_gaussian decode=sample", True, "echo"),
+    ("bc_meanflow", True, "echo"),
+]
 
 
 @pytest.mark.parametrize(("algo", "discrete", "task"), CLONING)

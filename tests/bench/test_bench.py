@@ -68,12 +68,16 @@ def test_settings_name_what_is_unknown():
         settings(["rounds=x"], {"rounds": 1})
 
 
-@pytest.mark.parametrize("words", [
-    ["rollout", "episodes=1", "seeds=2", "steps=3", "rounds=1", "width=8", "depth=1"],
-    ["data", "transitions=2000", "load=3000", "rounds=1"],
-    ["loop", "rounds=1", "count=3", "width=8", "depth=1"],
-    ["gpu", "device=cpu", "rounds=1", "count=2", "width=8", "depth=1", "checks=3"],
-], ids=lambda words: words[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rollout", "episodes=1", "seeds=2", "steps=3", "rounds=1", "width=8", "depth=1"],
+        ["data", "transitions=2000", "load=3000", "rounds=1"],
+        ["loop", "rounds=1", "count=3", "width=8", "depth=1"],
+        ["gpu", "device=cpu", "rounds=1", "count=2", "width=8", "depth=1", "checks=3"],
+    ],
+    ids=lambda words: words[0],
+)
 def test_the_other_benchmarks_print_a_table(words, tmp_path, capsys):
     assert main(["bench", *words, f"out={tmp_path}"]) == 0
     out = capsys.readouterr().out
@@ -94,11 +98,15 @@ def test_torch_and_numpy_are_enough_for_step(tmp_path):
     assert "| float32 " in done.stdout
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    (["bench"], "bench has step, loop"), (["bench", "stepp"], "did you mean 'step'"),
-    (["bench", "step", "critic=x"], "critic is single or default"),
-    (["bench", "rollout", "env=smax_3n"], "did you mean 'smax_3m'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bench"], "bench has step, loop"),
+        (["bench", "stepp"], "did you mean 'step'"),
+        (["bench", "step", "critic=x"], "critic is single or default"),
+        (["bench", "rollout", "env=smax_3n"], "did you mean 'smax_3m'"),
+    ],
+)
 def test_wrong_words_are_answered_by_one_line(words, says, capsys):
     assert main(words) == 2
     error = capsys.readouterr().err

@@ -16,8 +16,16 @@ from vgm2p.cli import grouped
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.run.folder import RunFolder
 
-NO_EVALUATION = ["evaluate=none", "updates=4", "algo.width=8", "algo.depth=1", "data.batch_size=4", "compare=[]",
-                 "logger.tensorboard=false", "callbacks.plot=false"]  # fmt: skip
+NO_EVALUATION = [
+    "evaluate=none",
+    "updates=4",
+    "algo.width=8",
+    "algo.depth=1",
+    "data.batch_size=4",
+    "compare=[]",
+    "logger.tensorboard=false",
+    "callbacks.plot=false",
+]
 
 
 def test_fit_says_first_what_it_works_with(tmp_path):
@@ -38,9 +46,22 @@ def test_a_run_folder_holds_what_was_promised(trained):
     folder = RunFolder(trained / "vgm2p_plus")
     results, manifest = folder.read_results(), folder.read_manifest()
     expected = {
-        "experiment", "algorithm", "environment", "data", "seeds", "updates", "episodes", "return_mean", "return_std",
-        "return_ci95", "per_seed", "dataset_return_mean", "random_return_mean", "win_rate", "faults",
-    }  # fmt: skip
+        "experiment",
+        "algorithm",
+        "environment",
+        "data",
+        "seeds",
+        "updates",
+        "episodes",
+        "return_mean",
+        "return_std",
+        "return_ci95",
+        "per_seed",
+        "dataset_return_mean",
+        "random_return_mean",
+        "win_rate",
+        "faults",
+    }
     assert expected <= results.keys()
     assert not [key for key in results if "second" in key or "time" in key or "speed" in key]
     assert [entry["act_noise"] for entry in results["by_act_noise"]] == [1.0, 0.5, 0.25, 0.0]
@@ -48,8 +69,9 @@ def test_a_run_folder_holds_what_was_promised(trained):
     assert {"torch", "lightning", "mujoco", "vgm2p"} <= manifest["versions"].keys()
     assert manifest["data"]["digest"].startswith("cb05512c99cb")
     assert {path.name for path in folder.checkpoints.glob("*.ckpt")} == {
-        "update-000000010.ckpt", "update-000000020.ckpt",
-    }  # fmt: skip
+        "update-000000010.ckpt",
+        "update-000000020.ckpt",
+    }
     assert {int(row["update"]) for row in folder.log_episodes().rows()} == {10, 20}
     assert (folder.plots / "learning.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(folder.timing.read_text())["sessions"][0]["to"] == 20
@@ -85,12 +107,25 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
 
 
 def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
-    done = program(tmp_path, "fit", "label=mine", "compare=[bc_gaussian]", "updates=4", "eval_every=4",
-                   "eval_episodes=1", "eval_acting=[]", "algo.width=8", "data.batch_size=4")  # fmt: skip
+    done = program(
+        tmp_path,
+        "fit",
+        "label=mine",
+        "compare=[bc_gaussian]",
+        "updates=4",
+        "eval_every=4",
+        "eval_episodes=1",
+        "eval_acting=[]",
+        "algo.width=8",
+        "data.batch_size=4",
+    )
     assert done.returncode == 0, done.stderr
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")][1:] == [
-        "random policy", "dataset mean", "mine", "bc_gaussian",
-    ]  # fmt: skip
+        "random policy",
+        "dataset mean",
+        "mine",
+        "bc_gaussian",
+    ]
 
 
 def test_names_of_environments_are_understood_as_experiments_have_them():
@@ -126,8 +161,9 @@ def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compar
 
 
 def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):
-    again = run(trained / "bc_gaussian", "sys.modules['gymnasium'] = None", algo="bc_gaussian",
-                callbacks__plot="true", **SMALL)  # fmt: skip
+    again = run(
+        trained / "bc_gaussian", "sys.modules['gymnasium'] = None", algo="bc_gaussian", callbacks__plot="true", **SMALL
+    )
     assert again.returncode == 0, again.stderr
     assert "finished before" in again.stdout
     assert "| bc_gaussian" in again.stdout
@@ -218,12 +254,16 @@ def test_the_wheel_works_in_any_folder(tmp_path):
     assert "vgm2p/conf/experiment/quickstart.yaml" in names
     assert not [name for name in names if name.startswith(("tests/", "tools/", "conf/"))]
     target = tmp_path / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)], check=True
+    )
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
         [sys.executable, "-P", "-m", "vgm2p", "fit", *NO_EVALUATION],
-        cwd=tmp_path / "elsewhere", env={**os.environ, "PYTHONPATH": str(target)}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "bundled_6halfcheetah: 50 episodes" in done.stdout

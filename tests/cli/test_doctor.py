@@ -21,9 +21,13 @@ def broken(*_, **__):
 
 @pytest.mark.parametrize(
     ("check", "part", "method"),
-    [("mujoco", HalfCheetahEnv, "reset"), ("mujoco", HalfCheetahEnv, "step"), ("rendering", HalfCheetahEnv, "reset"),
-     ("rendering", OffScreenViewer, "render")],
-)  # fmt: skip
+    [
+        ("mujoco", HalfCheetahEnv, "reset"),
+        ("mujoco", HalfCheetahEnv, "step"),
+        ("rendering", HalfCheetahEnv, "reset"),
+        ("rendering", OffScreenViewer, "render"),
+    ],
+)
 def test_a_robot_that_fails_half_way_is_released(check, part, method, monkeypatch, tmp_path):
     released, release = [], HalfCheetahEnv.close
     monkeypatch.setattr(HalfCheetahEnv, "close", lambda robot: released.append(robot) or release(robot))

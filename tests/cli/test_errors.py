@@ -36,8 +36,12 @@ def test_debug_mode_shows_where(monkeypatch):
 def test_the_program_itself_exits_with_the_code_and_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "vgm2p", "fit", "algo=vgm3p"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert done.stderr == "vgm2p: unknown algo 'vgm3p'; did you mean 'vgm2p'?\n"
     assert list(tmp_path.iterdir()) == []

@@ -50,8 +50,9 @@ def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(tra
     changed(own, tmp_path / "c-slow", [0], lr=1e-5)
     changed(own, tmp_path / "d-far", [0], **far)
     changed(own, tmp_path / "e-far", [1], **far)
-    done = program(tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
-                   "versus=bc_gaussian lr=1e-05")  # fmt: skip
+    done = program(
+        tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"], "versus=bc_gaussian lr=1e-05"
+    )
     assert done.returncode == 0, done.stderr
     left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
     assert left_out == [

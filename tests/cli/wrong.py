@@ -129,8 +129,12 @@ CASES = [
     Wrong("dataset cut at 99.9 %", dataset(truncated(0.999)), 65, "cannot be read"),
     Wrong("dataset with a flipped bit", dataset(flipped), 65, "set.h5"),
     Wrong("HDF5 of another program", dataset(foreign_hdf5), 65, "not in our layout"),
-    Wrong("recording given as dataset", lambda s: dataset(lambda p: shutil.copyfile(
-        RECORDED / "hopper-medium.hdf5", p) and None)(s), 65, "not in our layout"),
+    Wrong(
+        "recording given as dataset",
+        lambda s: dataset(lambda p: shutil.copyfile(RECORDED / "hopper-medium.hdf5", p) and None)(s),
+        65,
+        "not in our layout",
+    ),
     Wrong("newer layout", dataset(newer), 65, "layout version 99"),
     Wrong("unfinished conversion", dataset(incomplete), 65, "incomplete"),
     Wrong("changed attribute", dataset(changed_attribute), 65, "attributes differ"),
@@ -152,14 +156,28 @@ CASES = [
     Wrong("resume=no on a run", with_run(nothing, "fit", *TINY, "out={run}", "resume=no"), 2, "resume=no"),
     Wrong("changed training key", with_run(nothing, "fit", *TINY, "out={run}", "algo.lr=1"), 2, "algo.lr: 0.001 -> 1"),
     Wrong("changed key, resume=<run>", with_run(nothing, "fit", "resume={run}", "data.batch_size=9"), 2, "4 -> 9"),
-    Wrong("other algorithm in the folder", with_run(nothing, "fit", *TINY, "out={run}", "algo=bc_flow"), 2, "other settings"),
-    Wrong("fewer updates than there are", with_run(nothing, "fit", *TINY, "out={run}", "updates=2"), 2, "already has 4"),
+    Wrong(
+        "other algorithm in the folder",
+        with_run(nothing, "fit", *TINY, "out={run}", "algo=bc_flow"),
+        2,
+        "other settings",
+    ),
+    Wrong(
+        "fewer updates than there are", with_run(nothing, "fit", *TINY, "out={run}", "updates=2"), 2, "already has 4"
+    ),
     Wrong("resume of no run", command("fit", "resume=/nowhere"), 66, "/nowhere"),
     Wrong("damaged manifest", with_run(cut_manifest, "fit", *TINY, "out={run}"), 65, "manifest.json"),
     Wrong("evaluate without a run", command("evaluate"), 2, "run=<run folder>"),
     Wrong("evaluate of nothing", command("evaluate", "run=/nowhere"), 66, "/nowhere"),
-    Wrong("games in words", command("evaluate", "run=/nowhere", "workers=many"), 2, "workers must be a whole number from 1"),
-    Wrong("no time to answer", command("evaluate", "run=/nowhere", "timeout=0"), 2, "timeout must be a number of seconds"),
+    Wrong(
+        "games in words",
+        command("evaluate", "run=/nowhere", "workers=many"),
+        2,
+        "workers must be a whole number from 1",
+    ),
+    Wrong(
+        "no time to answer", command("evaluate", "run=/nowhere", "timeout=0"), 2, "timeout must be a number of seconds"
+    ),
     Wrong("evaluate with 0 episodes", with_run(nothing, "evaluate", "run={run}", "episodes=0"), 2, "episodes"),
     Wrong("checkpoint with a flipped bit", with_run(flip_checkpoint, "evaluate", "run={run}"), 65, "damaged"),
     Wrong("checkpoint cut off", with_run(cut_checkpoint, "evaluate", "run={run}"), 65, "damaged"),
@@ -171,9 +189,19 @@ CASES = [
     Wrong("unknown data action", command("data", "burn"), 2, "known: check, convert"),
     Wrong("data convert of nothing", command("data", "convert"), 2, "ids, globs or vault folders"),
     Wrong("data fetch of an unknown id", command("data", "fetch", "omiga/mamujoco/3hoper/Medium"), 2, "did you mean"),
-    Wrong("data check of what is not converted", command("data", "check", "omiga/mamujoco/2ant/Expert"), 66, "data convert"),
+    Wrong(
+        "data check of what is not converted",
+        command("data", "check", "omiga/mamujoco/2ant/Expert"),
+        66,
+        "data convert",
+    ),
     Wrong("catalogue that is none", command("data", "list", "catalogue=/etc/hostname"), 65, "not a catalogue"),
-    Wrong("published data that is not here", offline("fit", "experiment=mamujoco_3hopper_medium", "evaluate=none"), 66, "place it"),
+    Wrong(
+        "published data that is not here",
+        offline("fit", "experiment=mamujoco_3hopper_medium", "evaluate=none"),
+        66,
+        "place it",
+    ),
     Wrong("data without a simulator", fit("env=none", "evaluate=auto"), 66, "evaluate=none"),
     Wrong("SMAC without the game", without_game("experiment=smacv1_3m_good", "evaluate=auto"), 66, "evaluate=none"),
     Wrong("unknown SMAC map", fit("env=smac/3m", "env.map_name=3n", "evaluate=auto"), 2, "did you mean '3m'"),
@@ -185,17 +213,31 @@ CASES = [
     Wrong("collect into nothing", command("collect"), 2, "out="),
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
     Wrong("collect with no policy", command("collect", "policy=nowhere", "out=x.h5"), 66, "nowhere"),
-    Wrong("collect with a heuristic that is not there", command("collect", "policy=heuristic", "out=x.h5"), 2, "brings no heuristic"),
-    Wrong("SMAX data that nobody recorded", fit("experiment=smax_3m", "data.root=/no"), 66, "run `vgm2p collect env=smax/3m"),
+    Wrong(
+        "collect with a heuristic that is not there",
+        command("collect", "policy=heuristic", "out=x.h5"),
+        2,
+        "brings no heuristic",
+    ),
+    Wrong(
+        "SMAX data that nobody recorded",
+        fit("experiment=smax_3m", "data.root=/no"),
+        66,
+        "run `vgm2p collect env=smax/3m",
+    ),
     Wrong("judges that do not agree", fit("algo=vgm2p_plus", "algo.threshold=value"), 2, "use algo=vgm2p"),
     Wrong("share of nothing", fit("algo=vgm2p_plus", "algo.best_share=0"), 2, "algo.best_share must be above 0"),
     Wrong("negative weight", fit("algo=vgm2p_plus", "algo.class0_weight=-1"), 2, "algo.class0_weight must be a number"),
     Wrong("weight beyond 1", fit("algo=vgm2p_plus", "algo.class0_weight=2"), 2, "algo.class0_weight must lie"),
-    Wrong("guide by what is not learnt", fit("algo=vgm2p_plus", "algo.class0_weight=0", "algo.omega=3", "algo.uncond=zero"),
-          2, "set one of them"),
+    Wrong(
+        "guide by what is not learnt",
+        fit("algo=vgm2p_plus", "algo.class0_weight=0", "algo.omega=3", "algo.uncond=zero"),
+        2,
+        "set one of them",
+    ),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
     Wrong("data show of nothing", command("data", "show", "nowhere.h5"), 66, "nowhere.h5"),
-]  # fmt: skip
+]
 
 
 def table() -> bool:

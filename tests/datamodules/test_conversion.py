@@ -56,11 +56,17 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
 
 def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
     write_vault(tmp_path / "v", smac_like(60_000))
-    command = [sys.executable, "-c", (
-        "import sys, time; from pathlib import Path;"
-        "from vgm2p.datamodules.vaults.vault import Vault; from vgm2p.datamodules.vaults.convert import Converter;"
-        "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None, lambda l: print(l, flush=True)).run()"
-    ), str(tmp_path / "v"), str(tmp_path / "out" / "x.h5")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-c",
+        (
+            "import sys, time; from pathlib import Path;"
+            "from vgm2p.datamodules.vaults.vault import Vault; from vgm2p.datamodules.vaults.convert import Converter;"
+            "Converter(Vault(Path(sys.argv[1])), Path(sys.argv[2]), None, lambda l: print(l, flush=True)).run()"
+        ),
+        str(tmp_path / "v"),
+        str(tmp_path / "out" / "x.h5"),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)

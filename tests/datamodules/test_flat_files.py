@@ -169,8 +169,11 @@ def native_columns_of(rows, agents=6, width=44, episode=100):
     start = np.arange(count, dtype=np.int64) * episode
     length = np.full(count, episode, np.int32)
     episodes = {
-        "start": start, "rows": length, "length": length, "end": np.zeros(count, np.uint8),
+        "start": start,
+        "rows": length,
+        "length": length,
+        "end": np.zeros(count, np.uint8),
         "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
-    }  # fmt: skip
+    }
     attributes = {**small_columns().attributes, "n_agents": agents, "episode_limit": episode}
     return Columns(steps, episodes, attributes)

@@ -35,8 +35,12 @@ def test_several_files_are_mapped_as_one(tmp_path):
     with pytest.raises(DataError, match="env_id"):
         MappedStore.map(
             [write_to(tmp_path / "a.h5", small_columns()), write_to(tmp_path / "b.h5", other)],
-            tmp_path, "raw_onehot", "auto", "bootstrap", "never",
-        )  # fmt: skip
+            tmp_path,
+            "raw_onehot",
+            "auto",
+            "bootstrap",
+            "never",
+        )
 
 
 def test_other_batches_and_other_keys_begin_anew(tmp_path):
@@ -73,8 +77,14 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_asked_for():
 
 def test_sizes_are_understood_or_refused():
     assert [parse(size) for size in (7, "7", "4GiB", "500 MB", "1.5kB", "2g", "1e9")] == [
-        7, 7, 4 << 30, 500_000_000, 1500, 2 * 10**9, 10**9,
-    ]  # fmt: skip
+        7,
+        7,
+        4 << 30,
+        500_000_000,
+        1500,
+        2 * 10**9,
+        10**9,
+    ]
     for size in ("much", "4 gigs", "-1", "", "GiB", "nan"):
         with pytest.raises(ConfigError, match="max_resident"):
             parse(size)

@@ -200,10 +200,18 @@ def test_our_checksum_is_that_of_hdf5(size, fill, tmp_path):
         assert fletcher32(data) == int.from_bytes(file["x"].id.read_direct_chunk((0,))[1][-4:], "little")
 
 
-@pytest.mark.parametrize("options", [
-    {"fletcher32": True}, {"fletcher32": True, "compression": "gzip"}, {"fletcher32": True, "shuffle": True}, {}, {"chunks": None},
-    {"chunks": (7, 1, 5), "fletcher32": True}, {"dtype": ">f4", "fletcher32": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fletcher32": True},
+        {"fletcher32": True, "compression": "gzip"},
+        {"fletcher32": True, "shuffle": True},
+        {},
+        {"chunks": None},
+        {"chunks": (7, 1, 5), "fletcher32": True},
+        {"dtype": ">f4", "fletcher32": True},
+    ],
+)
 def test_columns_are_read_whoever_made_them(options, tmp_path):
     data = np.random.default_rng(0).normal(size=(100, 3, 5)).astype(np.float32)
     with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:

@@ -23,15 +23,21 @@ DAMAGES = {
     "no metadata": lambda v: (v / "metadata.json").unlink(),
     "no manifest": lambda v: (v / "manifest.ocdbt").unlink(),
     "metadata cut": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text()[:40]),
-    "metadata code": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("(1, 40, 3)", "print(1)")),
-    "other version": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace('"version": 1.2', '"version": 2.0')),
-    "other type": lambda v: (v / "metadata.json").write_text((v / "metadata.json").read_text().replace("float32", "float64", 1)),
+    "metadata code": lambda v: (v / "metadata.json").write_text(
+        (v / "metadata.json").read_text().replace("(1, 40, 3)", "print(1)")
+    ),
+    "other version": lambda v: (v / "metadata.json").write_text(
+        (v / "metadata.json").read_text().replace('"version": 1.2', '"version": 2.0')
+    ),
+    "other type": lambda v: (v / "metadata.json").write_text(
+        (v / "metadata.json").read_text().replace("float32", "float64", 1)
+    ),
     "empty manifest": lambda v: (v / "manifest.ocdbt").write_bytes(b""),
     "manifest flipped": lambda v: flip(v / "manifest.ocdbt", 20),
     "no data": lambda v: shutil.rmtree(v / "d"),
     "data emptied": lambda v: largest(v).write_bytes(b""),
     "data cut": lambda v: largest(v).write_bytes(largest(v).read_bytes()[: largest(v).stat().st_size // 2]),
-}  # fmt: skip
+}
 
 
 def flip(path, at, bit=1):

@@ -16,12 +16,19 @@ TRUTHS = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.truth.json"))
 def entry_for(truth, path, **changes):
     scenario, uid = path.name.split(".")[:2]
     facts = {
-        "id": f"fixture/{path.parent.name}/{scenario}/{uid}", "source": "fixture", "env": path.parent.name,
-        "scenario": scenario, "uid": uid, "hub_path": "x.zip", "n_agents": truth["n_agents"],
-        "action_kind": "discrete" if truth["discrete"] else "continuous", "episode_limit": truth["episode_limit"],
-        "layout": truth["layout"], "obs_dim": truth["obs_dim"],
+        "id": f"fixture/{path.parent.name}/{scenario}/{uid}",
+        "source": "fixture",
+        "env": path.parent.name,
+        "scenario": scenario,
+        "uid": uid,
+        "hub_path": "x.zip",
+        "n_agents": truth["n_agents"],
+        "action_kind": "discrete" if truth["discrete"] else "continuous",
+        "episode_limit": truth["episode_limit"],
+        "layout": truth["layout"],
+        "obs_dim": truth["obs_dim"],
         "obs_preprocessed": "z-scored over its own entries" if truth["layout"] == "delimiter_row" else None,
-    }  # fmt: skip
+    }
     return Entry(**{**facts, **changes})
 
 

@@ -11,14 +11,25 @@ FIRST_RL_TYPE = 300  # of the nine custom types of SMACv2, the last ids of the g
 FIRST_ALLY_TYPE = 1970  # of SMACv1's maps
 SPEED = 0.25  # distance per game loop: 8 loops are smacv2's move
 PAUSE = 4  # game loops between the last death and the map's respawn
-MAPS = {"3m": (3 * ["marine"], 3 * ["marine"]), "8m": (8 * ["marine"], 8 * ["marine"]),
-        "2s3z": (2 * ["stalker"] + 3 * ["zealot"],) * 2, "5m_vs_6m": (5 * ["marine"], 6 * ["marine"])}  # fmt: skip
+MAPS = {
+    "3m": (3 * ["marine"], 3 * ["marine"]),
+    "8m": (8 * ["marine"], 8 * ["marine"]),
+    "2s3z": (2 * ["stalker"] + 3 * ["zealot"],) * 2,
+    "5m_vs_6m": (5 * ["marine"], 6 * ["marine"]),
+}
 RL_TYPES = ("baneling", "colossus", "hydralisk", "marauder", "marine", "medivac", "stalker", "zealot", "zergling")
 # id of Blizzard's unit, health, shield, reach, damage, game loops between shots
-KINDS = {"marine": (48, 45, 0, 6, 6, 15), "marauder": (51, 125, 0, 6, 10, 25), "medivac": (54, 150, 0, 4, 0, 15),
-         "stalker": (74, 80, 80, 6, 13, 35), "zealot": (73, 100, 50, 1, 16, 22), "colossus": (4, 200, 150, 7, 10, 24),
-         "zergling": (105, 35, 0, 1, 5, 11), "baneling": (9, 30, 0, 1, 16, 30),
-         "hydralisk": (107, 90, 0, 5, 12, 13)}  # fmt: skip
+KINDS = {
+    "marine": (48, 45, 0, 6, 6, 15),
+    "marauder": (51, 125, 0, 6, 10, 25),
+    "medivac": (54, 150, 0, 4, 0, 15),
+    "stalker": (74, 80, 80, 6, 13, 35),
+    "zealot": (73, 100, 50, 1, 16, 22),
+    "colossus": (4, 200, 150, 7, 10, 24),
+    "zergling": (105, 35, 0, 1, 5, 11),
+    "baneling": (9, 30, 0, 1, 16, 30),
+    "hydralisk": (107, 90, 0, 5, 12, 13),
+}
 
 
 @dataclass

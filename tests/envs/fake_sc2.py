@@ -101,8 +101,11 @@ class Server:
         for action in request.actions:
             command = action.action_raw.unit_command
             point = command.target_world_space_pos
-            order = {MOVE: ("move", point.x, point.y), ATTACK: ("attack", command.target_unit_tag),
-                     HEAL: ("heal", command.target_unit_tag)}.get(command.ability_id, ("stop",))  # fmt: skip
+            order = {
+                MOVE: ("move", point.x, point.y),
+                ATTACK: ("attack", command.target_unit_tag),
+                HEAL: ("heal", command.target_unit_tag),
+            }.get(command.ability_id, ("stop",))
             for tag in command.unit_tags:
                 self.world.units[tag].order = order
 
@@ -123,9 +126,16 @@ class Server:
         for unit in self.world.units.values():
             _, health, shield, *_ = KINDS[unit.kind]
             shown = response.observation.observation.raw_data.units.add(
-                tag=unit.tag, unit_type=unit.type, owner=unit.owner, health=unit.health, health_max=health,
-                shield=unit.shield, shield_max=shield, weapon_cooldown=unit.cooldown, energy=50.0,
-            )  # fmt: skip
+                tag=unit.tag,
+                unit_type=unit.type,
+                owner=unit.owner,
+                health=unit.health,
+                health_max=health,
+                shield=unit.shield,
+                shield_max=shield,
+                weapon_cooldown=unit.cooldown,
+                energy=50.0,
+            )
             shown.pos.x, shown.pos.y, shown.pos.z = unit.x, unit.y, 0.0
 
 

@@ -180,11 +180,14 @@ def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage, cause):
     assert np.isfinite(step.frame.obs).all()
 
 
-@pytest.mark.parametrize(("options", "says"), [
-    ({"env_id": "HalfCheta-v5", "n_agents": 6}, "HalfCheta"),
-    ({"env_id": "HalfCheetah-v5", "n_agents": 4}, "6 actuators"),
-    ({"env_id": "HalfCheetah-v5", "n_agents": 6, "env_kwargs": {"nonsense": 1}}, "nonsense"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"env_id": "HalfCheta-v5", "n_agents": 6}, "HalfCheta"),
+        ({"env_id": "HalfCheetah-v5", "n_agents": 4}, "6 actuators"),
+        ({"env_id": "HalfCheetah-v5", "n_agents": 6, "env_kwargs": {"nonsense": 1}}, "nonsense"),
+    ],
+)
 def test_what_cannot_be_made_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
         MAMuJoCo(view="raw_onehot", **options)

@@ -120,9 +120,17 @@ def test_further_numbers_reach_rows_results_and_other_processes():
 def test_files_of_environments_that_say_no_more_are_as_they_were(plain):
     assert list(episode_row(1, plain[0], 0.5)) == list(EPISODE_FIELDS)
     assert set(statistics(plain)) == {
-        "episodes", "return_mean", "return_std", "return_std_per_seed", "return_iqm", "return_ci95", "per_seed",
-        "length_mean", "win_rate", "faults",
-    }  # fmt: skip
+        "episodes",
+        "return_mean",
+        "return_std",
+        "return_std_per_seed",
+        "return_iqm",
+        "return_ci95",
+        "per_seed",
+        "length_mean",
+        "win_rate",
+        "faults",
+    }
 
 
 def test_an_episode_that_always_fails_ends_the_evaluation():

@@ -45,13 +45,25 @@ print(json.dumps(found))
 def test_every_size_is_smacv2s_own(game, make, tmp_path):
     """All maps of its registry, and teams of several sizes; no game starts for that."""
     game()
-    names = ["terran_5_vs_5", "zerg_5_vs_5", "terran_10_vs_10", "protoss_5_vs_5", "terran_5_vs_6", "terran_6_vs_5",
-             "zerg_20_vs_20", "protoss_3_vs_4"]  # fmt: skip
+    names = [
+        "terran_5_vs_5",
+        "zerg_5_vs_5",
+        "terran_10_vs_10",
+        "protoss_5_vs_5",
+        "terran_5_vs_6",
+        "terran_6_vs_5",
+        "zerg_20_vs_20",
+        "protoss_3_vs_4",
+    ]
     given = {name: dict(make(name).pool.arguments) for name in names}
     done = subprocess.run(
-        [sys.executable, "-c", DESCRIBE], input=json.dumps(given), capture_output=True, text=True, check=True,
+        [sys.executable, "-c", DESCRIBE],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, **WORKER_ENVIRONMENT},
-    )  # fmt: skip
+    )
     found = json.loads(done.stdout)
     assert found.keys() == {*MAPS, *names}
     for name, own in found.items():

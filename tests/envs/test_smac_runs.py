@@ -14,17 +14,32 @@ from tests.envs.fake_sc2 import install
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
 pytestmark = pytest.mark.slow
-TINY = ["experiment=smacv1_3m_good", "data=files", "data.view=native", "data.source.paths=[3m.h5]", "algo.width=8",
-        "algo.depth=1", "data.batch_size=4", "eval_every=2", "eval_episodes=3", "eval_acting=[]", "seeds=2",
-        "trainer.accelerator=cpu"]  # fmt: skip
+TINY = [
+    "experiment=smacv1_3m_good",
+    "data=files",
+    "data.view=native",
+    "data.source.paths=[3m.h5]",
+    "algo.width=8",
+    "algo.depth=1",
+    "data.batch_size=4",
+    "eval_every=2",
+    "eval_episodes=3",
+    "eval_acting=[]",
+    "seeds=2",
+    "trainer.accelerator=cpu",
+]
 
 
 def run(folder, *words, code=0):
     """Run `vgm2p` in `folder` and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "vgm2p", *words], cwd=folder, capture_output=True, text=True, timeout=240,
+        [sys.executable, "-m", "vgm2p", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
         env={**os.environ, "SC2PATH": str(folder / "sc2"), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -89,8 +104,22 @@ def test_doctor_plays_a_step(place):
 def test_bench_compares_one_game_with_several(place):
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     done = subprocess.run(
-        [sys.executable, "-m", "vgm2p", "bench", "rollout", "env=fake_sc2", "workers=2", "rounds=1", "delay=0", f"out={place}"],
-        cwd=root, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "vgm2p",
+            "bench",
+            "rollout",
+            "env=fake_sc2",
+            "workers=2",
+            "rounds=1",
+            "delay=0",
+            f"out={place}",
+        ],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     assert "2 at once" in done.stdout and (place / "rollout-fake_sc2.json").exists()

@@ -26,9 +26,15 @@ from vgm2p.run.fingerprint import run_name
 ROOT = Path(__file__).parents[2]
 VAULTS = ROOT / "tests" / "data" / "vaults" / "fixture"
 # [OG-MARL's vaults]: agents, observation, state, actions, limit
-SIZES = {"3m": (3, 30, 48, 9, 60), "8m": (8, 80, 168, 14, 120), "2s3z": (5, 80, 120, 11, 120),
-         "5m_vs_6m": (5, 55, 98, 12, 70), "terran_5_vs_5": (5, 82, 120, 11, 200), "zerg_5_vs_5": (5, 82, 120, 11, 200),
-         "terran_10_vs_10": (10, 162, 290, 16, 200)}  # fmt: skip
+SIZES = {
+    "3m": (3, 30, 48, 9, 60),
+    "8m": (8, 80, 168, 14, 120),
+    "2s3z": (5, 80, 120, 11, 120),
+    "5m_vs_6m": (5, 55, 98, 12, 70),
+    "terran_5_vs_5": (5, 82, 120, 11, 200),
+    "zerg_5_vs_5": (5, 82, 120, 11, 200),
+    "terran_10_vs_10": (10, 162, 290, 16, 200),
+}
 
 
 def task(name):
@@ -79,9 +85,17 @@ def test_there_is_an_experiment_for_each_dataset_of_the_table():
 def test_a_converted_vault_matches_its_environment(uid, tmp_path):
     pytest.importorskip("tensorstore")
     entry = Entry(
-        id=f"og_marl/smac_v1/3m/{uid}", source="og_marl", env="smac_v1", scenario="3m", uid=uid, hub_path="",
-        n_agents=3, action_kind="discrete", episode_limit=60, layout="native",
-    )  # fmt: skip
+        id=f"og_marl/smac_v1/3m/{uid}",
+        source="og_marl",
+        env="smac_v1",
+        scenario="3m",
+        uid=uid,
+        hub_path="",
+        n_agents=3,
+        action_kind="discrete",
+        episode_limit=60,
+        layout="native",
+    )
     Converter(Vault(VAULTS / "smac_v1" / "3m.vlt" / uid), tmp_path / "x.h5", entry).run()
     assert (
         TransitionStore.load([tmp_path / "x.h5"], view="native", timeouts="terminal").spec.differences(spec_v1("3m"))
@@ -108,12 +122,17 @@ def test_the_worth_of_an_average_team():
 
 @pytest.mark.parametrize(
     ("units", "said"),
-    [({"marine": 1.0}, "marauder"), ({"marine": "a", "marauder": 0.5, "medivac": 0.5}, "'marine': 'a'"),
-     ({"marine": 1.5, "marauder": -0.5, "medivac": 0.0}, "-0.5"), ([0.5, 0.4, 0.1], "marine"),
-     ({"marine": float("nan"), "marauder": 0.5, "medivac": 0.5}, "nan"),
-     ({"marine": True, "marauder": 0, "medivac": 0}, "True"),
-     ({"marine": 0.333333, "marauder": 0.333333, "medivac": 0.333333}, "sum 1"), (3, "env.units=3")],
-)  # fmt: skip
+    [
+        ({"marine": 1.0}, "marauder"),
+        ({"marine": "a", "marauder": 0.5, "medivac": 0.5}, "'marine': 'a'"),
+        ({"marine": 1.5, "marauder": -0.5, "medivac": 0.0}, "-0.5"),
+        ([0.5, 0.4, 0.1], "marine"),
+        ({"marine": float("nan"), "marauder": 0.5, "medivac": 0.5}, "nan"),
+        ({"marine": True, "marauder": 0, "medivac": 0}, "True"),
+        ({"marine": 0.333333, "marauder": 0.333333, "medivac": 0.333333}, "sum 1"),
+        (3, "env.units=3"),
+    ],
+)
 def test_shares_that_are_none_are_refused(units, said):
     with pytest.raises(ConfigError, match="each a number from 0, with sum 1") as error:
         SMACv2("terran", 5, 5, units=units)
@@ -122,12 +141,16 @@ def test_shares_that_are_none_are_refused(units, said):
 
 @pytest.mark.parametrize(
     ("race", "units", "exceptions", "said"),
-    [("terran", None, ["zealot"], "must be a list of marine, marauder, medivac, baneling, or"),
-     ("protoss", None, ["baneling"], "must be a list of stalker"), ("terran", None, "baneling", "must be a list"),
-     ("terran", None, [["marine"]], "must be a list"), ("terran", None, {"marine": 1}, "must be a list"),
-     ("terran", None, ["marine", "marauder", "medivac"], "leaves no team"),
-     ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "leaves no team")],
-)  # fmt: skip
+    [
+        ("terran", None, ["zealot"], "must be a list of marine, marauder, medivac, baneling, or"),
+        ("protoss", None, ["baneling"], "must be a list of stalker"),
+        ("terran", None, "baneling", "must be a list"),
+        ("terran", None, [["marine"]], "must be a list"),
+        ("terran", None, {"marine": 1}, "must be a list"),
+        ("terran", None, ["marine", "marauder", "medivac"], "leaves no team"),
+        ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "leaves no team"),
+    ],
+)
 def test_exceptions_that_are_unknown_or_leave_no_team_are_refused(race, units, exceptions, said):
     with pytest.raises(ConfigError, match=said):
         SMACv2(race, 5, 5, units=units, exceptions=exceptions)

@@ -119,9 +119,12 @@ except KeyboardInterrupt:
 
 def parent(body):
     return subprocess.Popen(
-        [sys.executable, "-c", PARENT.replace("BODY", body), TOY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", PARENT.replace("BODY", body), TOY],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("body", ["time.sleep(600)", "pool.ask({0: ('hang',)}, 600)"])

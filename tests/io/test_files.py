@@ -203,10 +203,13 @@ def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypat
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    ('{"pid": 1, "host": "elsewhere", "started": 0}', "on elsewhere"),
-    ("nonsense", "unreadable lock"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"pid": 1, "host": "elsewhere", "started": 0}', "on elsewhere"),
+        ("nonsense", "unreadable lock"),
+    ],
+)
 def test_locks_that_cannot_be_judged_are_left_alone(tmp_path, content, says):
     (tmp_path / ".lock").write_text(content)
     with pytest.raises(StorageError, match=says):
@@ -220,10 +223,13 @@ def test_of_many_takers_one_wins(tmp_path):
     takers = [
         subprocess.Popen(
             [sys.executable, "-c", HOLD, str(tmp_path)],
-            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     deadline = time.monotonic() + 60
     while sum(taker.poll() is None for taker in takers) > 1 and time.monotonic() < deadline:
         time.sleep(0.1)

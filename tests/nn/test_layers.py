@@ -130,8 +130,9 @@ LEADS = [(1,), (3,), (1, 2), (3, 2)]
 
 def gradients(mlp, run, x):
     y = run(x)
-    return y, torch.autograd.grad((y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum(),
-                                  [x, *mlp.parameters()])  # fmt: skip
+    return y, torch.autograd.grad(
+        (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum(), [x, *mlp.parameters()]
+    )
 
 
 @pytest.mark.parametrize("lead", LEADS)

@@ -253,7 +253,13 @@ def reading_b(shift):
 EXACT = [
     Oracle("X1", "MeanFlow identity on Gaussian data", x1_identity, "< 1e-12", lambda v: v < 1e-12),
     Oracle("X2", "one step: z - u(z,0,1) = m + s z", x2_one_step, "< 1e-12", lambda v: v < 1e-12),
-    Oracle("X3a", "tangent vs central difference, float64", lambda: tangent_against(F64, 1e-5), "< 1e-7", lambda v: v < 1e-7),
+    Oracle(
+        "X3a",
+        "tangent vs central difference, float64",
+        lambda: tangent_against(F64, 1e-5),
+        "< 1e-7",
+        lambda v: v < 1e-7,
+    ),
     Oracle("X3b", "same in float32", lambda: tangent_against(torch.float32, 1e-3), "< 3e-3", lambda v: v < 3e-3),
     Oracle("X3c", "tangent and gradient vs torch.func.jvp, S=2", tangent_against_func, "< 1e-12", lambda v: v < 1e-12),
     Oracle("X4", "c=1, omega=1 equals BC(MF)", x4_reduces_to_cloning, "< 1e-14", lambda v: v < 1e-14),
@@ -261,7 +267,9 @@ EXACT = [
     Oracle("X5b", "r=k, c=1: grad(3) = 3 grad(1)", lambda: guided_gradient(1, 3.0), "< 1e-10", lambda v: v < 1e-10),
     Oracle("X5c", "r=k, c=1: grad(20) = 20 grad(1)", lambda: guided_gradient(1, 20.0), "< 1e-10", lambda v: v < 1e-10),
     Oracle("X6", "negative control: c=0 must differ", lambda: guided_gradient(0, 3.0), "> 1e-3", lambda v: v > 1e-3),
-    Oracle("X7", "gradient = regression on frozen target", lambda: target_gradient(True), "< 1e-12", lambda v: v < 1e-12),
+    Oracle(
+        "X7", "gradient = regression on frozen target", lambda: target_gradient(True), "< 1e-12", lambda v: v < 1e-12
+    ),
     Oracle("X8", "negative control: no detach", lambda: target_gradient(False), "> 1e-2", lambda v: v > 1e-2),
     Oracle("X9", "Q+7.3 and 5Q leave c unchanged (labels changed)", x9_condition_invariant, "= 0", lambda v: v == 0),
     Oracle("X10", "literal mixer = N^2 mean mixer", x10_literal_mixer, "< 1e-12", lambda v: v < 1e-12),
@@ -270,9 +278,11 @@ EXACT = [
     Oracle("TD1", "tabular TD, mean mixer", lambda: tabular_td("mean"), "< 1e-6", lambda v: v < 1e-6),
     Oracle("TD2", "tabular TD, sum mixer (VDN)", lambda: tabular_td("sum"), "< 1e-6", lambda v: v < 1e-6),
     Oracle("TD3", "tabular TD, literal mixer", lambda: tabular_td("literal"), "< 1e-6", lambda v: v < 1e-6),
-    Oracle("TD4", "negative control: no terminal mask", lambda: tabular_td("mean", mask=False), "> 1e-1", lambda v: v > 0.1),
+    Oracle(
+        "TD4", "negative control: no terminal mask", lambda: tabular_td("mean", mask=False), "> 1e-1", lambda v: v > 0.1
+    ),
     Oracle("D1", "illegal actions generated", illegal_actions, "= 0", lambda v: v == 0),
     Oracle("B-10", "threshold V at shift -10", lambda: reading_b(-10.0), "= 1", lambda v: v == 1),
     Oracle("B0", "threshold V at shift 0", lambda: reading_b(0.0), ".50 +- .01", lambda v: abs(v - 0.5) < 0.01),
     Oracle("B5", "threshold V at shift 5", lambda: reading_b(5.0), "= 0", lambda v: v == 0),
-]  # fmt: skip
+]

@@ -30,23 +30,51 @@ def run_of(runs, experiment, label, seen_is_better=False, updates=10_000, **algo
     config["algo"] |= algo
     config["updates"] = updates
     manifest = {
-        "format": 1, "config": config, "git": {"commit": "0123456789abcdef"}, "device": "cpu",
-        "versions": {"torch": "2.13.0"}, "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
-    }  # fmt: skip
+        "format": 1,
+        "config": config,
+        "git": {"commit": "0123456789abcdef"},
+        "device": "cpu",
+        "versions": {"torch": "2.13.0"},
+        "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
+    }
     write_json(folder.manifest, manifest)
     write_json(folder.timing, {"sessions": [{"total_seconds": 1800.0}, {"total_seconds": 1800.0}]})
     own = None if label == "bc_gaussian" else config["algo"]["act_noise"]
-    write_json(folder.results, {
-        "experiment": experiment, "algorithm": label, "seeds": list(range(5)), "updates": 10_000, "act_noise": own,
-        "data_digest": "d" * 64, "return_mean": 0.0, "dataset_return_mean": 140.0, "dataset_return_ci95": [130, 150],
-        "random_return_mean": -1.0, "random_return_ci95": [-2, 0], "diverged_seeds": [],
-    })  # fmt: skip
-    folder.log_episodes().append([
-        {"update": 10_000, "seed": seed, "episode": episode, "act_noise": "" if way is None else way,
-         "return": value(label, way, seen_is_better and (seed < SEEN_SEEDS or episode < SEEN_STARTS)), "length": 9,
-         "terminated": 1, "won": "", "faults": 0}
-        for way in (WAYS if own is not None else (None,)) for seed in range(5) for episode in range(20)
-    ])  # fmt: skip
+    write_json(
+        folder.results,
+        {
+            "experiment": experiment,
+            "algorithm": label,
+            "seeds": list(range(5)),
+            "updates": 10_000,
+            "act_noise": own,
+            "data_digest": "d" * 64,
+            "return_mean": 0.0,
+            "dataset_return_mean": 140.0,
+            "dataset_return_ci95": [130, 150],
+            "random_return_mean": -1.0,
+            "random_return_ci95": [-2, 0],
+            "diverged_seeds": [],
+        },
+    )
+    folder.log_episodes().append(
+        [
+            {
+                "update": 10_000,
+                "seed": seed,
+                "episode": episode,
+                "act_noise": "" if way is None else way,
+                "return": value(label, way, seen_is_better and (seed < SEEN_SEEDS or episode < SEEN_STARTS)),
+                "length": 9,
+                "terminated": 1,
+                "won": "",
+                "faults": 0,
+            }
+            for way in (WAYS if own is not None else (None,))
+            for seed in range(5)
+            for episode in range(20)
+        ]
+    )
     folder.log_metrics().append([{"update": 10_000, "seed": seed, "policy_loss": 1.0} for seed in range(5)])
 
 

@@ -12,10 +12,21 @@ import torch
 
 FILES = ("metrics.csv", "episodes.csv", "results.json")
 BUDGET = {
-    "updates": 60, "eval_every": 20, "checkpoint_every": 10, "eval_episodes": 1, "logger.every": 7,
-    "logger.tensorboard": "false", "algo.width": 16, "algo.depth": 1, "data.batch_size": 8, "compare": "[]",
-    "env.episode_limit": 60, "block_updates": 7, "callbacks.plot": "false", "trainer.threads": 1,
-}  # fmt: skip
+    "updates": 60,
+    "eval_every": 20,
+    "checkpoint_every": 10,
+    "eval_episodes": 1,
+    "logger.every": 7,
+    "logger.tensorboard": "false",
+    "algo.width": 16,
+    "algo.depth": 1,
+    "data.batch_size": 8,
+    "compare": "[]",
+    "env.episode_limit": 60,
+    "block_updates": 7,
+    "callbacks.plot": "false",
+    "trainer.threads": 1,
+}
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
@@ -95,5 +106,9 @@ def results(out: Path) -> dict:
 def program(cwd, *arguments, **variables):
     return subprocess.run(
         [sys.executable, "-m", "vgm2p", *arguments],
-        cwd=cwd, env={**environment(), **variables}, capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
+        cwd=cwd,
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )

@@ -182,5 +182,10 @@ def test_the_check_for_waiting_finds_waiting():
 def test_capture_is_for_cuda():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert [wanted(choice, device) for choice in ("auto", True, False) for device in (cpu, cuda)] == [
-        False, True, True, True, False, False,
-    ]  # fmt: skip
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]

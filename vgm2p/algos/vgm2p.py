@@ -36,19 +36,45 @@ class VGM2P(Algorithm):
     Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source.
     """
 
-    # fmt: off
     def __init__(
-        self, spec: Spec, seeds: Sequence[int], *,
-        width: int = 512, depth: int = 4, lr: float = 3e-4, lr_decay_updates: int | None = None,
-        clip_norm: float | None = None, history: int = 1, gamma: float = 0.995, tau: float = 0.005, n_critics: int = 2,
-        critic_depth: int | None = None, critic_norm: bool = True, mixer: str = "mean", omega: float = 3.0,
-        guide_class0: bool = True, uncond: str = "one", label_dropout: float = 0.1,
-        advantage: str = "agent", threshold: str = "zero", baseline: str = "sample", baseline_samples: int = 1,
-        expectile: float = 0.7, td_target: str = "policy", times: Times | None = None, adaptive_power: float = 0.0,
-        ema: float = 0.0, steps: int = 1, act_noise: float = 1.0, act_noise_shared: bool = False, best_of: int = 1,
-        reward_scale: float = 1.0, reuse_q: bool = False, bf16_derivative: bool = False,
+        self,
+        spec: Spec,
+        seeds: Sequence[int],
+        *,
+        width: int = 512,
+        depth: int = 4,
+        lr: float = 3e-4,
+        lr_decay_updates: int | None = None,
+        clip_norm: float | None = None,
+        history: int = 1,
+        gamma: float = 0.995,
+        tau: float = 0.005,
+        n_critics: int = 2,
+        critic_depth: int | None = None,
+        critic_norm: bool = True,
+        mixer: str = "mean",
+        omega: float = 3.0,
+        guide_class0: bool = True,
+        uncond: str = "one",
+        label_dropout: float = 0.1,
+        advantage: str = "agent",
+        threshold: str = "zero",
+        baseline: str = "sample",
+        baseline_samples: int = 1,
+        expectile: float = 0.7,
+        td_target: str = "policy",
+        times: Times | None = None,
+        adaptive_power: float = 0.0,
+        ema: float = 0.0,
+        steps: int = 1,
+        act_noise: float = 1.0,
+        act_noise_shared: bool = False,
+        best_of: int = 1,
+        reward_scale: float = 1.0,
+        reuse_q: bool = False,
+        bf16_derivative: bool = False,
     ) -> None:
-        # fmt: on
+
         super().__init__(spec, seeds, history)
         self.gamma, self.tau, self.scale, self.mixer = gamma, tau, reward_scale, choose("mixer", mixer, MIXERS)
         self.omega, self.guide_class0, self.label_dropout = omega, guide_class0, label_dropout

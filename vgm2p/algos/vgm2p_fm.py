@@ -30,10 +30,11 @@ class VGM2PFlowMatching(VGM2P):
         super().__init__(*args, steps=steps, **hyperparameters)
         plain = Times()
         settings = {
-            "adaptive_power": self.adaptive_power != 0.0, "bf16_derivative": self.bf16_derivative,
+            "adaptive_power": self.adaptive_power != 0.0,
+            "bf16_derivative": self.bf16_derivative,
             "times.order": self.times.order != plain.order,
             "times.equal_fraction": self.times.equal_fraction != plain.equal_fraction,
-        }  # fmt: skip
+        }
         key = next((key for key, changed in settings.items() if changed), None)
         if key is not None:
             raise ConfigError(f"algo.{key} belongs to MeanFlow; flow matching has one time and no derivative: leave it")

@@ -35,10 +35,19 @@ class VGM2PPlus(VGM2P):
     """
 
     def __init__(
-        self, *args: Any, width: int = 512, depth: int = 4, lr: float = 3e-4, critic_depth: int | None = None,
-        best_share: float = 0.5, margin: float = 0.5, class0_weight: float = 0.1, judge: str = "critic",
-        return_expectile: float = 0.7, **hyperparameters: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *args: Any,
+        width: int = 512,
+        depth: int = 4,
+        lr: float = 3e-4,
+        critic_depth: int | None = None,
+        best_share: float = 0.5,
+        margin: float = 0.5,
+        class0_weight: float = 0.1,
+        judge: str = "critic",
+        return_expectile: float = 0.7,
+        **hyperparameters: Any,
+    ) -> None:
         super().__init__(*args, width=width, depth=depth, lr=lr, critic_depth=critic_depth, **hyperparameters)
         if not 0.0 < best_share <= 1.0:
             raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {best_share}")

@@ -133,8 +133,15 @@ def columns(transitions: int) -> Any:
         "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
         "end": np.full(episodes, TIMEOUT, np.uint8),
     }
-    attributes = {"name": "synthetic", "n_agents": AGENTS, "action_dim": 1, "discrete": 0, "episode_limit": EPISODE,
-                  "env_id": "synthetic", "env_kwargs": "{}"}  # fmt: skip
+    attributes = {
+        "name": "synthetic",
+        "n_agents": AGENTS,
+        "action_dim": 1,
+        "discrete": 0,
+        "episode_limit": EPISODE,
+        "env_id": "synthetic",
+        "env_kwargs": "{}",
+    }
     return Columns(steps, table, attributes)
 
 

@@ -22,8 +22,15 @@ from vgm2p.rng import StaticKey
 from vgm2p.training.capture import Captured
 
 DEFAULTS: dict[str, Any] = {
-    "shape": "hc", "device": "cuda", "rounds": 5, "count": 200, "width": 512, "depth": 4, "checks": 20, "out": "bench",
-}  # fmt: skip
+    "shape": "hc",
+    "device": "cuda",
+    "rounds": 5,
+    "count": 200,
+    "width": 512,
+    "depth": 4,
+    "checks": 20,
+    "out": "bench",
+}
 # as in runs: name -> trainer.tf32, autocast type
 PRECISIONS = {
     "float32": (False, None),
@@ -89,6 +96,8 @@ def agreement(options: dict[str, Any], captured: bool) -> str:
     for _ in range(options["checks"]):
         one.step()
         two.step()
-    apart = max((a.double() - b.double()).abs().max().item() for a, b in zip(
-        one.algorithm.state(), two.algorithm.state(), strict=True))  # fmt: skip
+    apart = max(
+        (a.double() - b.double()).abs().max().item()
+        for a, b in zip(one.algorithm.state(), two.algorithm.state(), strict=True)
+    )
     return "bit-equal" if apart == 0 else f"largest difference {apart:.2g}"

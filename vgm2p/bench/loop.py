@@ -15,8 +15,15 @@ from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
-    "shape": "hc", "device": "cpu", "threads": 1, "rounds": 5, "count": 100, "width": 512, "depth": 4, "out": "bench",
-}  # fmt: skip
+    "shape": "hc",
+    "device": "cpu",
+    "threads": 1,
+    "rounds": 5,
+    "count": 100,
+    "width": 512,
+    "depth": 4,
+    "out": "bench",
+}
 BLOCKS = {"cpu": (1, 50), "cuda": (1, 200)}
 
 

@@ -21,9 +21,16 @@ from vgm2p.io.text import grid
 from vgm2p.rng import ActKey
 
 DEFAULTS: dict[str, Any] = {
-    "env": "6halfcheetah", "episodes": 10, "seeds": 1, "steps": 100, "rounds": 5, "width": 512, "depth": 4,
-    "threads": 1, "out": "bench",
-}  # fmt: skip
+    "env": "6halfcheetah",
+    "episodes": 10,
+    "seeds": 1,
+    "steps": 100,
+    "rounds": 5,
+    "width": 512,
+    "depth": 4,
+    "threads": 1,
+    "out": "bench",
+}
 GAMES = "fake_sc2"  # a stand-in for StarCraft II, with options of its own
 # name -> environment with episodes of at most so many steps
 ENVIRONMENTS: dict[str, Callable[[int], VectorEnv]] = {
@@ -63,8 +70,12 @@ def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[
     size = {"width": options["width"], "depth": options["depth"]}
     policy, flow = VGM2P(env.spec, [0], **size), VGM2PFlowMatching(env.spec, [0], **size)
     random = RandomActor(env.spec)
-    actors: dict[str, Any] = {"one step": (policy, None), "one step, bf16": (policy, torch.bfloat16),
-                              "ten steps (FM)": (flow, None), "random policy": (random, None)}  # fmt: skip
+    actors: dict[str, Any] = {
+        "one step": (policy, None),
+        "one step, bf16": (policy, torch.bfloat16),
+        "ten steps (FM)": (flow, None),
+        "random policy": (random, None),
+    }
     runs = {name: lockstep(actor, env, options, [0], dtype) for name, (actor, dtype) in actors.items()}
     if options["seeds"] > 1:
         seeds = list(range(options["seeds"]))
@@ -93,8 +104,10 @@ def seeds_line(found: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any
         for name in ("one step", "random policy")
     }
     what, policies, simulator = (
-        f"{options['seeds']} seeds x {options['episodes']} episodes", times["one step"], times["random policy"],
-    )  # fmt: skip
+        f"{options['seeds']} seeds x {options['episodes']} episodes",
+        times["one step"],
+        times["random policy"],
+    )
     return f"{what} take {policies:.2f} times the wall time of one seed ({simulator:.2f} times with random actions)"
 
 

@@ -25,9 +25,18 @@ from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
-    "shapes": list(SHAPES), "device": "cpu", "threads": 1, "rounds": 7, "count": 10, "batch": 64, "width": 512,
-    "depth": 4, "critic": "single", "jax": sys.executable, "out": "bench",
-}  # fmt: skip
+    "shapes": list(SHAPES),
+    "device": "cpu",
+    "threads": 1,
+    "rounds": 7,
+    "count": 10,
+    "batch": 64,
+    "width": 512,
+    "depth": 4,
+    "critic": "single",
+    "jax": sys.executable,
+    "out": "bench",
+}
 CRITICS: dict[str, dict[str, Any]] = {"single": {"n_critics": 1, "critic_norm": False}, "default": {}}
 LR = 3e-4
 CHECKS = 3
@@ -44,8 +53,11 @@ def main(words: Sequence[str]) -> None:
     print(f"machine {machine()}")
     results = {name: at_shape(name, options) for name in options["shapes"]}
     show(results, options)
-    write(options["out"], f"step-{options['device']}-{options['critic']}", {
-        "machine": machine(), "options": options, "results": results})  # fmt: skip
+    write(
+        options["out"],
+        f"step-{options['device']}-{options['critic']}",
+        {"machine": machine(), "options": options, "results": results},
+    )
 
 
 def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -55,8 +67,9 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
     versions: dict[str, Callable[[], Any]] = {}
     losses: dict[str, list[list[float]]] = {}
     for label, switches, dtype in VERSIONS:
-        algorithm = VGM2P(spec, [0], width=options["width"], depth=options["depth"], **CRITICS[options["critic"]],
-                          **switches).to(device)  # fmt: skip
+        algorithm = VGM2P(
+            spec, [0], width=options["width"], depth=options["depth"], **CRITICS[options["critic"]], **switches
+        ).to(device)
         if label == "float32":
             reference = Reference(algorithm, options["width"], options["depth"], LR)
             problem = Problem(algorithm, data, options)
@@ -135,10 +148,16 @@ class Problem:
             }
             self.arrays |= {f"{u}/noise/{name}": value[0].cpu().numpy() for name, value in noise.items()}
         self.settings = {
-            "gamma": algorithm.gamma, "tau": algorithm.tau, "omega": algorithm.omega, "lr": LR, "checks": CHECKS,
-            "discrete": spec.discrete, "agents": spec.n_agents, "action_dim": spec.action_dim,
+            "gamma": algorithm.gamma,
+            "tau": algorithm.tau,
+            "omega": algorithm.omega,
+            "lr": LR,
+            "checks": CHECKS,
+            "discrete": spec.discrete,
+            "agents": spec.n_agents,
+            "action_dim": spec.action_dim,
             "batch": options["batch"],
-        }  # fmt: skip
+        }
 
 
 class JaxReference:

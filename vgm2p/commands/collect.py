@@ -97,8 +97,10 @@ class Behaviour:
 def components(config: Mapping[str, Any]) -> list[Component]:
     """Return the mixture. Raises ConfigError where the lists do not match or a number makes no sense."""
     policies = config["policy"] if isinstance(config["policy"], list) else [config["policy"]]
-    spread = {key: value if isinstance(value, list) else [value] * len(policies)
-              for key, value in (("noise", config["noise"]), ("episodes", config["episodes"]))}  # fmt: skip
+    spread = {
+        key: value if isinstance(value, list) else [value] * len(policies)
+        for key, value in (("noise", config["noise"]), ("episodes", config["episodes"]))
+    }
     for key, values in spread.items():
         if len(values) != len(policies):
             raise ConfigError(f"{key} has {len(values)} entries for {len(policies)} policies; give one, or one each")

@@ -42,10 +42,18 @@ def listing(entries: list[Entry], config: Mapping[str, Any]) -> str:
         returned = "?" if entry.return_mean is None else f"{entry.return_mean:.1f} +- {entry.return_std:.1f}"
         raw = entry.uncompressed_bytes_estimate
         size = "?" if raw is None else f"{raw / 1e9:.2f}"
-        lines.append([
-            entry.id, str(entry.n_agents), str(entry.transitions or "?"), str(entry.episodes or "?"), returned, size,
-            str(entry.paper_table or ""), _published(entry, config, print).state,
-        ])  # fmt: skip
+        lines.append(
+            [
+                entry.id,
+                str(entry.n_agents),
+                str(entry.transitions or "?"),
+                str(entry.episodes or "?"),
+                returned,
+                size,
+                str(entry.paper_table or ""),
+                _published(entry, config, print).state,
+            ]
+        )
     return f"{grid(lines)}\n{len(entries)} of {len(catalogue(config['catalogue']))} datasets"
 
 

@@ -80,9 +80,13 @@ def _environment(config: dict[str, Any], algorithm_type: type[Algorithm]) -> Vec
 
 
 def train(
-    config: dict[str, Any], folder: RunFolder, standing: Standing, env: VectorEnv | None,
-    algorithm_type: type[Algorithm], stop: StopFlag,
-) -> None:  # fmt: skip
+    config: dict[str, Any],
+    folder: RunFolder,
+    standing: Standing,
+    env: VectorEnv | None,
+    algorithm_type: type[Algorithm],
+    stop: StopFlag,
+) -> None:
     """Load data, train what is missing, evaluate and write the results."""
     threads = set_threads(config)
     data: OfflineDataModule = make_data(config)
@@ -144,9 +148,16 @@ def make_callbacks(
     evaluation = None
     if env is not None:
         evaluation = Evaluate(
-            env, folder.log_episodes(), config["eval_every"], config["eval_episodes"], total, stop.requested, say,
-            config["eval_precision"], beside,
-        )  # fmt: skip
+            env,
+            folder.log_episodes(),
+            config["eval_every"],
+            config["eval_episodes"],
+            total,
+            stop.requested,
+            say,
+            config["eval_precision"],
+            beside,
+        )
     drain = evaluation.drain if evaluation is not None else lambda done: True
     save = Checkpoint(folder.checkpoints, config["checkpoint_every"], total, config["checkpoint_keep"], stop, drain)
     progress = Progress(total, logs, evaluation, config["callbacks"]["progress_seconds"])
@@ -184,9 +195,14 @@ def _same_machine(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def _introduce(
-    config: Mapping[str, Any], record: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder,
-    standing: Standing, block: int, memory: str,
-) -> None:  # fmt: skip
+    config: Mapping[str, Any],
+    record: Mapping[str, Any],
+    data: Mapping[str, Any],
+    folder: RunFolder,
+    standing: Standing,
+    block: int,
+    memory: str,
+) -> None:
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
     say(f"algorithm    {config['algorithm']} ({config['algo']['_target_']})")
     say(

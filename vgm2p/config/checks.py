@@ -14,19 +14,52 @@ from vgm2p.run.folder import SHARED
 from vgm2p.types import Spec
 
 TOP_LEVEL = (
-    "experiment", "algorithm", "environment", "seed", "seeds", "updates", "block_updates", "eval_every",
-    "eval_episodes", "eval_acting", "eval_async", "eval_precision", "checkpoint_every", "checkpoint_keep", "evaluate",
-    "compare", "resume", "out", "label", "algo", "data", "env", "trainer", "logger", "callbacks", "overrides",
-)  # fmt: skip
+    "experiment",
+    "algorithm",
+    "environment",
+    "seed",
+    "seeds",
+    "updates",
+    "block_updates",
+    "eval_every",
+    "eval_episodes",
+    "eval_acting",
+    "eval_async",
+    "eval_precision",
+    "checkpoint_every",
+    "checkpoint_keep",
+    "evaluate",
+    "compare",
+    "resume",
+    "out",
+    "label",
+    "algo",
+    "data",
+    "env",
+    "trainer",
+    "logger",
+    "callbacks",
+    "overrides",
+)
 GROUPS = {
     "trainer": ("accelerator", "capture", "devices", "precision", "tf32", "threads"),
     "logger": ("every", "tensorboard"),
     "callbacks": ("progress_seconds", "plot"),
 }
 WRONG_CLOCK = (
-    "max_steps", "max_epochs", "min_steps", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",
-    "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches", "limit_val_batches", "fast_dev_run",
-)  # fmt: skip
+    "max_steps",
+    "max_epochs",
+    "min_steps",
+    "min_epochs",
+    "max_time",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "limit_train_batches",
+    "limit_val_batches",
+    "fast_dev_run",
+)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 COUNTS = ("seeds", "updates", "eval_every", "eval_episodes", "checkpoint_every", "checkpoint_keep")
 
@@ -141,8 +174,13 @@ def _kind(value: Any, hint: Any, key: str, least: int) -> None:
         type(None): value is None,
     }
     if all(option in fits for option in options) and not any(fits[option] for option in options):
-        names = {bool: "true or false", int: f"a whole number from {least}", float: "a number from 0", str: "text",
-                 type(None): "null"}  # fmt: skip
+        names = {
+            bool: "true or false",
+            int: f"a whole number from {least}",
+            float: "a number from 0",
+            str: "text",
+            type(None): "null",
+        }
         raise ConfigError(f"{key} must be {' or '.join(names[option] for option in options)}, got {value!r}")
 
 

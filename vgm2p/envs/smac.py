@@ -20,8 +20,12 @@ FACTORY = "vgm2p.envs.smac_game:Game"
 # [OG-MARL]; of SMACv2's start positions only p matters where teams are equal, n_enemies is overwritten by smacv2
 START = {"dist_type": "surrounded_and_reflect", "n_enemies": 5, "map_x": 32, "map_y": 32}
 ARGUMENTS_V2 = {
-    "debug": False, "conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True, "min_attack_range": 2,
-}  # fmt: skip
+    "debug": False,
+    "conic_fov": False,
+    "obs_own_pos": True,
+    "use_unit_ranges": True,
+    "min_attack_range": 2,
+}
 NUMBERS = ("dead_allies", "dead_enemies", "score")
 
 
@@ -191,9 +195,16 @@ class SMACv2(SMAC):
     """
 
     def __init__(
-        self, race: str, n_units: int, n_enemies: int, units: dict[str, float] | None = None,
-        exceptions: list[str] | None = None, reflected: float = 0.5, workers: int = 2, timeout: float = 120.0,
-    ) -> None:  # fmt: skip
+        self,
+        race: str,
+        n_units: int,
+        n_enemies: int,
+        units: dict[str, float] | None = None,
+        exceptions: list[str] | None = None,
+        reflected: float = 0.5,
+        workers: int = 2,
+        timeout: float = 120.0,
+    ) -> None:
         if min(n_units, n_enemies) < 1 or not 0.0 <= reflected <= 1.0:
             raise ConfigError(
                 f"env.n_units, n_enemies must be from 1, reflected in [0, 1], got {n_units}, {n_enemies}, {reflected}"
@@ -206,10 +217,19 @@ class SMACv2(SMAC):
         given = {"units": units, "exceptions": exceptions, "reflected": reflected}
         theirs = {"units": dict(usual.units), "exceptions": list(usual.exceptions), "reflected": 0.5}
         spec = spec_v2(race, n_units, n_enemies, {key: given[key] for key in given if given[key] != theirs[key]})
-        team = {"dist_type": "weighted_teams", "unit_types": list(units), "weights": list(units.values()),
-                "exception_unit_types": exceptions, "observe": True}  # fmt: skip
-        capabilities = {"n_units": n_units, "n_enemies": n_enemies, "team_gen": team,
-                        "start_positions": {**START, "p": reflected}}  # fmt: skip
+        team = {
+            "dist_type": "weighted_teams",
+            "unit_types": list(units),
+            "weights": list(units.values()),
+            "exception_unit_types": exceptions,
+            "observe": True,
+        }
+        capabilities = {
+            "n_units": n_units,
+            "n_enemies": n_enemies,
+            "team_gen": team,
+            "start_positions": {**START, "p": reflected},
+        }
         arguments = {"map_name": f"10gen_{race}", **ARGUMENTS_V2}
         game = {"arguments": arguments, "capabilities": capabilities, "worth": worth_v2(units, n_enemies)}
         super().__init__(spec, game, require(FLAT_MAP), workers, timeout)

@@ -99,10 +99,14 @@ class Game:
         truncated = self.game.timeouts > timeouts
         self._points += float(reward) * self.game.max_reward / self.game.reward_scale_rate
         return self._moment(
-            reward=float(reward), terminated=bool(over) and not truncated, truncated=truncated,
-            won=bool(info["battle_won"]), dead_allies=int(info["dead_allies"]), dead_enemies=int(info["dead_enemies"]),
+            reward=float(reward),
+            terminated=bool(over) and not truncated,
+            truncated=truncated,
+            won=bool(info["battle_won"]),
+            dead_allies=int(info["dead_allies"]),
+            dead_enemies=int(info["dead_enemies"]),
             score=self._points * self._scale,
-        )  # fmt: skip
+        )
 
     def _moment(self, **result: Any) -> Moment:
         obs = np.stack(self._task.get_obs()).astype(np.float32)
@@ -207,9 +211,13 @@ def bind_games_to_this_process() -> None:
     def launch(process: Any, run_config: Any, args: list[str], **unused: Any) -> Any:
         with said().open("wb") as log:
             return subprocess.Popen(
-                args, cwd=run_config.cwd, env=run_config.env, stdout=log, stderr=log,
+                args,
+                cwd=run_config.cwd,
+                env=run_config.env,
+                stdout=log,
+                stderr=log,
                 preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-            )  # fmt: skip
+            )
 
     def running(process: Any) -> bool:
         words = last_words(process._proc) if process._proc else None

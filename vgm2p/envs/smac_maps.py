@@ -85,9 +85,16 @@ RACES = {
 TYPES_V2 = 3
 # health and shield of a unit [StarCraft II 4.10]
 TOUGHNESS = {
-    "marine": 45, "marauder": 125, "medivac": 150, "zergling": 35, "baneling": 30, "hydralisk": 90, "stalker": 160,
-    "zealot": 150, "colossus": 350,
-}  # fmt: skip
+    "marine": 45,
+    "marauder": 125,
+    "medivac": 150,
+    "zergling": 35,
+    "baneling": 30,
+    "hydralisk": 90,
+    "stalker": 160,
+    "zealot": 150,
+    "colossus": 350,
+}
 
 
 def map_of(name: str) -> Map:
@@ -139,9 +146,7 @@ def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] |
     return _spec(f"smac_v2/{race}_{units}_vs_{enemies}", facts, race == "terran", position=2, env_kwargs=env_kwargs)
 
 
-def _spec(
-    env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mapping[str, Any] | None = None
-) -> Spec:  # fmt: skip
+def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
     """Count entries: an observation is moves, enemies, other allies, oneself; a state units and last actions."""
     n, m, types = facts.agents, facts.enemies, facts.types
     ally_shield, enemy_shield = (int(race == "P") for race in facts.races)
@@ -150,9 +155,16 @@ def _spec(
     obs += 1 + ally_shield + position + types
     state = n * (4 + ally_shield + types) + m * (3 + enemy_shield + types) + n * actions
     return Spec(
-        n_agents=n, obs_dim=obs, action_dim=actions, discrete=True, state_dim=state, episode_limit=facts.limit,
-        view="native", env_id=env_id, env_kwargs=dict(env_kwargs or {}),
-    )  # fmt: skip
+        n_agents=n,
+        obs_dim=obs,
+        action_dim=actions,
+        discrete=True,
+        state_dim=state,
+        episode_limit=facts.limit,
+        view="native",
+        env_id=env_id,
+        env_kwargs=dict(env_kwargs or {}),
+    )
 
 
 def worth_v2(units: Mapping[str, float], enemies: int) -> float:

@@ -101,9 +101,13 @@ class SMAX:
         info = {"won": beaten & ~lost, "dead_allies": fallen * on, "dead_enemies": killed * on}
         E = self._count
         return Step(
-            self._frame(), reward[:E], (lost | beaten)[:E], truncated[:E], np.zeros(E, bool),
+            self._frame(),
+            reward[:E],
+            (lost | beaten)[:E],
+            truncated[:E],
+            np.zeros(E, bool),
             {name: values[:E] for name, values in info.items()},
-        )  # fmt: skip
+        )
 
     def heuristic(self) -> Actor:
         """Return JaxMARL's own behaviour policy for the allies."""

@@ -57,9 +57,13 @@ class Worker:
         with open(os.path.join(self.scratch, "log"), "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "vgm2p.envs.workers", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": self.scratch, **environment},
-            )  # fmt: skip
+            )
         theirs.close()
         self.send((factory, dict(arguments)))
 

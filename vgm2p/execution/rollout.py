@@ -98,9 +98,15 @@ def _parts(pairs: list[tuple[int, int]], size: int | None) -> list[list[tuple[in
 
 
 def _lockstep(
-    actor: Actor, env: VectorEnv, update: int, seeds: Sequence[int], waiting: list[tuple[int, int]],
-    stop: Callable[[], bool], on_step: Callable[[int], None] | None, device: torch.device | str,
-) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:  # fmt: skip
+    actor: Actor,
+    env: VectorEnv,
+    update: int,
+    seeds: Sequence[int],
+    waiting: list[tuple[int, int]],
+    stop: Callable[[], bool],
+    on_step: Callable[[int], None] | None,
+    device: torch.device | str,
+) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:
     """Run episodes at once; rows that are finished, failed or not waited for stay in the batch unstepped.
 
     Returns finished episodes, and the cause of every failure.

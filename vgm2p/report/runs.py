@@ -16,9 +16,14 @@ Key = tuple[str, str]  # experiment, method
 MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
 REFERENCES = ("dataset_return", "random_return")  # each with a mean and an interval
 RESULTS = (
-    "experiment", "algorithm", "seeds", "updates", "act_noise", "data_digest",
+    "experiment",
+    "algorithm",
+    "seeds",
+    "updates",
+    "act_noise",
+    "data_digest",
     *(f"{key}_{part}" for key in REFERENCES for part in ("mean", "ci95")),
-)  # what a report needs  # fmt: skip
+)  # what a report needs
 
 
 @dataclass

@@ -69,8 +69,16 @@ def _reference(
 ) -> dict[str, Any]:
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
     cells = dict.fromkeys(ways, cell)
-    return {"experiment": experiment, "method": method, "cells": cells, "own": None, "per_seed": [], "seeds": 0,
-            "counts": dict.fromkeys(ways, (0, 0)), "above_data": []}  # fmt: skip
+    return {
+        "experiment": experiment,
+        "method": method,
+        "cells": cells,
+        "own": None,
+        "per_seed": [],
+        "seeds": 0,
+        "counts": dict.fromkeys(ways, (0, 0)),
+        "above_data": [],
+    }
 
 
 def table(runs: Sequence[Run]) -> str:

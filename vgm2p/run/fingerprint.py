@@ -8,11 +8,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NOT_TRAINING = (
-    "experiment", "updates", "block_updates", "eval_every", "eval_episodes", "eval_async",
-    "eval_precision", "checkpoint_every", "checkpoint_keep",
-    "evaluate", "eval_acting", "logger", "callbacks", "out", "resume", "compare", "label", "algorithm", "environment",
+    "experiment",
+    "updates",
+    "block_updates",
+    "eval_every",
+    "eval_episodes",
+    "eval_async",
+    "eval_precision",
+    "checkpoint_every",
+    "checkpoint_keep",
+    "evaluate",
+    "eval_acting",
+    "logger",
+    "callbacks",
+    "out",
+    "resume",
+    "compare",
+    "label",
+    "algorithm",
+    "environment",
     "overrides",
-)  # fmt: skip
+)
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify", "max_resident")
 NOT_TRAINING_ENV = ("workers", "timeout")

@@ -77,9 +77,16 @@ def _cell(value: Any) -> Any:
 def episode_row(update: int, episode: Episode, acting: Acting) -> dict[str, Any]:
     """Return the row of episodes.csv; act_noise empty = the algorithm's own setting; extra numbers come last."""
     values = (
-        update, episode.seed, episode.episode, acting, episode.return_, episode.length, episode.terminated,
-        episode.won, episode.faults,
-    )  # fmt: skip
+        update,
+        episode.seed,
+        episode.episode,
+        acting,
+        episode.return_,
+        episode.length,
+        episode.terminated,
+        episode.won,
+        episode.faults,
+    )
     return {**dict(zip(EPISODE_FIELDS, values, strict=True)), **episode.extra}
 
 

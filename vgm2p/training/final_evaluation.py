@@ -32,9 +32,15 @@ class Finish:
     """
 
     def __init__(
-        self, folder: RunFolder, env: VectorEnv | None, config: Mapping[str, Any], data: Mapping[str, Any],
-        data_returns: Sequence[float], stop: StopFlag, say: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self,
+        folder: RunFolder,
+        env: VectorEnv | None,
+        config: Mapping[str, Any],
+        data: Mapping[str, Any],
+        data_returns: Sequence[float],
+        stop: StopFlag,
+        say: Callable[[str], None],
+    ) -> None:
         self.folder, self.env, self.config, self.data = folder, env, config, data
         self.data_returns, self.stop, self.say = list(data_returns), stop, say
 
