@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Protocol
@@ -83,6 +84,11 @@ class Batch:
         past_obs: (S, B, P, N, O) float32, the P observations before `obs`, oldest first.
         past_action: as `action` with an axis P after B: what was done at `past_obs`.
         past_seen: (S, B, P) float32, 0 where the episode had not begun; such rows hold anything.
+        window_obs: (S, B, L, N, O) float32, L = history + ahead steps around `obs`, which is step history - 1 of them.
+            Steps outside the episode repeat its first or last row; a stored final observation counts as the last row.
+        window_action: as `action` with an axis L after B.
+        window_legal: (S, B, L, N, A) bool, discrete only.
+        window_real: (S, B, L) float32, 0 where the step lies outside the episode.
     """
 
     obs: Tensor
@@ -101,6 +107,10 @@ class Batch:
     past_obs: Tensor | None = None
     past_action: Tensor | None = None
     past_seen: Tensor | None = None
+    window_obs: Tensor | None = None
+    window_action: Tensor | None = None
+    window_legal: Tensor | None = None
+    window_real: Tensor | None = None
 
     def map(self, function: Any) -> Batch:
         """Apply `function` to every tensor that is present."""
@@ -123,6 +133,74 @@ class Batch:
         return self.map(lambda tensor: tensor[s : s + 1])
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What an update reads of the data.
+
+    Attributes:
+        fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `episode_rank`.
+        history: steps up to now, the present one included; 1 is memoryless.
+        ahead: steps after now (planners); above 0 the batch holds windows in the place of the past.
+    """
+
+    fields: frozenset[str] = frozenset()
+    history: int = 1
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Statistics of a dataset, computed when they are asked for.
+
+    Attributes:
+        mean: (O,) by which observations are standardised; zeros where they are not.
+        std: (O,) likewise; ones where they are not.
+        obs_quantiles: K -> (O, K), the quantiles 0 to 1 of every feature of the standardised observations.
+        action_quantiles: K -> (A, K) of every component of continuous actions; None for discrete ones.
+        return_quantile: share in [0, 1] -> () quantile of `return_to_go` over the rows.
+    """
+
+    mean: Tensor
+    std: Tensor
+    obs_quantiles: Callable[[int], Tensor]
+    action_quantiles: Callable[[int], Tensor] | None
+    return_quantile: Callable[[float], Tensor]
+
+
+@dataclass
+class Seen:
+    """What a rollout shows to an actor before a step of E episodes, for S seeds.
+
+    Attributes:
+        obs: (S, E, N, O) float32.
+        legal: (S, E, N, A) bool, discrete actions only.
+        reward: (S, E) float32 team reward of the step before, zeros at the first one; None where nobody counts it.
+        active: (S, E) bool, episodes that still run; None: all of them.
+    """
+
+    obs: Tensor
+    legal: Tensor | None = None
+    reward: Tensor | None = None
+    active: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Acting:
+    """One way to act of an algorithm that starts from noise.
+
+    Attributes:
+        noise: scale of the start noise; 1 is the paper's.
+        shared: whether all agents draw the same start noise from a common seed (still decentralised).
+        steps: sampling steps; 1 is VGM2P's Algorithm 2.
+        best_of: candidates per agent, of which its own Q chooses the best; 1 is Algorithm 2.
+    """
+
+    noise: float = 1.0
+    shared: bool = False
+    steps: int = 1
+    best_of: int = 1
+
+
 class Randomness(Protocol):
     """Random tensors as a pure function of what the key stands for (seed and update, or seed, episode and step)."""
 
@@ -142,8 +220,15 @@ class Randomness(Protocol):
 class Actor(Protocol):
     """What evaluation needs of a trained algorithm."""
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Map (S, E, N, O) observations to (S, E, N, A) or (S, E, N) actions, each agent from its own row."""
+    def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
+        """Return actions (S, E, N, A) or (S, E, N) and the memory of the next step.
+
+        Args:
+            seen: what the agents see now; a decentralised actor's agent i acts from row i alone.
+            memory: what the previous step of these episodes returned; None begins them.
+            key: randomness of this step.
+            acting: a way to act other than the actor's own.
+        """
         ...
 
 
