@@ -8,7 +8,7 @@ from torch import nn
 from vgm2p.nn.fast.activation import by_two_kernels, gelu, value_and_derivative
 from vgm2p.nn.fast.body import Body, infer, joined, work
 from vgm2p.nn.linear import LayerNorm, Linear
-from vgm2p.nn.mlp import FEW_ROWS, MLP
+from vgm2p.nn.mlp import FEW_ROWS, MLP, Net
 from vgm2p.nn.value import Critic
 from vgm2p.rng import glorot_limit
 from vgm2p.seeds import initialise
@@ -44,7 +44,7 @@ def plain(mlp, *index):
 @pytest.mark.parametrize("lead", [(1,), (3,), (1, 2), (3, 2)])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_a_stack_equals_its_members(lead, layer_norm):
-    mlp = filled(MLP(lead, 4, 2, 8, 2, layer_norm))
+    mlp = filled(MLP(lead, 4, 2, Net(8, 2), layer_norm))
     x = torch.randn(lead[0], 5, 3, 4, dtype=DOUBLE)
     y = mlp(x)
     assert y.shape == (*lead, 5, 3, 2)
@@ -56,7 +56,7 @@ def test_a_stack_equals_its_members(lead, layer_norm):
 
 @pytest.mark.parametrize("lead", [(1,), (3,)])
 def test_the_tangent_is_that_of_torch_func(lead):
-    mlp = filled(MLP(lead, 4, 2, 8, 3))
+    mlp = filled(MLP(lead, 4, 2, Net(8, 3)))
     x, dx = (torch.randn(lead[0], 6, 4, dtype=DOUBLE) for _ in range(2))
     dx[..., 3] = 0.0  # so that a tangent of the first three columns says the same
     y, dy = mlp.value_and_tangent(x, dx)
@@ -71,7 +71,7 @@ def test_the_tangent_is_that_of_torch_func(lead):
 
 def test_layer_norm_bodies_have_no_tangent_rule():
     with pytest.raises(ValueError, match="LayerNorm"):
-        MLP((1,), 3, 2, 4, 1, layer_norm=True).value_and_tangent(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
+        MLP((1,), 3, 2, Net(4, 1), layer_norm=True).value_and_tangent(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
 
 
 def test_gelu_its_derivative_and_its_gradient():
@@ -126,6 +126,7 @@ def test_initial_weights_are_glorot_uniform_and_a_function_of_seed_and_name():
 
 
 LEADS = [(1,), (3,), (1, 2), (3, 2)]
+NETS = [Net(8, 2), Net(8, 2, "relu"), Net(8, 0)]
 
 
 def gradients(mlp, run, x):
@@ -138,8 +139,9 @@ def gradients(mlp, run, x):
 @pytest.mark.parametrize("lead", LEADS)
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("grouped", [True, False])  # as on a CPU, and as on a GPU
-def test_the_written_backward_pass_is_that_of_autograd(lead, layer_norm, grouped, monkeypatch):
-    mlp = filled(MLP(lead, 4, 2, 8, 2, layer_norm))
+@pytest.mark.parametrize("net", NETS, ids=str)
+def test_the_written_backward_pass_is_that_of_autograd(net, lead, layer_norm, grouped, monkeypatch):
+    mlp = filled(MLP(lead, 4, 2, net, layer_norm))
     prepared = mlp._prepared
     monkeypatch.setattr(mlp, "_prepared", lambda x: (*prepared(x)[:3], grouped))
     x = torch.randn(lead[0], 5, 3, 4, dtype=DOUBLE, requires_grad=True)
@@ -150,17 +152,34 @@ def test_the_written_backward_pass_is_that_of_autograd(lead, layer_norm, grouped
         torch.testing.assert_close(one, two, atol=1e-11, rtol=1e-10)
     with torch.no_grad():
         torch.testing.assert_close(mlp(x), expected, atol=1e-12, rtol=1e-12)
-    if not layer_norm:
+    if not mlp.norms:
         dx = torch.randn_like(x)
-        both = mlp.value_and_tangent(x.detach(), dx)
-        for one, two in zip(both, torch.func.jvp(mlp.plain, (x.detach(),), (dx,)), strict=True):
-            torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-12)
+        dx[..., 3] = 0.0  # so that a tangent of the first three columns says the same
+        truth = torch.func.jvp(mlp.plain, (x.detach(),), (dx,))
+        for tangent in (dx, dx[..., :3]):
+            for one, two in zip(mlp.value_and_tangent(x.detach(), tangent), truth, strict=True):
+                torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-12)
+
+
+def test_a_body_without_hidden_layers_is_a_linear_map():
+    mlp = filled(MLP((2,), 4, 3, Net(8, 0)))
+    x = torch.randn(2, 5, 4, dtype=DOUBLE)
+    expected = torch.einsum("soi,sbi->sbo", mlp.output.weight, x) + mlp.output.bias[:, None]
+    torch.testing.assert_close(mlp(x), expected, atol=1e-13, rtol=1e-12)
+
+
+def test_relu_is_that_of_torch_where_the_input_is_zero_too():
+    z = torch.tensor([-1.0, 0.0, 2.0, float("inf")], requires_grad=True)
+    value, derivative = value_and_derivative(z, "relu")
+    (slope,) = torch.autograd.grad(z.relu().sum(), z)
+    assert torch.equal(value, z.detach().relu())
+    assert torch.equal(derivative, slope)
 
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_layers_without_gradient_equal_their_plain_form_with_and_without_onednn(fused, monkeypatch):
-    monkeypatch.setattr("vgm2p.nn.fast.kernels.has_fused_gelu", lambda: fused)
-    mlp = filled(MLP((1,), 4, 2, 64, 3)).float()
+    monkeypatch.setattr("vgm2p.nn.fast.kernels.has_fused_gelu", lambda dtype: fused)
+    mlp = filled(MLP((1,), 4, 2, Net(64, 3))).float()
     x = torch.randn(1, 50, 4)
     with torch.no_grad():
         torch.testing.assert_close(mlp(x), mlp.plain(x), atol=2e-5, rtol=1e-4)
@@ -168,8 +187,9 @@ def test_layers_without_gradient_equal_their_plain_form_with_and_without_onednn(
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1])
-def test_acting_gives_what_training_computes_for_few_rows_and_many(rows, layer_norm):
-    mlp = filled(MLP((3, 2), 4, 2, 16, 2, layer_norm))
+@pytest.mark.parametrize("net", NETS, ids=str)
+def test_acting_gives_what_training_computes_for_few_rows_and_many(net, rows, layer_norm):
+    mlp = filled(MLP((3, 2), 4, 2, net, layer_norm))
     x = torch.randn(3, rows, 4, dtype=DOUBLE)
     expected = mlp(x)
     with torch.inference_mode():
@@ -179,7 +199,7 @@ def test_acting_gives_what_training_computes_for_few_rows_and_many(rows, layer_n
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_the_same_group_by_group_and_all_at_once(dtype, layer_norm):
-    mlp = filled(MLP((2, 2), 4, 3, 32, 2, layer_norm)).float()
+    mlp = filled(MLP((2, 2), 4, 3, Net(32, 2), layer_norm)).float()
     found = {}
     for grouped in (True, False):  # the second is what CUDA runs
         x = torch.linspace(-1, 1, 2 * 50 * 4).reshape(2, 50, 4).requires_grad_()
@@ -197,7 +217,7 @@ def test_half_precision_is_the_same_group_by_group_and_all_at_once(dtype, layer_
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(layer_norm):
-    mlp = filled(MLP((1, 2), 4, 2, 32, 2, layer_norm)).float()
+    mlp = filled(MLP((1, 2), 4, 2, Net(32, 2), layer_norm)).float()
     x = torch.randn(1, 50, 4, requires_grad=True)
     y, exact = gradients(mlp, mlp, x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -212,7 +232,7 @@ def test_bf16_regions_give_float32_results_and_gradients_near_those_in_float32(l
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_bf16_regions_leave_the_plain_forms_output_layer_in_float32_too(layer_norm):
-    mlp = filled(MLP((1, 2), 4, 2, 32, 2, layer_norm)).float()
+    mlp = filled(MLP((1, 2), 4, 2, Net(32, 2), layer_norm)).float()
     mlp.output.bias.data.fill_(700.0)  # neighbours in bfloat16 are 4 apart there
     x = torch.randn(1, 50, 4, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -225,7 +245,7 @@ def test_bf16_regions_leave_the_plain_forms_output_layer_in_float32_too(layer_no
 
 
 def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
-    critic = Critic(1, 1, 4, 2, 64, 2)
+    critic = Critic(1, 1, 4, 2, Net(64, 2))
     initialise(critic, [0], "critic")
     critic.mlp.output.bias.data.fill_(700.0)  # neighbours in bfloat16 are 4 apart there
     oid, action, baseline = torch.randn(1, 2000, 4), torch.randn(1, 2000, 2), torch.randn(1, 2000, 2)

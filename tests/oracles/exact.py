@@ -13,7 +13,7 @@ from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.meanflow import identity_target, meanflow_loss, meanflow_sample
 from vgm2p.flows.path import Times, point, velocity
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import MLP
+from vgm2p.nn.mlp import MLP, Net
 from vgm2p.rng import UpdateKey
 from vgm2p.seeds import initialise
 
@@ -78,7 +78,7 @@ def tangent_against(dtype, step):
 
 def tangent_against_func():
     """The same derivative against torch.func.jvp, and its parameter gradient against plain autograd."""
-    body = MLP((2,), 7, 3, 16, 3)
+    body = MLP((2,), 7, 3, Net(16, 3))
     initialise(body, [0, 1], "body")
     body = body.to(F64)
     x, dx = (torch.randn(2, 5, 4, 7, dtype=F64) for _ in range(2))
@@ -97,14 +97,14 @@ def x4_reduces_to_cloning():
     bc = make(BCMeanFlow)
     with torch.no_grad():
         classes = vgm2p.classes
-        first = vgm2p.execution.trained.mlp.hidden[0]
+        first = vgm2p.policy.mlp.hidden[0]
         bias = first.bias + first.weight[..., -classes + 1]  # the column of class 1 acts as a bias
-        for mine, theirs in zip(bc.policy.mlp.hidden, vgm2p.execution.trained.mlp.hidden, strict=True):
+        for mine, theirs in zip(bc.policy.mlp.hidden, vgm2p.policy.mlp.hidden, strict=True):
             mine.weight.copy_(theirs.weight[..., : mine.weight.shape[-1]])
             mine.bias.copy_(theirs.bias)
         bc.policy.mlp.hidden[0].bias.copy_(bias)
-        bc.policy.mlp.output.weight.copy_(vgm2p.execution.trained.mlp.output.weight)
-        bc.policy.mlp.output.bias.copy_(vgm2p.execution.trained.mlp.output.bias)
+        bc.policy.mlp.output.weight.copy_(vgm2p.policy.mlp.output.weight)
+        bc.policy.mlp.output.bias.copy_(vgm2p.policy.mlp.output.bias)
     batch, key = random_batch(vgm2p.spec, dtype=F64), UpdateKey([0])
     oid = vgm2p.encode(batch.obs)
     ones = torch.ones(batch.action.shape[:-1], dtype=torch.long)

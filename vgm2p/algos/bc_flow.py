@@ -10,6 +10,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
@@ -51,7 +52,7 @@ class BCFlow(Algorithm):
         super().__init__(spec, seeds, history)
         self.times, self.steps = times or Times(), steps
         self.act_noise, self.act_noise_shared = act_noise, act_noise_shared
-        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, width, depth)
+        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, Net(width, depth))
         self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, clip_norm=clip_norm)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm, choose
 from vgm2p.algos.encoding import masked
-from vgm2p.nn.mlp import MLP
+from vgm2p.nn.mlp import MLP, Net
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -52,7 +52,7 @@ class BCGaussian(Algorithm):
         super().__init__(spec, seeds, history)
         self.decode = choose("decode", decode, ("argmax", "sample"))
         outputs = spec.action_dim if spec.discrete else 2 * spec.action_dim
-        self.policy = MLP((len(self.seeds),), self.id_dim, outputs, width, depth)
+        self.policy = MLP((len(self.seeds),), self.id_dim, outputs, Net(width, depth))
         self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, clip_norm=clip_norm)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:

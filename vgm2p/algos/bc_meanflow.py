@@ -14,6 +14,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
 
@@ -57,7 +58,7 @@ class BCMeanFlow(Algorithm):
         super().__init__(spec, seeds, history)
         self.times, self.adaptive_power, self.steps = times or Times(), adaptive_power, steps
         self.act_noise, self.act_noise_shared = act_noise, act_noise_shared
-        self.policy = AverageVelocity(len(self.seeds), self.id_dim, spec.action_dim, 0, width, depth)
+        self.policy = AverageVelocity(len(self.seeds), self.id_dim, spec.action_dim, 0, Net(width, depth))
         self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, clip_norm=clip_norm)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:

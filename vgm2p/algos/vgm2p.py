@@ -20,6 +20,7 @@ from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
 from vgm2p.nn.fast.kernels import one_hot
+from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic, Value
 from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
@@ -89,9 +90,9 @@ class VGM2P(Algorithm):
         self.reuse_q, self.bf16_derivative, self.classes = reuse_q, bf16_derivative, 3 if self.uncond == NULL else 2
 
         S, layers, options = len(self.seeds), critic_depth or depth, {"clip_norm": clip_norm}
-        self.policy = self.make_policy(width, depth)
+        self.policy = self.make_policy(Net(width, depth))
         online = self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, **options)
-        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, width, layers, critic_norm)
+        self.critic = Critic(S, n_critics, self.id_dim, spec.action_dim, Net(width, layers), critic_norm)
         online_critic = self.make_optimiser("critic", [self.critic], lr, **options)
         self.target_critic = copy.deepcopy(self.critic)
         self.target = self.follow(self.target_critic, online_critic)
@@ -99,12 +100,12 @@ class VGM2P(Algorithm):
         self.average = self.follow(self.averaged_policy, online) if ema else None
         self.value = None
         if self.in_sample_baseline or self.in_sample_target:
-            self.value = Value(S, self.id_dim, width, layers)
+            self.value = Value(S, self.id_dim, Net(width, layers))
             self.make_optimiser("value", [self.value], lr, **options)
 
-    def make_policy(self, width: int, depth: int) -> nn.Module:
+    def make_policy(self, net: Net) -> nn.Module:
         """Return the network u(a_k, r, k, o, c)."""
-        return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, width, depth)
+        return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net)
 
     def update(self, batch: Batch, key: Randomness) -> Info:
         """One pass through Algorithm 1: critic, condition, policy, target."""

@@ -16,6 +16,7 @@ from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.path import OneTime, Times
 from vgm2p.nn.fast.kernels import one_hot
+from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
 
 
@@ -40,9 +41,9 @@ class VGM2PFlowMatching(VGM2P):
             raise ConfigError(f"algo.{key} belongs to MeanFlow; flow matching has one time and no derivative: leave it")
         self.times = OneTime(self.times.law, mean=self.times.mean, std=self.times.std)  # k ~ U(0, 1), as BC(FM)
 
-    def make_policy(self, width: int, depth: int) -> nn.Module:
+    def make_policy(self, net: Net) -> nn.Module:
         """Return the network v(a_k, k, o, c)."""
-        return Velocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, width, depth)
+        return Velocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net)
 
     def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
         """Return v(a_k, k, o, c)."""

@@ -17,6 +17,7 @@ from vgm2p.algos.contract import choose
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P, WORSE, Opinion
 from vgm2p.errors import ConfigError
+from vgm2p.nn.mlp import Net
 from vgm2p.nn.value import Value
 from vgm2p.types import Batch, per_seed_mean
 
@@ -68,7 +69,7 @@ class VGM2PPlus(VGM2P):
         self.usual: Value | None = None
         if self.judge != "critic":
             self.fields += ("return_to_go",)
-            self.usual = Value(len(self.seeds), self.id_dim, width, critic_depth or depth)
+            self.usual = Value(len(self.seeds), self.id_dim, Net(width, critic_depth or depth))
             self.make_optimiser("usual", [self.usual], lr, clip_norm=hyperparameters.get("clip_norm"))
 
     def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion:

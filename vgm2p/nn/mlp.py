@@ -1,8 +1,10 @@
-"""The body of every network here: Dense -> GELU (-> LayerNorm), `depth` times, then Dense."""
+"""The body of every network here: Dense -> activation (-> LayerNorm), `depth` times, then Dense."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +16,36 @@ from vgm2p.nn.linear import LayerNorm, Linear
 FEW_ROWS = 64  # in float32, up to here one batched product beats a product per group on a CPU; far beyond, it is slower
 
 
+@dataclass(frozen=True)
+class Net:
+    """Size of a network's body.
+
+    Attributes:
+        width: units of a hidden layer; 512 [VGM2P Table 3].
+        depth: hidden layers; 4 [VGM2P Table 3]; 0 is a linear map.
+        activation: of the hidden layers; `gelu` in its tanh form [code of MAC-Flow and FQL].
+    """
+
+    width: int = 512
+    depth: int = field(default=4, metadata={"least": 0})
+    activation: Literal["gelu", "relu"] = "gelu"
+
+
 class MLP(nn.Module):
     """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
 
-    Source: 4 x 512 [VGM2P Table 3]; GELU, Glorot uniform, LayerNorm after the activation in critics only [code of
-    MAC-Flow and FQL]. `plain` is the definition; `forward` and `value_and_tangent` compute the same by `nn.body`.
+    Source: Glorot uniform, LayerNorm after the activation in critics only [code of MAC-Flow and FQL]. `plain` is the
+    definition; `forward` and `value_and_tangent` compute the same by `nn.fast.body`.
     """
 
-    def __init__(
-        self, lead: tuple[int, ...], in_dim: int, out_dim: int, width: int, depth: int, layer_norm: bool = False
-    ) -> None:
+    def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int, net: Net, layer_norm: bool = False) -> None:
         super().__init__()
         self.lead = lead
-        sizes = [in_dim, *[width] * depth]
+        sizes = [in_dim, *[net.width] * net.depth]
         self.hidden = nn.ModuleList(Linear(lead, a, b) for a, b in pairwise(sizes))
-        self.norms = nn.ModuleList(LayerNorm(lead, width) for _ in range(depth if layer_norm else 0))
+        self.norms = nn.ModuleList(LayerNorm(lead, net.width) for _ in range(net.depth if layer_norm else 0))
         self.output = Linear(lead, sizes[-1], out_dim)
-        self.shape = body.Shape(depth, layer_norm)
+        self.shape = body.Shape(net.depth, layer_norm, net.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (S, ..., in) to (*lead, ..., out); under autocast in its type, the result in the parameters'."""
@@ -67,7 +82,8 @@ class MLP(nn.Module):
         h = x.flatten(1, -2).repeat_interleave(members, 0)
         norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
         for layer, norm in zip(self.hidden, norms, strict=True):
-            h = norm(F.gelu(layer(h), approximate="tanh"))
+            z = layer(h)
+            h = norm(F.relu(z) if self.shape.activation == "relu" else F.gelu(z, approximate="tanh"))
         with torch.autocast(x.device.type, enabled=False):  # the output layer keeps its type: see `body.Shape.cast`
             return self._leave(self.output(h.to(self.output.weight.dtype)), x)
 

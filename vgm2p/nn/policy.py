@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.mlp import MLP
+from vgm2p.nn.mlp import MLP, Net
 
 
 def _join(parts: list[Tensor | None], shape: torch.Size) -> Tensor:
@@ -15,9 +15,9 @@ def _join(parts: list[Tensor | None], shape: torch.Size) -> Tensor:
 class AverageVelocity(nn.Module):
     """u(x, r, k, o, c): average velocity from time r to time k (MeanFlow; r <= k, data at 0, noise at 1)."""
 
-    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, width: int, depth: int) -> None:
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,), action_dim + 2 + obs_dim + classes, action_dim, width, depth)
+        self.mlp = MLP((seeds,), action_dim + 2 + obs_dim + classes, action_dim, net)
 
     def forward(self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
         """Return u of shape (S, ..., A).
@@ -46,9 +46,9 @@ class AverageVelocity(nn.Module):
 class Velocity(nn.Module):
     """v(x, k, o, c): instantaneous velocity at time k (flow matching)."""
 
-    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, width: int, depth: int) -> None:
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,), action_dim + 1 + obs_dim + classes, action_dim, width, depth)
+        self.mlp = MLP((seeds,), action_dim + 1 + obs_dim + classes, action_dim, net)
 
     def forward(self, x: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""

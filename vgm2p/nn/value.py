@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.mlp import MLP
+from vgm2p.nn.mlp import MLP, Net
 
 
 class Critic(nn.Module):
-    """C members of Q(o, a), Dense -> GELU (-> LayerNorm)."""
+    """C members of Q(o, a)."""
 
     def __init__(
-        self, seeds: int, members: int, obs_dim: int, action_dim: int, width: int, depth: int, layer_norm: bool = True
+        self, seeds: int, members: int, obs_dim: int, action_dim: int, net: Net, layer_norm: bool = True
     ) -> None:
         super().__init__()
-        self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, width, depth, layer_norm)
+        self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
 
     def forward(self, oid: Tensor, action: Tensor) -> Tensor:
         """Map oid (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
@@ -25,9 +25,9 @@ class Critic(nn.Module):
 class Value(nn.Module):
     """V(o), one member, same body as the critic."""
 
-    def __init__(self, seeds: int, obs_dim: int, width: int, depth: int) -> None:
+    def __init__(self, seeds: int, obs_dim: int, net: Net) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,), obs_dim, 1, width, depth, layer_norm=True)
+        self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm=True)
 
     def forward(self, oid: Tensor) -> Tensor:
         """Map oid (S, ..., O) to (S, ...)."""

@@ -1,4 +1,4 @@
-"""GELU (tanh form, as flax) written so that value and derivative share their work.
+"""ReLU, and GELU (tanh form, as flax) written so that value and derivative share their work.
 
 `gelu_tanh(z) = z * sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))`. ATen's kernels evaluate a tanh in the forward pass and
 again in the backward pass; on a CPU one sigmoid serves both here. On a GPU, where launches cost more, ATen's are used.
@@ -26,8 +26,10 @@ def gelu(z: Tensor) -> Tensor:
     return (z * z).mul_(CUBIC * SCALE).add_(SCALE).mul_(z).sigmoid_().mul_(z)
 
 
-def value_and_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(z) and GELU'(z) without gradient; half-precision z is computed in float32."""
+def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, Tensor]:
+    """Return act(z) and act'(z) without gradient; GELU of half-precision z is computed in float32."""
+    if activation == "relu":
+        return z.detach().relu(), (z.detach() > 0).to(z.dtype)
     if z.is_cuda:
         return by_two_kernels(z.detach())
     wide = z.detach().to(torch.promote_types(z.dtype, torch.float32)).contiguous()
@@ -60,6 +62,6 @@ def _write(z: Tensor, value: Tensor, derivative: Tensor) -> None:
 @functools.cache
 def constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return SCALE, -2 SCALE and 1 as scalars on the device."""
-    with torch.inference_mode(False):  # whoever asks first, everybody uses them
+    with torch.inference_mode(False):  # the cached scalars must also serve training, which refuses inference tensors
         scale, minus_two_scale, one = torch.tensor([SCALE, -2.0 * SCALE, 1.0], dtype=dtype, device=device).unbind()
     return scale, minus_two_scale, one

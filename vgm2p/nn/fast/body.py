@@ -1,8 +1,9 @@
 """The multilayer perceptron as one function with a hand-written backward pass, and a tangent beside the primal pass.
 
-Per hidden layer one kernel gives h = GELU(z) and d = GELU'(z); the tangent is (W dh) d and the backward pass g d, so
-that no derivative is evaluated twice, and nothing runs through autograd's bookkeeping. Groups (seeds and ensemble
-members) run one after another on a CPU, where each fits the cache, and as one batched product elsewhere.
+Per hidden layer one kernel gives h = act(z) and d = act'(z), act being GELU or ReLU; the tangent is (W dh) d and the
+backward pass g d, so that no derivative is evaluated twice, and nothing runs through autograd's bookkeeping. Groups
+(seeds and ensemble members) run one after another on a CPU, where each fits the cache, and as one batched product
+elsewhere.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ EPS = 1e-6  # of LayerNorm, as in flax
 
 @dataclass(frozen=True)
 class Shape:
-    """What the parameters are: `layers` hidden layers, each followed by a LayerNorm or not.
+    """What the network is: `layers` hidden layers with an activation (gelu or relu), then a LayerNorm or not.
 
     Parameters come as weight, bias (, scale, shift) per hidden layer, then weight, bias of the output; each (G, ...).
     """
 
     layers: int
     layer_norm: bool
+    activation: str = "gelu"
 
     @property
     def per_layer(self) -> int:
@@ -69,7 +71,8 @@ def infer(x: Tensor, parameters: Sequence[Tensor], shape: Shape) -> Tensor:
     """Return the output for x (R, in) or (G, R, in) without a tape."""
     h = x.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
-        h = affine_gelu(h, parameters[at], parameters[at + 1])
+        weight, bias = parameters[at], parameters[at + 1]
+        h = affine_gelu(h, weight, bias) if shape.activation == "gelu" else affine(h, weight, bias).relu_()
         if shape.layer_norm:
             h = _norm(h, parameters[at + 2], parameters[at + 3])[0]
     return affine(h.to(parameters[-2].dtype), parameters[-2], parameters[-1])
@@ -82,7 +85,7 @@ def record(
     h, dx = x.to(parameters[0].dtype), None if dx is None else dx.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         tape.inputs.append(h)
-        h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]))
+        h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]), shape.activation)
         tape.derivatives.append(d)
         if dx is not None:
             dx = affine(dx, parameters[at][..., : dx.shape[-1]], None).mul_(d)
@@ -92,7 +95,7 @@ def record(
             tape.norms.append((before, mean, rstd))
     tape.inputs.append(h)
     wide = parameters[-2].dtype
-    tangent = None if dx is None else affine(dx.to(wide), parameters[-2], None)
+    tangent = None if dx is None else affine(dx.to(wide), parameters[-2][..., : dx.shape[-1]], None)
     return affine(h.to(wide), parameters[-2], parameters[-1]), tangent
 
 
@@ -149,7 +152,7 @@ class Body(torch.autograd.Function):
     """forward(shape, dtype, grouped, x, dx, *parameters) -> (y, dy).
 
     Args of forward:
-        shape: what the parameters are.
+        shape: what the network is.
         dtype: type of the hidden layers' products (bfloat16 in an autocast region); parameters, the output layer and
             results keep their own.
         grouped: run group after group (CPU), else all at once.
