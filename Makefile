@@ -98,10 +98,10 @@ test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (a
 	$(PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_smac_tasks.py tests/envs/test_smac.py tests/envs/test_smac_faults.py tests/envs/test_smac_runs.py tests/envs/test_workers.py
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
-	$(PY) -m tools.results $(ARGS)
+	$(PY) -m tools.results robots $(ARGS)
 
 results-smax: $(SMAX_READY)  ## the SMAX table of docs/results.md (about an hour; resumable; records its data first)
-	$(SMAX_CACHE) $(SMAX_PY) -m tools.results_smax $(ARGS)
+	$(SMAX_CACHE) $(SMAX_PY) -m tools.results battles $(ARGS)
 
 test-smax: $(SMAX_READY)  ## SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
 	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v tests/envs/test_smax.py

@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = ("datamodules", "callbacks")  # folders of the repository that Python sees in vgm2p/, as links
-SOURCES = sorted(
-    [
-        path
-        for path in (ROOT / "vgm2p").rglob("*.py")
-        if not set(path.relative_to(ROOT / "vgm2p").parts[:1]) & {*OUTSIDE}
-    ]
-    + [path for name in OUTSIDE for path in (ROOT / name).rglob("*.py")]
-)
+from tests.house import LINKED, ROOT, SOURCES, TESTS, TOOLS, circles, import_graph, imports, name_of
+
 # low to high (docs/architecture.md); a module imports from its own room or a lower floor, inside functions as well
 FLOORS = [
     {"types", "errors", "signals", "io", "rng", "seeds", "optim", "data"},
@@ -43,23 +35,6 @@ def floor(name: str) -> int:
     return next(i for i, names in enumerate(FLOORS) if name in names)
 
 
-def imports(path: Path, top_only: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_only else ast.walk(tree)
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
-
-
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(("vgm2p", *parts) if parts[0] in OUTSIDE else parts)
-
-
 def test_every_room_has_a_floor():
     rooms = {room(name_of(path)) for path in SOURCES} - {None, "__init__"}
     assert rooms <= set().union(*FLOORS)
@@ -77,28 +52,24 @@ def test_imports_point_downwards(path):
 
 
 def test_nobody_imports_our_folders_by_their_bare_names():
-    everything = [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
-    bare = {*OUTSIDE, "conf"}
+    bare = {*LINKED, "conf"}
+    everything = [*SOURCES, *TESTS, *TOOLS]
     assert [name_of(path) for path in everything if {m.split(".")[0] for m in imports(path)} & bare] == []
 
 
-def graph() -> dict[str, set[str]]:
-    names = {name_of(path).removesuffix(".__init__"): path for path in SOURCES}
-    return {name: {m for m in imports(path) if m in names} - {"vgm2p"} for name, path in names.items()}
+def test_the_package_imports_neither_tools_nor_tests():
+    assert [name_of(path) for path in SOURCES if {m.split(".")[0] for m in imports(path)} & {"tools", "tests"}] == []
+    assert [name_of(path) for path in TOOLS if "tests" in {m.split(".")[0] for m in imports(path)}] == []
 
 
-def test_there_are_no_cycles():
-    edges, done = graph(), set()
+def test_there_are_no_import_circles():
+    assert circles(import_graph()) == []
 
-    def visit(name, trail):
-        assert name not in trail, " -> ".join([*trail, name])
-        if name not in done:
-            for other in edges[name]:
-                visit(other, (*trail, name))
-            done.add(name)
 
-    for name in edges:
-        visit(name, ())
+def test_the_check_for_circles_sees_them():
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"d"}}
+    assert circles(graph) == ["a -> b -> c -> a", "d -> d"]
+    assert import_graph()["tools.results.robots_page"] >= {"tools.results.robots_text", "vgm2p.report.tables"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from tools.results import MAIN, MEDIUM, PARTS, REPLAY, cells, finished, settings
-from tools.results_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, SMAX, write
+from tools.results.cells import finished, settings
+from tools.results.page import BORDER
+from tools.results.robots import MAIN, MEDIUM, PARTS, REPLAY, cells
+from tools.results.robots_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, write
 from vgm2p.run.folder import RunFolder, write_json
 
 WAYS = (1.0, 0.5, 0.25, 0.0, "shared")
@@ -87,7 +89,7 @@ def page(tmp_path_factory):
     run_of(runs, MEDIUM[0], "bc_flow", width=64)
     run_of(runs, MEDIUM[0], "bc_gaussian", updates=5000)
     run_of(runs, MEDIUM[0], "bc_meanflow")
-    (docs / "results.md").write_text(f"old\n\n{SMAX}\n\nbattles\n")
+    (docs / "results.md").write_text(f"old\n\n{BORDER}\n\nbattles\n")
     write(runs, docs)
     assert finished(runs, MEDIUM[0], ROWS["bc_meanflow"])
     return docs / "results.md"
@@ -114,7 +116,7 @@ def test_unseen_seeds_and_starts_leave_out_what_the_choice_saw(page):
 
 def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(page):
     text = page.read_text()
-    named = re.findall(r"^- (\w+: \w+)$", text.split("## Not run yet")[1].split(SMAX)[0], re.MULTILINE)
+    named = re.findall(r"^- (\w+: \w+)$", text.split("## Not run yet")[1].split(BORDER)[0], re.MULTILINE)
     every = {f"{experiment}: {line.label}" for experiment, line in cells(list(PARTS))}
     shown = {f"{experiment}: {label}" for experiment in REPLAY for label in (*RIVALS, "vgm2p_plus")}
     assert set(named) == every - shown - {f"{MEDIUM[0]}: bc_meanflow"}
@@ -126,7 +128,7 @@ def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(p
 
 
 def test_the_other_half_and_the_pictures(page):
-    assert page.read_text().endswith(f"{SMAX}\n\nbattles\n")
+    assert page.read_text().endswith(f"{BORDER}\n\nbattles\n")
     for name in re.findall(r"\]\((results/\S+)\)", page.read_text()):
         assert (page.parent / name).stat().st_size > 0
     assert "commits 01234567" in page.read_text()

@@ -1,4 +1,4 @@
-"""The SMAX section of docs/results.md, from finished runs and the recorded data alone."""
+"""The half of docs/results.md about battles, from finished runs and the recorded data alone."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.results import Row, finished
-from tools.results_page import halves, save
-from tools.results_smax import CLONES, GUIDED, ROWS, SETS, SIZE
+from tools.results.battles import CLONES, GUIDED, ROWS, SETS, SIZE
+from tools.results.cells import Row, command_table, finished, load_finished
+from tools.results.page import halves, save
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.io.text import grid
-from vgm2p.report.runs import Run, final_values, load_run
+from vgm2p.report.runs import Run, final_values
 from vgm2p.report.stats import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.tables import bounds
 from vgm2p.run.folder import Acting
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A method acting in one way: won (0 or 1) and return of every seed's episodes."""
+class MethodResult:
+    """One method in one way to act.
+
+    Attributes:
+        label: name of the row.
+        acting: scale of the start noise; None where the method has none.
+        won: 0 or 1 for every seed's episodes.
+        returns: likewise the returns.
+    """
 
     label: str
     acting: Acting
@@ -38,19 +45,17 @@ def write(runs: Path, docs: Path) -> None:
     """Replace the section by what is finished below `runs`; what is missing is named."""
     parts = [_head()]
     for experiment in SETS:
-        parts += _set(runs, experiment)
+        parts += _experiment(runs, experiment)
     missing = [
-        f"{experiment}: {line.label}" for experiment in SETS for line in ROWS if not finished(runs, experiment, line)
+        f"{experiment}: {row.label}" for experiment in SETS for row in ROWS if not finished(runs, experiment, row)
     ]
     if missing:
         parts.append("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".")
     robots, _ = halves(docs)
-    docs.mkdir(parents=True, exist_ok=True)
     save(docs, robots, "\n\n".join(parts))
 
 
 def _head() -> str:
-    commands = "\n".join(f"| `{line.label}` | `{' '.join(line.overrides)}` |" for line in ROWS)
     return f"""# Battles: SMAX
 
 Written by `make results-smax`. Data: the environment's heuristic at noise 0, 0.1 and 0.3, recorded on the machine
@@ -64,30 +69,35 @@ was tried there, for an explanation, stands in [smax.md](smax.md).
 
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
-{commands}"""
+{command_table(ROWS)}"""
 
 
-def _set(runs: Path, experiment: str) -> list[str]:
-    done = {line.label: load_run(runs / experiment / line.label) for line in ROWS if finished(runs, experiment, line)}
+def _experiment(runs: Path, experiment: str) -> list[str]:
+    done = load_finished(runs, experiment, ROWS)
     if not done:
         return []
-    first = next(iter(done.values()))
+    first = done[0]
     data, versions = first.manifest["data"], first.manifest["environment_versions"]
-    cells = [cell for label, run in done.items() for cell in cells_of(label, run)]
+    results = [result for run in done for result in results_of(run)]
     lines = [["", "win rate", "return", "win rate per seed"], _random(first), *behaviours(first)]
-    lines += [_line(cell) for cell in cells]
+    lines += [_line(result) for result in results]
     text = (
         f"{data['episodes']} episodes, {data['transitions']} transitions, digest `{data['digest'][:16]}`; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; {first.manifest['device']}."
     )
-    return [f"## {experiment}", text, grid(lines), *_differences(cells)]
+    return [f"## {experiment}", text, grid(lines), *_differences(results)]
 
 
-def cells_of(label: str, run: Run) -> list[Cell]:
-    """Return one cell per way to act of a run's last evaluation."""
+def results_of(run: Run) -> list[MethodResult]:
+    """Return one result per way to act of a run's last evaluation."""
     return [
-        Cell(label, way if isinstance(way, float) else None, final_values([run], way, "won"), final_values([run], way))
+        MethodResult(
+            run.key[1],
+            way if isinstance(way, float) else None,
+            final_values([run], way, "won"),
+            final_values([run], way),
+        )
         for way in run.final["return"]
     ]
 
@@ -105,8 +115,8 @@ def behaviours(run: Run) -> list[list[str]]:
     for index, record in enumerate(json.loads(columns.attributes["behaviours"])):
         mine = episodes["behaviour"] == index
         name = f"data: {record['policy']}, noise {record['noise']:g} ({mine.sum()} episodes)"
-        found.append(_line(Cell(name, None, [won[mine]], [returns[mine]])))
-    return [*found, _line(Cell("data", None, [won], [returns]))]
+        found.append(_line(MethodResult(name, None, [won[mine]], [returns[mine]])))
+    return [*found, _line(MethodResult("data", None, [won], [returns]))]
 
 
 def _random(run: Run) -> list[str]:
@@ -114,16 +124,16 @@ def _random(run: Run) -> list[str]:
     return ["random policy", "", bounds((results["random_return_mean"], *results["random_return_ci95"]), 2), ""]
 
 
-def _line(cell: Cell) -> list[str]:
-    seeds = " ".join(f"{np.mean(values):.2f}" for values in cell.won) if len(cell.won) > 1 else ""
-    won = bounds((mean(cell.won), *rate_interval(cell.won)), 2)
-    return [cell.name, won, bounds((mean(cell.returns), *interval(cell.returns)), 2), seeds]
+def _line(result: MethodResult) -> list[str]:
+    seeds = " ".join(f"{np.mean(values):.2f}" for values in result.won) if len(result.won) > 1 else ""
+    won = bounds((mean(result.won), *rate_interval(result.won)), 2)
+    return [result.name, won, bounds((mean(result.returns), *interval(result.returns)), 2), seeds]
 
 
-def _differences(cells: list[Cell]) -> list[str]:
+def _differences(results: list[MethodResult]) -> list[str]:
     """Compare the guided row that wins most with every clone, each in its best way."""
-    best = _best(cells, GUIDED)
-    rivals = [_best(cells, [line]) for line in CLONES]
+    best = _best(results, GUIDED)
+    rivals = [_best(results, [row]) for row in CLONES]
     if best is None or not any(rivals):
         return []
     lines = [["difference", "win rate", "return"]]
@@ -138,10 +148,8 @@ def _differences(cells: list[Cell]) -> list[str]:
     return [note, grid(lines)]
 
 
-def _best(cells: list[Cell], rows: list[Row]) -> Cell | None:
-    labels = [line.label for line in rows]
-    return max((cell for cell in cells if cell.label in labels), key=lambda cell: mean(cell.won), default=None)
-
-
-if __name__ == "__main__":
-    write(Path("runs/results"), Path("docs"))
+def _best(results: list[MethodResult], rows: list[Row]) -> MethodResult | None:
+    labels = [row.label for row in rows]
+    return max(
+        (result for result in results if result.label in labels), key=lambda result: mean(result.won), default=None
+    )

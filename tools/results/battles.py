@@ -1,17 +1,13 @@
-"""`make results-smax`: discrete actions with rollouts, on data that this machine records itself, into docs/results.md.
-
-Resumable: recorded files and finished cells stay. `python -m tools.results_smax [--runs DIR] [--jobs N] [--write]`.
-"""
+"""`make results-smax`: battles of SMAX, discrete actions with rollouts, on data that this machine records itself."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tools.results import ROOT, Row, finished, run
+from tools.results.cells import Row, finished, run
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
 SIZE = (
@@ -57,26 +53,6 @@ GUIDED = [
 ROWS = [*CLONES, *GUIDED]
 
 
-def main() -> int:
-    """Record the data, run what is missing, write the section."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=Path, default=Path("runs/results"))
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="write the section from what is finished, run nothing")
-    options = parser.parse_args()
-    code = 0
-    if not options.write:
-        code = max(record(scenario) for scenario in SETS.values())
-        plan(options.runs, options.jobs)
-        for line in ROWS if code == 0 else []:
-            code = max(code, run(list(SETS), line, options.runs, options.jobs))
-    from tools.results_smax_page import write
-
-    write(options.runs, options.docs)
-    return code
-
-
 def record(scenario: str) -> int:
     """Collect a dataset unless it is there; return the exit code."""
     target = Path(os.environ.get("VGM2P_DATA", "data")) / "smax" / f"{scenario}_mixed.h5"
@@ -86,13 +62,14 @@ def record(scenario: str) -> int:
     return subprocess.run([sys.executable, "-m", "vgm2p", *words], check=False).returncode
 
 
-def plan(runs: Path, jobs: int) -> None:
+def print_plan(runs: Path, jobs: int) -> None:
     """Print how much there is to do."""
-    missing = [line for line in ROWS for experiment in SETS if not finished(runs, experiment, line)]
-    minutes = sum(line.minutes for line in missing) / jobs
+    missing = [row for row in ROWS for experiment in SETS if not finished(runs, experiment, row)]
+    minutes = sum(row.minutes for row in missing) / jobs
     total = len(ROWS) * len(SETS)
     print(f"{total} cells of 5 seeds, {len(missing)} to run, {jobs} at a time: about {minutes:.0f} minutes", flush=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run_missing(runs: Path, jobs: int) -> int:
+    """Run what is not finished; return the largest exit code."""
+    return max(run(list(SETS), row, runs, jobs) for row in ROWS)

@@ -1,0 +1,84 @@
+"""A cell: five seeds of one experiment with one row's settings. How it is run, and whether it is finished."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from vgm2p.config.build import config_folder, register_resolvers
+from vgm2p.report.runs import Run, load_run
+from vgm2p.run.fingerprint import differences
+from vgm2p.run.folder import RunFolder
+
+BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings in which two runs of the same training may differ
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        label: name in tables and folders.
+        overrides: words for `vgm2p fit` that make the row what it is.
+        minutes: of CPU for one cell (five seeds, one core).
+        size: words that all rows of a table share: network and budget.
+    """
+
+    label: str
+    overrides: tuple[str, ...]
+    minutes: int
+    size: tuple[str, ...]
+
+
+def command_table(rows: Sequence[Row]) -> str:
+    """Return the lines of a Markdown table: label and overrides of every row."""
+    return "\n".join(f"| `{row.label}` | `{' '.join(row.overrides)}` |" for row in rows)
+
+
+@cache
+def settings(experiment: str, row: Row) -> dict[str, Any]:
+    """Return the configuration of a cell."""
+    register_resolvers()
+    words = [f"experiment={experiment}", *row.overrides, *row.size, "out=."]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("fit", overrides=words)
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def finished(runs: Path, experiment: str, row: Row) -> bool:
+    """Whether the cell's folder below `runs` has results, of the settings that it would be run with now."""
+    folder = RunFolder(runs / experiment / row.label)
+    if not folder.results.is_file():
+        return False
+    was, now = folder.read_manifest()["config"], settings(experiment, row)
+    return not differences(was, now) and all(was[key] == now[key] for key in BUDGET)
+
+
+def load_finished(runs: Path, experiment: str, rows: Sequence[Row]) -> list[Run]:
+    """Return the finished runs of an experiment, in the order of `rows`."""
+    return [load_run(runs / experiment / row.label) for row in rows if finished(runs, experiment, row)]
+
+
+def command(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> list[str]:
+    """Return the multirun of a row, `jobs` cells at a time."""
+    out = f"out={runs}/${{hydra:runtime.choices.experiment}}/{row.label}"
+    launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
+    words = [f"experiment={','.join(experiments)}", *row.overrides, *row.size, f"label={row.label}"]
+    return [sys.executable, "-m", "vgm2p", "fit", "-m", *words, "compare=[]", out, *launcher]
+
+
+def run(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> int:
+    """Run the unfinished cells of a row; return the exit code of `fit`, which refuses folders of other settings."""
+    missing = [experiment for experiment in experiments if not finished(runs, experiment, row)]
+    if not missing:
+        return 0
+    print(f"{row.label}: {', '.join(missing)}", flush=True)
+    return subprocess.run(command(missing, row, runs, jobs), check=False).returncode

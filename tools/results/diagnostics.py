@@ -1,0 +1,30 @@
+"""The table of diagnostics: what the last log of every run with a critic says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+from vgm2p.io.text import grid
+from vgm2p.report.runs import Run
+from vgm2p.run.folder import RunFolder
+
+
+def diagnostics(runs: Sequence[Run]) -> str:
+    """Return a table with a line per run whose log has `q_mean`, means over its seeds; empty without such a run."""
+    lines = [["last log", "Q / the level it drifts to", "class 1", "agents agree", "by chance", "clipped"]]
+    for run in runs:
+        last = _last_log(run)
+        if "q_mean" in last:
+            one, level = last["c1_fraction"], last["q_mean"] / last["q_fixed_point"]
+            cells = [level, one, last["c_agreement"], one**2 + (1 - one) ** 2]
+            clipped = f"{last['clipped']:.2f}" if "clipped" in last else ""
+            lines.append([run.key[1], *(f"{cell:.2f}" for cell in cells), clipped])
+    return grid(lines) if len(lines) > 1 else ""
+
+
+def _last_log(run: Run) -> dict[str, float]:
+    """Return the columns of metrics.csv at the last update, means over the seeds."""
+    rows = RunFolder(run.folder).log_metrics().rows()
+    last = [row for row in rows if row["update"] == rows[-1]["update"]]
+    return {name: mean(float(row[name]) for row in last) for name in last[0] if last[0][name]}

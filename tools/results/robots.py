@@ -1,0 +1,93 @@
+"""`make results`: which cells about robots there are, and their way into docs/results.md."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tools.results.cells import Row, finished, run
+
+SIZE = (
+    "updates=10000",
+    "eval_every=2500",
+    "eval_episodes=20",
+    "seeds=5",
+    "eval_acting=[1,0.5,0.25,0,shared]",
+    "algo.width=128",
+    "algo.depth=3",
+    "algo.lr=1e-3",
+    "algo.lr_decay_updates=10000",
+    "logger.tensorboard=false",
+)
+CRITIC = ["algo.critic_depth=2"]
+REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
+MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
+EXPERT = ["recorded_6halfcheetah_medium_expert", "recorded_3hopper_medium_expert"]
+BUNDLED = ["quickstart"]
+
+
+def row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
+    """Return a row; value-based algorithms get the smaller critic of this size."""
+    critic = CRITIC if algo.startswith("vgm2p") else ()
+    return Row(label, (f"algo={algo}", *critic, *overrides), minutes, SIZE)
+
+
+MAIN = [
+    row("vgm2p_plus", "vgm2p_plus", 9),
+    row("bc_meanflow", "bc_meanflow", 5),
+    row("vgm2p", "vgm2p", 11),
+    row("bc_gaussian", "bc_gaussian", 3),
+    row("bc_flow", "bc_flow", 6),
+    row("vgm2p_team", "vgm2p", 11, "algo.advantage=team"),
+    row("vgm2p_fm", "vgm2p_fm", 20),
+    row("bc_meanflow_best25", "bc_meanflow", 5, "data.best_share=0.25"),
+]
+SWITCHES = [
+    row("plus_best_share_1", "vgm2p_plus", 9, "algo.best_share=1"),
+    row("plus_margin_0", "vgm2p_plus", 9, "algo.margin=0"),
+    row("plus_class0_weight_1", "vgm2p_plus", 9, "algo.class0_weight=1"),
+    row("plus_baseline_sample", "vgm2p_plus", 11, "algo.baseline=sample"),
+    row("plus_omega_3", "vgm2p_plus", 11, "algo.omega=3"),
+    row("plus_per_agent", "vgm2p_plus", 9, "algo.advantage=agent"),
+    row("plus_slow_critic", "vgm2p_plus", 9, "algo.reward_scale=1", "algo.tau=0.005"),
+    row("plus_judge_both", "vgm2p_plus", 10, "algo.judge=both"),
+    row("plus_best_of_1", "vgm2p_plus", 8, "algo.best_of=1"),
+]
+PAPER = [
+    row("vgm2p_independent", "vgm2p", 11, "algo.mixer=independent"),
+    *(row(f"vgm2p_omega{omega}", "vgm2p", 11, f"algo.omega={omega}") for omega in (1, 5, 10, 20)),
+]
+PARTS: dict[str, list[tuple[list[str], list[Row]]]] = {
+    "main": [(REPLAY, MAIN), (MEDIUM, MAIN), (EXPERT, MAIN), (BUNDLED, MAIN)],
+    "switches": [(REPLAY, SWITCHES)],
+    "ablations": [(REPLAY, PAPER)],
+}
+
+
+def cells(parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Yield (experiment, row) of every cell, in the order of running."""
+    for part in parts:
+        for experiments, rows in PARTS[part]:
+            yield from ((experiment, line) for line, experiment in itertools.product(rows, experiments))
+
+
+def print_plan(parts: Sequence[str], runs: Path, jobs: int) -> None:
+    """Print how much there is to do."""
+    every = list(cells(parts))
+    missing = [(experiment, line) for experiment, line in every if not finished(runs, experiment, line)]
+    cost = sum(
+        line.minutes * (1.0 if "cheetah" in experiment or experiment == "quickstart" else 0.7)
+        for experiment, line in missing
+    )
+    print(
+        f"{len(every)} cells of 5 seeds ({', '.join(parts)}), {len(missing)} to run, {jobs} at a time: "
+        f"about {cost / jobs:.0f} minutes",
+        flush=True,
+    )
+
+
+def run_missing(parts: Sequence[str], runs: Path, jobs: int) -> int:
+    """Run what is not finished; return the largest exit code."""
+    rows = [(experiments, line) for part in parts for experiments, lines in PARTS[part] for line in lines]
+    return max(run(experiments, line, runs, jobs) for experiments, line in rows)
