@@ -19,10 +19,10 @@ from torch import Tensor
 from vgm2p.datamodules.layout.combine import best, rows_of, select
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.flat import WIDE, map_columns, narrow
-from vgm2p.datamodules.store.resident import TransitionStore, check_timeouts
+from vgm2p.datamodules.store.resident import PLAIN, TransitionStore, check_timeouts
 from vgm2p.envs.observation import robot_of_omiga
 from vgm2p.rng import UpdateKey
-from vgm2p.types import Batch, Randomness
+from vgm2p.types import Batch, Needs, Randomness
 
 DEPTH = 8  # batches made ahead
 THREADS = 2  # that make them: one waits for the disk while the other works
@@ -88,14 +88,14 @@ class MappedStore(TransitionStore):
         self._device = torch.device(device)
         return self
 
-    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
+    def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
         """Return the batch of the key's update, as `TransitionStore.draw`.
 
         Raises what went wrong in the thread that made it, for example OSError.
         """
         if not isinstance(key, UpdateKey):
-            return self._delivered(super().draw(OnHost(key), batch_size, fields, history))
-        request = (key.seeds, batch_size, fields, history)
+            return self._delivered(super().draw(OnHost(key), batch_size, needs))
+        request = (key.seeds, batch_size, needs)
         if self._ahead is None or self._ahead.request != request:
             self.close()
             self._ahead = Ahead(self._maker(*request), request)
@@ -145,9 +145,7 @@ class MappedStore(TransitionStore):
         index = rows.numpy() if self._kept is None else self._kept[rows.numpy()]
         return torch.from_numpy(np.take(column, index, axis=0))
 
-    def _maker(
-        self, seeds: Sequence[int], batch_size: int, fields: tuple[str, ...], history: int
-    ) -> Callable[[int], Batch]:
+    def _maker(self, seeds: Sequence[int], batch_size: int, needs: Needs) -> Callable[[int], Batch]:
         """Return what makes the batch of an update, in any thread."""
         local = threading.local()  # a key holds the numbers that it drew last
         device, gather = self._device, super().draw
@@ -159,7 +157,7 @@ class MappedStore(TransitionStore):
                 local.stream = torch.cuda.Stream(device) if on_cuda else None
             # indices are drawn where a resident dataset draws them, beside the updates that are queued there
             with torch.cuda.stream(local.stream) if on_cuda else nullcontext():
-                batch = gather(OnHost(local.key.at(update)), batch_size, fields, history)
+                batch = gather(OnHost(local.key.at(update)), batch_size, needs)
             # a copy to CUDA is asynchronous from pinned memory without gaps alone
             return batch.map(lambda x: x.contiguous().pin_memory()) if on_cuda else batch
 

@@ -17,10 +17,11 @@ from vgm2p.datamodules.store.returns import episode_ranks, returns_to_go
 from vgm2p.envs.observation import agents_view, in_slabs, robot_of_omiga, statistics
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.rng import UpdateKey
-from vgm2p.types import Batch, Randomness, Spec
+from vgm2p.types import Batch, Needs, Randomness, Spec
 
 PER_STEP = {"return_to_go", "episode_rank"}  # optional fields with one number per acting row
 AHEAD = 2048  # rows gathered at once, those of the next updates too: the calls cost more than the copying does
+PLAIN = Needs()
 VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
 
 
@@ -119,45 +120,44 @@ class TransitionStore:
     def close(self) -> None:
         """End what prepares batches: nothing does."""
 
-    def provide(self, fields: tuple[str, ...], gamma: float) -> None:
-        """Make those of `fields` available that are derived from whole episodes (docs/algorithms/vgm2p.md).
+    def provide(self, needs: Needs, gamma: float) -> None:
+        """Make what `needs` asks for and no column holds: it is derived from whole episodes (docs/algorithms/vgm2p.md).
 
         Args:
-            fields: optional Batch fields; of `return_to_go` and `episode_rank` those named are made.
+            needs: what updates will read; of its fields, `return_to_go` and `episode_rank` are made here.
             gamma: discount of `return_to_go`; ConfigError unless below 1.
         """
-        if "return_to_go" in fields:
+        if "return_to_go" in needs.fields:
             if not 0.0 <= gamma < 1.0:
                 raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
             self._add("return_to_go", returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal"))
-        if "episode_rank" in fields:
+        if "episode_rank" in needs.fields:
             self._add("episode_rank", episode_ranks(self._columns))
 
     def _add(self, field: str, values: Any) -> None:
         self.columns[field] = torch.from_numpy(values).to(self.columns["scalars"].device)
         self._ready = None
 
-    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
+    def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
         """Draw rows i.i.d. from all rows with an action: a Batch with leading axes (S, B), no host synchronisation.
 
         Args:
             key: randomness of this update.
             batch_size: B.
-            fields: optional Batch fields to fill: `next_action`, `state`, `next_state`, `return_to_go`,
-                `episode_rank`.
-            history: 1, or H to fill `past_obs`, `past_action` and `past_seen` with the H - 1 steps before each row.
+            needs: optional fields to fill; with a history of H, `past_obs`, `past_action` and `past_seen` hold the
+                H - 1 steps before each row.
         """
         count = len(self.columns["rows"])
         if not isinstance(key, UpdateKey):
-            return self._gathered(key.integers("batch", (batch_size,), count), fields, history)
-        request, update = (key.seeds, batch_size, fields, history), key.update
+            return self._gathered(key.integers("batch", (batch_size,), count), needs)
+        request, update = (key.seeds, batch_size, needs), key.update
         if self._ready is None or self._ready[0] != request or not 0 <= update - self._ready[1] < len(self._ready[2]):
             most = max(1, AHEAD // (len(key.seeds) * batch_size))
             index = key.integers_ahead("batch", (batch_size,), count, most)
-            self._ready = request, update, self._gathered(index, fields, history).unbind()
+            self._ready = request, update, self._gathered(index, needs).unbind()
         return self._ready[2][update - self._ready[1]]
 
-    def _gathered(self, index: Tensor, fields: tuple[str, ...], history: int) -> Batch:
+    def _gathered(self, index: Tensor, needs: Needs) -> Batch:
         """Return the transitions at positions (..., S, B) among acting rows."""
         pair = at(self.columns["rows"], index)  # (..., 2): the row and its successor
         row, following = pair.unbind(-1)
@@ -166,16 +166,16 @@ class TransitionStore:
         batch = Batch(obs, self._act(row), reward, next_obs, bootstrap, valid)
         if self.spec.discrete:
             batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(-3)
-        if "next_action" in fields:
+        if "next_action" in needs.fields:
             batch.next_action = self._act(following)
-        if "state" in fields:
+        if "state" in needs.fields:
             batch.state = self._state(row)
-        if "next_state" in fields:
+        if "next_state" in needs.fields:
             batch.next_state = self._state(following)
-        for name in PER_STEP.intersection(fields):
+        for name in PER_STEP & needs.fields:
             setattr(batch, name, at(self.columns[name], index))
-        if history > 1:
-            self._look_back(batch, row, history - 1)
+        if needs.history > 1:
+            self._look_back(batch, row, needs.history - 1)
         return batch
 
     def best_episodes(self, share: float) -> TransitionStore:

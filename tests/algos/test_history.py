@@ -13,6 +13,7 @@ from vgm2p.datamodules.layout.schema import write
 from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.execution.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey
+from vgm2p.types import Needs
 
 P = 2
 
@@ -75,7 +76,7 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
     write(tmp_path / "x.h5", columns)
     store = TransitionStore.load([tmp_path / "x.h5"], obs_norm="none")
     key = UpdateKey([0, 1]).at(4)
-    batch = store.draw(key, 100, history=4)
+    batch = store.draw(key, 100, Needs(history=4))
     plain = store.draw(key, 100)
     assert torch.equal(batch.obs, plain.obs)
     assert plain.past_obs is None
@@ -113,10 +114,11 @@ def walk(algo, env, actor, updates, tmp_path, history):
     store = TransitionStore.load([tmp_path / "x.h5"], view="native", obs_norm="none", timeouts="terminal")
     words = f"{algo} history={history} width=48 depth=2 lr=2e-3"
     algorithm = make_algorithm(config_of(words), env.spec)
-    store.provide(algorithm.fields, algorithm.gamma)
+    needs = Needs(frozenset(algorithm.fields), history)
+    store.provide(needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(updates):
-        algorithm.update(store.draw(key.at(update), 64, algorithm.fields, history), key)
+        algorithm.update(store.draw(key.at(update), 64, needs), key)
     episodes = rollout(algorithm, env, updates, [0], 200)
     return float(np.mean([episode.return_ for episode in episodes]))
 

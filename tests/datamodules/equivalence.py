@@ -10,6 +10,7 @@ from vgm2p.datamodules.store.mapped import MappedStore
 from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.envs.observation import agents_view
 from vgm2p.rng import UpdateKey
+from vgm2p.types import Needs
 
 FIELDS = ("next_action", "state", "next_state", "return_to_go", "episode_rank")
 LENGTHS = (40, 7, 5, 23, 60)
@@ -77,11 +78,12 @@ def assert_same(one: TransitionStore, two: MappedStore, updates=(0, 1, 2, 63, 64
     assert {**one.summary, "bytes": 0} == {**two.summary, "bytes": 0}
     assert all(torch.equal(a, b) for a, b in zip(one.statistics, two.statistics, strict=True))
     fields = tuple(name for name in FIELDS if one.spec.state_dim is not None or "state" not in name)
+    needs = Needs(frozenset(fields), history=3)
     for store in (one, two):
-        store.provide(fields, 0.9)
+        store.provide(needs, 0.9)
     key, other = UpdateKey([3, 4]), UpdateKey([3, 4])
     for update in updates:
-        drawn = vars(one.draw(key.at(update), batch, fields, 3)), vars(two.draw(other.at(update), batch, fields, 3))
+        drawn = vars(one.draw(key.at(update), batch, needs)), vars(two.draw(other.at(update), batch, needs))
         for name, value in drawn[0].items():
             found = drawn[1][name]
             assert value is found is None or (torch.equal(value, found) and value.dtype == found.dtype), name

@@ -15,6 +15,11 @@ from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.rng import StaticKey, UpdateKey
+from vgm2p.types import Needs
+
+ALL = Needs(frozenset(("next_action", "state", "next_state")))
+RETURN = Needs(frozenset(("return_to_go",)))
+RANK = Needs(frozenset(("episode_rank",)))
 
 
 def without_finals(columns: Columns) -> Columns:
@@ -56,7 +61,7 @@ def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
     rows = np.flatnonzero(columns.steps["has_action"])
     table = walked(columns, (STORED if stored else CUT)[mode])
     key = UpdateKey([3, 4]).at(5)
-    batch = store.draw(key, 200, fields=("next_action", "state", "next_state"))
+    batch = store.draw(key, 200, ALL)
     index = key.integers("batch", (200,), len(rows))
     robot, actions = columns.steps["robot_observation"], columns.steps["actions"]
     for s in range(2):
@@ -91,11 +96,11 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
 def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monkeypatch):
     monkeypatch.setattr("vgm2p.datamodules.store.resident.AHEAD", ahead)
     store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
-    fields = ("next_action", "state", "episode_rank")
-    store.provide(fields, 0.9)
+    needs = Needs(frozenset(("next_action", "state", "episode_rank")), history=3)
+    store.provide(needs, 0.9)
     for update in [*range(60, 70), 62, 200, 199, 0, 1, 130]:  # over the end of a chunk of numbers, back, and far on
-        together = store.draw(key.at(update), 20, fields, history=3)
-        alone = store.draw(static.at(update), 20, fields, history=3)
+        together = store.draw(key.at(update), 20, needs)
+        alone = store.draw(static.at(update), 20, needs)
         for name, value in vars(alone).items():
             assert (value is None and vars(together)[name] is None) or torch.equal(value, vars(together)[name]), name
 
@@ -210,9 +215,9 @@ def test_best_episodes_are_those_with_the_highest_return(tmp_path):
 def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_episode_was_cut(tmp_path):
     columns, gamma = small_columns(), 0.9
     store = store_of(tmp_path, columns)
-    store.provide(("return_to_go",), gamma)
+    store.provide(RETURN, gamma)
     ended = store_of(tmp_path, columns, timeouts="terminal")
-    ended.provide(("return_to_go",), gamma)
+    ended.provide(RETURN, gamma)
     expected, over = [], []
     for start, length, end in zip(*(columns.episodes[k] for k in ("start", "length", "end")), strict=True):
         rewards = columns.steps["rewards"][start : start + length].astype(float)
@@ -222,17 +227,17 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
             expected.append(paid if end == 0 else paid / weights.sum() / (1 - gamma))
             over.append(paid)
     key = UpdateKey([3]).at(5)
-    found = store.draw(key, 100, fields=("return_to_go",)).return_to_go
+    found = store.draw(key, 100, RETURN).return_to_go
     index = key.integers("batch", (100,), len(expected))
     assert found.shape == (1, 100)
     np.testing.assert_allclose(found, np.array(expected)[index], rtol=1e-5)
-    found = ended.draw(key, 100, fields=("return_to_go",)).return_to_go
+    found = ended.draw(key, 100, RETURN).return_to_go
     np.testing.assert_allclose(found, np.array(over)[index], rtol=1e-5)
     assert expected != over
     with pytest.raises(ConfigError, match="below 1"):
-        store.provide(("return_to_go",), 1.0)
-    store.provide(("return_to_go",), 0.0)
-    now = store.draw(key, 100, fields=("return_to_go",))
+        store.provide(RETURN, 1.0)
+    store.provide(RETURN, 0.0)
+    now = store.draw(key, 100, RETURN)
     assert torch.equal(now.return_to_go, now.reward)
 
 
@@ -240,9 +245,9 @@ def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or
     columns = small_columns(lengths=(4, 7, 5, 4))
     columns.episodes["return"][:] = [2.0, -1.0, 2.0 + 1e-7, 7.0]
     store = TransitionStore(columns, "raw_onehot", "none", "bootstrap", [])
-    store.provide(("episode_rank",), 0.0)
+    store.provide(RANK, 0.0)
     key = UpdateKey([1]).at(0)
-    found = store.draw(key, 100, fields=("episode_rank",)).episode_rank
+    found = store.draw(key, 100, RANK).episode_rank
     expected = np.repeat(np.array([16, 7, 16, 20]) / 20, [4, 7, 5, 4])
     np.testing.assert_allclose(found, expected[key.integers("batch", (100,), 20)], rtol=1e-6)
     assert store.draw(key, 100).episode_rank is None

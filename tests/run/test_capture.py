@@ -38,7 +38,7 @@ class Fixed:
     def __init__(self, spec):
         self.batch = random_batch(spec)
 
-    def draw(self, key, batch_size, fields=(), history=1):
+    def draw(self, key, batch_size, needs):
         return self.batch
 
     def to(self, device):

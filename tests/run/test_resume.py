@@ -125,7 +125,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     from vgm2p.datamodules.sources.recorded import Bundled
     from vgm2p.datamodules.store.resident import TransitionStore
     from vgm2p.rng import UpdateKey
-    from vgm2p.types import Spec
+    from vgm2p.types import Needs, Spec
 
     saved = content(whole)
     config = saved["vgm2p"]["config"]
@@ -133,10 +133,11 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     store = TransitionStore.load(Bundled().resolve())
     algorithm = make_algorithm(config, Spec(**saved["vgm2p"]["spec"]))
     algorithm.set_statistics(*store.statistics)
-    store.provide(algorithm.fields, algorithm.gamma)
+    needs = Needs(frozenset(algorithm.fields))
+    store.provide(needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(60):
-        algorithm.update(store.draw(key.at(update), 8, algorithm.fields), key)
+        algorithm.update(store.draw(key.at(update), 8, needs), key)
     bare = {f"algorithm.{name}": value for name, value in algorithm.state_dict().items()}
     trained = {name: value for name, value in saved["state_dict"].items() if name.startswith("algorithm.")}
     assert same_bits(bare, trained) == []

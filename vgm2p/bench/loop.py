@@ -32,10 +32,6 @@ class Data(SyntheticData):
 
     resident = True
 
-    def draw(self, key: Any, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Any:
-        """Return a batch."""
-        return super().draw(key, batch_size)
-
     def to(self, device: Any) -> Any:
         """Move to a device."""
         self.columns = {name: column.to(device) for name, column in self.columns.items()}

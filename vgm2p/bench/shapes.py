@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vgm2p.types import Batch, Randomness, Spec
+from vgm2p.types import Batch, Needs, Randomness, Spec
 
 ROWS = 20_000
+PLAIN = Needs()
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class SyntheticData:
         self.columns = {name: column.to(device) for name, column in columns.items()}
         self.rows = rows
 
-    def draw(self, key: Randomness, batch_size: int) -> Batch:
-        """Return a batch with leading axes (S, B)."""
+    def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
+        """Return a batch with leading axes (S, B); of `needs`, nothing is filled."""
         row = key.integers("batch", (batch_size,), self.rows)
         at = self.columns
         batch = Batch(

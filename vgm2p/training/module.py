@@ -14,7 +14,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.training.capture import Captured, wanted
-from vgm2p.types import Batch, Randomness
+from vgm2p.types import Batch, Needs, Randomness
 
 FORMAT = 1
 
@@ -22,8 +22,8 @@ FORMAT = 1
 class Source(Protocol):
     """Where batches come from: a dataset on the training device."""
 
-    def draw(self, key: Randomness, batch_size: int, fields: tuple[str, ...] = (), history: int = 1) -> Batch:
-        """Return the transitions of one update, (S, B, ...), with the `history` - 1 steps before each."""
+    def draw(self, key: Randomness, batch_size: int, needs: Needs) -> Batch:
+        """Return the transitions of one update, (S, B, ...), with what `needs` names."""
         ...
 
     def to(self, device: torch.device) -> Any:
@@ -150,7 +150,8 @@ class OfflineModule(LightningModule):
         return [*self.algorithm.state(), *self.diagnostics.sums.values()]
 
     def _draw(self, key: Randomness) -> Batch:
-        return self._source.draw(key, self._batch_size, self.algorithm.fields, self.algorithm.history)
+        needs = Needs(frozenset(self.algorithm.fields), self.algorithm.history)
+        return self._source.draw(key, self._batch_size, needs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep: our clock, the open log window, the configuration, the task."""
