@@ -180,7 +180,7 @@ class ActKey:
 
 
 def initial(shape: tuple[int, ...], limit: float, seed: int, name: str) -> Tensor:
-    """Return U(-limit, limit) float32 of `shape` that depends on (seed, parameter name) alone."""
+    """Return U(-limit, limit) float32 of `shape` that depends on (seed, name) alone."""
     source = generator("cpu", "init", seed, name)
     return (torch.rand(shape, generator=source) * 2 - 1) * limit
 

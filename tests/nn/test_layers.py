@@ -111,8 +111,8 @@ def test_stacked_layer_norm_on_members():
 
 def test_initial_weights_are_glorot_uniform_and_a_function_of_seed_and_name():
     joint, single = Linear((2, 2), 40, 30), Linear((1, 2), 40, 30)
-    initialise(nn.ModuleList([joint]), [5, 9], "x")
-    initialise(nn.ModuleList([single]), [9], "x")
+    initialise([joint], [5, 9], "x")
+    initialise([single], [9], "x")
     assert torch.equal(joint.weight[1], single.weight[0])
     assert not torch.equal(joint.weight[0], joint.weight[1])
     assert not torch.equal(joint.weight[0, 0], joint.weight[0, 1])
@@ -121,7 +121,7 @@ def test_initial_weights_are_glorot_uniform_and_a_function_of_seed_and_name():
     assert joint.weight.abs().max() > 0.95 * limit
     assert joint.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.05)
     assert joint.bias.abs().sum() == 0
-    initialise(nn.ModuleList([other := Linear((1, 2), 40, 30)]), [9], "y")
+    initialise([other := Linear((1, 2), 40, 30)], [9], "y")
     assert not torch.equal(other.weight, single.weight)
 
 
@@ -246,7 +246,7 @@ def test_bf16_regions_leave_the_plain_forms_output_layer_in_float32_too(layer_no
 
 def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
     critic = Critic(1, 1, 4, 2, Net(64, 2))
-    initialise(critic, [0], "critic")
+    initialise([critic], [0], "critic")
     critic.mlp.output.bias.data.fill_(700.0)  # neighbours in bfloat16 are 4 apart there
     oid, action, baseline = torch.randn(1, 2000, 4), torch.randn(1, 2000, 2), torch.randn(1, 2000, 2)
     with torch.no_grad():

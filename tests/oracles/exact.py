@@ -79,7 +79,7 @@ def tangent_against(dtype, step):
 def tangent_against_func():
     """The same derivative against torch.func.jvp, and its parameter gradient against plain autograd."""
     body = MLP((2,), 7, 3, Net(16, 3))
-    initialise(body, [0, 1], "body")
+    initialise([body], [0, 1], "body")
     body = body.to(F64)
     x, dx = (torch.randn(2, 5, 4, 7, dtype=F64) for _ in range(2))
     y, dy = body.value_and_tangent(x, dx)

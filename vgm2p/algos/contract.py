@@ -67,7 +67,7 @@ class Algorithm(Encoding):
         return action, self.advance(memory, obs, action)
 
     def make_optimiser(self, name: str, modules: Iterable[nn.Module], lr: float, **options: Any) -> SeedAdam:
-        """Initialise the modules per (seed, name) and give them one Adam."""
+        """Initialise the modules per (seed, role) and give them one Adam."""
         members = nn.ModuleList(modules)
         initialise(members, self.seeds, name)
         self.optimisers[name] = SeedAdam(members.parameters(), lr, **options)

@@ -19,6 +19,8 @@ class Linear(SeededLayer):
     Parameters are filled by `initialise`, which knows the seeds.
     """
 
+    kind = "linear"
+
     def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(*lead, out_dim, in_dim))
@@ -29,14 +31,14 @@ class Linear(SeededLayer):
         return self.weight.flatten(0, -3), self.bias.flatten(0, -2)
 
     @torch.no_grad()
-    def initialise(self, seeds: Sequence[int], name: str) -> None:
-        """Fill with Glorot uniform weights, member m of seed s from (seeds[s], name, m), and zero biases."""
+    def initialise(self, seeds: Sequence[int], role: str) -> None:
+        """Fill with Glorot uniform weights, member m of seed s from (seeds[s], role, m), and zero biases."""
         out_dim, in_dim = self.weight.shape[-2:]
         limit = glorot_limit(in_dim, out_dim)
         members = self.weight.flatten(1, -3) if self.weight.dim() == 4 else self.weight.unsqueeze(1)
         for s, seed in enumerate(seeds):
             for m in range(members.shape[1]):
-                members[s, m] = initial((out_dim, in_dim), limit, seed, f"{name}.{m}")
+                members[s, m] = initial((out_dim, in_dim), limit, seed, f"{role}.weight.{m}")
         self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,8 +46,10 @@ class Linear(SeededLayer):
         return affine(x, *self.stacked())
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(SeededLayer):
     """Layer norm over the last axis with scale and shift of shape (*lead, width); eps 1e-6 as in flax."""
+
+    kind = "norm"
 
     def __init__(self, lead: tuple[int, ...], width: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -56,6 +60,12 @@ class LayerNorm(nn.Module):
     def stacked(self) -> tuple[Tensor, Tensor]:
         """Return scale (G, width) and shift (G, width) with the leading axes merged."""
         return self.weight.flatten(0, -2), self.bias.flatten(0, -2)
+
+    @torch.no_grad()
+    def initialise(self, seeds: Sequence[int], role: str) -> None:
+        """Fill with scales of one and shifts of zero, for every seed."""
+        self.weight.fill_(1.0)
+        self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (G, R, width)."""

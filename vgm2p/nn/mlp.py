@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from vgm2p.nn.fast import body
 from vgm2p.nn.linear import LayerNorm, Linear
+from vgm2p.seeds import SeededBody, SeededLayer
 
 FEW_ROWS = 64  # in float32, up to here one batched product beats a product per group on a CPU; far beyond, it is slower
 
@@ -31,12 +33,14 @@ class Net:
     activation: Literal["gelu", "relu"] = "gelu"
 
 
-class MLP(nn.Module):
+class MLP(SeededBody):
     """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
 
     Source: Glorot uniform, LayerNorm after the activation in critics only [code of MAC-Flow and FQL]. `plain` is the
     definition; `forward` and `value_and_tangent` compute the same by `nn.fast.body`.
     """
+
+    kind = "mlp"
 
     def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int, net: Net, layer_norm: bool = False) -> None:
         super().__init__()
@@ -46,6 +50,13 @@ class MLP(nn.Module):
         self.norms = nn.ModuleList(LayerNorm(lead, net.width) for _ in range(net.depth if layer_norm else 0))
         self.output = Linear(lead, sizes[-1], out_dim)
         self.shape = body.Shape(net.depth, layer_norm, net.activation)
+
+    def parts(self) -> Iterator[tuple[str, SeededLayer]]:
+        """Yield the layers as `hidden.0`, `norms.0`, ..., `output`."""
+        for name, layers in (("hidden", self.hidden), ("norms", self.norms)):
+            for i, layer in enumerate(layers):
+                yield f"{name}.{i}", layer  # type: ignore[misc]
+        yield "output", self.output
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (S, ..., in) to (*lead, ..., out); under autocast in its type, the result in the parameters'."""
