@@ -6,11 +6,10 @@ import pytest
 
 from tests.run.runs import program
 from vgm2p.errors import ConfigError
+from vgm2p.report.estimates import wilson
 from vgm2p.report.runs import load_runs
-from vgm2p.report.stats import wilson
 from vgm2p.report.tables import versus
-from vgm2p.report.variants import told_apart, unlike
-from vgm2p.run.fingerprint import BEFORE
+from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder, write_json
 
 
@@ -69,25 +68,15 @@ def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path
     for place, width in (("x", 98), ("y", 99)):
         (tmp_path / place).mkdir()
         changed(own, tmp_path / place / "run", [0], lr=1e-5, width=width, depth=9, clip_norm=7.0)
-    runs, notices = told_apart(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
+    runs, notices = name_variants(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
     assert not notices
     assert len({run.name for run in runs}) == 3
 
 
-def test_settings_that_an_older_run_did_not_know_are_no_difference(trained, tmp_path):
-    older = changed(trained / "bc_gaussian", tmp_path / "older", [3])
-    manifest = RunFolder(older).read_manifest()
-    del manifest["config"]["algo"]["clip_norm"]
-    write_json(RunFolder(older).manifest, manifest)
-    runs, _ = told_apart(load_runs([trained / "bc_gaussian", older])[0])
-    assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian"]
-
-
-@pytest.mark.parametrize(("key", "value"), [(key, 0.7) for key in BEFORE])
-def test_settings_that_have_not_always_been_there_tell_runs_apart(key, value, trained, tmp_path):
-    other = changed(trained / "bc_gaussian", tmp_path / "other", [0], **{key: value})
-    runs, notices = told_apart(load_runs([trained / "bc_gaussian", other])[0])
-    assert [run.name for run in runs] == [f"bc_gaussian {key}={BEFORE[key]}", f"bc_gaussian {key}=0.7"]
+def test_a_setting_that_one_run_lacks_is_a_difference(trained, tmp_path):
+    other = changed(trained / "bc_gaussian", tmp_path / "other", [3], temperature=0.7)
+    runs, notices = name_variants(load_runs([trained / "bc_gaussian", other])[0])
+    assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian temperature=0.7"]
     assert not notices
 
 
@@ -97,10 +86,10 @@ def test_methods_that_were_trained_under_other_conditions_are_named(trained, tmp
     manifest["config"]["env"]["episode_limit"] = 7
     write_json(RunFolder(other).manifest, manifest)
     runs, _ = load_runs([trained / "bc_gaussian", other])
-    (line,) = unlike(runs)
+    (line,) = condition_warnings(runs)
     assert "algo.width (" in line and "99: vgm2p_plus" in line
     assert "env.episode_limit (" in line and "7: vgm2p_plus" in line
-    assert not unlike(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
+    assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
 
 
 def test_a_folder_whose_name_looks_like_a_pattern_is_found(trained, tmp_path):
@@ -135,7 +124,7 @@ def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, tra
     damaged = changed(trained / "bc_gaussian", tmp_path / "damaged", [0])
     damage(RunFolder(damaged))
     loaded, notices = load_runs([damaged, trained / "bc_gaussian"])
-    runs, repeated = told_apart(loaded)
+    runs, repeated = name_variants(loaded)
     assert len(notices) == 1
     assert said in notices[0]
     assert [run.folder for run in runs] == [trained / "bc_gaussian"]

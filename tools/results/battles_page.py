@@ -13,8 +13,8 @@ from tools.results.cells import Row, command_table, finished, load_finished
 from tools.results.page import halves, save
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.io.text import grid
+from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.runs import Run, final_values
-from vgm2p.report.stats import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.tables import bounds
 from vgm2p.run.folder import Acting
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tools.results.cells import Row, load_finished
 from vgm2p.io.text import grid
+from vgm2p.report.estimates import difference
 from vgm2p.report.runs import final_values
-from vgm2p.report.stats import difference
 from vgm2p.report.tables import best_way
 from vgm2p.run.folder import Acting
 

@@ -14,8 +14,8 @@ from tools.results.questions import answers
 from tools.results.robots import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, cells
 from vgm2p.io.text import grid
 from vgm2p.report.curves import curves
+from vgm2p.report.estimates import Seeds, difference, mean
 from vgm2p.report.runs import Run, final_values, pooled
-from vgm2p.report.stats import Seeds, difference, mean
 from vgm2p.report.tables import best_way, bounds, table, versus
 from vgm2p.run.folder import RunFolder, read_json
 

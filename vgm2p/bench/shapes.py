@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from vgm2p.types import Batch, Needs, Randomness, Spec
 
@@ -69,8 +68,3 @@ class SyntheticData:
         if self.spec.discrete:
             batch.legal, batch.next_legal = at["legal"][row], at["legal"][row + 1]
         return batch
-
-
-def bytes_of(columns: dict[str, Tensor]) -> int:
-    """Return the memory that columns take."""
-    return sum(column.numel() * column.element_size() for column in columns.values())

@@ -11,7 +11,7 @@ from vgm2p.io.text import say
 from vgm2p.report.curves import curves
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import as_csv, table, versus
-from vgm2p.report.variants import told_apart, unlike
+from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.signals import StopFlag
 
 
@@ -22,8 +22,8 @@ def run(config: dict[str, Any], stop: StopFlag) -> None:
     if not config["runs"]:
         raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
     loaded, unfinished = load_runs(config["runs"])
-    runs, repeated = told_apart(loaded)
-    for notice in (*unfinished, *repeated, *unlike(runs)):
+    runs, repeated = name_variants(loaded)
+    for notice in (*unfinished, *repeated, *condition_warnings(runs)):
         say(notice)
     if not runs:
         raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")

@@ -151,10 +151,6 @@ class Pool:
             found[number] = self._lose(number, Lost(f"no answer within {seconds:g} s"))
         return found
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers that run."""
-        return [worker.process.pid for worker in self._workers.values()]
-
     def close(self) -> None:
         """End all workers; the next request starts new ones."""
         while self._workers:

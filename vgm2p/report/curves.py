@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from vgm2p.io.files import written_aside
+from vgm2p.report.estimates import interval, mean
 from vgm2p.report.runs import Run, load_run, pooled
-from vgm2p.report.stats import interval, mean
 from vgm2p.run.folder import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vgm2p.report.stats import iqm, wilson
+from vgm2p.report.estimates import iqm, wilson
 
 
 class PerSeed(Metric):

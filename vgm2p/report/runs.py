@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
-from vgm2p.report.stats import per_seed
+from vgm2p.report.estimates import per_seed
 from vgm2p.run.folder import SHARED, Acting, RunFolder
 
 Key = tuple[str, str]  # experiment, method

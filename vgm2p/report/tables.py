@@ -11,8 +11,8 @@ from typing import Any
 
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
+from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
-from vgm2p.report.stats import difference, interval, mean, rate_interval
 from vgm2p.run.folder import Acting
 
 

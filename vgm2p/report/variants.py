@@ -1,4 +1,4 @@
-"""Which runs are the same method: pooled where only seeds differ, named apart where settings do, no seed twice."""
+"""Variants of a method: runs with equal settings are pooled, runs with other settings get names of their own."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.report.runs import Run, pooled
-from vgm2p.run.fingerprint import BEFORE, BEFORE_TRAINER, leaves, training_part
+from vgm2p.run.fingerprint import leaves, training_part
 
-SHOWN = 3  # settings that a name may hold
+MAX_NAMED = 3  # settings that a name may hold; a variant that differs in more is named after its folder
 SEEDS = ("seed", "seeds")
 NETWORK = ("algo.width", "algo.depth")  # settings of algorithms that a comparison of them keeps equal
+ABSENT = object()
 
 
-def told_apart(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """Return the runs with names that tell settings apart, and what was left out: seeds that an earlier run has."""
+def name_variants(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs, renamed where one method has several settings, and a line per seed that was left out.
+
+    A seed is left out where an earlier run of the same settings has it.
+    """
     found: dict[int, Run] = {}
     notices: list[str] = []
     place = {id(run): at for at, run in enumerate(runs)}
-    for group in pooled(runs).values():
-        variants = alike(group)
+    for method in pooled(runs).values():
+        variants = group_by_settings(method)
         for name, variant in zip(names(variants), variants, strict=True):
             owners: dict[int, Path] = {}
             for run in variant:
@@ -31,15 +35,15 @@ def told_apart(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
                     seeds, owner = ", ".join(map(str, repeated)), next(iter(repeated.values()))
                     notices.append(f"left out: seeds {seeds} of {run.folder}; {owner} has them with the same settings")
                 if len(repeated) < len(run.evaluated):
-                    found[place[id(run)]] = replace(without(run, set(repeated)), name=name)
+                    found[place[id(run)]] = replace(without_seeds(run, set(repeated)), name=name)
     return [found[at] for at in sorted(found)], notices
 
 
-def unlike(runs: Sequence[Run]) -> list[str]:
-    """Return a line per experiment whose methods were not trained, or do not act, under the same conditions."""
-    notices = []
+def condition_warnings(runs: Sequence[Run]) -> list[str]:
+    """Return a line per experiment whose methods were trained, or act, under different conditions."""
+    warnings = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
-        found: dict[str, dict[str, str]] = {}  # setting -> value -> who has it first
+        found: dict[str, dict[str, str]] = {}  # setting -> value -> the first run that has it
         for run in (run for run in runs if run.key[0] == experiment):
             for key, value in settings(run).items():
                 if not key.startswith("algo.") or key in NETWORK:
@@ -50,51 +54,50 @@ def unlike(runs: Sequence[Run]) -> list[str]:
             if len(owners) > 1
         ]
         if parts:
-            notices.append(f"not alike: methods of {experiment} differ in {'; '.join(parts)}")
-    return notices
+            warnings.append(f"different conditions: methods of {experiment} differ in {'; '.join(parts)}")
+    return warnings
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Return what, seeds aside, tells a run from others of its experiment and algorithm."""
+    """Return dotted key -> value of what can differ between runs of one experiment and method, seeds excepted."""
     part = {key: value for key, value in training_part(run.manifest["config"]).items() if key not in SEEDS}
-    part["algo"], part["trainer"] = BEFORE | (part.get("algo") or {}), BEFORE_TRAINER | part["trainer"]
     part["data"] = {key: value for key, value in part["data"].items() if key not in ("source", "name")}
     return {**dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
 
 
-def alike(group: Sequence[Run]) -> list[list[Run]]:
-    """Split runs by their settings, in order of appearance."""
-    variants: list[list[Run]] = []
-    for run in group:
-        same = next((variant for variant in variants if not differing(variant[0], run)), None)
+def group_by_settings(runs: Sequence[Run]) -> list[list[Run]]:
+    """Split runs into groups of equal settings, in order of appearance."""
+    groups: list[list[Run]] = []
+    for run in runs:
+        same = next((group for group in groups if not differing(group[0], run)), None)
         if same is None:
-            variants.append([run])
+            groups.append([run])
         else:
             same.append(run)
-    return variants
+    return groups
 
 
 def differing(first: Run, second: Run) -> list[str]:
-    """Return the settings in which two runs differ; one that an older run did not know counts as the same."""
+    """Return the settings in which two runs differ; a setting that only one of them has is a difference."""
     one, two = settings(first), settings(second)
-    return sorted(key for key in one.keys() & two.keys() if one[key] != two[key])
+    return sorted(key for key in one.keys() | two.keys() if one.get(key, ABSENT) != two.get(key, ABSENT))
 
 
 def names(variants: Sequence[Sequence[Run]]) -> list[str]:
-    """Return a name for each: the algorithm, with the settings that differ, or its folder where these are many."""
+    """Return a name for each variant: the method and the settings that differ, or its folder where these are many."""
     first = variants[0][0]
-    away = [differing(first, variant[0]) for variant in variants]
-    keys = sorted({key for each in away if len(each) <= SHOWN for key in each})
+    differences = [differing(first, variant[0]) for variant in variants]
+    keys = sorted({key for each in differences if len(each) <= MAX_NAMED for key in each})
     found: list[str] = []
-    for variant, each in zip(variants, away, strict=True):
+    for variant, each in zip(variants, differences, strict=True):
         run, known = variant[0], settings(variant[0])
         words = [f"{key.removeprefix('algo.')}={known[key]}" for key in keys if key in known]
-        short = " ".join([run.name, *(words if len(each) <= SHOWN else [run.folder.name])])
-        found.append(short if short not in found else f"{run.name} {run.folder}")
+        name = " ".join([run.name, *(words if len(each) <= MAX_NAMED else [run.folder.name])])
+        found.append(name if name not in found else f"{run.name} {run.folder}")
     return found
 
 
-def without(run: Run, seeds: set[int]) -> Run:
+def without_seeds(run: Run, seeds: set[int]) -> Run:
     """Return a run that lacks the episodes of `seeds`."""
 
     def kept(table: dict[int, list[float]]) -> dict[int, list[float]]:

@@ -13,11 +13,11 @@ from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import evaluate, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.curves import run_plot
+from vgm2p.report.estimates import interval, per_seed, rate_interval
 from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 from vgm2p.report.runs import load_runs
-from vgm2p.report.stats import interval, per_seed, rate_interval
 from vgm2p.report.tables import table
-from vgm2p.report.variants import told_apart, unlike
+from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import Acting, RunFolder, episode_row, write_json
 from vgm2p.signals import StopFlag
 from vgm2p.training.module import OfflineModule
@@ -171,8 +171,8 @@ def _compute(metric: Any, position: torch.Tensor, values: torch.Tensor) -> list[
 def show(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
     """Print the table of a finished run and its comparison runs, and the commands that go on from here."""
     loaded, unfinished = load_runs([folder.path, *compared])
-    runs, repeated = told_apart(loaded)
-    for notice in (*unfinished, *repeated, *unlike(runs)):
+    runs, repeated = name_variants(loaded)
+    for notice in (*unfinished, *repeated, *condition_warnings(runs)):
         say(notice)
     if "return_mean" in folder.read_results():
         say("\n" + table(runs))
