@@ -124,7 +124,9 @@ class TransitionStore:
         """Make what `needs` asks for and no column holds: it is derived from whole episodes (docs/algorithms/vgm2p.md).
 
         Args:
-            needs: what updates will read; of its fields, `return_to_go` and `episode_rank` are made here.
+            needs: what updates will read; of its fields, `return_to_go` and `episode_rank` are made here. With
+                `next_action`, rows that bootstrap from a stored final observation become invalid: nothing was done
+                there.
             gamma: discount of `return_to_go`; ConfigError unless below 1.
         """
         if "return_to_go" in needs.fields:
@@ -133,9 +135,17 @@ class TransitionStore:
             self._add("return_to_go", returns_to_go(self._columns, gamma, cut_ends=self._options[2] == "terminal"))
         if "episode_rank" in needs.fields:
             self._add("episode_rank", episode_ranks(self._columns))
+        if "next_action" in needs.fields:
+            self._add("valid_with_next_action", self._valid_with_next_action())
 
-    def _add(self, field: str, values: Any) -> None:
-        self.columns[field] = torch.from_numpy(values).to(self.columns["scalars"].device)
+    def _valid_with_next_action(self) -> Any:
+        """Return `valid` (n,) float32, 0 also where a row bootstraps from a successor without a stored action."""
+        following, scalars = self.columns["rows"][:, 1].cpu().numpy(), self.columns["scalars"].cpu().numpy()
+        acts = self._columns.steps["has_action"][following] == 1
+        return np.where((scalars[:, 1] > 0) & ~acts, np.float32(0.0), scalars[:, 2])
+
+    def _add(self, name: str, values: Any) -> None:
+        self.columns[name] = torch.from_numpy(values).to(self.columns["scalars"].device)
         self._ready = None
 
     def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
@@ -168,6 +178,7 @@ class TransitionStore:
             batch.legal, batch.next_legal = self._take("legal", pair).bool().unbind(-3)
         if "next_action" in needs.fields:
             batch.next_action = self._act(following)
+            batch.valid = at(self.columns["valid_with_next_action"], index)
         if "state" in needs.fields:
             batch.state = self._state(row)
         if "next_state" in needs.fields:

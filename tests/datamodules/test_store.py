@@ -8,7 +8,7 @@ import torch
 
 from tests.support import RECORDED, small_columns
 from vgm2p.datamodules.layout.combine import concatenate
-from vgm2p.datamodules.layout.schema import Columns, write
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, Columns, write
 from vgm2p.datamodules.offline import Blocks
 from vgm2p.datamodules.sources.recorded import Bundled, Recorded
 from vgm2p.datamodules.store.resident import TransitionStore
@@ -58,10 +58,11 @@ def walked(columns: Columns, timeout) -> dict[int, tuple]:
 def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
     columns = small_columns() if stored else without_finals(small_columns())
     store = store_of(tmp_path, columns, timeouts=mode)
+    store.provide(ALL, 0.0)
     rows = np.flatnonzero(columns.steps["has_action"])
     table = walked(columns, (STORED if stored else CUT)[mode])
     key = UpdateKey([3, 4]).at(5)
-    batch = store.draw(key, 200, ALL)
+    batch, plain = store.draw(key, 200, ALL), store.draw(key, 200)
     index = key.integers("batch", (200,), len(rows))
     robot, actions = columns.steps["robot_observation"], columns.steps["actions"]
     for s in range(2):
@@ -76,7 +77,34 @@ def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
             np.testing.assert_array_equal(batch.next_action[s, b], actions[following])
             np.testing.assert_array_equal(batch.state[s, b], robot[row])
             np.testing.assert_array_equal(batch.next_state[s, b], robot[following])
-            assert (batch.reward[s, b], batch.bootstrap[s, b], batch.valid[s, b]) == (reward, bootstrap, valid)
+            assert (batch.reward[s, b], batch.bootstrap[s, b]) == (reward, bootstrap)
+            assert plain.valid[s, b] == valid
+            unknown = bootstrap and not columns.steps["has_action"][following]
+            assert batch.valid[s, b] == (0 if unknown else valid)
+
+
+def ends_drawn(store, columns, needs):
+    """Kind of end -> values of `valid` drawn at the last step of such episodes; None: at all other steps."""
+    batch, key = store.draw(UpdateKey([0]).at(0), 500, needs), UpdateKey([0]).at(0)
+    rows = np.flatnonzero(columns.steps["has_action"])[key.integers("batch", (500,), 16)[0]]
+    last = columns.episodes["start"] + columns.episodes["length"] - 1
+    kinds = dict(zip(last.tolist(), columns.episodes["end"].tolist(), strict=True))
+    found = {}
+    for row, valid in zip(rows.tolist(), batch.valid[0].tolist(), strict=True):
+        found.setdefault(kinds.get(row), set()).add(valid)
+    return found
+
+
+def test_a_row_that_bootstraps_where_nothing_was_done_enters_no_loss_that_reads_the_next_action(tmp_path):
+    columns = small_columns()
+    store = store_of(tmp_path, columns)
+    store.provide(ALL, 0.0)
+    assert ends_drawn(store, columns, ALL) == {None: {1.0}, TERMINAL: {1.0}, TIMEOUT: {0.0}}
+    assert ends_drawn(store, columns, Needs()) == {None: {1.0}, TERMINAL: {1.0}, TIMEOUT: {1.0}}
+    columns.episodes["end"][-1] = INCOMPLETE
+    cut = TransitionStore(columns, "raw_onehot", "auto", "bootstrap", [])
+    cut.provide(ALL, 0.0)
+    assert ends_drawn(cut, columns, ALL) == {None: {1.0}, TERMINAL: {1.0}, INCOMPLETE: {0.0}}
 
 
 @pytest.mark.parametrize("view", ["raw_onehot", "omiga"])
