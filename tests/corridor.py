@@ -64,7 +64,8 @@ class Guide:
     def __init__(self, spec, task, lost=False):
         self.spec, self.task, self.lost = spec, task, lost
 
-    def act(self, obs, legal, memory, key):
+    def act(self, seen, memory, key, acting=None):
+        obs = seen.obs
         coin = key.uniform("coin", tuple(obs.shape[1:3])).sub(0.5).sign()
         if memory is None:
             memory = obs[..., 0] if self.task == "cue" else coin

@@ -8,12 +8,28 @@ follows by one `lerp_`; gradients are the tensors that the backward pass made, n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vgm2p.seeds import broadcast, per_seed_norm
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How networks are optimised; the group `optim` of the configuration.
+
+    Attributes:
+        lr: Adam's learning rate [VGM2P Table 3: 3e-4].
+        decay_updates: None, or the number of steps over which the rate falls to 0 along a cosine, and stays there.
+        clip_norm: None, or the largest gradient norm per seed.
+    """
+
+    lr: float = 3e-4
+    decay_updates: int | None = None
+    clip_norm: float | None = None
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
@@ -49,8 +65,8 @@ class Follower:
         self.flat = flatten(self.parameters)
 
     @torch.no_grad()
-    def follow(self, tau: float) -> None:
-        """Move by `tau` towards the online parameters."""
+    def follow(self, tau: float | Tensor) -> None:
+        """Move by `tau` towards the online parameters; a tensor () on the device may hold a rate that changes."""
         self.flat.lerp_(self.online.flat, tau)
 
 
@@ -83,25 +99,21 @@ class SeedAdam(torch.optim.Optimizer):
 
     Args:
         parameters: tensors with the same leading axis S.
-        lr: learning rate.
-        decay_updates: null, or the number of steps over which the rate falls to 0 along a cosine, and stays there.
-        clip_norm: null, or the largest gradient norm per seed.
+        optim: rate, decay and clipping.
         loss_scale: per-seed scale for float16, or None.
     """
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
-        lr: float,
-        decay_updates: int | None = None,
-        clip_norm: float | None = None,
+        optim: Optim,
         loss_scale: LossScale | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
         self.parameters = list(parameters)
-        self.decay_updates, self.clip_norm, self.loss_scale = decay_updates, clip_norm, loss_scale
-        super().__init__(self.parameters, {"lr": lr, "betas": betas, "eps": eps})
+        self.decay_updates, self.clip_norm, self.loss_scale = optim.decay_updates, optim.clip_norm, loss_scale
+        super().__init__(self.parameters, {"lr": optim.lr, "betas": betas, "eps": eps})
         self.seeds = self.parameters[0].shape[0]
         self.steps = torch.zeros(self.seeds)
         self.rebind()

@@ -183,6 +183,14 @@ class Seen:
     reward: Tensor | None = None
     active: Tensor | None = None
 
+    def expand(self, seeds: int) -> Seen:
+        """Show the episodes of one seed to S seeds."""
+
+        def wide(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.expand(seeds, *x.shape[1:])
+
+        return Seen(self.obs.expand(seeds, *self.obs.shape[1:]), wide(self.legal), wide(self.reward), wide(self.active))
+
 
 @dataclass(frozen=True)
 class Acting:

@@ -4,9 +4,10 @@ import torch
 
 from tests.algos import reference as ref
 from tests.support import continuous_spec, discrete_spec
+from vgm2p.nn.mlp import Net
 
 F64 = torch.float64
-SIZE = {"width": 8, "depth": 2}
+SIZE = {"net": Net(8, 2)}
 SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
 
 

@@ -18,10 +18,11 @@ CONDITIONS = [{}, {"advantage": "team"}, {"threshold": "value"}, {"baseline_samp
 
 @pytest.mark.parametrize("options", CONDITIONS, ids=str)
 def test_condition(options):
-    algorithm, batch = make(VGM2P, "continuous", **options), random_batch(SPECS["continuous"], dtype=F64)
+    cls = VGM2PPlus if "baseline" in options else VGM2P
+    algorithm, batch = make(cls, "continuous", **options), random_batch(SPECS["continuous"], dtype=F64)
     oid = algorithm.encode(batch.obs)
     _, baselines = algorithm.imagine(batch, oid, algorithm.encode(batch.next_obs), UpdateKey([0]))
-    c, info = algorithm.condition(oid, batch.action, baselines)
+    c, info = algorithm.condition(batch, oid, batch.action, baselines, algorithm.critic(oid, batch.action))
     q = table(algorithm, algorithm.critic, batch.obs, batch.action).mean(0)
     if "baseline" in options:
         value = algorithm.value(oid)[0]
@@ -42,19 +43,19 @@ def test_ties_count_as_better():
     """A = 0 must give c = 1 (spec 4.6): a dead agent's only action is its own baseline."""
     algorithm, batch = make(VGM2P, "discrete"), random_batch(SPECS["discrete"], dtype=F64)
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
-    c, _ = algorithm.condition(oid, action, action.unsqueeze(2))
+    c, _ = algorithm.condition(batch, oid, action, action.unsqueeze(2), algorithm.critic(oid, action))
     assert c.all()
 
 
 def test_a_known_q_gives_the_same_condition():
-    algorithm, batch = (
-        make(VGM2P, "continuous", n_critics=2, baseline_samples=3),
-        random_batch(SPECS["continuous"], dtype=F64),
-    )
-    oid = algorithm.encode(batch.obs)
-    _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    known = algorithm.critic(oid, batch.action)
-    (c, info), (again, same) = (algorithm.condition(oid, batch.action, baselines, q) for q in (None, known))
+    batch = random_batch(SPECS["continuous"], dtype=F64)
+    found = []
+    for reuse in (False, True):
+        algorithm = make(VGM2PPlus, "continuous", baseline_samples=3, reuse_q=reuse)
+        oid = algorithm.encode(batch.obs)
+        _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
+        found.append(algorithm.condition(batch, oid, batch.action, baselines, algorithm.critic(oid, batch.action)))
+    (c, info), (again, same) = found
     assert torch.equal(c, again)
     torch.testing.assert_close(info["adv_mean"], same["adv_mean"])
 
@@ -62,7 +63,7 @@ def test_a_known_q_gives_the_same_condition():
 def test_reuse_q_judges_before_the_critic_learns():
     spec, key = SPECS["continuous"], UpdateKey([0])
     batch = random_batch(spec, dtype=F64)
-    fresh, reused = (make(VGM2P, "continuous", reuse_q=reuse) for reuse in (False, True))
+    fresh, reused = (make(VGM2PPlus, "continuous", reuse_q=reuse) for reuse in (False, True))
     before = copy.deepcopy(reused.critic)
     infos = [algorithm.update(batch, key) for algorithm in (fresh, reused)]
     assert infos[0]["adv_mean"] != infos[1]["adv_mean"]
@@ -82,7 +83,7 @@ def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
     batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
     _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    plain = algorithm.advantage(oid, action, baselines, None)[0].mean(-1)[0]
+    plain = algorithm.advantage(oid, action, baselines, algorithm.critic(oid, action))[0].mean(-1)[0]
     paid, loss = [], 0.0
     for b in range(8):
         errors = [0.1 * batch.return_to_go[0, b] - ref.plain_mlp(algorithm.usual.mlp, oid[0, b, i]) for i in range(3)]
@@ -90,13 +91,13 @@ def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
         loss += sum(abs(0.7 - float(error < 0)) * error**2 for error in errors) / 24
     held = [p.detach().clone() for p in algorithm.usual.parameters()]
     wanted = torch.autograd.grad(loss.sum(), list(algorithm.usual.parameters()))
-    opinion = algorithm.second_opinion(batch, oid)
+    q = algorithm.critic(oid, action)
+    c, _ = algorithm.condition(batch, oid, action, baselines, q)
     for before, now, gradient in zip(held, algorithm.usual.parameters(), wanted, strict=True):
         torch.testing.assert_close(now, before - 3e-4 * gradient / (gradient.abs() + 1e-8), rtol=0, atol=1e-9)
     paid = torch.stack(paid)
     side = plain / plain.repeat_interleave(3).std() if judge == "both" else 0.0
     scale = paid.repeat_interleave(3).std() if judge == "both" else 1.0
-    c, _ = algorithm.condition(oid, action, baselines, None, opinion)
     assert c[0].tolist() == [[int(x >= 0)] * 3 for x in side + paid.reshape(8) / scale]
     assert 0 < c.sum() < c.numel()
 
@@ -126,9 +127,10 @@ def conditions(algorithm, batch):
     """Return c and the advantages that were judged (1, 8, N)."""
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
     _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
-    adv, _ = algorithm.advantage(oid, action, baselines, None)
+    q = algorithm.critic(oid, action)
+    adv, _ = algorithm.advantage(oid, action, baselines, q)
     adv = adv.mean(-1, keepdim=True).expand_as(adv) if algorithm.team else adv
-    return algorithm.condition(oid, action, baselines, None, algorithm.second_opinion(batch, oid))[0], adv
+    return algorithm.condition(batch, oid, action, baselines, q)[0], adv
 
 
 def test_agreement_is_the_share_of_equal_pairs():

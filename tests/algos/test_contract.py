@@ -12,20 +12,22 @@ from omegaconf import OmegaConf
 from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
 from vgm2p.rng import ActKey, UpdateKey
+from vgm2p.types import Seen
 
 SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
 NAMES = sorted(path.stem for path in (config_folder() / "algo").glob("*.yaml"))
 HISTORY = 3  # what tests/support.py puts into a batch
-SIZE = ["algo.width=16", "algo.depth=2", "evaluate=none"]
+SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
 
 
 def config_of(words, seeds=1, **changes):
     """`words`: an algorithm, then its overrides: `vgm2p history=3`."""
     register_resolvers()
     name, *overrides = words.split()
-    chosen = [f"algo={name}", *(f"algo.{override}" for override in overrides)]
+    groups = ("net.", "optim.")
+    chosen = [f"algo={name}", *(word if word.startswith(groups) else f"algo.{word}" for word in overrides)]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("fit", overrides=[*chosen, "experiment=recorded_3hopper_medium", *SIZE])
+        cfg = compose("fit", overrides=["experiment=recorded_3hopper_medium", *SIZE, *chosen])
     algo = {**OmegaConf.to_container(cfg.algo, resolve=True), **changes}
     return {"algo": algo, "seed": 0, "seeds": seeds}
 
@@ -76,7 +78,7 @@ def test_act_gives_legal_actions_of_the_right_shape(name, spec):
     algorithm = build(name, spec, seeds=2)
     batch = random_batch(spec, 2, rows=6)
     with torch.inference_mode():
-        action, _ = algorithm.act(batch.obs, batch.legal, None, ActKey([0, 1], 0, range(6)))
+        action, _ = algorithm.act(Seen(batch.obs, batch.legal), None, ActKey([0, 1], 0, range(6)))
     if spec.discrete:
         assert action.shape == (2, 6, spec.n_agents)
         assert batch.legal.gather(-1, action.unsqueeze(-1)).all()
@@ -96,8 +98,8 @@ def test_an_agents_action_depends_on_its_own_observation_only(name, spec):
     if legal is not None:
         legal = torch.ones_like(legal)
     with torch.inference_mode():
-        first, _ = algorithm.act(batch.obs, legal, None, ActKey([0], 0, range(6)))
-        second, _ = algorithm.act(changed, legal, None, ActKey([0], 0, range(6)))
+        first, _ = algorithm.act(Seen(batch.obs, legal), None, ActKey([0], 0, range(6)))
+        second, _ = algorithm.act(Seen(changed, legal), None, ActKey([0], 0, range(6)))
     assert torch.equal(first[:, :, 0], second[:, :, 0])
     if not spec.discrete:
         assert not torch.equal(first[:, :, 1:], second[:, :, 1:])

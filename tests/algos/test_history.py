@@ -13,7 +13,7 @@ from vgm2p.datamodules.layout.schema import write
 from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.execution.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey
-from vgm2p.types import Needs
+from vgm2p.types import Needs, Seen
 
 P = 2
 
@@ -60,7 +60,7 @@ def test_acting_sees_what_training_saw():
     memory, actions, seen = None, [], []
     for t in range(6):
         seen.append(memory)
-        action, memory = algorithm.act(obs[:, :, t], None, memory, ActKey([0], 0, [0]).at(t))
+        action, memory = algorithm.act(Seen(obs[:, :, t]), memory, ActKey([0], 0, [0]).at(t))
         actions.append(action)
     for t in range(1, 6):
         batch = random_batch(spec, rows=1)
@@ -102,8 +102,8 @@ def test_collecting_policies_remember_what_was_done_not_what_they_chose():
     spec = discrete_spec()
     algorithm = make_algorithm(config_of("bc_gaussian history=3"), spec)
     key, obs = ActKey([0], 0, [0, 1]), torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
-    chosen, _ = algorithm.act(obs, None, None, key)
-    done, memory = Behaviour(algorithm, 1, 1.0, spec).act(obs, None, None, key)
+    chosen, _ = algorithm.act(Seen(obs), None, key)
+    done, memory = Behaviour(algorithm, 1, 1.0, spec).act(Seen(obs), None, key)
     assert not torch.equal(chosen, done)
     assert torch.equal(memory[..., -spec.action_dim :].argmax(-1), done)
 
@@ -112,13 +112,12 @@ def walk(algo, env, actor, updates, tmp_path, history):
     """Train on recorded episodes of `actor`; return the mean reward of 200 episodes (0.5 = turning at random)."""
     write(tmp_path / "x.h5", recorded(env, actor, 300))
     store = TransitionStore.load([tmp_path / "x.h5"], view="native", obs_norm="none", timeouts="terminal")
-    words = f"{algo} history={history} width=48 depth=2 lr=2e-3"
+    words = f"{algo} history={history} net.width=48 net.depth=2 optim.lr=2e-3"
     algorithm = make_algorithm(config_of(words), env.spec)
-    needs = Needs(frozenset(algorithm.fields), history)
-    store.provide(needs, algorithm.gamma)
+    store.provide(algorithm.needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(updates):
-        algorithm.update(store.draw(key.at(update), 64, needs), key)
+        algorithm.step(store.draw(key.at(update), 64, algorithm.needs), key)
     episodes = rollout(algorithm, env, updates, [0], 200)
     return float(np.mean([episode.return_ for episode in episodes]))
 
@@ -142,7 +141,7 @@ def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus reward_scale=1", False)]
+    ("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus critic.reward_scale=1", False)]
 )
 def test_guidance_finds_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
     """The data turn at random: critic and policy must both remember the cue to do better than 0.5."""

@@ -73,12 +73,13 @@ def test_bc_meanflow(kind, source):
     close(loss, total / len(ref.rows(batch)))
 
 
-GUIDES = [{}, {"guide_class0": False}, {"omega": 1.0}, {"uncond": "zero"}, {"uncond": "null", "label_dropout": 0.5}]
+SWITCHES = [{"guide_class0": False}, {"uncond": "zero"}, {"uncond": "null", "label_dropout": 0.5}]
+GUIDES = [(cls, options) for cls in (VGM2P, VGM2PFlowMatching, VGM2PPlus) for options in ({}, {"omega": 1.0})]
+GUIDES += [(VGM2PPlus, options) for options in SWITCHES]
 
 
-@pytest.mark.parametrize("options", GUIDES, ids=str)
+@pytest.mark.parametrize(("cls", "options"), GUIDES, ids=str)
 @pytest.mark.parametrize(("kind", "source"), CASES)
-@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching])
 def test_policy_loss(cls, kind, source, options):
     algorithm, batch = make(cls, kind, **options), random_batch(SPECS[kind], source=source, dtype=F64)
     key = UpdateKey([0]).at(source)
@@ -88,7 +89,7 @@ def test_policy_loss(cls, kind, source, options):
     k, r = sorted_times(key, batch)
     if cls is VGM2PFlowMatching:  # one uniform time, as BC(FM)
         k = r = key.uniform("time", (*batch.obs.shape[1:3], 1)).to(F64)
-    dropped = key.uniform("label_dropout", tuple(c.shape[1:])) < algorithm.label_dropout
+    dropped = key.uniform("label_dropout", tuple(c.shape[1:])) < options.get("label_dropout", 0.0)
     uncond = {"one": 1, "zero": 0, "null": 2}[options.get("uncond", "one")]
     total = 0.0
     for b, i in ref.rows(batch):
@@ -121,7 +122,7 @@ def policy_row(algorithm, batch, b, i, eps, k, r, label, uncond):
     meanflow = not isinstance(algorithm, VGM2PFlowMatching)
     times = [kk, kk] if meanflow else [kk]
     marginal = ref.plain_mlp(algorithm.policy.mlp, torch.cat([x, *times, oid, labels[1]])).detach()
-    guided = label == 1 or (label == 0 and algorithm.guide_class0)
+    guided = label == 1 or (label == 0 and getattr(algorithm, "guide_class0", True))
     omega = algorithm.omega if guided else 1.0
     v = omega * (e - a) + (1 - omega) * marginal
     if meanflow:
@@ -174,7 +175,7 @@ def test_expectile_loss_is_asymmetric_square():
 
 
 def test_expectile_target_replaces_the_policy_target():
-    algorithm = make(VGM2P, "continuous", td_target="expectile", gamma=0.9)
+    algorithm = make(VGM2PPlus, "continuous", td_target="expectile", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
     loss, _, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
@@ -183,7 +184,7 @@ def test_expectile_target_replaces_the_policy_target():
 
 
 def test_the_derivative_is_in_half_precision_only_if_asked():
-    algorithm, batch = make(VGM2P, "continuous").float(), random_batch(SPECS["continuous"])
+    algorithm, batch = make(VGM2PPlus, "continuous").float(), random_batch(SPECS["continuous"])
     oid = algorithm.encode(batch.obs)
     c = torch.ones(batch.action.shape[:-1], dtype=torch.int64)
     losses = []

@@ -18,8 +18,8 @@ from vgm2p.errors import ConfigError
 from vgm2p.execution.recorder import Recorder
 
 SMALL = (
-    "algo.width=8",
-    "algo.depth=1",
+    "net.width=8",
+    "net.depth=1",
     "eval_episodes=1",
     "eval_every=20",
     "checkpoint_every=20",

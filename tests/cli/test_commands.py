@@ -19,8 +19,8 @@ from vgm2p.run.folder import RunFolder
 NO_EVALUATION = [
     "evaluate=none",
     "updates=4",
-    "algo.width=8",
-    "algo.depth=1",
+    "net.width=8",
+    "net.depth=1",
     "data.batch_size=4",
     "compare=[]",
     "logger.tensorboard=false",
@@ -116,7 +116,7 @@ def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
         "eval_every=4",
         "eval_episodes=1",
         "eval_acting=[]",
-        "algo.width=8",
+        "net.width=8",
         "data.batch_size=4",
     )
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,10 @@ def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compar
     tiny = ["updates=4", "eval_every=4", "eval_episodes=1", "eval_acting=[]", "data.batch_size=4"]
     for given, names in (
         (["algo=bc_gaussian", "compare=[bc_gaussian]"], ["bc_gaussian"]),
-        (["algo=bc_gaussian", "algo.lr=0.5", "compare=[bc_gaussian]"], ["bc_gaussian lr=0.5", "bc_gaussian lr=0.001"]),
+        (
+            ["algo=bc_gaussian", "optim.lr=0.5", "compare=[bc_gaussian]"],
+            ["bc_gaussian optim.lr=0.5", "bc_gaussian optim.lr=0.001"],
+        ),
     ):
         done = program(tmp_path, "fit", *given, *tiny)
         assert done.returncode == 0, done.stderr
@@ -190,7 +193,7 @@ def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):
     (own / "experiment").mkdir(parents=True)
     (own / "algo").mkdir()
     (own / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /algo: bc_flow\nseed: 41\nalgo:\n  lr: 0.01\n"
+        "# @package _global_\ndefaults:\n  - override /algo: bc_flow\nseed: 41\noptim:\n  lr: 0.01\n"
     )
     (own / "algo" / "bc_flow.yaml").write_text("_target_: nowhere.Shadow\n")
     done = program(tmp_path, "fit", "experiment=mine", *NO_EVALUATION)
@@ -198,7 +201,7 @@ def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):
     manifest = next((tmp_path / "runs/mine/bc_flow").glob("s41x1-*/manifest.json"))
     config = json.loads(manifest.read_text())["config"]
     assert config["algo"]["_target_"] == "vgm2p.algos.bc_flow.BCFlow"
-    assert config["algo"]["lr"] == 0.01
+    assert config["algo"]["optim"]["lr"] == 0.01
     assert (tmp_path / "runs/last").resolve() == manifest.parent
 
 
@@ -219,13 +222,13 @@ def test_resume_reads_the_runs_own_settings(tmp_path):
 
 
 def test_a_failing_cell_does_not_stop_a_sweep(tmp_path):
-    sweep = ["fit", "-m", "algo=bc_flow", "algo.lr=0.01,-1,0.02", *NO_EVALUATION]
+    sweep = ["fit", "-m", "algo=bc_flow", "optim.lr=0.01,-1,0.02", *NO_EVALUATION]
     done = program(tmp_path, *sweep)
     assert done.returncode == 2
     assert len(list(tmp_path.glob("runs/quickstart/bc_flow/*/results.json"))) == 2
     status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]
     assert [entry["code"] for entry in status] == [2]
-    assert "algo.lr must be a number from 0" in status[0]["line"]
+    assert "optim.lr must be a number from 0" in status[0]["line"]
     assert "1 failed:" in done.stderr
     assert "exit 2" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """`vgm2p report` on real runs: what it tables, pools, tells apart and leaves out."""
 
+import functools
 import shutil
 
 import pytest
@@ -26,12 +27,16 @@ def test_report_tables_runs_and_draws_them(trained, tmp_path):
     assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
 
 
-def changed(source, target, seeds, **algo):
-    """Copy a finished run as if it had been trained with other seeds or other settings of its algorithm."""
+def changed(source, target, seeds, settings=None):
+    """Copy a finished run as if it had been trained with other seeds, or other settings (dotted key -> value)."""
     shutil.copytree(source, target)
     folder = RunFolder(target)
     manifest, results = folder.read_manifest(), folder.read_results()
-    manifest["config"]["algo"] |= algo
+    for key, value in (settings or {}).items():
+        *groups, name = key.split(".")
+        places = [groups, ["algo", *groups]] if groups[0] in ("net", "optim") else [groups]
+        for place in places:  # an algorithm holds what its group says
+            functools.reduce(dict.__getitem__, place, manifest["config"])[name] = value
     write_json(folder.manifest, manifest)
     ways = [entry | {"episodes": entry["episodes"] * len(seeds)} for entry in results["by_act_noise"]]
     write_json(folder.results, results | {"seeds": seeds, "by_act_noise": ways})
@@ -43,14 +48,18 @@ def changed(source, target, seeds, **algo):
 
 def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(trained, tmp_path):
     own = trained / "bc_gaussian"
-    far = {"lr": 1e-5, "width": 99, "depth": 9, "clip_norm": 7.0}
+    far = {"optim.lr": 1e-5, "net.width": 99, "net.depth": 9, "optim.clip_norm": 7.0}
     changed(own, tmp_path / "a-copy", [0])
     changed(own, tmp_path / "b-seeds", [0, 7])
-    changed(own, tmp_path / "c-slow", [0], lr=1e-5)
-    changed(own, tmp_path / "d-far", [0], **far)
-    changed(own, tmp_path / "e-far", [1], **far)
+    changed(own, tmp_path / "c-slow", [0], {"optim.lr": 1e-5})
+    changed(own, tmp_path / "d-far", [0], far)
+    changed(own, tmp_path / "e-far", [1], far)
     done = program(
-        tmp_path, "report", str(own), *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"], "versus=bc_gaussian lr=1e-05"
+        tmp_path,
+        "report",
+        str(own),
+        *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
+        "versus=bc_gaussian optim.lr=1e-05",
     )
     assert done.returncode == 0, done.stderr
     left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
@@ -59,35 +68,40 @@ def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(tra
     ]
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
     methods = {row[1]: len(row[-2].split()) for row in rows if len(row) > 3 and row[1].startswith("bc_gaussian")}
-    assert methods == {"bc_gaussian lr=0.001": 2, "bc_gaussian lr=1e-05": 1, "bc_gaussian d-far": 2}
-    assert "bc_gaussian lr=1e-05 - bc_gaussian lr=0.001" in done.stdout
+    assert methods == {"bc_gaussian optim.lr=0.001": 2, "bc_gaussian optim.lr=1e-05": 1, "bc_gaussian d-far": 2}
+    assert "bc_gaussian optim.lr=1e-05 - bc_gaussian optim.lr=0.001" in done.stdout
 
 
 def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path):
     own = trained / "bc_gaussian"
     for place, width in (("x", 98), ("y", 99)):
         (tmp_path / place).mkdir()
-        changed(own, tmp_path / place / "run", [0], lr=1e-5, width=width, depth=9, clip_norm=7.0)
+        changed(
+            own,
+            tmp_path / place / "run",
+            [0],
+            {"optim.lr": 1e-5, "net.width": width, "net.depth": 9, "optim.clip_norm": 7.0},
+        )
     runs, notices = name_variants(load_runs([own, tmp_path / "x" / "run", tmp_path / "y" / "run"])[0])
     assert not notices
     assert len({run.name for run in runs}) == 3
 
 
 def test_a_setting_that_one_run_lacks_is_a_difference(trained, tmp_path):
-    other = changed(trained / "bc_gaussian", tmp_path / "other", [3], temperature=0.7)
+    other = changed(trained / "bc_gaussian", tmp_path / "other", [3], {"algo.temperature": 0.7})
     runs, notices = name_variants(load_runs([trained / "bc_gaussian", other])[0])
     assert [run.name for run in runs] == ["bc_gaussian", "bc_gaussian temperature=0.7"]
     assert not notices
 
 
 def test_methods_that_were_trained_under_other_conditions_are_named(trained, tmp_path):
-    other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], width=99)
+    other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], {"net.width": 99})
     manifest = RunFolder(other).read_manifest()
     manifest["config"]["env"]["episode_limit"] = 7
     write_json(RunFolder(other).manifest, manifest)
     runs, _ = load_runs([trained / "bc_gaussian", other])
     (line,) = condition_warnings(runs)
-    assert "algo.width (" in line and "99: vgm2p_plus" in line
+    assert "net.width (" in line and "99: vgm2p_plus" in line
     assert "env.episode_limit (" in line and "7: vgm2p_plus" in line
     assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
 

@@ -91,10 +91,10 @@ CASES = [
     Wrong("unknown switch value", fit("algo.mixer=max"), 2, "mixer"),
     Wrong("unknown advantage", fit("algo.advantage=teams"), 2, "did you mean 'team'"),
     Wrong("unknown law of times", fit("algo.times.law=normal"), 2, "logit_normal"),
-    Wrong("text for a number", fit("algo.width=wide"), 2, "algo.width"),
-    Wrong("zero width", fit("algo.width=0"), 2, "algo.width"),
-    Wrong("negative learning rate", fit("algo.lr=-1"), 2, "algo.lr"),
-    Wrong("number for a switch", fit("algo.act_noise_shared=3"), 2, "algo.act_noise_shared"),
+    Wrong("text for a number", fit("net.width=wide"), 2, "net.width"),
+    Wrong("zero width", fit("net.width=0"), 2, "net.width"),
+    Wrong("negative learning rate", fit("optim.lr=-1"), 2, "optim.lr"),
+    Wrong("number for a switch", fit("algo.acting.shared=3"), 2, "algo.acting.shared"),
     Wrong("empty batch", fit("data.batch_size=0"), 2, "data.batch_size"),
     Wrong("negative updates", fit("updates=-1"), 2, "updates must be"),
     Wrong("fractional interval", fit("eval_every=2.5"), 2, "eval_every must be"),
@@ -154,7 +154,9 @@ CASES = [
     Wrong("file in the way", file_in_the_way, 74, "file"),
     Wrong("second run in one folder", locked, 74, "used by process"),
     Wrong("resume=no on a run", with_run(nothing, "fit", *TINY, "out={run}", "resume=no"), 2, "resume=no"),
-    Wrong("changed training key", with_run(nothing, "fit", *TINY, "out={run}", "algo.lr=1"), 2, "algo.lr: 0.001 -> 1"),
+    Wrong(
+        "changed training key", with_run(nothing, "fit", *TINY, "out={run}", "optim.lr=1"), 2, "optim.lr: 0.001 -> 1"
+    ),
     Wrong("changed key, resume=<run>", with_run(nothing, "fit", "resume={run}", "data.batch_size=9"), 2, "4 -> 9"),
     Wrong(
         "other algorithm in the folder",

@@ -50,7 +50,7 @@ def other_weights(run: Path) -> None:
     import torch
 
     content = torch.load(checkpoint(run), weights_only=True)
-    content["vgm2p"]["config"]["algo"] = {"_target_": "vgm2p.algos.bc_flow.BCFlow", "width": 8, "depth": 1}
+    content["vgm2p"]["config"]["algo"] = {"_target_": "vgm2p.algos.bc_flow.BCFlow", "net": {"width": 8, "depth": 1}}
     torch.save(content, checkpoint(run))
     (run / "checkpoints" / (checkpoint(run).name + ".sha256")).unlink()
 

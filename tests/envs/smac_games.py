@@ -12,7 +12,8 @@ class Rule:
     def __init__(self, rule):
         self.rule = rule
 
-    def act(self, obs, legal, memory, key):
+    def act(self, seen, memory, key, acting=None):
+        legal = seen.legal
         rank = torch.arange(float(legal.shape[-1])).expand(legal.shape).clone()
         rank[..., EAST if self.rule == "fight" else STOP] += 1.5 if self.rule == "fight" else 1000
         return rank.masked_fill(~legal, -1).argmax(-1), memory

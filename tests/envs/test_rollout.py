@@ -15,7 +15,7 @@ from vgm2p.report.estimates import per_seed, rate_interval, wilson
 from vgm2p.rng import ActKey
 from vgm2p.run.folder import EPISODE_FIELDS, episode_row
 from vgm2p.training.final_evaluation import statistics
-from vgm2p.types import Spec
+from vgm2p.types import Seen, Spec
 
 
 class Faulty(MAMuJoCo):
@@ -159,9 +159,9 @@ def test_the_random_policy_is_uniform_and_legal():
     legal = torch.rand(1, 500, 4, 5, generator=torch.Generator().manual_seed(0)) > 0.5
     legal[..., 2] = True
     key = ActKey([0], 0, list(range(500))).at(0)
-    action, _ = RandomActor(spec).act(torch.zeros(1, 500, 4, 3), legal, None, key)
+    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), legal), None, key)
     assert legal.gather(-1, action.unsqueeze(-1)).all()
     everything = torch.ones_like(legal)
-    action, _ = RandomActor(spec).act(torch.zeros(1, 500, 4, 3), everything, None, key)
+    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), everything), None, key)
     counts = np.bincount(action.flatten(), minlength=5)
     assert ((counts - 400) ** 2 / 400).sum() < 23.5  # chi square, 4 degrees of freedom, p = 1e-4

@@ -17,6 +17,7 @@ from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
 from vgm2p.envs.smac_maps import MAPS
 from vgm2p.errors import ServiceError
 from vgm2p.execution.rollout import RandomActor, rollout
+from vgm2p.types import Seen
 
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
@@ -31,6 +32,7 @@ import json
 from smacv2.env import StarCraft2Env
 from smacv2.env.starcraft2.maps.smac_maps import get_smac_map_registry
 from vgm2p.envs.smac_game import Game
+from vgm2p.types import Seen
 names = ("n_agents", "obs_shape", "state_shape", "n_actions", "episode_limit")
 def sizes(env):
     info = env.get_env_info()
@@ -104,7 +106,7 @@ def test_a_step_in_which_shields_only_regenerate(name, game, make):
     env = make(name, workers=1)
 
     def play(rule, frame):
-        actions, _ = Rule(rule).act(torch.from_numpy(frame.obs), torch.from_numpy(frame.legal), None, None)
+        actions, _ = Rule(rule).act(Seen(torch.from_numpy(frame.obs), torch.from_numpy(frame.legal)), None, None)
         return env.step(actions.numpy(), np.ones(1, bool))
 
     hit = play("fight", env.reset([1]))

@@ -26,6 +26,7 @@ from vgm2p.errors import ConfigError
 from vgm2p.execution.recorder import Recorder
 from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
 from vgm2p.rng import ActKey
+from vgm2p.types import Seen
 
 SIZES = {
     "3m": (3, 75, 72, 8),
@@ -106,7 +107,9 @@ def test_rewards_counts_and_ends_agree(scenario):
     for step in range(100):
         before = health(frame.state, allies + enemies)
         assert np.array_equal(before[active, :allies] == 0, dead(frame)[active])
-        action, memory = actor.act(*(torch.from_numpy(x)[None] for x in (frame.obs, frame.legal)), memory, key.at(step))
+        action, memory = actor.act(
+            Seen(*(torch.from_numpy(x)[None] for x in (frame.obs, frame.legal))), memory, key.at(step)
+        )
         result = env.step(action[0].numpy(), active)
         left = health(result.frame.state, allies + enemies)
         ally, enemy = left[:, :allies] > 0, left[:, allies:] > 0
@@ -218,7 +221,7 @@ def test_the_map_shows_the_living(env):
     assert not blue[:, 160:].any()
 
 
-SMALL = ("algo.width=16", "algo.depth=1", "eval_episodes=3", "eval_every=20", "checkpoint_every=20", "updates=40")
+SMALL = ("net.width=16", "net.depth=1", "eval_episodes=3", "eval_every=20", "checkpoint_every=20", "updates=40")
 RECORD = ("collect", "env=smax/3m", "recipe=mixed", "episodes=[220,30,30]")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vgm2p.optim import Follower, LossScale, SeedAdam
+from vgm2p.optim import Follower, LossScale, Optim, SeedAdam
 
 S = 3
 
@@ -16,7 +16,8 @@ def pair(**options):
     generator = torch.Generator().manual_seed(0)
     stacked = [nn.Parameter(torch.randn(S, *shape, generator=generator).double()) for shape in ((4, 2), (4,))]
     singles = [[nn.Parameter(p[s].detach().clone()) for p in stacked] for s in range(S)]
-    ours = SeedAdam(stacked, 1e-2, **options)
+    loss_scale = options.pop("loss_scale", None)
+    ours = SeedAdam(stacked, Optim(1e-2, **options), loss_scale)
     return ours, stacked, singles, [torch.optim.Adam(single, 1e-2) for single in singles]
 
 

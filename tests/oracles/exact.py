@@ -18,7 +18,7 @@ from vgm2p.rng import UpdateKey
 from vgm2p.seeds import initialise
 
 F64 = torch.float64
-SMALL = {"width": 16, "depth": 2}
+SMALL = {"net": Net(16, 2)}
 
 
 def gaussian_u(x, r, k, m=0.3, s=0.5):

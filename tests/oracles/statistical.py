@@ -9,12 +9,16 @@ import torch
 from tests.oracles.table import Oracle
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.flows.flow_matching import euler_sample
 from vgm2p.flows.meanflow import meanflow_sample
 from vgm2p.nn.fast.kernels import one_hot
+from vgm2p.nn.mlp import Net
+from vgm2p.optim import Optim
 from vgm2p.rng import UpdateKey
-from vgm2p.types import Batch, Spec
+from vgm2p.types import Batch, Seen, Spec
 
 
 def spec(agents=1, actions=2, discrete=False) -> Spec:
@@ -56,7 +60,7 @@ def trained(cls, steps=4000, **options):
     """Train on the mixture: Adam 1e-3, 1e-4 for the last quarter (spec 10.2)."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    algorithm = cls(spec(), [0], width=64, depth=3, lr=1e-3, **options)
+    algorithm = cls(spec(), [0], net=Net(64, 3), optim=Optim(1e-3), **options)
     key = UpdateKey([0])
     for update in range(steps):
         if update == steps * 3 // 4:
@@ -111,7 +115,7 @@ def gaussian_distance():
 @functools.cache
 def two_classes(omega, m=0.2, s=0.4, steps=3000):
     """Train Eq. 11 with given labels; return (mean, sd) of the one-step samples of class 1 and class 0."""
-    algorithm = VGM2P(spec(actions=1), [0], width=32, depth=3, omega=omega)
+    algorithm = VGM2P(spec(actions=1), [0], net=Net(32, 3), omega=omega)
     generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
     oid = algorithm.encode(observe(128))
     for update in range(steps):
@@ -132,8 +136,8 @@ def two_classes(omega, m=0.2, s=0.4, steps=3000):
 # --- 10.4 bandits with a known value ------------------------------------------------------------------------------------
 
 
-class KnownValue(VGM2P):
-    """VGM2P whose advantage is computed from the true value of the bandit; `frozen` draws baselines from behaviour."""
+class KnownValue(VGM2PPlus):
+    """VGM2P with its switches, whose advantage is computed from the true value of the bandit; `frozen` draws baselines from behaviour."""
 
     truth = staticmethod(lambda action: action)
     frozen: str | None = None
@@ -156,7 +160,13 @@ def bandit(truth, steps, omega=1.0, frozen=None, width=32, depth=2, lr=1e-3, gui
     """Train on behaviour U(-1, 1); return (E[a], E[Q(a)], mean share of class 1 over the last 200 updates)."""
     torch.manual_seed(1)  # another stream than the behaviour's
     algorithm = KnownValue(
-        spec(actions=1), [0], width=width, depth=depth, lr=lr, omega=omega, guide_class0=guide_class0, n_critics=1
+        spec(actions=1),
+        [0],
+        net=Net(width, depth),
+        optim=Optim(lr),
+        critic=CriticSettings(members=1),
+        omega=omega,
+        guide_class0=guide_class0,
     )
     algorithm.truth, algorithm.frozen = truth, frozen
     generator, key, shares = torch.Generator().manual_seed(0), UpdateKey([0]), []
@@ -165,13 +175,13 @@ def bandit(truth, steps, omega=1.0, frozen=None, width=32, depth=2, lr=1e-3, gui
         action = torch.rand(128, 1, 1, generator=generator) * 2 - 1
         batch = batch_of(action)
         _, baselines = algorithm.imagine(batch, oid, oid, key.at(update))
-        c, info = algorithm.condition(oid, batch.action, baselines)
+        c, info = algorithm.condition(batch, oid, batch.action, baselines, None)
         c = c if label is None else torch.full_like(c, label)
         shares.append(float(info["c1_fraction"]))
         loss, _ = algorithm.policy_loss(oid, batch.action, c, key)
         algorithm.minimise("policy", loss)
     with torch.no_grad():
-        action = algorithm.sample(algorithm.policy, noise(4000, 1), algorithm.encode(observe(4000)))
+        action = algorithm.sample(noise(4000, 1), algorithm.encode(observe(4000)), 1)
     return float(action.mean()), float(truth(action).mean()), sum(shares[-200:]) / 200
 
 
@@ -185,7 +195,7 @@ def identity(action):
 def total_variation():
     p = torch.tensor([0.40, 0.25, 0.15, 0.10, 0.07, 0.03])
     generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
-    algorithm = BCMeanFlow(spec(actions=6, discrete=True), [0], width=64, depth=3, lr=1e-3)
+    algorithm = BCMeanFlow(spec(actions=6, discrete=True), [0], net=Net(64, 3), optim=Optim(1e-3))
     for update in range(3000):
         if update == 2250:
             algorithm.optimisers["policy"].param_groups[0]["lr"] = 1e-4
@@ -194,7 +204,9 @@ def total_variation():
         batch.legal = batch.next_legal = torch.ones(1, 128, 1, 6, dtype=torch.bool)
         algorithm.update(batch, key.at(update))
     with torch.no_grad():
-        chosen, _ = algorithm.act(observe(5000), torch.ones(1, 5000, 1, 6, dtype=torch.bool), None, UpdateKey([9]))
+        chosen, _ = algorithm.act(
+            Seen(observe(5000), torch.ones(1, 5000, 1, 6, dtype=torch.bool)), None, UpdateKey([9])
+        )
     return 0.5 * (torch.bincount(chosen.flatten(), minlength=6) / 5000 - p).abs().sum()
 
 
@@ -204,8 +216,8 @@ def total_variation():
 @functools.cache
 def two_agents(mixer, steps=1600):
     """a1 ~ U(-1,1), a2 = clip(a1 + .4 N), r = -(a1-.5)^2 - 3 (a2+.5)^2: return of the trained policy (mixer None: BC)."""
-    cls, options = (BCMeanFlow, {}) if mixer is None else (VGM2P, {"mixer": mixer, "lr": 3e-4})
-    algorithm = cls(spec(agents=2, actions=1), [0], width=48, depth=3, **options)
+    cls, options = (BCMeanFlow, {}) if mixer is None else (VGM2P, {"mixer": mixer})
+    algorithm = cls(spec(agents=2, actions=1), [0], net=Net(48, 3), **options)
     if mixer is not None:
         algorithm.optimisers["critic"].param_groups[0]["lr"] = 1e-3
     generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
@@ -215,7 +227,7 @@ def two_agents(mixer, steps=1600):
         action = torch.stack([first, second], 1)
         algorithm.update(batch_of(action.unsqueeze(-1), reward(action)), key.at(update))
     with torch.no_grad():
-        acted, _ = algorithm.act(observe(4000, 2), None, None, UpdateKey([9]))
+        acted, _ = algorithm.act(Seen(observe(4000, 2)), None, UpdateKey([9]))
     return float(reward(acted[0, :, :, 0]).mean())
 
 

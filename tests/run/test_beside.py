@@ -15,6 +15,7 @@ from vgm2p.callbacks.evaluate import PRECISIONS
 from vgm2p.execution.rollout import acting
 from vgm2p.rng import ActKey
 from vgm2p.run.checkpoint import checkpoint_name
+from vgm2p.types import Seen
 
 ASIDE = {"eval_async": "true"}
 
@@ -117,6 +118,6 @@ def test_actions_in_bf16_stay_near_those_in_float32():
         actions = []
         for dtype in PRECISIONS.values():
             with acting("cpu", dtype), torch.inference_mode():
-                actions.append(algorithm.act(obs, None, None, ActKey([0], 0, list(range(50))))[0])
+                actions.append(algorithm.act(Seen(obs), None, ActKey([0], 0, list(range(50))))[0])
         assert not torch.equal(*actions), name
         torch.testing.assert_close(*actions, atol=0.03, rtol=0.0)

@@ -125,7 +125,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     from vgm2p.datamodules.sources.recorded import Bundled
     from vgm2p.datamodules.store.resident import TransitionStore
     from vgm2p.rng import UpdateKey
-    from vgm2p.types import Needs, Spec
+    from vgm2p.types import Spec
 
     saved = content(whole)
     config = saved["vgm2p"]["config"]
@@ -133,7 +133,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     store = TransitionStore.load(Bundled().resolve())
     algorithm = make_algorithm(config, Spec(**saved["vgm2p"]["spec"]))
     algorithm.set_statistics(*store.statistics)
-    needs = Needs(frozenset(algorithm.fields))
+    needs = algorithm.needs
     store.provide(needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(60):

@@ -16,13 +16,13 @@ SIZE = (
     "eval_episodes=100",
     "seeds=5",
     "eval_acting=[1,0]",
-    "algo.width=128",
-    "algo.depth=3",
-    "algo.lr=1e-3",
-    "algo.lr_decay_updates=6000",
+    "net.width=128",
+    "net.depth=3",
+    "optim.lr=1e-3",
+    "optim.decay_updates=6000",
     "logger.tensorboard=false",
 )
-CRITIC = "algo.critic_depth=2"
+CRITIC = "algo.critic.depth=2"
 # What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
 # actions, more candidates. Chosen on smax_3m alone (docs/results.md).
 BATTLE = (
@@ -34,9 +34,9 @@ BATTLE = (
     "algo.baseline=sample",
     "algo.expectile=0.7",
     "algo.gamma=0.98",
-    "algo.reward_scale=1",
-    "algo.best_of=16",
-    "algo.act_noise=1",
+    "algo.critic.reward_scale=1",
+    "algo.acting.best_of=16",
+    "algo.acting.noise=1",
 )
 CLONES = [
     Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1, SIZE),

@@ -16,7 +16,7 @@ from vgm2p.io.text import grid
 from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.runs import Run, final_values
 from vgm2p.report.tables import bounds
-from vgm2p.run.folder import Acting
+from vgm2p.run.folder import Way
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MethodResult:
     """
 
     label: str
-    acting: Acting
+    acting: Way
     won: Seeds
     returns: Seeds
 

@@ -11,7 +11,7 @@ from vgm2p.io.text import grid
 from vgm2p.report.estimates import difference
 from vgm2p.report.runs import final_values
 from vgm2p.report.tables import best_way
-from vgm2p.run.folder import Acting
+from vgm2p.run.folder import Way
 
 BEST = "best"  # the way to act with the highest mean
 
@@ -31,8 +31,8 @@ class Question:
     text: str
     row: str
     against: str
-    acting: Acting = None
-    acting_against: Acting = None
+    acting: Way = None
+    acting_against: Way = None
 
 
 WITHIN = "within `vgm2p_plus`"

@@ -14,13 +14,13 @@ SIZE = (
     "eval_episodes=20",
     "seeds=5",
     "eval_acting=[1,0.5,0.25,0,shared]",
-    "algo.width=128",
-    "algo.depth=3",
-    "algo.lr=1e-3",
-    "algo.lr_decay_updates=10000",
+    "net.width=128",
+    "net.depth=3",
+    "optim.lr=1e-3",
+    "optim.decay_updates=10000",
     "logger.tensorboard=false",
 )
-CRITIC = ["algo.critic_depth=2"]
+CRITIC = ["algo.critic.depth=2"]
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
 MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
 EXPERT = ["recorded_6halfcheetah_medium_expert", "recorded_3hopper_medium_expert"]
@@ -50,9 +50,9 @@ SWITCHES = [
     row("plus_baseline_sample", "vgm2p_plus", 11, "algo.baseline=sample"),
     row("plus_omega_3", "vgm2p_plus", 11, "algo.omega=3"),
     row("plus_per_agent", "vgm2p_plus", 9, "algo.advantage=agent"),
-    row("plus_slow_critic", "vgm2p_plus", 9, "algo.reward_scale=1", "algo.tau=0.005"),
+    row("plus_slow_critic", "vgm2p_plus", 9, "algo.critic.reward_scale=1", "algo.critic.tau=0.005"),
     row("plus_judge_both", "vgm2p_plus", 10, "algo.judge=both"),
-    row("plus_best_of_1", "vgm2p_plus", 8, "algo.best_of=1"),
+    row("plus_best_of_1", "vgm2p_plus", 8, "algo.acting.best_of=1"),
 ]
 PAPER = [
     row("vgm2p_independent", "vgm2p", 11, "algo.mixer=independent"),

@@ -12,7 +12,8 @@ from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
-from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
+from vgm2p.optim import Optim
+from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
 
 
 class BCFlow(Algorithm):
@@ -21,16 +22,11 @@ class BCFlow(Algorithm):
     Args:
         spec: the task.
         seeds: training seeds.
-        width: hidden units.
-        depth: hidden layers.
-        lr: Adam's learning rate.
-        lr_decay_updates: null, or updates over which lr falls to 0 along a cosine.
-        clip_norm: null, or largest gradient norm per seed.
+        net: size of the network.
+        optim: how it is optimised.
         history: steps that an agent remembers, the present one included.
         times: law of the time k.
-        steps: Euler steps at execution.
-        act_noise: scale of the start noise at execution.
-        act_noise_shared: whether all agents draw the same start noise from a common seed.
+        acting: scale and sharing of the start noise, Euler steps.
     """
 
     def __init__(
@@ -38,22 +34,17 @@ class BCFlow(Algorithm):
         spec: Spec,
         seeds: Sequence[int],
         *,
-        width: int = 512,
-        depth: int = 4,
-        lr: float = 3e-4,
-        lr_decay_updates: int | None = None,
-        clip_norm: float | None = None,
+        net: Net = Net(),
+        optim: Optim = Optim(),
         history: int = 1,
-        times: Times | None = None,
-        steps: int = 10,
-        act_noise: float = 1.0,
-        act_noise_shared: bool = False,
+        times: Times = Times(),
+        acting: Acting = Acting(steps=10),
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.times, self.steps = times or Times(), steps
-        self.act_noise, self.act_noise_shared = act_noise, act_noise_shared
-        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, Net(width, depth))
-        self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, clip_norm=clip_norm)
+        self.times = times
+        self.act_by(acting)
+        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, net)
+        self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one step on Eq. 2."""
@@ -61,14 +52,14 @@ class BCFlow(Algorithm):
         self.minimise("policy", loss)
         return {"policy_loss": loss.detach()}
 
-    def policy_loss(self, oid: Tensor, action: Tensor, key: Randomness) -> Tensor:
-        """Eq. 2 per seed (S,) for oid (S, B, N, O) and action vectors (S, B, N, A)."""
+    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> Tensor:
+        """Eq. 2 per seed (S,) for o (S, B, N, O) and action vectors (S, B, N, A)."""
         k = self.times.one(key, action)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
-        v = self.policy(point(action, eps, k), k, oid, None)
-        return per_seed_mean(flow_matching_loss(v, velocity(action, eps)))
+        a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
+        return per_seed_mean(flow_matching_loss(self.policy(a_k, k, o, None), v))
 
-    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
+    def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Integrate the learnt field from noise to an action, then clip, or take the legal argmax."""
-        z = start_noise(key, oid, self.spec.action_dim, self.act_noise, self.act_noise_shared)
-        return self.decide(self.harden(euler_sample(self.policy, z, oid, None, self.steps), legal))
+        z = start_noise(key, o, self.spec.action_dim, acting)
+        return self.to_env(self.to_action(euler_sample(self.policy, z, o, None, acting.steps), legal))

@@ -6,17 +6,18 @@ over the legal actions, in the loss as well. Network, optimiser and budget are V
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vgm2p.algos.contract import Algorithm, choose
+from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.encoding import masked
+from vgm2p.algos.parts import gaussian_nll, log_softmax_at
 from vgm2p.nn.mlp import MLP, Net
-from vgm2p.types import Batch, Randomness, Spec, per_seed_mean
+from vgm2p.optim import Optim
+from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
@@ -27,11 +28,8 @@ class BCGaussian(Algorithm):
     Args:
         spec: the task.
         seeds: training seeds.
-        width: hidden units.
-        depth: hidden layers.
-        lr: Adam's learning rate.
-        lr_decay_updates: null, or updates over which lr falls to 0 along a cosine.
-        clip_norm: null, or largest gradient norm per seed.
+        net: size of the network.
+        optim: how it is optimised.
         history: steps that an agent remembers, the present one included.
         decode: discrete actions: `argmax` removes the data's exploration noise, `sample` reproduces it.
     """
@@ -41,19 +39,16 @@ class BCGaussian(Algorithm):
         spec: Spec,
         seeds: Sequence[int],
         *,
-        width: int = 512,
-        depth: int = 4,
-        lr: float = 3e-4,
-        lr_decay_updates: int | None = None,
-        clip_norm: float | None = None,
+        net: Net = Net(),
+        optim: Optim = Optim(),
         history: int = 1,
-        decode: str = "argmax",
+        decode: Literal["argmax", "sample"] = "argmax",
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.decode = choose("decode", decode, ("argmax", "sample"))
+        self.decode = decode
         outputs = spec.action_dim if spec.discrete else 2 * spec.action_dim
-        self.policy = MLP((len(self.seeds),), self.id_dim, outputs, Net(width, depth))
-        self.make_optimiser("policy", [self.policy], lr, decay_updates=lr_decay_updates, clip_norm=clip_norm)
+        self.policy = MLP((len(self.seeds),), self.id_dim, outputs, net)
+        self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one maximum-likelihood step."""
@@ -74,22 +69,12 @@ class BCGaussian(Algorithm):
         mean, log_std = head.chunk(2, dim=-1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
-    def execute(self, oid: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
+    def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample."""
-        head = self.policy(oid)
+        head = self.policy(o)
         if not self.spec.discrete:
-            return self.harden(self.gaussian(head)[0], None)
+            return self.to_action(self.gaussian(head)[0], None)
         if self.decode == "sample":
             uniform = key.uniform("act", tuple(head.shape[1:])).to(head.dtype)
             head = head - torch.log(-torch.log(uniform.clamp(1e-12, 1.0 - 1e-7)))
         return masked(head, legal).argmax(-1)
-
-
-def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Return -log N(action; mean, exp(log_std)^2) per component."""
-    return 0.5 * ((action - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2.0 * math.pi)
-
-
-def log_softmax_at(logits: Tensor, action: Tensor) -> Tensor:
-    """Return log softmax(logits)[action] for logits (..., A) and indices (...)."""
-    return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)

@@ -56,6 +56,10 @@ class Encoding(nn.Module):
             parts.append(torch.eye(self.spec.n_agents, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], -1))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else x
 
+    def joint(self, obs: Tensor) -> Tensor:
+        """Return the standardised observations of all agents side by side: (S, ..., N, O) -> (S, ..., N * O)."""
+        return ((obs - self.obs_mean) / self.obs_std).flatten(-2)
+
     def past(self, batch: Batch) -> Tensor | None:
         """Return what the agents remember at `obs`, oldest first: (S, B, N, P * frame_dim), or None."""
         if self.history == 1:
@@ -93,13 +97,13 @@ class Encoding(nn.Module):
             return action
         return one_hot(action, self.spec.action_dim, self.obs_mean.dtype)
 
-    def harden(self, x: Tensor, legal: Tensor | None) -> Tensor:
+    def to_action(self, x: Tensor, legal: Tensor | None) -> Tensor:
         """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
         if not self.spec.discrete:
             return x.clamp(-1.0, 1.0)
         return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
 
-    def decide(self, x: Tensor) -> Tensor:
+    def to_env(self, x: Tensor) -> Tensor:
         """Return environment actions for action vectors (..., A): themselves, or their indices."""
         return x.argmax(-1) if self.spec.discrete else x
 

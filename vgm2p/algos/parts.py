@@ -1,13 +1,36 @@
-"""Steps that several value-based algorithms share: mixing of agents' values, TD loss, expectile loss."""
+"""Steps that several algorithms share: mixing of agents' values, TD and expectile losses, likelihoods."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vgm2p.types import Randomness, per_seed_mean
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """The critic of an algorithm.
+
+    Attributes:
+        members: networks whose values are averaged [mac-flow: 2; VGM2P writes one].
+        depth: hidden layers; None: as the policy's.
+        layer_norm: whether a LayerNorm follows every hidden layer [mac-flow: yes].
+        tau: Polyak rate of the target per update [mac-flow: 0.005; VGM2P: "slowly updated"].
+        reward_scale: factor of the rewards; 1 - gamma makes Q a reward per step, which networks reach sooner.
+    """
+
+    members: int = 2
+    depth: int | None = None
+    layer_norm: bool = True
+    tau: float = 0.005
+    reward_scale: float = 1.0
 
 
 def _mean(q: Tensor, reward: Tensor, discounted_next: Tensor) -> Tensor:
@@ -29,6 +52,7 @@ def _independent(q: Tensor, reward: Tensor, discounted_next: Tensor) -> Tensor:
 # TD residual of q (S, C, B, N), reward (S, 1, B), gamma * bootstrap * next value (S, 1, B, N):
 # mean and sum give (S, C, B); `literal`, N times the mean, has the reward inside the agents' sum, as Eq. 13 prints it;
 # `independent` keeps (S, C, B, N).
+Mixer = Literal["mean", "sum", "literal", "independent"]
 MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mean": _mean,
     "sum": _sum,
@@ -37,7 +61,7 @@ MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
-def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, mixer: str) -> Tensor:
+def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, mixer: Mixer) -> Tensor:
     """Return the squared TD residual (Eq. 13; Eq. 6 for `independent`), averaged over valid rows and members: (S,).
 
     Args:
@@ -75,3 +99,19 @@ def best_rated(actions: Tensor, q: Tensor) -> Tensor:
     """Return each agent's candidate with the highest value: actions (S, E, n, N, A), q (S, E, n, N) -> (S, E, N, A)."""
     best = q.argmax(2, keepdim=True)
     return actions.gather(2, best.unsqueeze(-1).expand(*best.shape, actions.shape[-1]))[:, :, 0]
+
+
+def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return -log N(action; mean, exp(log_std)^2) per component."""
+    return 0.5 * ((action - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2.0 * math.pi)
+
+
+def log_softmax_at(logits: Tensor, action: Tensor) -> Tensor:
+    """Return log softmax(logits)[action] for logits (..., A) and indices (...)."""
+    return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide (S, ...) by its deviation per seed."""
+    deviation = x.flatten(1).std(1).clamp(min=1e-8)
+    return x / deviation.reshape(-1, *[1] * (x.dim() - 1))

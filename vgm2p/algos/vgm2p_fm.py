@@ -1,23 +1,23 @@
 """VGM2P(FM): VGM2P with a flow-matching policy (arXiv 2604.08174 Sec. 5.4).
 
 Same critic, condition and guidance; the network learns the instantaneous velocity v(a_k, k, o, c), and a', the
-baselines and execution integrate it in `steps` = 10 Euler steps.
+baselines and execution integrate it in 10 Euler steps.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from vgm2p.algos.vgm2p import BETTER, VGM2P
+from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.path import OneTime, Times
 from vgm2p.nn.fast.kernels import one_hot
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
+from vgm2p.types import Acting
 
 
 class VGM2PFlowMatching(VGM2P):
@@ -27,34 +27,29 @@ class VGM2PFlowMatching(VGM2P):
         ConfigError: if a key is set that only an average velocity has a meaning for.
     """
 
-    def __init__(self, *args: Any, steps: int = 10, **hyperparameters: Any) -> None:
-        super().__init__(*args, steps=steps, **hyperparameters)
+    def __init__(
+        self, *task: Any, times: Times = Times(), acting: Acting = Acting(steps=10), **of_the_paper: Any
+    ) -> None:
+        super().__init__(*task, times=times, acting=acting, **of_the_paper)
         plain = Times()
-        settings = {
-            "adaptive_power": self.adaptive_power != 0.0,
-            "bf16_derivative": self.bf16_derivative,
-            "times.order": self.times.order != plain.order,
-            "times.equal_fraction": self.times.equal_fraction != plain.equal_fraction,
-        }
-        key = next((key for key, changed in settings.items() if changed), None)
-        if key is not None:
-            raise ConfigError(f"algo.{key} belongs to MeanFlow; flow matching has one time and no derivative: leave it")
-        self.times = OneTime(self.times.law, mean=self.times.mean, std=self.times.std)  # k ~ U(0, 1), as BC(FM)
+        changed = [key for key in ("order", "equal_fraction") if getattr(times, key) != getattr(plain, key)]
+        if changed:
+            raise ConfigError(f"algo.times.{changed[0]} belongs to MeanFlow; flow matching has one time: leave it")
+        self.times = OneTime(times.law, mean=times.mean, std=times.std)  # k ~ U(0, 1), as BC(FM)
 
     def make_policy(self, net: Net) -> nn.Module:
         """Return the network v(a_k, k, o, c)."""
         return Velocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net)
 
-    def marginal(self, a_k: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
+    def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
         """Return v(a_k, k, o, c)."""
-        return self.policy(a_k, k, oid, one_hot(c, self.classes, oid.dtype))
+        return self.policy(a_k, k, o, one_hot(c, self.classes, o.dtype))
 
-    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Flow-matching row losses (S, B, N) and v; the second time r is not used."""
-        predicted = self.policy(a_k, k, oid, c)
+        predicted = self.policy(a_k, k, o, c)
         return flow_matching_loss(predicted, v), predicted.detach()
 
-    def sample(self, net: nn.Module, z: Tensor, oid: Tensor) -> Tensor:
+    def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
         """Integrate the field of c = 1 from noise to an action vector."""
-        better = torch.full(oid.shape[:-1], BETTER, device=oid.device)
-        return euler_sample(net, z, oid, one_hot(better, self.classes, oid.dtype), self.steps)
+        return euler_sample(self.policy, z, o, self.class_one(o), steps)

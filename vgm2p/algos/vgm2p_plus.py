@@ -1,110 +1,199 @@
-"""VGM2P+: VGM2P whose condition also looks at what the recorded episode came to. Not the paper's algorithm.
+"""VGM2P+: VGM2P with switches that the paper does not have. With every switch off it is the paper's update.
 
-Within a state, a critic ranks actions; over a whole episode, the recorded return tells which behaviour an action
-belongs to. So class 1 is what was done in the better episodes and what the critic does not call clearly worse than
-usual. The critic's verdict can also be replaced or joined by the outcome of the stored action: its return-to-go minus
-an expectile of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
+Its own condition: within a state, a critic ranks actions; over a whole episode, the recorded return tells which
+behaviour an action belongs to. So class 1 is what was done in the better episodes and what the critic does not call
+clearly worse than usual. The critic's verdict can also be replaced or joined by the outcome of the stored action: its
+return-to-go minus an expectile of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from vgm2p.algos.contract import choose
-from vgm2p.algos.parts import expectile_loss
-from vgm2p.algos.vgm2p import VGM2P, WORSE, Opinion
+from vgm2p.algos.parts import CriticSettings, best_rated, drop_labels, expectile_loss, unit
+from vgm2p.algos.vgm2p import BETTER, VGM2P, WORSE, Info
 from vgm2p.errors import ConfigError
+from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
+from vgm2p.flows.noise import start_noise
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.value import Value
-from vgm2p.types import Batch, per_seed_mean
+from vgm2p.optim import Optim
+from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
+
+NULL = 2  # value of the condition that means "no condition"; it exists under `uncond: null` only
+UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
 
 
 class VGM2PPlus(VGM2P):
-    r"""Condition: c = 1[A_Q >= -margin * std(A_Q)] * 1[the episode is among the best `best_share`].
+    """Condition: c = 1[A >= -margin * std(A)] * 1[the episode is among the best `best_share`].
 
-    Args:
-        best_share: class 1 comes from the best episodes that hold at least this share of the data's steps; 1: from all.
-        margin: how much worse than usual may still count, in deviations of what is judged.
-        class0_weight: weight of class 0 in the policy's loss; the paper: 1. Execution asks for class 1 alone.
-        judge: what is judged: `critic` (A_Q), `return` (A_G = (1 - gamma) G - V_G(o), V_G an expectile of
-            it) or `both` (A_Q / std(A_Q) + A_G / std(A_G)).
-        return_expectile: expectile that V_G regresses.
-        hyperparameters: those of VGM2P.
+    `conf/algo/vgm2p_switches.yaml` has every switch and its source, all off. Raises ConfigError for contradictions.
     """
+
+    rates_candidates = True
 
     def __init__(
         self,
-        *args: Any,
-        width: int = 512,
-        depth: int = 4,
-        lr: float = 3e-4,
-        critic_depth: int | None = None,
-        best_share: float = 0.5,
-        margin: float = 0.5,
-        class0_weight: float = 0.1,
-        judge: str = "critic",
+        *task: Any,
+        net: Net = Net(),
+        optim: Optim = Optim(),
+        critic: CriticSettings = CriticSettings(),
+        best_share: float = 1.0,
+        margin: float = 0.0,
+        class0_weight: float = 1.0,
+        judge: Literal["critic", "return", "both"] = "critic",
         return_expectile: float = 0.7,
-        **hyperparameters: Any,
+        baseline: Literal["sample", "expectile"] = "sample",
+        td_target: Literal["policy", "expectile"] = "policy",
+        expectile: float = 0.7,
+        uncond: Literal["one", "zero", "null"] = "one",
+        label_dropout: float = 0.1,
+        guide_class0: bool = True,
+        adaptive_power: float = 0.0,
+        ema: float = 0.0,
+        reuse_q: bool = False,
+        bf16_derivative: bool = False,
+        **of_the_paper: Any,
     ) -> None:
-        super().__init__(*args, width=width, depth=depth, lr=lr, critic_depth=critic_depth, **hyperparameters)
-        if not 0.0 < best_share <= 1.0:
-            raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {best_share}")
-        if not 0.0 <= class0_weight <= 1.0:
-            raise ConfigError(f"algo.class0_weight must lie between 0 and 1, got {class0_weight}")
-        if class0_weight == 0.0 and self.uncond == WORSE and self.omega != 1.0:
+        super().__init__(*task, net=net, optim=optim, critic=critic, **of_the_paper)
+        self.best_share, self.margin, self.class0_weight = best_share, margin, class0_weight
+        self.judge, self.return_expectile, self.expectile = judge, return_expectile, expectile
+        self.in_sample_baseline, self.in_sample_target = baseline == "expectile", td_target == "expectile"
+        self.uncond, self.label_dropout, self.guide_class0 = UNCONDITIONAL[uncond], label_dropout, guide_class0
+        self.adaptive_power, self.ema = adaptive_power, ema
+        self.reuse_q, self.bf16_derivative = reuse_q, bf16_derivative
+        self._refuse_contradictions()
+
+        episodes = {"episode_rank"} if best_share < 1.0 else set()
+        outcomes = {"return_to_go"} if judge != "critic" else set()
+        self.needs = replace(self.needs, fields=frozenset(episodes | outcomes))
+        if self.in_sample_baseline:
+            self.baseline_samples = 0
+        if self.uncond == NULL:
+            self.classes = 3
+            self.policy = self.make_policy(net)
+            self.make_optimiser("policy", [self.policy], optim)
+        self.averaged_policy = copy.deepcopy(self.policy) if ema else self.policy
+        self.average = self.follow(self.averaged_policy, self.optimisers["policy"]) if ema else None
+        size, steady = replace(net, depth=critic.depth or net.depth), replace(optim, decay_updates=None)
+        self.value: Value | None = None
+        if self.in_sample_baseline or self.in_sample_target:
+            self.value = Value(len(self.seeds), self.id_dim, size)
+            self.make_optimiser("value", [self.value], steady)
+        self.usual: Value | None = None
+        if judge != "critic":
+            self.usual = Value(len(self.seeds), self.id_dim, size)
+            self.make_optimiser("usual", [self.usual], steady)
+
+    def _refuse_contradictions(self) -> None:
+        if not 0.0 < self.best_share <= 1.0:
+            raise ConfigError(f"algo.best_share must be above 0 and at most 1, got {self.best_share}")
+        if not 0.0 <= self.class0_weight <= 1.0:
+            raise ConfigError(f"algo.class0_weight must lie between 0 and 1, got {self.class0_weight}")
+        if self.class0_weight == 0.0 and self.uncond == WORSE and self.omega != 1.0:
             raise ConfigError(
                 "algo.uncond=zero guides by class 0, which algo.class0_weight=0 does not train; set one of them"
             )
-        if self.against_value:
-            raise ConfigError(
-                "algo.threshold=value is not for vgm2p_plus, which compares A with its spread; use algo=vgm2p"
-            )
-        self.judge = choose("judge", judge, ("critic", "return", "both"))
-        self.best_share, self.margin, self.return_expectile = best_share, margin, return_expectile
-        self.class0_weight = class0_weight
-        self.fields = ("episode_rank",) if best_share < 1.0 else ()
-        self.usual: Value | None = None
-        if self.judge != "critic":
-            self.fields += ("return_to_go",)
-            self.usual = Value(len(self.seeds), self.id_dim, Net(width, critic_depth or depth))
-            self.make_optimiser("usual", [self.usual], lr, clip_norm=hyperparameters.get("clip_norm"))
+        if self.against_value and (self.margin != 0.0 or self.judge != "critic"):
+            raise ConfigError("algo.threshold=value compares A with V; set algo.margin=0 and algo.judge=critic")
 
-    def second_opinion(self, batch: Batch, oid: Tensor) -> Opinion:
-        """Return c = the judge's verdict where the episode is good; V_G makes one step if the judge asks it."""
-        outcome, good = None, torch.ones_like(batch.reward, dtype=torch.bool)
-        if self.usual is not None:
-            outcome = self.learn_outcome(batch, oid, self.usual)
-        if self.best_share < 1.0:
-            assert batch.episode_rank is not None, "the batch lacks `fields`"
-            good = batch.episode_rank > 1.0 - self.best_share
+    def update(self, batch: Batch, key: Randomness) -> Info:
+        """V(o) learns before Algorithm 1's pass, the averaged policy follows after it."""
+        if self.value is not None:
+            o, action = self.encode(batch.obs, self.past(batch)), self.represent(batch.action)
+            self.minimise("value", self.value_loss(self.value, o, action))
+        info = super().update(batch, key)
+        if self.average is not None:
+            self.average.follow(1.0 - self.ema)
+        return info
 
-        def opinion(adv: Tensor) -> Tensor:
-            judged = adv if outcome is None else outcome if self.judge == "return" else unit(adv) + unit(outcome)
-            return (unit(judged) >= -self.margin) & good.unsqueeze(-1)
+    def value_loss(self, value: Value, o: Tensor, action: Tensor) -> Tensor:
+        """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
+        with torch.no_grad():
+            q = self.target_critic(o, action).mean(1)
+        return expectile_loss(q - value(o), self.expectile)
 
-        return opinion
+    def next_value(self, next_o: Tensor, next_action: Tensor) -> Tensor:
+        """Qbar^i(o', a'), or the in-sample V^i(o'): (S, B, N)."""
+        if self.in_sample_target and self.value is not None:
+            return self.value(next_o)
+        return super().next_value(next_o, next_action)
 
-    def learn_outcome(self, batch: Batch, oid: Tensor, usual: Value) -> Tensor:
+    @torch.no_grad()
+    def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """A^i and V^i (S, B, N); V^i in-sample if chosen, Q(o, a) of before the critic's step with `reuse_q`."""
+        if self.in_sample_baseline and self.value is not None:
+            value = self.value(o)
+            return (q if self.reuse_q else self.critic(o, action)).mean(1) - value, value
+        if not self.reuse_q:
+            return super().advantage(o, action, baselines, q)
+        values = self.critic(o.unsqueeze(2).expand(*baselines.shape[:-1], -1), baselines)  # (S, C, B, K, N)
+        value = values.mean(3).mean(1)
+        return q.mean(1) - value, value
+
+    def is_better(self, batch: Batch, o: Tensor, adv: Tensor, value: Tensor) -> Tensor:
+        """Return the judge's verdict where the episode is good: (S, B, N) bool. V_G makes one step if it is asked."""
+        if self.against_value or (self.margin == 0.0 and self.judge == "critic"):
+            better = super().is_better(batch, o, adv, value)
+        else:
+            better = unit(self.judged(batch, o, adv)) >= -self.margin
+        if self.best_share == 1.0:
+            return better
+        assert batch.episode_rank is not None, "the batch lacks a field of `needs`"
+        return better & (batch.episode_rank > 1.0 - self.best_share).unsqueeze(-1)
+
+    def judged(self, batch: Batch, o: Tensor, adv: Tensor) -> Tensor:
+        """Return what the judge looks at (S, B, N): A_Q, A_G, or both in units of their spread."""
+        if self.usual is None:
+            return adv
+        outcome = self.learn_outcome(batch, o, self.usual)
+        return outcome if self.judge == "return" else unit(adv) + unit(outcome)
+
+    def learn_outcome(self, batch: Batch, o: Tensor, usual: Value) -> Tensor:
         """Train V_G one step; return A_G (S, B, N) as it was before that step."""
-        assert batch.return_to_go is not None, "the batch lacks `fields`"
+        assert batch.return_to_go is not None, "the batch lacks a field of `needs`"
         paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast
-        error = paid - usual(oid)
+        error = paid - usual(o)
         self.minimise("usual", expectile_loss(error, self.return_expectile))
         outcome = error.detach()
         return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
 
-    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, oid: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Row losses (S, B, N), class 0 weighed down; they average to those of a mean with these weights."""
-        rows, u = super().flow_loss(a_k, v, k, r, oid, c)
+    def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+        """Eq. 11; under `uncond: null` a share of the labels is dropped first (CFGRL)."""
+        if self.uncond == NULL:
+            c = drop_labels(c, NULL, self.label_dropout, key)
+        return super().policy_loss(o, action, c, key)
+
+    @torch.no_grad()
+    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
+        """v_g = omega v + (1 - omega) v(a_k, k, o, uncond); rows without guidance keep v."""
+        if self.omega == 1.0:
+            return v
+        guided = torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, self.uncond)), v, self.omega)
+        plain = c == NULL if self.guide_class0 else c != BETTER
+        return torch.where(plain.unsqueeze(-1), v, guided)
+
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Row losses (S, B, N) and u; class 0 weighs less, and the weights of a batch average to 1."""
+        power, half = self.adaptive_power, self.bf16_derivative
+        rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, c, power, half)  # type: ignore[arg-type]
         weight = 1.0 - (1.0 - self.class0_weight) * c[..., WORSE]
         mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # 0 where nothing is better, weight 0
         return rows * (weight / mean.reshape(-1, 1, 1)), u
 
+    def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
+        """Eq. 12 under c = 1, by the averaged policy where there is one."""
+        return meanflow_sample(self.averaged_policy, z, o, self.class_one(o), steps)
 
-def unit(x: Tensor) -> Tensor:
-    """Divide (S, ...) by its deviation per seed."""
-    deviation = x.flatten(1).std(1).clamp(min=1e-8)
-    return x / deviation.reshape(-1, *[1] * (x.dim() - 1))
+    def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
+        """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
+        o = o.unsqueeze(2).expand(-1, -1, acting.best_of, -1, -1)  # (S, E, n, N, O)
+        z = start_noise(key, o, self.spec.action_dim, acting)
+        actions = self.to_action(self.sample(z, o, acting.steps), None if legal is None else legal.unsqueeze(2))
+        chosen = actions[:, :, 0] if acting.best_of == 1 else best_rated(actions, self.critic(o, actions).mean(1))
+        return self.to_env(chosen)

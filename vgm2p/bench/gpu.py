@@ -18,6 +18,7 @@ from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.io.text import grid
 from vgm2p.nn.fast.kernels import tf32_products
+from vgm2p.nn.mlp import Net
 from vgm2p.rng import StaticKey
 from vgm2p.training.capture import Captured
 
@@ -46,8 +47,8 @@ class Training:
     def __init__(self, seeds: int, options: dict[str, Any], dtype: torch.dtype | None, captured: bool) -> None:
         device, spec = options["device"], SHAPES[options["shape"]].spec
         self.data = SyntheticData(spec, device=device)
-        size = {"width": options["width"], "depth": options["depth"]}
-        self.algorithm = VGM2P(spec, range(seeds), **size).to(device)
+        net = Net(options["width"], options["depth"])
+        self.algorithm = VGM2P(spec, range(seeds), net=net).to(device)
         self.key, self.dtype, self.device, self.done = StaticKey(range(seeds), device), dtype, device, 0
         self._replay = Captured(self._update, self.algorithm.state, self.key) if captured else None
 

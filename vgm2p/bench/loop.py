@@ -12,6 +12,7 @@ from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.io.text import grid
+from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
@@ -57,7 +58,7 @@ def main(words: Sequence[str]) -> None:
 
 def algorithm_of(data: Data, options: dict[str, Any]) -> VGM2P:
     """Return the algorithm that both loops train."""
-    return VGM2P(data.spec, [0], width=options["width"], depth=options["depth"]).to(options["device"])
+    return VGM2P(data.spec, [0], net=Net(options["width"], options["depth"])).to(options["device"])
 
 
 def bare(data: Data, options: dict[str, Any]) -> Callable[[], Any]:

@@ -16,9 +16,11 @@ from vgm2p.envs.base import VectorEnv
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.smax import SMAX
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.execution.rollout import RandomActor, acting, rollout
+from vgm2p.execution.rollout import RandomActor, in_precision, rollout
 from vgm2p.io.text import grid
+from vgm2p.nn.mlp import Net
 from vgm2p.rng import ActKey
+from vgm2p.types import Seen
 
 DEFAULTS: dict[str, Any] = {
     "env": "6halfcheetah",
@@ -67,8 +69,8 @@ def main(words: Sequence[str]) -> None:
 
 def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[], int]]:
     """Return what is compared: functions that play all episodes and return the number of environment steps."""
-    size = {"width": options["width"], "depth": options["depth"]}
-    policy, flow = VGM2P(env.spec, [0], **size), VGM2PFlowMatching(env.spec, [0], **size)
+    net = Net(options["width"], options["depth"])
+    policy, flow = VGM2P(env.spec, [0], net=net), VGM2PFlowMatching(env.spec, [0], net=net)
     random = RandomActor(env.spec)
     actors: dict[str, Any] = {
         "one step": (policy, None),
@@ -79,7 +81,7 @@ def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[
     runs = {name: lockstep(actor, env, options, [0], dtype) for name, (actor, dtype) in actors.items()}
     if options["seeds"] > 1:
         seeds = list(range(options["seeds"]))
-        several = {"one step": VGM2P(env.spec, seeds, **size), "random policy": random}
+        several = {"one step": VGM2P(env.spec, seeds, net=net), "random policy": random}
         runs |= {_several(name, options): lockstep(actor, env, options, seeds, None) for name, actor in several.items()}
     if env.spec.has_agent_id:  # else the network tells agents by their position among all of them
         runs["one call per agent"] = per_agent(policy, env, options)
@@ -121,7 +123,7 @@ def lockstep(
     """Return a function that rolls all episodes out, one policy call per step, and returns the steps taken."""
 
     def run() -> int:
-        with acting("cpu", dtype):
+        with in_precision("cpu", dtype):
             return sum(episode.length for episode in rollout(actor, env, 0, seeds, options["episodes"]))
 
     return run
@@ -140,7 +142,7 @@ def per_agent(policy: VGM2P, env: VectorEnv, options: Mapping[str, Any]) -> Call
                 for i in range(env.spec.n_agents):
                     obs = torch.from_numpy(frame.obs[None, :, i : i + 1])
                     with torch.inference_mode():
-                        action, _ = policy.act(obs, None, None, key.at(step))
+                        action, _ = policy.act(Seen(obs), None, key.at(step))
                     actions[:, i] = action[0, :, 0].numpy()
                 frame = env.step(actions, np.ones(1, bool)).frame
         return int(options["episodes"] * options["steps"])

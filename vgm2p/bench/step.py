@@ -16,12 +16,15 @@ import numpy as np
 import torch
 
 import vgm2p
+from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.bench.reference import Reference
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import ConfigError
 from vgm2p.io.text import grid
+from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
@@ -37,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "jax": sys.executable,
     "out": "bench",
 }
-CRITICS: dict[str, dict[str, Any]] = {"single": {"n_critics": 1, "critic_norm": False}, "default": {}}
+CRITICS = {"single": CriticSettings(members=1, layer_norm=False), "default": CriticSettings()}
 LR = 3e-4
 CHECKS = 3
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -67,9 +70,9 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
     versions: dict[str, Callable[[], Any]] = {}
     losses: dict[str, list[list[float]]] = {}
     for label, switches, dtype in VERSIONS:
-        algorithm = VGM2P(
-            spec, [0], width=options["width"], depth=options["depth"], **CRITICS[options["critic"]], **switches
-        ).to(device)
+        net, critic = Net(options["width"], options["depth"]), CRITICS[options["critic"]]
+        cls = VGM2PPlus if switches else VGM2P
+        algorithm = cls(spec, [0], net=net, critic=critic, **switches).to(device)
         if label == "float32":
             reference = Reference(algorithm, options["width"], options["depth"], LR)
             problem = Problem(algorithm, data, options)
@@ -90,7 +93,7 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"times": found, "losses": losses}
 
 
-# label, switches of VGM2P, autocast type
+# label, switches of VGM2PPlus, autocast type
 VERSIONS: list[tuple[str, dict[str, Any], torch.dtype | None]] = [
     ("float32", {}, None),
     ("bf16-mixed", {}, torch.bfloat16),

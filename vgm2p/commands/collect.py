@@ -27,7 +27,7 @@ from vgm2p.execution.trained import load
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say, shown
 from vgm2p.signals import StopFlag
-from vgm2p.types import Actor, Randomness, Spec
+from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
 Say = Callable[[str], None]
 PART_STEPS = 20_000  # of a resumable part, if its episodes reach the limit: 20 episodes of a robot, 200 of a battle
@@ -74,21 +74,19 @@ class Behaviour:
         self.actor, self.seeds, self.noise, self.spec = actor, seeds, noise, spec
         self.random = RandomActor(spec)
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Return (1, E, N, A) or (1, E, N) for obs (1, E, N, O)."""
-        wide = obs.expand(self.seeds, *obs.shape[1:])
-        allowed = None if legal is None else legal.expand(self.seeds, *legal.shape[1:])
-        action, memory = self.actor.act(wide, allowed, memory, key)
+    def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
+        """Return (1, E, N, A) or (1, E, N) for what one seed sees."""
+        action, memory = self.actor.act(seen.expand(self.seeds), memory, key, acting)
         if self.noise == 0.0:
             return action[:1], memory
-        done = self._explore(action[:1], obs, legal, key)
+        done = self._explore(action[:1], seen, key)
         if isinstance(self.actor, Algorithm):
             memory = self.actor.amend(memory, done.expand_as(action))
         return done, memory
 
-    def _explore(self, action: Tensor, obs: Tensor, legal: Tensor | None, key: Randomness) -> Tensor:
+    def _explore(self, action: Tensor, seen: Seen, key: Randomness) -> Tensor:
         if self.spec.discrete:
-            explored, _ = self.random.act(obs, legal, None, key)
+            explored, _ = self.random.act(seen, None, key)
             dice = key.uniform("explore", tuple(action.shape[1:]))
             return torch.where(dice < self.noise, explored, action)
         return (action + self.noise * key.normal("explore", tuple(action.shape[1:]))).clamp(-1.0, 1.0)

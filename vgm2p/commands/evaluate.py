@@ -17,9 +17,10 @@ from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.run.fingerprint import NOT_TRAINING_ENV
-from vgm2p.run.folder import SHARED, Acting, CsvLog, episode_row, write_json
+from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, write_json
 from vgm2p.signals import StopFlag
 from vgm2p.training.final_evaluation import statistics
+from vgm2p.types import Acting
 
 EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
 
@@ -55,22 +56,22 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], sto
     out = Path(config["out"] or _default_out(policy, config["episodes"]))
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
-    own = getattr(policy.algorithm, "act_noise", None)
+    own = policy.algorithm.acting
     given = config["act_noise"]
-    asked: list[Acting] = given if isinstance(given, list) else [] if given is None else [given]
+    asked: list[Way] = given if isinstance(given, list) else [] if given is None else [given]
     check_acting(asked, "act_noise")
-    chosen = asked if own is not None and asked else ways(policy.algorithm, EVERY_WAY)
+    chosen = asked if own is not None and asked else ways(own, EVERY_WAY)
     stop.graceful = True
     rows, lines, results = [], [], []
-    for acting in chosen:
+    for way in chosen:
         try:
-            episodes = evaluate(policy.algorithm, env, policy.update, config["episodes"], stop.requested, acting)
+            episodes = evaluate(policy.algorithm, env, policy.update, config["episodes"], stop.requested, way)
         except RolloutStopped:
             raise stop.interruption("stopped in an evaluation; nothing written") from None
-        rows += [episode_row(policy.update, episode, acting) for episode in episodes]
+        rows += [episode_row(policy.update, episode, way) for episode in episodes]
         found = statistics(episodes)
-        results.append({"act_noise": acting, **found})
-        lines.append(_cells(acting, own, found))
+        results.append({"act_noise": way, **found})
+        lines.append(_cells(way, own, found))
     log = CsvLog(out / "episodes.csv")
     log.path.unlink(missing_ok=True)
     log.append(rows)
@@ -88,10 +89,10 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
     return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
 
 
-def _cells(acting: Acting, own: float | None, found: dict[str, Any]) -> dict[str, str]:
+def _cells(way: Way, own: Acting | None, found: dict[str, Any]) -> dict[str, str]:
     """Return a row of the table by column; victories and score where the environment knows them."""
     low, high = found["return_ci95"]
-    name = "none" if acting is None else f"{acting}" + (" (own)" if acting == own else "")
+    name = "none" if way is None or own is None else f"{way}" + (" (own)" if way == own.noise else "")
     digits = decimals((low, high))
     bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
     cells = {"act_noise": name, "return": shown(found["return_mean"]), "95 % interval": bounds}

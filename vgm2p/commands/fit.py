@@ -34,7 +34,6 @@ from vgm2p.training.final_evaluation import Finish, show
 from vgm2p.training.manifest import device_name, manifest
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.trainer import BLOCK, make_trainer, quiet, set_threads
-from vgm2p.types import Needs
 
 
 def run(config: dict[str, Any], stop: StopFlag) -> None:
@@ -99,7 +98,7 @@ def train(
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
     algorithm = make_algorithm(config, store.spec)
     algorithm.set_statistics(*store.statistics)
-    store.provide(Needs(frozenset(algorithm.fields), algorithm.history), algorithm.gamma)
+    store.provide(algorithm.needs, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)
     if standing.checkpoint is not None:

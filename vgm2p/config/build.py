@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 import vgm2p
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.checks import check_target
+from vgm2p.config.nodes import arguments
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, UserError
 from vgm2p.run.fingerprint import run_name
@@ -57,16 +58,17 @@ def register_resolvers() -> None:
 def algorithm_class(config: Mapping[str, Any]) -> type[Algorithm]:
     """Return the class that `algo._target_` names, its keys checked."""
     cls: type[Algorithm] = hydra.utils.get_class(config["algo"]["_target_"])
-    check_target(config["algo"], "algo", cls)
+    arguments(cls, config["algo"], "algo")
     return cls
 
 
 def make_algorithm(config: Mapping[str, Any], spec: Spec) -> Algorithm:
     """Build the algorithm of `config` for a task, with its seeds. Raises ConfigError if a value cannot work."""
     seeds = range(config["seed"], config["seed"] + config["seeds"])
-    partial = instantiate(config["algo"], "algo", _partial_=True)
+    cls: type[Algorithm] = hydra.utils.get_class(config["algo"]["_target_"])
+    keys = arguments(cls, config["algo"], "algo")
     try:
-        algorithm: Algorithm = partial(spec, list(seeds))
+        algorithm = cls(spec, list(seeds), **keys)
     except (RuntimeError, TypeError, ValueError) as error:  # torch names no key
         raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
     if config.get("trainer", {}).get("precision") == "16-mixed":

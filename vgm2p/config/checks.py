@@ -34,6 +34,8 @@ TOP_LEVEL = (
     "out",
     "label",
     "algo",
+    "net",
+    "optim",
     "data",
     "env",
     "trainer",
@@ -71,7 +73,7 @@ def check(config: Mapping[str, Any]) -> None:
         if key in config["trainer"]:
             raise ConfigError(
                 f"trainer.{key} counts batches or optimiser steps, which are not updates; "
-                "use updates, eval_every, checkpoint_every or algo.clip_norm"
+                "use updates, eval_every, checkpoint_every or optim.clip_norm"
             )
     for group, keys in GROUPS.items():
         _known(config[group], keys, f"{group}.")

@@ -6,8 +6,9 @@ A node is data: what is built from it is decided by the annotation, never by a n
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vgm2p.errors import ConfigError, nearest
@@ -35,6 +36,44 @@ def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
             for name, value in values.items()
         }
     )
+
+
+def arguments(target: type[Any], values: Mapping[str, Any], where: str, least: int = 1) -> dict[str, Any]:
+    """Return `values` as keyword arguments of `target`, each as the constructor's annotation has it.
+
+    Constructors with `**keywords` take those of their base classes, too. Keys that begin with `_` belong to Hydra.
+
+    Args:
+        target: the class to be built.
+        values: a node of the configuration.
+        where: the node's name, for messages.
+        least: smallest whole number that a count may be.
+
+    Raises:
+        ConfigError: for a key that no constructor takes, or a value of the wrong kind.
+    """
+    given = {key: value for key, value in values.items() if not key.startswith("_")}
+    hints: dict[str, Any] = {}
+    for init in constructors(target):
+        found = get_type_hints(init)
+        parameters = inspect.signature(init).parameters.values()
+        named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        hints = {name: found.get(name, Any) for name in named if name not in ("self", "spec", "seeds")} | hints
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            refuse_unknown(given, hints, where)
+            break
+    return {
+        key: convert(value, hints.get(key, Any), f"{where}.{key}", _least(value, least)) for key, value in given.items()
+    }
+
+
+def constructors(target: type[Any]) -> Iterator[Any]:
+    """Yield the `__init__` of a class and of its bases that have their own."""
+    return (vars(cls)["__init__"] for cls in inspect.getmro(target) if "__init__" in vars(cls) and cls is not object)
+
+
+def _least(value: Any, least: int) -> int | None:
+    return least if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def convert(value: Any, hint: Any, key: str, least: float | None = None) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.smax_game import GAMES, STOP, Game, game, versions
 from vgm2p.errors import ConfigError
-from vgm2p.types import Actor, Randomness, Spec
+from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
 PIXELS = 320
 GROUND, ALLY, ENEMY = (24, 24, 24), (70, 130, 230), (220, 80, 60)
@@ -162,16 +162,17 @@ class Heuristic:
     def __init__(self, of: Game) -> None:
         self._game = of
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Return (S, E, N) actions for obs (S, E, N, O) and legal (S, E, N, A)."""
+    def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
+        """Return (S, E, N) actions."""
+        obs, legal = seen.obs, seen.legal
         assert legal is not None
         seeds = key.integers("heuristic", tuple(obs.shape[1:3]), 2**31)
-        seen, allowed, numbers = (x.flatten(0, 1).cpu().numpy() for x in (obs, legal, seeds))
-        count, games = len(seen), range(0, len(seen), GAMES)
+        views, allowed, numbers = (x.flatten(0, 1).cpu().numpy() for x in (obs, legal, seeds))
+        count, games = len(views), range(0, len(views), GAMES)
         held = memory or [self._game.fresh_memory for _ in games]
         actions, kept = [], []
         for start, before in zip(games, held, strict=True):
-            rows = (_filled(x[start : start + GAMES]) for x in (seen, allowed, numbers.astype(np.uint32)))
+            rows = (_filled(x[start : start + GAMES]) for x in (views, allowed, numbers.astype(np.uint32)))
             action, after = self._game.heuristic(before, *rows)
             actions.append(np.asarray(action))
             kept.append(after)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vgm2p.envs.base import Episode, Frame, Interruptible, Step, VectorEnv
 from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.rng import ActKey
-from vgm2p.types import Actor, Randomness, Spec
+from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
 FIRST_SEED = 1_000_000
 MAX_REPEATS = 3
@@ -26,7 +27,7 @@ def episode_seed(episode: int) -> int:
 
 
 @contextmanager
-def acting(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+def in_precision(device: str, dtype: torch.dtype | None) -> Iterator[None]:
     """Run policies in `dtype` (bfloat16) for a while; None leaves them as they are."""
     with nullcontext() if dtype is None else torch.autocast(device, dtype):
         yield
@@ -42,6 +43,7 @@ def rollout(
     on_step: Callable[[int], None] | None = None,
     device: torch.device | str = "cpu",
     slots: int = 100,
+    acting: Acting | None = None,
 ) -> list[Episode]:
     """Roll out every episode with every seed's policy and return them ordered by seed, then episode.
 
@@ -58,6 +60,7 @@ def rollout(
         on_step: called with the running step number.
         device: where the policy runs.
         slots: largest number of environments at once.
+        acting: a way to act other than the actor's own.
 
     Raises:
         RolloutStopped: when `stop` returns True.
@@ -74,7 +77,7 @@ def rollout(
         waiting = [pair for number in pending.pop(0) for pair in _seeds_of(number, seeds) if pair not in done]
         failed: dict[tuple[int, int], str] = {}
         for together in _parts(waiting, env.max_active):
-            found, lost = _lockstep(actor, env, update, seeds, together, stop, on_step, device)
+            found, lost = _lockstep(actor, env, update, seeds, together, stop, on_step, device, acting)
             done.update(found)
             failed.update(lost)
         for pair, cause in failed.items():
@@ -106,6 +109,7 @@ def _lockstep(
     stop: Callable[[], bool],
     on_step: Callable[[int], None] | None,
     device: torch.device | str,
+    acting: Acting | None,
 ) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:
     """Run episodes at once; rows that are finished, failed or not waited for stay in the batch unstepped.
 
@@ -118,6 +122,7 @@ def _lockstep(
     active = np.array([pair in waiting for pair in pairs])
     frame = env.reset([episode_seed(number) if on else None for (_, number), on in zip(pairs, active, strict=True)])
     returns, lengths = np.zeros(len(pairs)), np.zeros(len(pairs), int)
+    reward: NDArray[np.float64] = np.zeros(len(pairs))
     finished: dict[tuple[int, int], Episode] = {}
     failed: dict[tuple[int, int], str] = {}
     memory: Any = None
@@ -125,12 +130,12 @@ def _lockstep(
     while active.any():
         if stop():
             raise RolloutStopped
-        obs, legal = _tensors(frame, len(seeds), device)
+        seen = _seen(frame, reward, active, len(seeds), device)
         with torch.inference_mode():
-            action, memory = actor.act(obs, legal, memory, key.at(step))
+            action, memory = actor.act(seen, memory, key.at(step), acting)
         result = env.step(action.flatten(0, 1).cpu().numpy(), active)
-        frame = result.frame
-        returns += result.reward
+        frame, reward = result.frame, result.reward
+        returns += reward
         lengths += active
         step += 1
         ended = active & (result.terminated | result.truncated | result.fault)
@@ -153,10 +158,16 @@ def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
     return Episode(0, 0, return_, length, bool(result.terminated[e]), won, extra=extra)
 
 
-def _tensors(frame: Frame, seeds: int, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-    obs = torch.from_numpy(frame.obs).to(device).unflatten(0, (seeds, -1))
-    legal = None if frame.legal is None else torch.from_numpy(frame.legal).to(device).unflatten(0, (seeds, -1))
-    return obs, legal
+def _seen(
+    frame: Frame, reward: NDArray[np.float64], active: NDArray[np.bool_], seeds: int, device: torch.device | str
+) -> Seen:
+    """Return what E episodes of S seeds show, as tensors (S, E, ...)."""
+
+    def tensor(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device).unflatten(0, (seeds, -1))
+
+    legal = None if frame.legal is None else tensor(frame.legal)
+    return Seen(tensor(frame.obs), legal, tensor(reward.astype(np.float32)), tensor(active.copy()))
 
 
 class RandomActor:
@@ -165,10 +176,10 @@ class RandomActor:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def act(self, obs: Tensor, legal: Tensor | None, memory: Any, key: Randomness) -> tuple[Tensor, Any]:
-        """Return (S, E, N, A) floats or (S, E, N) indices for obs (S, E, N, O)."""
-        uniform = key.uniform("random", (*obs.shape[1:3], self.spec.action_dim))
+    def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
+        """Return (S, E, N, A) floats or (S, E, N) indices."""
+        uniform = key.uniform("random", (*seen.obs.shape[1:3], self.spec.action_dim))
         if not self.spec.discrete:
             return uniform * 2.0 - 1.0, memory
-        scores = uniform if legal is None else uniform.masked_fill(~legal, -1.0)
+        scores = uniform if seen.legal is None else uniform.masked_fill(~seen.legal, -1.0)
         return scores.argmax(-1), memory

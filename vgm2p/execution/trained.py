@@ -14,7 +14,7 @@ from vgm2p.config.build import make_algorithm
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.rng import ActKey
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
-from vgm2p.types import Spec
+from vgm2p.types import Seen, Spec
 
 PREFIX = "algorithm."
 
@@ -57,7 +57,7 @@ class TrainedPolicy:
             None if legal is None else torch.as_tensor(np.asarray(legal), device=device).bool().expand(S, 1, -1, -1)
         )
         with torch.inference_mode():
-            action, self._memory = self.algorithm.act(shown, allowed, self._memory, self._key.at(self._step))
+            action, self._memory = self.algorithm.act(Seen(shown, allowed), self._memory, self._key.at(self._step))
         self._step += 1
         return action[seed, 0].cpu().numpy()
 

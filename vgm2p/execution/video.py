@@ -14,7 +14,7 @@ from vgm2p.errors import ServiceError
 from vgm2p.execution.rollout import episode_seed
 from vgm2p.io.files import written_aside
 from vgm2p.rng import ActKey
-from vgm2p.types import Actor
+from vgm2p.types import Actor, Seen
 
 FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8}
 
@@ -46,7 +46,7 @@ def record(
             obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
             legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
             with torch.inference_mode():
-                action, memory = actor.act(obs, legal, memory, key.at(step))
+                action, memory = actor.act(Seen(obs, legal), memory, key.at(step))
             result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
             frame, step = result.frame, step + 1
             if result.fault[0]:

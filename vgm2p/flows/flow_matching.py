@@ -15,10 +15,10 @@ def flow_matching_loss(v: Tensor, target: Tensor) -> Tensor:
     return (v - target.detach()).square().mean(-1)
 
 
-def euler_sample(net: VelocityField, z: Tensor, oid: Tensor, c: Tensor | None, steps: int) -> Tensor:
+def euler_sample(net: VelocityField, z: Tensor, o: Tensor, c: Tensor | None, steps: int) -> Tensor:
     """Carry noise z (S, ..., A) at k = 1 to data at k = 0 in `steps` Euler steps: x <- x - v(x, k) / steps."""
     x = z
     for i in range(steps):
         k = torch.full((1,), 1.0 - i / steps, dtype=z.dtype, device=z.device)
-        x = x - net(x, k, oid, c) / steps
+        x = x - net(x, k, o, c) / steps
     return x

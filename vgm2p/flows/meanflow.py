@@ -19,9 +19,7 @@ from vgm2p.flows.path import adaptive_weight
 class AverageVelocityField(Protocol):
     """What the loss needs of a network: the value and its derivative along a tangent."""
 
-    def along(
-        self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None, dx: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return u (S, ..., A), differentiable in the parameters, and du/dk (S, ..., A) without gradient."""
         ...
 
@@ -37,7 +35,7 @@ def meanflow_loss(
     v: Tensor,
     k: Tensor,
     r: Tensor,
-    oid: Tensor,
+    o: Tensor,
     c: Tensor | None,
     adaptive_power: float = 0.0,
     half: bool = False,
@@ -52,13 +50,13 @@ def meanflow_loss(
         v: (S, ..., A) velocity to learn, and the x-part of the tangent (guided or plain).
         k: (S, ..., 1) end time.
         r: (S, ..., 1) start time.
-        oid: (S, ..., O) encoded observations.
+        o: (S, ..., O) encoded observations.
         c: (S, ..., C) one-hot conditions or None.
         adaptive_power: p of the weight 1 / (loss + eps)^p; 0 is the paper.
         half: leave an autocast region as it is.
     """
     with nullcontext() if half else torch.autocast(x.device.type, enabled=False):
-        u, dudk = net.along(x, r, k, oid, c, dx=v)
+        u, dudk = net.along(x, r, k, o, c, dx=v)
         row_loss = (u - identity_target(v, k, r, dudk)).square().mean(-1)
         return adaptive_weight(row_loss, adaptive_power) * row_loss, u.detach()
 
@@ -66,7 +64,7 @@ def meanflow_loss(
 def meanflow_sample(
     u: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor],
     z: Tensor,
-    oid: Tensor,
+    o: Tensor,
     c: Tensor | None,
     steps: int = 1,
 ) -> Tensor:
@@ -75,5 +73,5 @@ def meanflow_sample(
     for i in range(steps):
         k = z.new_full((1,), 1.0 - i / steps)
         r = z.new_full((1,), 1.0 - (i + 1) / steps)
-        x = x - (k - r) * u(x, r, k, oid, c)
+        x = x - (k - r) * u(x, r, k, o, c)
     return x

@@ -6,10 +6,13 @@ print the other direction; substitute t = 1 - k and v -> -v.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from vgm2p.errors import ConfigError
 from vgm2p.types import Randomness
 
 
@@ -23,33 +26,23 @@ def velocity(a: Tensor, eps: Tensor) -> Tensor:
     return eps - a
 
 
+@dataclass(frozen=True)
 class Times:
     """Law of the time pair (k, r) of MeanFlow, drawn per row and per agent.
 
-    Args:
+    Attributes:
         law: `uniform` (paper) or `logit_normal` = sigmoid(mean + std N(0, 1)) (MeanFlow's JAX code: -0.4, 1.0).
         order: `sorted` makes r <= k (design); `none` keeps the pair as drawn.
         equal_fraction: share of rows with r = k (MeanFlow's JAX code 0.75, its PyTorch code 0.25, here 0).
         mean: of the normal before the sigmoid.
         std: of the normal before the sigmoid.
-
-    Raises:
-        ConfigError: on an unknown law or order.
     """
 
-    def __init__(
-        self,
-        law: str = "uniform",
-        order: str = "sorted",
-        equal_fraction: float = 0.0,
-        mean: float = -0.4,
-        std: float = 1.0,
-    ) -> None:
-        if law not in ("uniform", "logit_normal"):
-            raise ConfigError(f"algo.times.law must be uniform or logit_normal, got '{law}'")
-        if order not in ("sorted", "none"):
-            raise ConfigError(f"algo.times.order must be sorted or none, got '{order}'")
-        self.law, self.order, self.equal_fraction, self.mean, self.std = law, order, equal_fraction, mean, std
+    law: Literal["uniform", "logit_normal"] = "uniform"
+    order: Literal["sorted", "none"] = "sorted"
+    equal_fraction: float = 0.0
+    mean: float = field(default=-0.4, metadata={"least": -math.inf})
+    std: float = 1.0
 
     def one(self, key: Randomness, like: Tensor) -> Tensor:
         """Draw k (S, ..., 1) for actions `like` (S, ..., A)."""
@@ -72,6 +65,7 @@ class Times:
         return torch.sigmoid(key.normal(purpose, shape) * self.std + self.mean)
 
 
+@dataclass(frozen=True)
 class OneTime(Times):
     """The law of flow matching, which has one time: k alone, drawn as `Times` draws a single one."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.report.estimates import per_seed
-from vgm2p.run.folder import SHARED, Acting, RunFolder
+from vgm2p.run.folder import SHARED, RunFolder, Way
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
@@ -43,7 +43,7 @@ class Run:
     manifest: dict[str, Any]
     results: dict[str, Any]
     name: str
-    final: dict[str, dict[Acting, dict[int, list[float]]]] = field(default_factory=dict)
+    final: dict[str, dict[Way, dict[int, list[float]]]] = field(default_factory=dict)
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
 
     @property
@@ -129,7 +129,7 @@ def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[i
     return per_seed([(int(row["seed"]), float(row[measure])) for row in rows])
 
 
-def _acting(cell: str) -> Acting:
+def _acting(cell: str) -> Way:
     return (cell if cell == SHARED else float(cell)) if cell else None
 
 
@@ -141,14 +141,14 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
     return groups
 
 
-def ways_of(runs: Sequence[Run]) -> list[Acting]:
+def ways_of(runs: Sequence[Run]) -> list[Way]:
     """Return the ways to act that some run was evaluated in: scales from loud to quiet, then shared."""
     found = {way for run in runs for way in run.final["return"] if way is not None}
     scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
     return [*scales, *(way for way in found if way == SHARED)] or [None]
 
 
-def final_values(runs: Sequence[Run], acting: Acting, measure: str = "return") -> list[list[float]]:
+def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:
     """Return the final values of every seed acting so; algorithms without start noise answer for every way."""
     ways = [run.final.get(measure, {}) for run in runs]
     tables = [found.get(acting) or found.get(None) or {} for found in ways]

@@ -13,7 +13,7 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
-from vgm2p.run.folder import Acting
+from vgm2p.run.folder import Way
 
 
 def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
@@ -64,9 +64,7 @@ def _counts(values: list[list[float]]) -> tuple[int, int]:
     return len(values), sum(len(one) for one in values)
 
 
-def _reference(
-    experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Acting]
-) -> dict[str, Any]:
+def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> dict[str, Any]:
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
     cells = dict.fromkeys(ways, cell)
     return {
@@ -106,11 +104,11 @@ def _grid(runs: Sequence[Run], measure: str) -> str:
     return grid([header, *(_line(entry, ways, digits) for entry in entries)]) if entries else ""
 
 
-def _title(way: Acting) -> str:
+def _title(way: Way) -> str:
     return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else f"{way} noise"
 
 
-def _line(entry: dict[str, Any], ways: Sequence[Acting], digits: int) -> list[str]:
+def _line(entry: dict[str, Any], ways: Sequence[Way], digits: int) -> list[str]:
     shown = []
     for way in ways:
         cell = entry["cells"][way]
@@ -152,12 +150,12 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
     return grid(lines)
 
 
-def best_way(runs: Sequence[Run]) -> Acting:
+def best_way(runs: Sequence[Run]) -> Way:
     """Return the way to act with the highest mean return."""
     return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
 
 
-def _named(name: str, way: Acting) -> str:
+def _named(name: str, way: Way) -> str:
     return name if way is None else f"{name} ({way:g})" if isinstance(way, float) else f"{name} ({way})"
 
 

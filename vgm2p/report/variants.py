@@ -12,7 +12,6 @@ from vgm2p.run.fingerprint import leaves, training_part
 
 MAX_NAMED = 3  # settings that a name may hold; a variant that differs in more is named after its folder
 SEEDS = ("seed", "seeds")
-NETWORK = ("algo.width", "algo.depth")  # settings of algorithms that a comparison of them keeps equal
 ABSENT = object()
 
 
@@ -46,7 +45,7 @@ def condition_warnings(runs: Sequence[Run]) -> list[str]:
         found: dict[str, dict[str, str]] = {}  # setting -> value -> the first run that has it
         for run in (run for run in runs if run.key[0] == experiment):
             for key, value in settings(run).items():
-                if not key.startswith("algo.") or key in NETWORK:
+                if not key.startswith("algo."):
                     found.setdefault(key, {}).setdefault(str(value), run.name)
         parts = [
             f"{key} ({', '.join(f'{value}: {name}' for value, name in owners.items())})"

@@ -32,16 +32,16 @@ NOT_TRAINING = (
 NOT_TRAINING_TRAINER = ("accelerator", "devices", "threads", "capture", "deterministic")
 NOT_TRAINING_DATA = ("root", "cache", "verify", "max_resident")
 NOT_TRAINING_ENV = ("workers", "timeout")
+SIZES = ("net", "optim")  # groups that an algorithm takes by interpolation
 # what runs did before there were such keys
-BEFORE = {"history": 1, "best_share": 1, "margin": 0, "class0_weight": 1}
 BEFORE_TRAINER = {"tf32": False}
 
 
 def training_part(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what changes training or the acted policy: no intervals, folders, devices or logging."""
     part = {key: value for key, value in config.items() if key not in NOT_TRAINING}
-    if part.get("algo"):
-        part["algo"] = _changed(part["algo"], BEFORE)
+    # an algorithm's nodes that are the run's groups count once, under the name that a user types
+    part["algo"] = {key: value for key, value in part["algo"].items() if key not in SIZES or value != part.get(key)}
     part["trainer"] = _changed(_without(config.get("trainer"), NOT_TRAINING_TRAINER), BEFORE_TRAINER)
     part["data"] = _without(config.get("data"), NOT_TRAINING_DATA)
     part["env"] = _without(config.get("env"), NOT_TRAINING_ENV)

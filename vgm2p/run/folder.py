@@ -16,7 +16,9 @@ from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import remove_stale, sync, write_atomic
 
 SHARED = "shared"
-Acting = float | str | None  # scale of the start noise, SHARED (scale 1, one noise for all agents), None: its own way
+Way = (
+    float | str | None
+)  # a way to act: scale of the start noise, SHARED (scale 1, one noise for all agents), None: its own
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
 
@@ -74,13 +76,13 @@ def _cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def episode_row(update: int, episode: Episode, acting: Acting) -> dict[str, Any]:
+def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
     """Return the row of episodes.csv; act_noise empty = the algorithm's own setting; extra numbers come last."""
     values = (
         update,
         episode.seed,
         episode.episode,
-        acting,
+        way,
         episode.return_,
         episode.length,
         episode.terminated,

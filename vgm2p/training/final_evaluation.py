@@ -18,7 +18,7 @@ from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinR
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import table
 from vgm2p.report.variants import condition_warnings, name_variants
-from vgm2p.run.folder import Acting, RunFolder, episode_row, write_json
+from vgm2p.run.folder import RunFolder, Way, episode_row, write_json
 from vgm2p.signals import StopFlag
 from vgm2p.training.module import OfflineModule
 
@@ -72,31 +72,30 @@ class Finish:
         return results
 
     def _evaluated(self, module: OfflineModule) -> dict[str, Any]:
-        own = getattr(module.algorithm, "act_noise", None)
+        own = module.algorithm.acting
+        noise = None if own is None else own.noise
         log, rows, by_noise = self.folder.log_episodes(), [], []
         log.truncate(module.done - 1)
-        for acting in ways(module.algorithm, self.config["eval_acting"]):
-            episodes = self._episodes(module, acting)
-            rows += [episode_row(module.done, episode, acting) for episode in episodes]
-            by_noise.append({"act_noise": acting, **statistics(episodes)})
+        for way in ways(own, self.config["eval_acting"]):
+            episodes = self._episodes(module, way)
+            rows += [episode_row(module.done, episode, way) for episode in episodes]
+            by_noise.append({"act_noise": way, **statistics(episodes)})
         random = self._random()
         log.append(rows)
-        headline = next(entry for entry in by_noise if entry["act_noise"] == own)
+        headline = next(entry for entry in by_noise if entry["act_noise"] == noise)
         return {
             **{key: value for key, value in headline.items() if key != "act_noise"},
-            "act_noise": own,
+            "act_noise": noise,
             "by_act_noise": by_noise,
             "random_return_mean": random["return_mean"],
             "random_return_ci95": random["return_ci95"],
         }
 
-    def _episodes(self, module: OfflineModule, acting: Acting) -> list[Episode]:
+    def _episodes(self, module: OfflineModule, way: Way) -> list[Episode]:
         assert self.env is not None
         env, count, precision = self.env, self.config["eval_episodes"], self.config["eval_precision"]
         return self._guarded(
-            lambda: evaluate(
-                module.algorithm, env, module.done, count, self.stop.requested, acting, precision=precision
-            )
+            lambda: evaluate(module.algorithm, env, module.done, count, self.stop.requested, way, precision=precision)
         )
 
     def _random(self) -> dict[str, Any]:

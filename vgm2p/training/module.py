@@ -143,15 +143,14 @@ class OfflineModule(LightningModule):
         self._update(self._key.at(update))
 
     def _update(self, key: Randomness) -> None:
-        self.diagnostics.add(self.algorithm.update(self._draw(key), key))
+        self.diagnostics.add(self.algorithm.step(self._draw(key), key))
 
     def state(self) -> list[Tensor]:
         """Return every tensor that an update changes; their addresses never do."""
         return [*self.algorithm.state(), *self.diagnostics.sums.values()]
 
     def _draw(self, key: Randomness) -> Batch:
-        needs = Needs(frozenset(self.algorithm.fields), self.algorithm.history)
-        return self._source.draw(key, self._batch_size, needs)
+        return self._source.draw(key, self._batch_size, self.algorithm.needs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep: our clock, the open log window, the configuration, the task."""
