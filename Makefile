@@ -95,7 +95,8 @@ smac-maps:  ## SMAC's maps into $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<ur
 	rm -rf $$folder && echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
 
 test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (after install-smac)
-	$(PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_smac_tasks.py tests/envs/test_smac.py tests/envs/test_smac_faults.py tests/envs/test_smac_runs.py tests/envs/test_workers.py
+	$(PY) -m pytest -v -rs -m "slow or not slow" --timeout 1200 tests/envs/test_smac*.py tests/envs/test_workers.py
+	$(PY) -m pytest -v -rs --timeout 1200 tests/envs/test_contract.py -k smac
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results robots $(ARGS)
@@ -105,6 +106,7 @@ results-smax: $(SMAX_READY)  ## the SMAX table of docs/results.md (about an hour
 
 test-smax: $(SMAX_READY)  ## SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
 	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v tests/envs/test_smax.py
+	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v -rs tests/envs/test_contract.py -k smax
 
 test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
 	$(PY) -m pytest -v -m slow

@@ -20,7 +20,7 @@ def game(tmp_path, monkeypatch):
         return home
 
     yield make
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while games(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert games(tmp_path) == []  # whatever a test did, nothing is left

@@ -127,15 +127,6 @@ def test_omigas_ant_is_padded_with_zeros():
     assert (frame.obs[0, :, :27] != 0).any()
 
 
-def test_an_episode_is_truncated_at_the_limit_and_not_before():
-    env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=3)
-    env.make(2)
-    env.reset([0, 1])
-    ends = [env.step(np.zeros((2, 6, 1), np.float32), np.array([True, False])) for _ in range(3)]
-    assert [step.truncated.tolist() for step in ends] == [[False, False], [False, False], [True, False]]
-    assert not any(step.terminated.any() for step in ends)
-
-
 def test_a_fall_at_the_limit_is_terminated_not_truncated():
     env = MAMuJoCo("Hopper-v5", 3, "raw_onehot")
     env.reset([1])

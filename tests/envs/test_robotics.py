@@ -12,29 +12,14 @@ from vgm2p.errors import ConfigError
 CONFIGS = sorted((config_folder() / "env" / "robotics").glob("*.yaml"))
 
 
-def make(path):
-    config = OmegaConf.load(path)
-    return RoboticsMAMuJoCo(config.scenario, config.agent_conf, config.agent_obsk)
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_split_steps_and_repeats_itself(path):
-    rng = np.random.default_rng(0)
-    env = make(path)
+def test_a_split_has_the_agents_and_actuators_that_its_name_says(path):
+    config = OmegaConf.load(path)
+    env = RoboticsMAMuJoCo(config.scenario, config.agent_conf, config.agent_obsk)
+    assert config.agent_conf == f"{env.spec.n_agents}x{env.spec.action_dim}"
     env.make(2)
-    N, A = env.spec.n_agents, env.spec.action_dim
-    assert f"{N}x" in OmegaConf.load(path).agent_conf
-    actions = rng.uniform(-1, 1, (4, 2, N, A)).astype(np.float32)
-    seen = []
-    for _ in range(2):
-        frame = env.reset([3, 4])
-        assert frame.obs.shape == (2, N, env.spec.obs_dim)
-        assert frame.state.shape == (2, env.spec.state_dim)
-        steps = [env.step(action, np.ones(2, bool)) for action in actions]
-        assert not any(step.fault.any() for step in steps)
-        seen.append(np.stack([step.frame.obs for step in steps]))
-        assert not np.array_equal(seen[-1][:, 0], seen[-1][:, 1])
-    np.testing.assert_array_equal(*seen)
+    frame = env.reset([3, 4])
+    assert not np.array_equal(frame.obs[0], frame.obs[1])
     env.close()
 
 

@@ -37,7 +37,6 @@ def run(folder, *words, code=0):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=240,
         env={**os.environ, "SC2PATH": str(folder / "sc2"), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -119,7 +118,6 @@ def test_bench_compares_one_game_with_several(place):
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert "2 at once" in done.stdout and (place / "rollout-fake_sc2.json").exists()

@@ -143,33 +143,11 @@ def dead(frame):
     return only_stop
 
 
-def test_the_limit_truncates_and_never_ends_a_task():
+def test_a_cut_battle_begins_like_a_whole_one():
     env = SMAX("3m", episode_limit=3)
-    env.make(2)
-    env.reset([1, 2])
-    stop, active = np.full((2, 3), STOP), np.array([True, False])
-    for step in range(1, 4):
-        result = env.step(stop, active)
-        assert result.truncated.tolist() == [step == 3, False]
-        assert not result.terminated.any()
     whole = tapes(SMAX("3m"), RandomActor(env.spec), [0])[0]
     cut = tapes(env, RandomActor(env.spec), [0])[0]
     assert not cut.terminated and whole.terminated and cut.rewards == whole.rewards[:3]
-
-
-def test_an_ended_slot_keeps_its_final_frame_until_its_reset(env):
-    env.make(2)
-    env.reset([1, 2])
-    stop = np.full((2, 3), STOP)
-    first = env.step(stop, np.array([True, True])).frame
-    for _ in range(3):
-        result = env.step(stop, np.array([False, True]))
-        for name in ("obs", "legal", "state"):
-            assert np.array_equal(getattr(result.frame, name)[0], getattr(first, name)[0])
-            assert result.reward[0] == 0.0
-    kept = env.reset([7, None])
-    assert np.array_equal(kept.obs[1], result.frame.obs[1])
-    assert not np.array_equal(kept.obs[0], first.obs[0])
 
 
 def test_every_number_of_slots_runs_the_same_program():
