@@ -8,22 +8,23 @@ import numpy as np
 import torch
 
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
-from vgm2p.types import Batch, Spec
+from vgm2p.types import Batch, Needs, Spec
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "data" / "recorded"
 PAST = 2  # remembered steps in a batch: history = 3
 
 
-def continuous_spec(n_agents=3, obs_dim=5, action_dim=2) -> Spec:
-    return Spec(n_agents, obs_dim, action_dim, False, None, 10, "native", "toy")
+def continuous_spec(n_agents=3, obs_dim=5, action_dim=2, state_dim=None) -> Spec:
+    return Spec(n_agents, obs_dim, action_dim, False, state_dim, 10, "native", "toy")
 
 
-def discrete_spec(n_agents=3, obs_dim=5, actions=4) -> Spec:
-    return Spec(n_agents, obs_dim, actions, True, None, 10, "native", "toy")
+def discrete_spec(n_agents=3, obs_dim=5, actions=4, state_dim=None) -> Spec:
+    return Spec(n_agents, obs_dim, actions, True, state_dim, 10, "native", "toy")
 
 
-def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32) -> Batch:
+def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32, needs=Needs()) -> Batch:
+    """Every optional field; a window in the place of the past where `needs.ahead` asks for one."""
     g = torch.Generator().manual_seed(source)
     shape = (seeds, rows, spec.n_agents)
 
@@ -47,14 +48,33 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32) -> 
         batch.action = scores.argmax(-1)
     batch.return_to_go = 10 * normal(seeds, rows)
     batch.episode_rank = torch.rand(seeds, rows, generator=g)
-    past = (seeds, rows, PAST, spec.n_agents)
-    batch.past_obs = normal(*past, spec.obs_dim)
     if spec.discrete:
-        batch.past_action = torch.randint(spec.action_dim, past, generator=g)
+        batch.next_action = batch.next_legal.float().argmax(-1)
     else:
-        batch.past_action = normal(*past, spec.action_dim).clamp(-1, 1)
+        batch.next_action = normal(*shape, spec.action_dim).clamp(-1, 1)
+    if spec.state_dim is not None:
+        batch.state, batch.next_state = (normal(seeds, rows, spec.state_dim) for _ in range(2))
+
+    def actions(steps):
+        size = (seeds, rows, steps, spec.n_agents)
+        if spec.discrete:
+            return torch.randint(spec.action_dim, size, generator=g)
+        return normal(*size, spec.action_dim).clamp(-1, 1)
+
     age = torch.randint(PAST + 1, (seeds, rows, 1), generator=g)  # steps since the episode began
-    batch.past_seen = (torch.arange(PAST, 0, -1) <= age).to(dtype)
+    if not needs.ahead:
+        batch.past_obs = normal(seeds, rows, PAST, spec.n_agents, spec.obs_dim)
+        batch.past_action = actions(PAST)
+        batch.past_seen = (torch.arange(PAST, 0, -1) <= age).to(dtype)
+        return batch
+    length = needs.history + needs.ahead
+    batch.window_obs = normal(seeds, rows, length, spec.n_agents, spec.obs_dim)
+    batch.window_obs[:, :, needs.history - 1] = batch.obs
+    batch.window_action = actions(length)
+    batch.window_action[:, :, needs.history - 1] = batch.action
+    batch.window_real = (torch.arange(length) >= needs.history - 1 - age).to(dtype)
+    if spec.discrete:
+        batch.window_legal = torch.ones(seeds, rows, length, spec.n_agents, spec.action_dim, dtype=torch.bool)
     return batch
 
 

@@ -1,7 +1,12 @@
-"""What every algorithm must do, found by scanning `conf/algo`: a new yaml is covered without writing a test."""
+"""What every algorithm must do, found by scanning `conf/algo`: a new yaml is covered without writing a test.
+
+A folder `conf` below the working folder is scanned, too, as the program does; CONTRACT_ALGOS=a,b checks these alone.
+"""
 
 import copy
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +19,13 @@ from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, r
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Seen
 
-SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
-NAMES = sorted(path.stem for path in (config_folder() / "algo").glob("*.yaml"))
+FOLDERS = [config_folder(), Path.cwd() / "conf"]
+NAMES = sorted({path.stem for folder in FOLDERS for path in (folder / "algo").glob("*.yaml")})
+if "CONTRACT_ALGOS" in os.environ:
+    NAMES = os.environ["CONTRACT_ALGOS"].split(",")
+SPECS = {"continuous": continuous_spec, "discrete": discrete_spec}
 HISTORY = 3  # what tests/support.py puts into a batch
-SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
+SIZE = ["net.width=16", "net.depth=2", "evaluate=none", f"hydra.searchpath=[file://{FOLDERS[1]}]"]
 
 
 def config_of(words, seeds=1, **changes):
@@ -34,13 +42,17 @@ def config_of(words, seeds=1, **changes):
 
 def pairs():
     for name in NAMES:
-        cls = algorithm_class(config_of(name))
-        for kind, spec in SPECS.items():
-            if getattr(cls, f"supports_{kind}"):
-                yield pytest.param(name, spec, id=f"{name}-{kind}")
+        config = config_of(name)
+        cls = algorithm_class(config)
+        for kind, make_spec in SPECS.items():
+            if not getattr(cls, f"supports_{kind}"):
+                continue
+            spec = make_spec(state_dim=4 if cls.needs_state else None)
+            yield pytest.param(name, spec, id=f"{name}-{kind}")
+            if not make_algorithm(config, spec).needs.ahead:
                 yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
-                if name == "vgm2p_plus":
-                    yield pytest.param(f"{name} judge=both", spec, id=f"{name}-{kind}-both")
+            if name == "vgm2p_plus":
+                yield pytest.param(f"{name} judge=both", spec, id=f"{name}-{kind}-both")
 
 
 PAIRS = list(pairs())
@@ -53,9 +65,9 @@ def build(name, spec, seeds=1, **changes):
 def train(algorithm, spec, updates, seeds=1, dtype=torch.float32, first=0):
     key = UpdateKey(algorithm.seeds)
     for update in range(first, first + updates):
-        batch = random_batch(spec, 3, source=update, dtype=dtype)
+        batch = random_batch(spec, 3, source=update, dtype=dtype, needs=algorithm.needs)
         batch = batch.map(lambda tensor: tensor[:seeds])
-        info = algorithm.update(batch, key.at(update))
+        info = algorithm.step(batch, key.at(update))
     return info
 
 
@@ -64,7 +76,8 @@ def test_update_changes_every_parameter_and_reports_per_seed(name, spec):
     algorithm = build(name, spec, seeds=2)
     before = copy.deepcopy(algorithm.state_dict())
     info = train(algorithm, spec, 3, seeds=2)
-    assert "policy_loss" in info
+    assert algorithm.fits in info
+    assert int(algorithm.clock) == 3
     assert all(value.shape == (2,) and not value.requires_grad for value in info.values())
     assert all(torch.isfinite(value).all() for value in info.values())
     unchanged = [
@@ -88,7 +101,7 @@ def test_act_gives_legal_actions_of_the_right_shape(name, spec):
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
-def test_an_agents_action_depends_on_its_own_observation_only(name, spec):
+def test_an_agents_action_depends_on_its_own_observation_only_where_it_is_decentralised(name, spec):
     algorithm = build(name, spec)
     train(algorithm, spec, 2)
     batch = random_batch(spec, rows=6)
@@ -100,7 +113,7 @@ def test_an_agents_action_depends_on_its_own_observation_only(name, spec):
     with torch.inference_mode():
         first, _ = algorithm.act(Seen(batch.obs, legal), None, ActKey([0], 0, range(6)))
         second, _ = algorithm.act(Seen(changed, legal), None, ActKey([0], 0, range(6)))
-    assert torch.equal(first[:, :, 0], second[:, :, 0])
+    assert torch.equal(first[:, :, 0], second[:, :, 0]) == algorithm.decentralised
     if not spec.discrete:
         assert not torch.equal(first[:, :, 1:], second[:, :, 1:])
 
@@ -127,10 +140,10 @@ def test_three_seeds_at_once_equal_three_single_runs(name, spec):
     singles = [make_algorithm({**config_of(name), "seed": s}, spec).double() for s in range(3)]
     keys = [UpdateKey([s]) for s in range(3)]
     for update in range(50):
-        batch = random_batch(spec, 3, rows=4, source=update, dtype=torch.float64)
-        joint.update(batch, key.at(update))
+        batch = random_batch(spec, 3, rows=4, source=update, dtype=torch.float64, needs=joint.needs)
+        joint.step(batch, key.at(update))
         for s, single in enumerate(singles):
-            single.update(batch.seed(s), keys[s].at(update))
+            single.step(batch.seed(s), keys[s].at(update))
     for s, single in enumerate(singles):
         alone = dict(single.named_parameters())
         for label, value in joint.named_parameters():
@@ -155,38 +168,41 @@ def test_a_seed_with_nan_is_frozen_and_the_others_go_on(name, spec):
     clean, hurt = build(name, spec, seeds=2), build(name, spec, seeds=2)
     train(clean, spec, 2, seeds=2)
     train(hurt, spec, 2, seeds=2)
-    frozen = {label: value[0].clone() for label, value in hurt.policy.named_parameters()}
+    frozen = {label: value[0].clone() for label, value in hurt.named_parameters() if value.requires_grad}
     key = UpdateKey([0, 1])
     for update in range(2, 5):
-        batch = random_batch(spec, 2, source=update)
-        clean.update(batch, key.at(update))
+        batch = random_batch(spec, 2, source=update, needs=clean.needs)
+        clean.step(batch, key.at(update))
         broken = batch.map(torch.clone)
-        broken.obs[0] = torch.nan
-        hurt.update(broken, key.at(update))
+        for field in ("obs", "window_obs"):
+            if getattr(broken, field) is not None:
+                getattr(broken, field)[0] = torch.nan
+        hurt.step(broken, key.at(update))
     assert hurt.alive.tolist() == [False, True]
-    for label, value in hurt.policy.named_parameters():
-        assert torch.equal(value[0], frozen[label]), label
-        assert torch.equal(value[1], dict(clean.policy.named_parameters())[label][1]), label
+    for label, value in hurt.named_parameters():
+        assert label not in frozen or torch.equal(value[0], frozen[label]), label
+        assert torch.equal(value[1], dict(clean.named_parameters())[label][1]), label
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
 def test_loss_falls_on_data_it_can_fit(name, spec):
     algorithm = build(name, spec)
     losses = []
-    key, batch = UpdateKey([0]), random_batch(spec, rows=32)
+    key, batch = UpdateKey([0]), random_batch(spec, rows=32, needs=algorithm.needs)
     for update in range(300):
-        losses.append(float(algorithm.update(batch, key.at(update))["policy_loss"]))
+        losses.append(float(algorithm.step(batch, key.at(update))[algorithm.fits]))
     assert np.mean(losses[-50:]) < 0.97 * np.mean(losses[:50])
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
 def test_bf16_autocast_stays_near_float32(name, spec):
     plain, mixed = build(name, spec), build(name, spec)
-    batch, key = random_batch(spec, rows=128), UpdateKey([0])  # so many that one condition may flip
-    exact = plain.update(batch, key.at(0))
+    batch = random_batch(spec, rows=128, needs=plain.needs)  # so many that one condition may flip
+    key = UpdateKey([0])
+    exact = plain.step(batch, key.at(0))
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
-        rough = mixed.update(batch, key.at(0))
-    for label in ("policy_loss", "critic_loss"):
-        if label in exact:
+        rough = mixed.step(batch, key.at(0))
+    for label in exact:
+        if label.endswith("_loss"):
             torch.testing.assert_close(exact[label], rough[label], rtol=3e-2, atol=1e-3)
     assert all(value.dtype == torch.float32 for value in mixed.parameters())
