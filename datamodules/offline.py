@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,22 +28,35 @@ class Blocks:
     """Iterable of (start, stop): the updates still missing, cut at multiples of every interval.
 
     Edges lie on an absolute grid, so that a run resumed in the middle of a block meets the same edges, and nothing
-    depends on the block size.
+    depends on the block size. Blocks are computed as they are asked for: a run may have millions of them.
     """
 
     def __init__(self, start: int, total: int, block: int, intervals: Sequence[int]) -> None:
-        steps = [block, *intervals]
-        self._blocks: list[tuple[int, int]] = []
-        while start < total:
-            stop = min([total, *[(start // step + 1) * step for step in steps]])
-            self._blocks.append((start, stop))
-            start = stop
+        self._start, self._total = start, total
+        steps = {block, *intervals}
+        # a multiple of another step adds no edge
+        self._steps = sorted(step for step in steps if not any(step % other == 0 for other in steps - {step}))
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        if self._start >= self._total:
+            return 0
+        return self._edges(self._total - 1) - self._edges(self._start) + 1
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._blocks)
+        start = self._start
+        while start < self._total:
+            stop = min([self._total, *[(start // step + 1) * step for step in self._steps]])
+            yield start, stop
+            start = stop
+
+    def _edges(self, last: int) -> int:
+        """Return how many numbers from 1 to `last` are multiples of a step (inclusion and exclusion)."""
+        signed = [
+            (1 if size % 2 else -1, math.lcm(*chosen))
+            for size in range(1, len(self._steps) + 1)
+            for chosen in itertools.combinations(self._steps, size)
+        ]
+        return sum(sign * (last // multiple) for sign, multiple in signed)
 
 
 class OfflineDataModule(LightningDataModule):

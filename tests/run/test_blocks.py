@@ -1,8 +1,30 @@
 """Blocks of 1, 7 and 50 updates change no bit; intervals change no weight; several seeds are reported one by one."""
 
+import tracemalloc
+
 import pytest
 
 from tests.run.runs import differences, results, run
+from vgm2p.datamodules.offline import Blocks
+
+
+@pytest.mark.parametrize(("start", "total"), [(0, 0), (0, 1), (0, 600), (37, 600), (60, 601), (599, 600), (600, 600)])
+@pytest.mark.parametrize("intervals", [[60, 90], [7, 7, 49], [1], [1000], [4, 6, 10, 15]])
+def test_blocks_are_counted_without_being_made(start, total, intervals):
+    blocks = Blocks(start, total, 50, intervals)
+    assert len(blocks) == len(list(blocks))
+    assert list(blocks) == list(blocks)  # each loop begins anew
+
+
+def test_the_blocks_of_a_long_run_take_no_memory():
+    tracemalloc.start()
+    blocks = Blocks(0, 400_000_000, 50, [50_000, 500, 35])
+    count, first = len(blocks), next(iter(blocks))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 400_000_000 // 50 + 400_000_000 // 35 - 400_000_000 // 350
+    assert first == (0, 35)
+    assert peak < 100_000
 
 
 @pytest.fixture(scope="module")
