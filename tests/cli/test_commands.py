@@ -242,7 +242,9 @@ def test_comparison_runs_stand_in_the_table(tmp_path):
     assert done.returncode == 0, done.stderr
     methods = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
     assert methods == ["return", "random policy", "dataset mean", "vgm2p", "bc_gaussian"]
-    assert (tmp_path / "main-bc_gaussian" / "results.json").exists()
+    other = tmp_path / "main-bc_gaussian"
+    assert (other / "results.json").exists()
+    assert json.loads((tmp_path / "main/compare-bc_gaussian.json").read_text()) == {"folder": str(other)}
 
 
 @pytest.mark.slow

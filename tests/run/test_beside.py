@@ -1,4 +1,4 @@
-"""Evaluation in a process beside training: same files as blocking, nothing lost, no orphan, failures in one line."""
+"""Asynchronous evaluation: the same files as synchronous, nothing lost, no process left, failures in one line."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ import torch
 from tests.algos.test_contract import build, train
 from tests.run.runs import differences, results, run, start
 from tests.support import continuous_spec, random_batch
-from vgm2p.callbacks.evaluate import PRECISIONS
+from vgm2p.execution.evaluation import PRECISIONS
 from vgm2p.execution.rollout import acting
 from vgm2p.rng import ActKey
 from vgm2p.run.checkpoint import checkpoint_name
@@ -49,13 +49,12 @@ import vgm2p.execution.beside as evaluator
 CODE = "import sys, time, runpy, vgm2p.envs.mujoco as mujoco; real = mujoco.MAMuJoCo.step;" \
     "mujoco.MAMuJoCo.step = lambda *a: (time.sleep(0.5), real(*a))[1];" \
     "runpy.run_module('vgm2p.execution.beside', run_name='__main__')"
-command = evaluator.Evaluator._command
-evaluator.Evaluator._command = lambda self: [command(self)[0], "-c", CODE, command(self)[-1], "vgm2p.execution.beside"]
+evaluator.Evaluator._command = lambda self: [evaluator.sys.executable, "-c", CODE, "vgm2p.execution.beside"]
 """
 
 
 def wait_for_evaluator(process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         found = evaluators(process)
         if found:
@@ -70,13 +69,12 @@ def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tm
     process = start(out, SLOW_CHILD, **ASIDE)
     (child,) = wait_for_evaluator(process)
     time.sleep(1.5)
-    sent = time.monotonic()
     process.send_signal(kind)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=240)
     if kind == signal.SIGTERM:
         assert process.returncode == 143, errors
-        assert time.monotonic() - sent <= 5.0
-    child.wait(timeout=10)  # no orphan, whatever happened to its parent
+        assert not (out / "episodes.csv").exists()  # it did not wait for the evaluation
+    child.wait(timeout=60)  # no process is left
     done = run(out, **ASIDE)
     assert done.returncode == 0, done.stderr
     assert differences(blocking, out) == []
@@ -85,12 +83,12 @@ def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tm
 def test_training_does_not_wait_for_the_evaluation_of_the_update_that_it_saves(tmp_path):
     out = tmp_path / "ahead"
     process = start(out, SLOW_CHILD, **ASIDE)
-    checkpoint, deadline = out / "checkpoints" / checkpoint_name(20), time.monotonic() + 60
+    checkpoint, deadline = out / "checkpoints" / checkpoint_name(20), time.monotonic() + 240
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     found = checkpoint.exists(), evaluators(process), (out / "episodes.csv").exists()
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=240)
     assert found[0]
     assert found[1]
     assert not found[2]

@@ -1,11 +1,8 @@
 """What a run that goes on finds in its folder: damage, leftovers, evaluations cut off, failed games, other machines."""
 
-import signal
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
 
 from tests.run.runs import differences, environment, newest, run
@@ -46,7 +43,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_written_again(tmp_path):
 def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_path):
     out = tmp_path / "run"
     out.mkdir()
-    for name in ("compare-vgm2p.log", ".lock.12.tmp"):
+    for name in ("compare-vgm2p.log", "compare-vgm2p.json", ".lock.12.tmp"):
         (out / name).write_text("")
     done = run(out, updates=10)
     assert done.returncode == 0, done.stderr
@@ -96,30 +93,6 @@ def test_what_was_trained_until_games_fail_is_kept(whole, tmp_path):
     assert "games fail; the same command goes on from update 40" in line
     assert newest(out).name == "update-000000040.ckpt"
     go_on(out, whole)
-
-
-PARENT = """
-import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, "VGM2P_PARENT": str(os.getpid())})
-print(child.pid, flush=True)
-time.sleep(60)
-"""
-CHILD = "import time; from vgm2p.training.comparisons import end_with_parent; end_with_parent(); time.sleep(60)"
-
-
-def test_a_comparison_ends_with_the_run_that_started_it():
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, CHILD], env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    child = psutil.Process(int(parent.stdout.readline()))
-    time.sleep(2)
-    assert child.is_running()
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    deadline = time.monotonic() + 20
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_an_interrupted_sweep_can_be_interrupted_again_while_it_loads(tmp_path):

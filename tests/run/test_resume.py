@@ -1,7 +1,6 @@
 """Bit-identical resume, checked on real runs in processes of their own."""
 
 import signal
-import time
 
 import pytest
 
@@ -62,56 +61,77 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(whole, tmp_path)
     assert differences(whole, out) == []
 
 
+# one line for everything that begins; at the moment WHEN the run waits until a signal has come (and GO exists)
 WAIT = """
-import vgm2p.training.module as module, vgm2p.callbacks.evaluate as evaluation, vgm2p.io.files as files, time, os
-def tell(where, name, label, seconds):
+import vgm2p.cli as cli, vgm2p.envs.mujoco as mujoco, vgm2p.io.files as files, vgm2p.training.module as module
+import collections, os, time
+begun = collections.Counter()
+def begins(label):
+    begun[label] += 1
+    print(label, flush=True)
+    if (label, begun[label]) == WHEN:
+        print("WAITING", flush=True)
+        while cli.STOP.signum is None:
+            time.sleep(0.01)
+        print("SIGNAL", flush=True)
+        while not os.path.exists(GO):
+            time.sleep(0.01)
+def tell(where, name, label):
     real = getattr(where, name)
     def wrapped(*a, **k):
-        print(label, flush=True)
-        time.sleep(seconds)
+        begins(label)
         return real(*a, **k)
     setattr(where, name, wrapped)
-tell(module.OfflineModule, "_draw", "TRAINING", 0.02)
-tell(evaluation.Evaluate, "_evaluate", "EVALUATION", 0)
+tell(module.OfflineModule, "_draw", "UPDATE")
+tell(mujoco.MAMuJoCo, "step", "STEP")
 real_replace = os.replace
-def slow(source, target):
+def replace(source, target):
     if str(target).endswith(".ckpt"):
-        print("SAVE", flush=True)
-        time.sleep(0.5)
+        begins("SAVE")
     real_replace(source, target)
-files.os.replace = slow
+files.os.replace = replace
 """
+# in an update; in the evaluation of update 20 (the trial before the first update takes 60 steps); inside a save
+MOMENTS = [("UPDATE", 4), ("STEP", 70), ("SAVE", 1)]
 
 
-@pytest.mark.parametrize("phase", ["TRAINING", "EVALUATION", "SAVE"])
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_save_and_end_in_five_seconds(whole, tmp_path, phase, signum, code):
-    out = tmp_path / "stopped"
-    process = start(out, WAIT)
+def stopped_at(out, when, go="/"):
+    """Return a run that waits for a signal at the moment `when`, and for the file `go`."""
+    process = start(out, f"WHEN, GO = {when!r}, {str(go)!r}" + WAIT)
+    read_until(process, "WAITING")
+    return process
+
+
+def read_until(process, word):
     for line in process.stdout:
-        if line.startswith(phase):
-            break
-    sent = time.monotonic()
+        if line.strip() == word:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_the_run_before_another_update_or_step(whole, tmp_path, when, signum, code):
+    out = tmp_path / "stopped"
+    process = stopped_at(out, when)
     process.send_signal(signum)
-    _, errors = process.communicate(timeout=30)
+    rest, errors = process.communicate(timeout=240)
     assert process.returncode == code, errors
-    assert time.monotonic() - sent <= 5.0
     assert errors.startswith("vgm2p: stopped") and errors.count("\n") == 1
+    assert not {"UPDATE", "STEP"} & set(rest.split())
     assert newest(out).exists()
     assert run(out).returncode == 0
     assert differences(whole, out) == []
 
 
 def test_second_signal_does_not_disturb_the_save(whole, tmp_path):
-    out = tmp_path / "twice"
-    process = start(out, WAIT)
-    for line in process.stdout:
-        if line.startswith("SAVE"):
-            break
+    out, go = tmp_path / "twice", tmp_path / "go"
+    process = stopped_at(out, ("SAVE", 1), go)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.1)
+    read_until(process, "SIGNAL")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    go.touch()
+    process.communicate(timeout=240)
     assert process.returncode == 143
     assert run(out).returncode == 0
     assert differences(whole, out) == []

@@ -22,6 +22,7 @@ from vgm2p.datamodules.offline import Blocks, OfflineDataModule
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, DataError, MissingInput, ServiceError
 from vgm2p.execution.beside import Evaluator
+from vgm2p.io.processes import end_with_parent
 from vgm2p.io.text import say, shown
 from vgm2p.run.checkpoint import newest_intact, put_aside, update_of
 from vgm2p.run.folder import RunFolder, read_json, write_json
@@ -29,7 +30,7 @@ from vgm2p.run.lock import FolderLock
 from vgm2p.run.resume_point import Standing, cut_logs, inspect, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.capture import wanted
-from vgm2p.training.comparisons import Comparisons, compared_with, end_with_parent
+from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
 from vgm2p.training.final_evaluation import Finish, show
 from vgm2p.training.manifest import device_name, manifest
 from vgm2p.training.module import OfflineModule
@@ -47,6 +48,7 @@ def run(config: dict[str, Any], stop: StopFlag) -> None:
     folder = RunFolder(Path(config["out"]))
     env = None if is_finished(folder, config["updates"]) else _environment(config, algorithm_type)
     folder.create()
+    report_folder(folder.path)
     with FolderLock(folder.path, say):
         folder.clean()
         standing = inspect(folder, config)

@@ -1,8 +1,8 @@
 """Simulators in processes of their own: asked through a pipe, with a time limit.
 
 What hangs, fails or dies is killed with everything that it started, and the next request starts a fresh process. A
-worker leads a process group and a session of its own: Ctrl-C does not reach it, and when its parent is gone, however
-that ended, it kills the group, itself included.
+worker leads a process group and a session of its own: Ctrl-C does not reach it, and when its parent is gone, in whatever
+way it ended, it kills the group, itself included.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pkgutil
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from vgm2p.errors import RolloutStopped, UserError
+from vgm2p.io.processes import child_environment, end_with_parent
 
 Request = tuple[Any, ...]  # name of a method, then its arguments
 PATIENCE = 0.5  # seconds between looks at whether to stop
@@ -62,7 +61,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": self.scratch, **environment},
+                env=child_environment({"TMPDIR": self.scratch, **environment}),
             )
         theirs.close()
         self.send((factory, dict(arguments)))
@@ -194,14 +193,6 @@ def serve(connection: Any) -> None:
         connection.send(answer)
 
 
-def end_with_parent(descriptor: int) -> None:
-    """Wait until the other end of the pipe is closed, whatever the main thread is doing, then end."""
-    poll = select.poll()
-    poll.register(descriptor, 0)  # hang-ups are always reported
-    poll.poll()
-    end()
-
-
 def end() -> None:
     """Kill this process and all that it started."""
     shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
@@ -211,7 +202,7 @@ def end() -> None:
 def main(descriptor: int) -> None:
     """Serve one end of a socket pair; temporary files go to the folder that `Worker` made."""
     tempfile.tempdir = os.environ["TMPDIR"]
-    threading.Thread(target=end_with_parent, args=(descriptor,), daemon=True).start()
+    end_with_parent(end)
     serve(Connection(descriptor))
     end()
 

@@ -1,7 +1,7 @@
-"""Evaluation in a process beside training, on snapshots of the weights, so that training never waits.
+"""Asynchronous evaluation: another process evaluates snapshots of the weights, so that training does not wait.
 
-The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It rolls them
-out on one CPU thread, as the blocking evaluation would, and writes one JSON line each. It ends with its parent.
+The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It rolls each
+out on one CPU thread, as the synchronous evaluation would, and writes one line of JSON. It ends with its parent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import torch
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Episode
-from vgm2p.errors import RolloutStopped, ServiceError, UserError
+from vgm2p.errors import ServiceError, UserError
+from vgm2p.io.processes import child_environment, end_with_parent
 
 LENGTH = struct.Struct("<Q")
 
@@ -53,7 +54,10 @@ class Evaluator:
         self.pending += 1
 
     def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
-        """Return what has been finished; waits up to `wait` seconds for the next. Raises ServiceError if it failed."""
+        """Return the finished evaluations as (update, episodes), in order; wait up to `wait` seconds for the first.
+
+        Raises ServiceError if one failed, or if the child died.
+        """
         found = []
         while self.pending:
             try:
@@ -69,7 +73,7 @@ class Evaluator:
         return found
 
     def close(self) -> None:
-        """End the child; what it was doing is thrown away."""
+        """End the child; unfinished evaluations are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -77,19 +81,21 @@ class Evaluator:
         self.pending = 0
 
     def _start(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         self._process = subprocess.Popen(
-            self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            self._command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment({"CUDA_VISIBLE_DEVICES": ""}),
         )
         self._outbox.put(self._setup)
         for work in (self._listen, self._write):
             threading.Thread(target=work, args=(self._process,), daemon=True).start()
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "vgm2p.execution.beside", str(os.getpid())]
+        return [sys.executable, "-m", "vgm2p.execution.beside"]
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
-        """Send what is in the outbox: a pipe takes no more than 64 KiB until the child reads."""
+        """Send the outbox from a thread: a write to the pipe blocks after 64 KiB until the child reads."""
         assert process.stdin is not None
         while process.poll() is None:
             try:
@@ -118,8 +124,8 @@ def receive(stream: BinaryIO) -> Any:
     return torch.load(io.BytesIO(stream.read(LENGTH.unpack(head)[0])), weights_only=True)
 
 
-def serve(source: BinaryIO, answer: Callable[[str], None], orphaned: Callable[[], bool]) -> None:
-    """Evaluate snapshots until the stream ends or the parent is gone."""
+def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
+    """Evaluate snapshots until the stream ends."""
     from vgm2p.config.build import make_algorithm, make_env
     from vgm2p.execution.evaluation import evaluate
     from vgm2p.types import Spec
@@ -131,33 +137,35 @@ def serve(source: BinaryIO, answer: Callable[[str], None], orphaned: Callable[[]
     algorithm, env = make_algorithm(config, Spec(**setup["spec"])), make_env(config)
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
-        try:
-            episodes = evaluate(
-                algorithm, env, snapshot["update"], snapshot["episodes"], orphaned, precision=config["eval_precision"]
-            )
-        except RolloutStopped:
-            return
+        update, count = snapshot["update"], snapshot["episodes"]
+        episodes = evaluate(algorithm, env, update, count, lambda: False, precision=config["eval_precision"])
         answer(json.dumps({"update": snapshot["update"], "episodes": [asdict(episode) for episode in episodes]}))
 
 
-def main(parent: int) -> None:
-    """Serve standard input; stopping is the parent's business."""
+def end() -> None:
+    """End at once: what is evaluated has no reader any more."""
+    os._exit(1)
+
+
+def main() -> None:
+    """Serve standard input. A signal to the group of processes is for the parent, which ends this one."""
+    end_with_parent(end)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a simulator prints must not reach the protocol
+    os.dup2(2, 1)  # what a simulator prints must not mix with the answers
 
     def answer(line: str) -> None:
         out.write(line + "\n")
 
     try:
-        serve(sys.stdin.buffer, answer, lambda: os.getppid() != parent)
+        serve(sys.stdin.buffer, answer)
     except UserError as error:
         answer(json.dumps({"error": error.line}))
-    except Exception as error:  # everything else must reach the user too
+    except Exception as error:  # the user must see any other failure too
         answer(json.dumps({"error": f"{type(error).__name__}: {error}"[:150]}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -14,7 +14,7 @@ from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
 
 # what a run that ended before its manifest was written may leave
-OURS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.log|\..+\.tmp")
+OURS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.(log|json)|\..+\.tmp")
 
 
 @dataclass

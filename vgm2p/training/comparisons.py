@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vgm2p.config.build import config_folder
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.io.files import write_atomic
+from vgm2p.io.processes import child_environment
+from vgm2p.run.folder import read_json
 
-PARENT = "VGM2P_PARENT"  # in a comparison run's environment: the process that started it
-OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")
+FOLDER_FILE = "VGM2P_FOLDER_FILE"  # in the environment of a comparison run: the file for the name of its folder
+OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")  # keys that are not passed on
 
 
 def compared_with(config: Mapping[str, Any]) -> list[str]:
-    """Return the algorithms of `config["compare"]` without the run's own, as it stands in its file.
+    """Return the algorithms of `config["compare"]`, without the run's own where its settings are those of its file.
 
     Raises ConfigError unless they are a list of algorithms.
     """
@@ -36,11 +38,18 @@ def compared_with(config: Mapping[str, Any]) -> list[str]:
     return [name for name in names if changed or name != config["algorithm"]]
 
 
-class Comparisons:
-    """Trains `config["compare"]` in the background, one single-thread process at a time.
+def report_folder(folder: Path) -> None:
+    """In a comparison run, write the name of its folder where the main run reads it; elsewhere do nothing."""
+    place = os.environ.pop(FOLDER_FILE, None)
+    if place is not None:
+        write_atomic(Path(place), json.dumps({"folder": str(folder)}) + "\n")
 
-    Each is an ordinary run with a folder of its own, resumed or skipped like any other; its output goes to
-    `<main folder>/compare-<algorithm>.log`.
+
+class Comparisons:
+    """Trains the algorithms of `config["compare"]` in the background, one single-thread process at a time.
+
+    Each is an ordinary run with a folder of its own, resumed or skipped like any other. Its output goes to
+    `<main folder>/compare-<algorithm>.log`, the name of its folder to `compare-<algorithm>.json` there.
     """
 
     def __init__(self, config: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
@@ -57,7 +66,7 @@ class Comparisons:
         return self
 
     def __exit__(self, *unused: Any) -> None:
-        """End what still runs (its state is saved: the same command continues it)."""
+        """End the run that is under way; its state is saved, and the same command continues it."""
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
@@ -77,21 +86,22 @@ class Comparisons:
                 self._run(name)
 
     def _run(self, name: str) -> None:
-        log = self._folder / f"compare-{name}.log"
+        log, place = (self._folder / f"compare-{name}.{ending}" for ending in ("log", "json"))
+        environment = child_environment({FOLDER_FILE: str(place)})
         try:
+            place.unlink(missing_ok=True)
             with open(log, "w") as output:
                 self._process = subprocess.Popen(
-                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=_environment()
+                    self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
                 )
                 if self._stopped:
                     self._process.terminate()
                 code = self._process.wait()
-            place = folder_in(log)
         except OSError as error:
             self._say(f"comparison run {name} was not started: {log}: {error.strerror}")
             return
-        if code == 0 and place is not None:
-            self.folders.append(place)
+        if code == 0 and place.exists():
+            self.folders.append(Path(read_json(place, "the comparison run")["folder"]))
         elif not self._stopped:
             self._say(f"comparison run {name} ended with exit code {code}; see {log}")
 
@@ -106,30 +116,3 @@ class Comparisons:
 def _bare(word: str) -> str:
     """Return an override without Hydra's signs for adding and removing keys."""
     return word.lstrip("+~")
-
-
-def folder_in(log: Path) -> Path | None:
-    """Return the run folder that a `fit` named in its output."""
-    for line in log.read_text(errors="replace").splitlines():
-        for start in ("folder       ", "finished before: "):
-            if line.startswith(start):
-                return Path(line.removeprefix(start).split(" (")[0])
-    return None
-
-
-def end_with_parent() -> None:
-    """In a comparison run, stop as on SIGTERM when the run that started it is gone."""
-    parent = os.environ.get(PARENT)
-    if parent is None:
-        return
-
-    def watch() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", PARENT: str(os.getpid())}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from vgm2p.run.checkpoint import DurableCheckpointIO
+from vgm2p.training.threads import usable_cpus
 
 BLOCK = {"cpu": 50, "cuda": 200}
 
@@ -36,12 +36,10 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback]) -> Traine
 
 
 def set_threads(config: Mapping[str, Any]) -> int:
-    """Set and return the CPU threads: `auto` is one beside comparison runs or under OMP_NUM_THREADS, else all cores."""
+    """Set and return the CPU threads of `trainer.threads`; `auto` is one beside comparison runs, else all usable ones."""
     threads = config["trainer"]["threads"]
     if threads == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        first, _, _ = os.environ.get("OMP_NUM_THREADS", "").partition(",")  # "4,2": 4 outside, 2 within
-        threads = 1 if config["compare"] else int(first) if first.strip().isdecimal() else cores
+        threads = 1 if config["compare"] else usable_cpus()
     torch.set_num_threads(threads)
     return threads
 
