@@ -12,7 +12,7 @@ from tests.algos.test_contract import build, train
 from tests.run.runs import differences, results, run, start
 from tests.support import continuous_spec, random_batch
 from vgm2p.execution.evaluation import PRECISIONS
-from vgm2p.execution.rollout import acting
+from vgm2p.execution.rollout import in_precision
 from vgm2p.rng import ActKey
 from vgm2p.run.checkpoint import checkpoint_name
 from vgm2p.types import Seen
@@ -115,7 +115,7 @@ def test_actions_in_bf16_stay_near_those_in_float32():
         obs = random_batch(spec, rows=50).obs
         actions = []
         for dtype in PRECISIONS.values():
-            with acting("cpu", dtype), torch.inference_mode():
+            with in_precision("cpu", dtype), torch.inference_mode():
                 actions.append(algorithm.act(Seen(obs), None, ActKey([0], 0, list(range(50))))[0])
         assert not torch.equal(*actions), name
         torch.testing.assert_close(*actions, atol=0.03, rtol=0.0)

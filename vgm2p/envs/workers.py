@@ -1,8 +1,8 @@
 """Simulators in processes of their own: asked through a pipe, with a time limit.
 
 What hangs, fails or dies is killed with everything that it started, and the next request starts a fresh process. A
-worker leads a process group and a session of its own: Ctrl-C does not reach it, and when its parent is gone, in whatever
-way it ended, it kills the group, itself included.
+worker leads a process group and a session of its own: Ctrl-C does not reach it. When its parent is gone, in whatever
+way it ended, the worker kills the group, itself included.
 """
 
 from __future__ import annotations

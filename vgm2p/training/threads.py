@@ -16,8 +16,8 @@ def usable_cpus(
 ) -> int:
     """Return the smallest of the limits that hold for this process, at least 1.
 
-    Limits are: the cores that it may run on, OMP_NUM_THREADS, the CPUs of a Slurm job, and the CPU time that its control
-    group or a parent of that may use.
+    Limits are: the cores that it may run on, OMP_NUM_THREADS, the CPUs of a Slurm job, and the CPU time that its
+    control group or a parent of that may use.
 
     Args:
         environment: variables of the process.

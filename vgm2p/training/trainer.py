@@ -36,7 +36,7 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback]) -> Traine
 
 
 def set_threads(config: Mapping[str, Any]) -> int:
-    """Set and return the CPU threads of `trainer.threads`; `auto` is one beside comparison runs, else all usable ones."""
+    """Set and return the CPU threads of `trainer.threads`; `auto`: one beside comparison runs, else all usable."""
     threads = config["trainer"]["threads"]
     if threads == "auto":
         threads = 1 if config["compare"] else usable_cpus()
