@@ -10,10 +10,9 @@ class LineWorld:
     """The point moves by a tenth of the sum of the agents' actions; an episode ends after `episode_limit` steps."""
 
     max_active = None
-    versions = {"line": "1"}
 
     def __init__(self, episode_limit: int = 8, view: str = "native") -> None:
-        self.spec = Spec(2, 2, 1, False, None, episode_limit, view, "line")
+        self.spec, self.versions = Spec(2, 2, 1, False, None, episode_limit, view, "line"), {"line": "1"}
 
     def make(self, n_envs):
         self.x, self.t = np.zeros(n_envs, np.float32), np.zeros(n_envs, int)
