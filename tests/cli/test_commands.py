@@ -1,11 +1,8 @@
-"""The commands on real runs: what they print, write and refuse; a user's own configuration; sweeps; the wheel."""
+"""The commands on real runs: what they print, write and refuse; a user's own configuration; sweeps."""
 
 import json
-import os
 import subprocess
 import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,30 +242,3 @@ def test_comparison_runs_stand_in_the_table(tmp_path):
     other = tmp_path / "main-bc_gaussian"
     assert (other / "results.json").exists()
     assert json.loads((tmp_path / "main/compare-bc_gaussian.json").read_text()) == {"folder": str(other)}
-
-
-@pytest.mark.slow
-def test_the_wheel_works_in_any_folder(tmp_path):
-    root = Path(vgm2p.__file__).resolve().parents[1]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(root)], check=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "vgm2p/data/6halfcheetah_quickstart.h5" in names
-    assert "vgm2p/conf/experiment/quickstart.yaml" in names
-    assert not [name for name in names if name.startswith(("tests/", "tools/", "conf/"))]
-    target = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)], check=True
-    )
-    (tmp_path / "elsewhere").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "vgm2p", "fit", *NO_EVALUATION],
-        cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(target)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "bundled_6halfcheetah: 50 episodes" in done.stdout
