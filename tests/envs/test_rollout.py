@@ -12,9 +12,9 @@ from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
 from vgm2p.report.estimates import per_seed, rate_interval, wilson
+from vgm2p.report.statistics import statistics
 from vgm2p.rng import ActKey
 from vgm2p.run.folder import EPISODE_FIELDS, episode_row
-from vgm2p.training.final_evaluation import statistics
 from vgm2p.types import Seen, Spec
 
 

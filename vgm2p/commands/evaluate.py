@@ -16,10 +16,10 @@ from vgm2p.execution.evaluation import evaluate, ways
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record
 from vgm2p.io.text import decimals, grid, say, shown
+from vgm2p.report.statistics import statistics
 from vgm2p.run.fingerprint import NOT_TRAINING_ENV
 from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, write_json
 from vgm2p.signals import StopFlag
-from vgm2p.training.final_evaluation import statistics
 from vgm2p.types import Acting
 
 EVERY_WAY = (1.0, 0.5, 0.0, SHARED)

@@ -24,6 +24,7 @@ from vgm2p.errors import ConfigError, DataError, MissingInput, ServiceError
 from vgm2p.execution.beside import Evaluator
 from vgm2p.io.processes import end_with_parent
 from vgm2p.io.text import say, shown
+from vgm2p.report.summary import summarise
 from vgm2p.run.checkpoint import newest_intact, put_aside, update_of
 from vgm2p.run.folder import RunFolder, read_json, write_json
 from vgm2p.run.lock import FolderLock
@@ -31,7 +32,7 @@ from vgm2p.run.resume_point import Standing, cut_logs, inspect, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.capture import wanted
 from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
-from vgm2p.training.final_evaluation import Finish, show
+from vgm2p.training.final_evaluation import Finish
 from vgm2p.training.manifest import device_name, manifest
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.trainer import BLOCK, make_trainer, quiet, set_threads
@@ -66,7 +67,7 @@ def run(config: dict[str, Any], stop: StopFlag) -> None:
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
-            show(folder, comparisons.folders, say)
+            summarise(folder, comparisons.folders, say)
 
 
 def _environment(config: dict[str, Any], algorithm_type: type[Algorithm]) -> VectorEnv | None:

@@ -1,0 +1,71 @@
+"""Statistics of evaluation episodes, as results.json holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vgm2p.envs.base import Episode
+from vgm2p.report.estimates import interval, per_seed, rate_interval
+from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
+
+
+def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Return what results.json says of finished episodes: means, deviations, intervals, values per seed.
+
+    Means are over seeds. `return_std` is over all episodes, `return_std_per_seed` over those of each seed.
+    """
+    seeds = sorted({episode.seed for episode in episodes})
+    position = torch.tensor([seeds.index(episode.seed) for episode in episodes])
+    returns = torch.tensor([episode.return_ for episode in episodes], dtype=torch.float64)
+    lengths = torch.tensor([episode.length for episode in episodes], dtype=torch.float64)
+    faults = torch.tensor([episode.faults for episode in episodes])
+    means = _compute(Mean(len(seeds)), position, returns)
+    middles = _compute(InterquartileMean(len(seeds)), position, returns)
+    deviations = _compute(Deviation(len(seeds)), position, returns)
+    grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
+    extra = {
+        f"{name}_mean": average(_compute(Mean(len(seeds)), position, torch.tensor([e.extra[name] for e in episodes])))
+        for name in episodes[0].extra
+    }
+    return {
+        "episodes": len(episodes),
+        "return_mean": average(means),
+        "return_std": float(returns.std(correction=0)),
+        "return_std_per_seed": deviations,
+        "return_iqm": average(middles),
+        "return_ci95": interval(list(grouped.values())),
+        "per_seed": means,
+        "length_mean": average(_compute(Mean(len(seeds)), position, lengths)),
+        **_win_rate(episodes, position, len(seeds)),
+        **extra,
+        "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
+    }
+
+
+def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> dict[str, Any]:
+    """Return the mean win rate with its interval, and each seed's with Wilson's; null where nothing can be won."""
+    if any(episode.won is None for episode in episodes):
+        return {"win_rate": None}
+    metric = WinRate(seeds)
+    rates = _compute(metric, position, torch.tensor([float(bool(episode.won)) for episode in episodes]))
+    outcomes = per_seed([(episode.seed, float(bool(episode.won))) for episode in episodes])
+    return {
+        "win_rate": average(rates),
+        "win_rate_ci95": list(rate_interval(list(outcomes.values()))),
+        "win_rate_per_seed": rates,
+        "win_rate_per_seed_ci95": [list(bounds) for bounds in metric.intervals()],
+    }
+
+
+def average(values: Sequence[float]) -> float:
+    """Return the mean of per-seed values."""
+    return sum(values) / len(values)
+
+
+def _compute(metric: Any, position: torch.Tensor, values: torch.Tensor) -> list[float]:
+    metric.update(position, values)
+    computed: list[float] = metric.compute().reshape(-1).tolist()  # torchmetrics drops the axis of a single seed
+    return computed

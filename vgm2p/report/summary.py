@@ -1,0 +1,33 @@
+"""What a finished run prints: its table with its comparison runs, its files, and commands to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vgm2p.report.runs import load_runs
+from vgm2p.report.tables import table
+from vgm2p.report.variants import condition_warnings, name_variants
+from vgm2p.run.folder import RunFolder
+
+
+def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
+    """Print the table of a finished run and its comparison runs, and the commands to type next.
+
+    Raises MissingInput or DataError for files that are missing or damaged.
+    """
+    loaded, unfinished = load_runs([folder.path, *compared])
+    runs, repeated = name_variants(loaded)
+    for notice in (*unfinished, *repeated, *condition_warnings(runs)):
+        say(notice)
+    if "return_mean" in folder.read_results():
+        say("\n" + table(runs))
+    if (folder.plots / "learning.png").exists():
+        say(f"\nlearning curve   {folder.plots / 'learning.png'}")
+    say(f"run folder       {folder.path}")
+    say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
+    config = folder.read_manifest()["config"]
+    same = [word for word in config["overrides"] if not word.startswith(("updates=", "resume="))]
+    other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out="))]
+    say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * config['updates']}"]))
+    say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))
