@@ -1,8 +1,10 @@
 """Every yaml composes, explains each of its keys, and names what exists; every experiment makes its algorithm."""
 
+import dataclasses
 import inspect
 import itertools
 import re
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -11,9 +13,12 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
-from vgm2p.config.checks import check, check_pair, check_spec, check_target
+from vgm2p.config.checks import check_pair, check_spec, check_target
+from vgm2p.config.nodes import settings_of, to_plain
+from vgm2p.config.settings import FitSettings, training_part
+from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError
-from vgm2p.run.fingerprint import differences, run_name, training_part
+from vgm2p.run.fingerprint import differences, run_name
 from vgm2p.types import Spec
 
 CONF = config_folder()
@@ -59,7 +64,7 @@ def test_every_key_is_explained(path):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_valid_and_makes_its_algorithm(name):
     config = composed(f"experiment={name}", "net.width=4", "net.depth=1")
-    check(config)
+    settings_of(config, FitSettings)
     cls = algorithm_class(config)
     spec = Spec(2, 5, 3, False, 3, 10, "raw_onehot", "toy")
     check_pair(cls, spec, 1, name)
@@ -127,22 +132,97 @@ def test_swapping_the_algorithm_changes_nothing_else():
         assert one["algo"][key] == two["algo"][key]
 
 
+def name_of(*overrides):
+    return run_name(training_part(composed(*overrides)))
+
+
 def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
-    base = composed()
+    base = name_of()
     for same in ("updates=7", "eval_every=3", "logger.every=2", "data.root=/x", "block_updates=9", "compare=[]"):
-        assert run_name(composed(same)) == run_name(base), same
+        assert name_of(same) == base, same
+    for same in ("trainer.threads=3", "+trainer.profiler=simple", "data.max_resident=1", "label=x"):
+        assert name_of(same) == base, same
     for other in ("algo.omega=4", "data.batch_size=9", "trainer.precision=bf16-mixed", "seeds=2", "env.n_agents=3"):
-        assert run_name(composed(other)) != run_name(base), other
-    assert differences(base, composed("algo.omega=4")) == ["algo.omega: 1.0 -> 4"]
-    assert "updates" not in training_part(base)
+        assert name_of(other) != base, other
+    old, new = training_part(composed()), training_part(composed("algo.omega=4"))
+    assert differences(old, new) == ["algo.omega: 1.0 -> 4"]
 
 
-def test_runs_from_before_there_was_tf32_go_on_and_are_checked():
-    now = composed()
-    before = {**now, "trainer": {key: value for key, value in now["trainer"].items() if key != "tf32"}}
-    check(before)
-    assert run_name(now) == run_name(before)
-    assert differences(before, composed("trainer.tf32=true")) == ["trainer.tf32: None -> True"]
+TRAINS = {"seed", "seeds", "algo", "net", "optim", "data", "env", "trainer"}  # a new key that trains must be added here
+
+
+def test_the_keys_that_change_training_are_these():
+    part = training_part(composed())
+    assert part.keys() == TRAINS
+    assert part["trainer"].keys() == {"precision", "tf32"}
+    assert not {"root", "cache", "verify", "max_resident"} & part["data"].keys()
+    source = training_part(composed("data=recorded_3hopper_medium"))["data"]["source"]
+    assert source.keys() == {"_target_", "names"}
+    assert not {"net", "optim"} & part["algo"].keys()  # they are the run's own
+    assert not {"workers", "timeout"} & training_part(composed("env=smac/3m"))["env"].keys()
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_settings_and_yaml_have_the_same_keys(command):
+    """A yaml key without a field, or the reverse, is a mistake; so it is in the groups that have settings."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = OmegaConf.to_container(compose(command, overrides=["out=x"] if command == "fit" else []))
+    assert fields_of(SETTINGS[command]) == leaves_of(config, SETTINGS[command])
+
+
+def fields_of(kind, prefix=""):
+    found, hints = set(), get_type_hints(kind)
+    for each in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[each.name]):
+            found |= fields_of(hints[each.name], f"{prefix}{each.name}.")
+        elif not each.metadata.get("composed") and not each.metadata.get("rest"):
+            found.add(prefix + each.name)
+    return found
+
+
+def leaves_of(config, kind, prefix=""):
+    found, hints = set(), get_type_hints(kind)
+    for name, value in config.items():
+        inner = hints.get(name)
+        found |= leaves_of(value, inner, f"{prefix}{name}.") if dataclasses.is_dataclass(inner) else {prefix + name}
+    return found
+
+
+def test_settings_come_back_from_the_plain_containers_that_they_were_made_of():
+    config = composed("+trainer.profiler=simple", "label=7")
+    settings = settings_of(config, FitSettings)
+    assert settings.trainer.lightning == {"profiler": "simple"}
+    assert settings.label == "7"
+    assert to_plain(settings) == {**config, "label": "7"}
+    assert settings_of(to_plain(settings), FitSettings) == settings
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("+nonsense=1", "unknown key 'nonsense'"),
+        ("+trainer.max_time=1", "use updates"),
+        ("+trainer.limit_train_batches=3", "use updates"),
+        ("+trainer.logger=true", "set by the program"),
+        ("+trainer.strategy=ddp", "set by the program"),
+        ("+trainer.profilr=simple", "did you mean 'profiler'"),
+        ("seeds=true", "seeds must be a whole number from 1, got True"),
+        ("block_updates=fast", "block_updates must be auto or a whole number from 1, got 'fast'"),
+        ("eval_async=maybe", "eval_async must be auto or true or false"),
+        ("compare=[[1]]", "compare must be text"),
+        ("algo=null", "algo must be keys with values"),
+        ("callbacks=null", "callbacks must be keys with values"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(word, line):
+    config = composed()
+    key, value = word.lstrip("+").split("=")
+    node = config
+    for part in key.split(".")[:-1]:
+        node = node[part]
+    node[key.split(".")[-1]] = yaml.safe_load(value)
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        settings_of(config, FitSettings)
 
 
 def test_every_field_of_the_task_is_compared():
@@ -187,6 +267,6 @@ def test_every_cell_of_a_sweep_composes_to_a_run_of_its_own(path):
     cells = list(itertools.product(*values))
     for cell in cells[:: max(1, len(cells) // 12)]:
         config = composed(*(f"{key}={value}" for key, value in zip(keys, cell, strict=True)))
-        check(config)
-        folders.add((cell[0], config["label"], run_name(config)))
+        settings_of(config, FitSettings)
+        folders.add((cell[0], config["label"], run_name(training_part(config))))
     assert len(folders) == len(cells[:: max(1, len(cells) // 12)])

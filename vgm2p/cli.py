@@ -103,22 +103,21 @@ def cell(cfg: Any) -> None:
     """Run one composed configuration; under multirun a failure is noted and the sweep goes on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
 
     from vgm2p.config.build import resolve
+    from vgm2p.config.nodes import settings_of
+    from vgm2p.config.words import SETTINGS
     from vgm2p.run.folder import link_last
 
     hydra_config = HydraConfig.get()
-    command, single = hydra_config.job.config_name, hydra_config.mode != RunMode.MULTIRUN
+    command, single = str(hydra_config.job.config_name), hydra_config.mode != RunMode.MULTIRUN
     try:
-        if command == "fit":
-            try:
-                importlib.import_module("vgm2p.commands.fit").run(resolve(cfg), STOP)
-            finally:
-                if single:
-                    link_last(Path(cfg.out))
-        else:
-            importlib.import_module(f"vgm2p.commands.{command}").run(OmegaConf.to_container(cfg, resolve=True), STOP)
+        try:
+            settings = settings_of(resolve(cfg), SETTINGS[command])
+            importlib.import_module(f"vgm2p.commands.{command}").run(settings, STOP)
+        finally:
+            if single and command == "fit":
+                link_last(Path(str(cfg.out)))
     except Exception as error:
         if single:
             FAILURE.append(error)  # raised by `_hydra`: Hydra would print a line of its own about it

@@ -11,6 +11,8 @@ import pytest
 
 from tests.run.runs import program
 from vgm2p.commands.collect import components
+from vgm2p.config.nodes import settings_of
+from vgm2p.config.words import CollectSettings
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.mujoco import MAMuJoCo
@@ -115,13 +117,29 @@ def test_a_killed_collection_goes_on_and_ends_with_the_same_file(collected):
     assert "exists" in program(folder, *words, "out=k.h5").stderr
 
 
+ONE = {"env": {}, "policy": "random", "noise": 0.1, "episodes": 4, "first_episode": 0, "name": None, "out": "x.h5"}
+
+
+def mixture(**changes):
+    return components(settings_of({**ONE, "data": {"view": "raw_onehot"}, **changes}, CollectSettings))
+
+
 def test_mixtures_need_as_many_numbers_as_policies():
-    one = {"policy": "random", "noise": 0.1, "episodes": 4}
-    assert [(c.policy, c.noise, c.episodes) for c in components(one)] == [("random", 0.1, 4)]
-    assert [c.episodes for c in components({**one, "policy": ["random", "a"], "episodes": [1, 2]})] == [1, 2]
-    for wrong in ({"episodes": [1, 2]}, {"noise": -1}, {"episodes": 0}, {"noise": "much"}, {"episodes": True}):
+    assert [(c.policy, c.noise, c.episodes) for c in mixture()] == [("random", 0.1, 4)]
+    assert [c.episodes for c in mixture(policy=["random", "a"], episodes=[1, 2])] == [1, 2]
+    for wrong in (
+        {"episodes": [1, 2]},
+        {"noise": -1},
+        {"noise": [-1]},
+        {"episodes": 0},
+        {"noise": "much"},
+        {"episodes": True},
+        {"out": None},
+        {"out": "x.hdf5"},
+        {"first_episode": -1},
+    ):
         with pytest.raises(ConfigError):
-            components({**one, **wrong})
+            mixture(**wrong)
 
 
 class Failing:

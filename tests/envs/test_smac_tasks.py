@@ -13,6 +13,7 @@ import pytest
 
 from tests.test_config import EXPERIMENTS, composed
 from vgm2p.commands.doctor import checks
+from vgm2p.config.settings import training_part
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue
 from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
@@ -105,8 +106,12 @@ def test_a_converted_vault_matches_its_environment(uid, tmp_path):
 
 def test_workers_and_timeouts_do_not_make_another_run():
     base = composed("experiment=smacv1_3m_good")
-    assert run_name(composed("experiment=smacv1_3m_good", "env.workers=7", "env.timeout=9")) == run_name(base)
-    assert run_name(composed("experiment=smacv1_3m_good", "env.map_name=8m")) != run_name(base)
+    assert run_name(training_part(composed("experiment=smacv1_3m_good", "env.workers=7", "env.timeout=9"))) == run_name(
+        training_part(base)
+    )
+    assert run_name(training_part(composed("experiment=smacv1_3m_good", "env.map_name=8m"))) != run_name(
+        training_part(base)
+    )
 
 
 def test_unknown_maps_and_races_are_named_with_their_nearest():

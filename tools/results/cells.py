@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from vgm2p.config.build import config_folder, register_resolvers
+from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
 from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
@@ -59,7 +60,7 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
     if not folder.results.is_file():
         return False
     was, now = folder.read_manifest()["config"], settings(experiment, row)
-    return not differences(was, now) and all(was[key] == now[key] for key in BUDGET)
+    return not differences(training_part(was), training_part(now)) and all(was[key] == now[key] for key in BUDGET)
 
 
 def load_finished(runs: Path, experiment: str, rows: Sequence[Row]) -> list[Run]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_env
+from vgm2p.config.words import CollectSettings
 from vgm2p.datamodules.layout.combine import concatenate
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, read, write
 from vgm2p.envs.base import VectorEnv, heuristic
@@ -92,45 +93,41 @@ class Behaviour:
         return (action + self.noise * key.normal("explore", tuple(action.shape[1:]))).clamp(-1.0, 1.0)
 
 
-def components(config: Mapping[str, Any]) -> list[Component]:
+def components(settings: CollectSettings) -> list[Component]:
     """Return the mixture. Raises ConfigError where the lists do not match or a number makes no sense."""
-    policies = config["policy"] if isinstance(config["policy"], list) else [config["policy"]]
+    policies = settings.policy if isinstance(settings.policy, list) else [settings.policy]
     spread = {
         key: value if isinstance(value, list) else [value] * len(policies)
-        for key, value in (("noise", config["noise"]), ("episodes", config["episodes"]))
+        for key, value in (("noise", settings.noise), ("episodes", settings.episodes))
     }
     for key, values in spread.items():
         if len(values) != len(policies):
             raise ConfigError(f"{key} has {len(values)} entries for {len(policies)} policies; give one, or one each")
-    for noise, count in zip(spread["noise"], spread["episodes"], strict=True):
-        if isinstance(noise, bool) or not isinstance(noise, int | float) or noise < 0:
-            raise ConfigError(f"noise must be a number from 0, got {noise!r}")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"episodes must be a whole number from 1, got {count!r}")
     return [Component(str(p), float(n), c) for p, n, c in zip(policies, *spread.values(), strict=True)]
 
 
-def collect(config: Mapping[str, Any], stop: StopFlag, say: Say) -> Path:
+def collect(settings: CollectSettings, stop: StopFlag, say: Say) -> Path:
     """Record the mixture and return the dataset's file.
 
     Episodes are written in parts; the same command goes on where a stopped one ended. Raises UserError only.
     """
-    target, mixture = _target(config), components(config)
-    with closing(make_env(config)) as env:
-        return _collect(config, target, mixture, env, stop, say)
+    mixture = components(settings)
+    if settings.target.exists():
+        raise StorageError(f"{settings.target} exists; choose another out=, or delete it")
+    with closing(make_env(settings.env)) as env:
+        return _collect(settings, mixture, env, stop, say)
 
 
-def _collect(
-    config: Mapping[str, Any], target: Path, mixture: Sequence[Component], env: VectorEnv, stop: StopFlag, say: Say
-) -> Path:
+def _collect(settings: CollectSettings, mixture: Sequence[Component], env: VectorEnv, stop: StopFlag, say: Say) -> Path:
+    target = settings.target
     sources = [loaded(component, env) for component in mixture]
-    provenance = _provenance(config, sources, env)
+    provenance = _provenance(settings, sources, env)
     parts = target.with_name(f".{target.stem}.{_digest(provenance)[:12]}.parts")
     parts.mkdir(parents=True, exist_ok=True)
     remove_stale(parts)
     say(f"environment  {env.spec.env_id}, {env.spec.n_agents} agents; parts in {parts}")
     stop.graceful = True
-    found, first = [], int(config["first_episode"])
+    found, first = [], settings.first_episode
     for index, source in enumerate(sources):
         pieces = _component(index, source, first, env, parts, stop, say)
         found += pieces
@@ -138,7 +135,7 @@ def _collect(
         returns = np.concatenate([piece.episodes["return"] for piece in pieces])
         say(f"{source.name}: {len(returns)} episodes, return {shown(returns.mean())}")
     columns = concatenate(found)
-    columns.attributes = {**provenance, "name": str(config["name"] or target.stem)}
+    columns.attributes = {**provenance, "name": settings.name or target.stem}
     digest = write(target, columns)
     for path in parts.iterdir():
         path.unlink()
@@ -146,17 +143,6 @@ def _collect(
     transitions = int(columns.steps["has_action"].sum())
     say(f"written to   {target} ({len(columns.episodes['start'])} episodes, {transitions} transitions, {digest[:12]})")
     return target
-
-
-def _target(config: Mapping[str, Any]) -> Path:
-    out, first = config["out"], config["first_episode"]
-    if not isinstance(out, str) or not out.endswith(".h5"):
-        raise ConfigError(f"collect needs out=<file>.h5, got {out!r}")
-    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
-        raise ConfigError(f"first_episode must be a whole number from 0, got {first!r}")
-    if Path(out).exists():
-        raise StorageError(f"{out} exists; choose another out=, or delete it")
-    return Path(out)
 
 
 def loaded(component: Component, env: VectorEnv) -> Source:
@@ -200,14 +186,14 @@ def _record(source: Source, env: VectorEnv, numbers: list[int], stop: StopFlag) 
     return [recorder.episodes[episode_seed(number)] for number in numbers]
 
 
-def _provenance(config: Mapping[str, Any], sources: Sequence[Source], env: VectorEnv) -> dict[str, Any]:
+def _provenance(settings: CollectSettings, sources: Sequence[Source], env: VectorEnv) -> dict[str, Any]:
     policies = [{**asdict(source.component), "checkpoint_sha256": source.digest} for source in sources]
     return {
         **_task(env.spec),
         "source": "collect",
         "behaviours": json.dumps(policies, sort_keys=True),
         "versions": json.dumps(env.versions, sort_keys=True),
-        "first_episode": config["first_episode"],
+        "first_episode": settings.first_episode,
     }
 
 
@@ -271,6 +257,6 @@ def columns_of(tapes: Sequence[Tape], behaviour: int, spec: Spec, attributes: di
     return Columns(steps, episodes, attributes)
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: CollectSettings, stop: StopFlag) -> None:
     """Record what the configuration asks for."""
-    collect(config, stop, say)
+    collect(settings, stop, say)

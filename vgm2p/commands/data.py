@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vgm2p.config.build import config_folder
+from vgm2p.config.words import DataSettings
 from vgm2p.datamodules.layout.describe import check, describe, picture
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue, select
 from vgm2p.datamodules.sources.published import Published, VaultFolder
@@ -18,24 +19,21 @@ from vgm2p.io.text import grid, say
 from vgm2p.signals import StopFlag
 
 Say = Callable[[str], None]
-ACTIONS = ("list", "fetch", "convert", "show", "check")
 
 
-def data_command(config: Mapping[str, Any], say: Say) -> None:
+def data_command(settings: DataSettings, say: Say) -> None:
     """Run one action. Raises UserError for what a user can cause; `check` and lists go through to the end first."""
-    action = config["action"]
-    if action not in ACTIONS:
-        raise ConfigError(f"data has no action '{action}'{nearest(str(action), ACTIONS)}")
+    action = settings.action
     if action == "list":
-        say(listing(select(config["files"] or ["*"], config["catalogue"]), config))
+        say(listing(select(settings.files or ["*"], settings.catalogue), settings))
     elif action in ("fetch", "convert"):
-        _each(action, _origins(config, say), say)
+        _each(action, _origins(settings, say), say)
     else:
-        paths = [path for name in config["files"] for path in locate(name, config)] or Bundled().resolve()
-        _show(paths, config, say) if action == "show" else _check(paths, config, say)
+        paths = [path for name in settings.files for path in locate(name, settings)] or Bundled().resolve()
+        _show(paths, settings, say) if action == "show" else _check(paths, settings, say)
 
 
-def listing(entries: list[Entry], config: Mapping[str, Any]) -> str:
+def listing(entries: list[Entry], settings: DataSettings) -> str:
     """Return the table of `data list`."""
     lines = [["id", "agents", "steps", "episodes", "return", "raw GB", "table", "here"]]
     for entry in entries:
@@ -51,41 +49,41 @@ def listing(entries: list[Entry], config: Mapping[str, Any]) -> str:
                 returned,
                 size,
                 str(entry.paper_table or ""),
-                _published(entry, config, print).state,
+                _published(entry, settings, print).state,
             ]
         )
-    return f"{grid(lines)}\n{len(entries)} of {len(catalogue(config['catalogue']))} datasets"
+    return f"{grid(lines)}\n{len(entries)} of {len(catalogue(settings.catalogue))} datasets"
 
 
-def locate(name: str, config: Mapping[str, Any]) -> list[Path]:
+def locate(name: str, settings: DataSettings) -> list[Path]:
     """Return the files of a name that are ready to be read: HDF5 files, a configuration's, or converted datasets.
 
     Raises MissingInput with the command that makes them.
     """
     found = sorted(Path(match) for match in glob.glob(name, recursive=True))
     if found:
-        return [path for each in found for path in _files_of(each, config)]
+        return [path for each in found for path in _files_of(each, settings)]
     if (config_folder() / "data" / f"{name}.yaml").is_file():
-        return _configured(name, config)
+        return _configured(name, settings)
     try:
-        entries = select([name], config["catalogue"])
+        entries = select([name], settings.catalogue)
     except ConfigError as error:
         known = sorted(path.stem for path in (config_folder() / "data").glob("*.yaml"))
         close = nearest(name, known)
         raise MissingInput(f"{name}: no file, dataset or id of this name{close if 'mean' in close else ''}") from error
-    files = [_published(entry, config, print).target for entry in entries]
+    files = [_published(entry, settings, print).target for entry in entries]
     ready = [path for path in files if path.is_file()]
     if not ready:
         raise MissingInput(f"{entries[0].id} is not converted yet; run `vgm2p data convert {name}`")
     return ready
 
 
-def _files_of(path: Path, config: Mapping[str, Any]) -> list[Path]:
+def _files_of(path: Path, settings: DataSettings) -> list[Path]:
     """Return a file, the converted files of a vault folder, or the HDF5 files below another folder."""
     if not path.is_dir():
         return [path]
     if vaults := vaults_below(path):
-        files = [VaultFolder(str(folder), config["cache"]).target for folder in vaults]
+        files = [VaultFolder(str(folder), settings.cache).target for folder in vaults]
         ready = [file for file in files if file.is_file()]
         if not ready:
             raise MissingInput(f"{path}: a vault that is not converted yet; run `vgm2p data convert {path}`")
@@ -101,7 +99,7 @@ def vaults_below(path: Path) -> list[Path]:
     return sorted(found.parent for found in path.rglob(MARKERS[0]) if (found.parent / MARKERS[1]).is_file())
 
 
-def _configured(name: str, config: Mapping[str, Any]) -> list[Path]:
+def _configured(name: str, settings: DataSettings) -> list[Path]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
@@ -110,31 +108,31 @@ def _configured(name: str, config: Mapping[str, Any]) -> list[Path]:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        overrides = [f"data={name}", f"data.root={config['root']}", f"data.cache={config['cache']}"]
+        overrides = [f"data={name}", f"data.root={settings.root}", f"data.cache={settings.cache}"]
         composed = compose("fit", overrides=overrides)
-    source = make_data({"data": OmegaConf.to_container(composed.data, resolve=True)}).source
-    found: list[Path] = source.resolve()
+    node: Any = OmegaConf.to_container(composed.data, resolve=True)
+    found: list[Path] = make_data(node).source.resolve()
     return found
 
 
-def _origins(config: Mapping[str, Any], say: Say) -> list[Published | VaultFolder]:
+def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
     """Return what `fetch` and `convert` work on."""
-    if not config["files"]:
-        raise ConfigError(f"data {config['action']} needs ids, globs or vault folders; see `vgm2p data list`")
+    if not settings.files:
+        raise ConfigError(f"data {settings.action} needs ids, globs or vault folders; see `vgm2p data list`")
     found: list[Published | VaultFolder] = []
-    for name in config["files"]:
+    for name in settings.files:
         vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
         if Path(name).is_file():
-            place = f"{config['root']}/raw/<source>/<env>/<scenario>.zip"
+            place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
             raise MissingInput(f"{name}: no vault folder; place a zip as {place}, and give its id")
-        found += [VaultFolder(str(folder), config["cache"], say) for folder in vaults]
+        found += [VaultFolder(str(folder), settings.cache, say) for folder in vaults]
         if not vaults:
-            found += [_published(entry, config, say) for entry in select([name], config["catalogue"])]
+            found += [_published(entry, settings, say) for entry in select([name], settings.catalogue)]
     return found
 
 
-def _published(entry: Entry, config: Mapping[str, Any], say: Say) -> Published:
-    return Published(entry.id, config["root"], config["cache"], config["revision"], config["catalogue"], say)
+def _published(entry: Entry, settings: DataSettings, say: Say) -> Published:
+    return Published(entry.id, settings.root, settings.cache, settings.revision, settings.catalogue, say)
 
 
 def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None:
@@ -153,26 +151,26 @@ def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None
         raise failed
 
 
-def _show(paths: list[Path], config: Mapping[str, Any], say: Say) -> None:
+def _show(paths: list[Path], settings: DataSettings, say: Say) -> None:
     for path in paths:
         say(describe(path))
-        if config["out"]:
-            target = Path(config["out"]) / f"{path.stem}.png"
+        if settings.out:
+            target = Path(settings.out) / f"{path.stem}.png"
             picture(path, target)
             say(f"picture      {target}")
 
 
-def _check(paths: list[Path], config: Mapping[str, Any], say: Say) -> None:
+def _check(paths: list[Path], settings: DataSettings, say: Say) -> None:
     bad = 0
     for path in paths:
-        for what, good, detail in [*check(path), *_card(path, config)]:
+        for what, good, detail in [*check(path), *_card(path, settings)]:
             say(f"{'ok  ' if good else 'FAIL'}  {what:12}  {detail}")
             bad += not good
     if bad:
         raise DataError(f"{bad} of the checks above failed; fetch or convert the files again")
 
 
-def _card(path: Path, config: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
     """Compare a converted dataset with its card."""
     from vgm2p.datamodules.layout.describe import figures
 
@@ -180,13 +178,13 @@ def _card(path: Path, config: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
         name, found = figures(path)
     except DataError:
         return []  # `check` has told it
-    entry = catalogue(config["catalogue"]).get(name)
+    entry = catalogue(settings.catalogue).get(name)
     if entry is None:
         return []
     lines = entry.differences(found)
     return [("catalogue", False, line) for line in lines] or [("catalogue", True, f"agrees with the card of {name}")]
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: DataSettings, stop: StopFlag) -> None:
     """Do what `action` names."""
-    data_command(config, say)
+    data_command(settings, say)

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from vgm2p.config.words import DoctorSettings
 from vgm2p.envs import smac_install
 from vgm2p.errors import MissingInput, UserError
 from vgm2p.signals import StopFlag
@@ -166,7 +166,7 @@ def _disk() -> str:
     return f"{free:.0f} GiB free, this folder can be written"
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: DoctorSettings, stop: StopFlag) -> None:
     """Check the machine. Raises MissingInput where something that every run needs does not work."""
-    if not doctor(config["root"]):
+    if not doctor(settings.root):
         raise MissingInput("something that every run needs does not work; see the lines marked FAIL")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vgm2p.config.build import make_env
-from vgm2p.config.checks import check_acting, check_count
+from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
 from vgm2p.execution.evaluation import evaluate, ways
@@ -17,7 +17,6 @@ from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
-from vgm2p.run.fingerprint import NOT_TRAINING_ENV
 from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, write_json
 from vgm2p.signals import StopFlag
 from vgm2p.types import Acting
@@ -25,47 +24,37 @@ from vgm2p.types import Acting
 EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     """Evaluate a run folder or a checkpoint file."""
-    place = config["run"] or config["ckpt"]
-    if not place:
-        raise ConfigError("evaluate needs run=<run folder> or ckpt=<checkpoint file>")
-    check_count(config["episodes"], "episodes")
-    if config["workers"] is not None:
-        check_count(config["workers"], "workers")
-    seconds = config["timeout"]
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
-        raise ConfigError(f"timeout must be a number of seconds above 0, got {seconds!r}")
-    if config["device"] not in ("cpu", "cuda") or (config["device"] == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(f"device={config['device']} is not usable here; use cpu")
-    policy = load(place, config["device"])
-    with closing(make_env(_with_env(policy.config, config))) as env:
-        _roll_out(policy, env, config, stop)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda is not usable here; use cpu")
+    policy = load(settings.run or settings.ckpt or "", settings.device)
+    with closing(make_env(_env_of(policy, settings))) as env:
+        _roll_out(policy, env, settings, stop)
 
 
-def _with_env(of_run: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's configuration with what does not change its episodes as asked. Raises ConfigError."""
-    chosen = {key: asked[key] for key in NOT_TRAINING_ENV if asked[key] is not None}
-    unknown = [key for key in chosen if key not in of_run["env"]]
+def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
+    """Return the node of a run's environment, what does not change its episodes as asked. Raises ConfigError."""
+    node: dict[str, Any] = policy.config["env"]
+    given = {"workers": asked.workers, "timeout": asked.timeout}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    unknown = [key for key in chosen if key not in node]
     if unknown:
-        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={of_run['environment']} has no such setting")
-    return {**of_run, "env": {**of_run["env"], **chosen}}
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.config['environment']} has no such setting")
+    return {**node, **chosen}
 
 
-def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], stop: StopFlag) -> None:
-    out = Path(config["out"] or _default_out(policy, config["episodes"]))
+def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, stop: StopFlag) -> None:
+    out = Path(settings.out or _default_out(policy, settings.episodes))
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = policy.algorithm.acting
-    given = config["act_noise"]
-    asked: list[Way] = given if isinstance(given, list) else [] if given is None else [given]
-    check_acting(asked, "act_noise")
-    chosen = asked if own is not None and asked else ways(own, EVERY_WAY)
+    chosen: list[Way] = settings.ways if own is not None and settings.ways else ways(own, EVERY_WAY)
     stop.graceful = True
     rows, lines, results = [], [], []
     for way in chosen:
         try:
-            episodes = evaluate(policy.algorithm, env, policy.update, config["episodes"], stop.requested, way)
+            episodes = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way)
         except RolloutStopped:
             raise stop.interruption("stopped in an evaluation; nothing written") from None
         rows += [episode_row(policy.update, episode, way) for episode in episodes]
@@ -79,7 +68,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, config: dict[str, Any], sto
         out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
     )
     say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
-    if config["video"]:
+    if settings.video:
         steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
         say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
     say(f"written to   {out}")

@@ -17,7 +17,9 @@ from vgm2p.callbacks.evaluate import Evaluate
 from vgm2p.callbacks.logs import MetricsLog
 from vgm2p.callbacks.progress import Progress
 from vgm2p.config.build import algorithm_class, make_algorithm, make_data, make_env
-from vgm2p.config.checks import check, check_pair, check_spec
+from vgm2p.config.checks import check_machine, check_pair, check_spec
+from vgm2p.config.nodes import to_plain
+from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, DataError, MissingInput, ServiceError
@@ -26,9 +28,10 @@ from vgm2p.io.processes import end_with_parent
 from vgm2p.io.text import say, shown
 from vgm2p.report.summary import summarise
 from vgm2p.run.checkpoint import newest_intact, put_aside, update_of
+from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder, read_json, write_json
 from vgm2p.run.lock import FolderLock
-from vgm2p.run.resume_point import Standing, cut_logs, inspect, is_finished
+from vgm2p.run.resume_point import ResumePoint, cut_logs, find_resume_point, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.capture import wanted
 from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
@@ -38,11 +41,12 @@ from vgm2p.training.module import OfflineModule
 from vgm2p.training.trainer import BLOCK, make_trainer, quiet, set_threads
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: FitSettings, stop: StopFlag) -> None:
     """Run one configuration to its end in its folder. Raises UserError subclasses only, for what a user can cause."""
     stop.graceful = False  # a run before this one, in the same process, may have set it
     end_with_parent()
-    check(config)
+    config = to_plain(settings)
+    check_machine(settings.trainer)
     config = {**config, "compare": compared_with(config)}
     quiet()
     algorithm_type = algorithm_class(config)
@@ -52,18 +56,23 @@ def run(config: dict[str, Any], stop: StopFlag) -> None:
     report_folder(folder.path)
     with FolderLock(folder.path, say):
         folder.clean()
-        standing = inspect(folder, config)
-        for notice in standing.notices:
+        point = find_resume_point(
+            folder,
+            settings.updates,
+            settings.resume,
+            lambda before: differences(training_part(before), training_part(config)),
+        )
+        for notice in point.notices:
             say(f"skipped {notice}")
-        for name in [] if standing.finished else put_aside(folder.checkpoints, standing.checkpoint):
+        for name in [] if point.finished else put_aside(folder.checkpoints, point.checkpoint):
             say(f"put aside {name}")
-        if standing.finished:
+        if point.finished:
             say(f"finished before: {folder.path}")
         with Comparisons(config, folder.path, say) as comparisons:
-            if not standing.finished:
+            if not point.finished:
                 env = env or _environment(config, algorithm_type)
                 with closing(env) if env is not None else nullcontext():
-                    train(config, folder, standing, env, algorithm_type, stop)
+                    train(config, folder, point, env, algorithm_type, stop)
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
@@ -75,7 +84,7 @@ def _environment(config: dict[str, Any], algorithm_type: type[Algorithm]) -> Vec
     if config["evaluate"] == "none":
         return None
     try:
-        env = make_env(config)
+        env = make_env(config["env"])
     except MissingInput as error:
         raise MissingInput(f"{error.line}; evaluate=none trains without evaluation") from None
     check_pair(algorithm_type, env.spec, config["seeds"], config["algorithm"])
@@ -85,14 +94,14 @@ def _environment(config: dict[str, Any], algorithm_type: type[Algorithm]) -> Vec
 def train(
     config: dict[str, Any],
     folder: RunFolder,
-    standing: Standing,
+    point: ResumePoint,
     env: VectorEnv | None,
     algorithm_type: type[Algorithm],
     stop: StopFlag,
 ) -> None:
     """Load data, train what is missing, evaluate and write the results."""
     threads = set_threads(config)
-    data: OfflineDataModule = make_data(config)
+    data: OfflineDataModule = make_data(config["data"])
     data.device = torch.device(device_name(config["trainer"]["accelerator"]).split()[0])
     store = data.store
     _check_capture(config, store.resident)
@@ -104,13 +113,13 @@ def train(
     store.provide(algorithm.needs, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)
-    if standing.checkpoint is not None:
+    if point.checkpoint is not None:
         _same_machine(folder, record)
     module = OfflineModule(algorithm, store, data.batch_size, config, stop.requested)
-    cut_logs(folder, standing.update)
+    cut_logs(folder, point.update)
     write_json(folder.manifest, record)
     block = BLOCK[record["device"].split()[0]] if config["block_updates"] == "auto" else config["block_updates"]
-    _introduce(config, record, store.summary, folder, standing, block, data.memory)
+    _introduce(config, record, store.summary, folder, point, block, data.memory)
     finish = Finish(folder, env, config, store.summary, data.returns, stop, say)
     aside = wanted(config["eval_async"], torch.device(record["device"].split()[0])) and env is not None
     beside = Evaluator(config, algorithm.spec.to_dict()) if aside else None
@@ -121,7 +130,7 @@ def train(
     stop.graceful = True
     started = time.monotonic()
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=standing.checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=point.checkpoint, weights_only=True)
     except ServiceError as error:
         kept, _ = newest_intact(folder.checkpoints)
         place = f"update {update_of(kept)}" if kept else "the beginning"
@@ -130,7 +139,7 @@ def train(
         ) from None
     seconds = time.monotonic() - started
     finish(module)
-    write_timing(folder, standing.update, module.done, seconds, time.monotonic() - started)
+    write_timing(folder, point.update, module.done, seconds, time.monotonic() - started)
 
 
 def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:
@@ -202,7 +211,7 @@ def _introduce(
     record: Mapping[str, Any],
     data: Mapping[str, Any],
     folder: RunFolder,
-    standing: Standing,
+    point: ResumePoint,
     block: int,
     memory: str,
 ) -> None:
@@ -221,5 +230,5 @@ def _introduce(
     )
     if config["seeds"] > 1 and record["device"] == "cpu":
         say("hint         on a CPU several seeds are cheaper as processes: fit -m seed=0,1,... hydra/launcher=joblib")
-    going = f"continuing after update {standing.update}" if standing.checkpoint else "starting"
+    going = f"continuing after update {point.update}" if point.checkpoint else "starting"
     say(f"folder       {folder.path} ({going}, {config['updates']} updates)")

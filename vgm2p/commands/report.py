@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.config.words import ReportSettings
+from vgm2p.errors import MissingInput
 from vgm2p.io.files import write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.curves import curves
@@ -15,23 +15,19 @@ from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.signals import StopFlag
 
 
-def run(config: dict[str, Any], stop: StopFlag) -> None:
+def run(settings: ReportSettings, stop: StopFlag) -> None:
     """Write and print the table and the curves of run folders."""
-    if config["acting"] not in ("own", "best"):
-        raise ConfigError(f"acting must be own or best, got {config['acting']!r}")
-    if not config["runs"]:
-        raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
-    loaded, unfinished = load_runs(config["runs"])
+    loaded, unfinished = load_runs([str(name) for name in settings.runs])
     runs, repeated = name_variants(loaded)
     for notice in (*unfinished, *repeated, *condition_warnings(runs)):
         say(notice)
     if not runs:
         raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")
-    out = Path(config["out"])
+    out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     text = table(runs)
-    if config["versus"]:
-        text += "\n\n" + versus(runs, config["versus"], config["acting"] == "best")
+    if settings.versus:
+        text += "\n\n" + versus(runs, settings.versus, settings.acting == "best")
     write_atomic(out / "table.md", text + "\n")
     write_atomic(out / "table.csv", as_csv(runs))
     curves(runs, out / "curves.png")

@@ -14,6 +14,7 @@ import vgm2p
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.checks import check_target
 from vgm2p.config.nodes import arguments
+from vgm2p.config.settings import training_part
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, UserError
 from vgm2p.run.fingerprint import run_name
@@ -28,26 +29,26 @@ def config_folder() -> Path:
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain containers, with the names of the chosen groups."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    """Return the configuration as plain containers; that of `fit` with the names of the chosen groups."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     hydra_config = HydraConfig.get()
+    if hydra_config.job.config_name != "fit":
+        return config
     choices = hydra_config.runtime.choices
     if config["trainer"]["threads"] == "auto" and "joblib" in hydra_config.launcher["_target_"]:
         config["trainer"]["threads"] = 1  # the jobs share this machine's cores
     named = config["label"] or choices["algo"]
     names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
-    return {**config, **names, "overrides": list(hydra_config.overrides.task)}  # type: ignore[dict-item]
+    return {**config, **names, "overrides": list(hydra_config.overrides.task)}
 
 
 def run_folder(*, _root_: DictConfig) -> str:
     """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
     choices = HydraConfig.get().runtime.choices
     keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
-    config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
-    assert isinstance(config, dict)
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
     named = _root_.get("label") or choices["algo"]
-    return f"runs/{choices['experiment']}/{named}/{run_name(config)}"  # type: ignore[arg-type]
+    return f"runs/{choices['experiment']}/{named}/{run_name(training_part(config))}"
 
 
 def register_resolvers() -> None:
@@ -76,14 +77,14 @@ def make_algorithm(config: Mapping[str, Any], spec: Spec) -> Algorithm:
     return algorithm
 
 
-def make_env(config: Mapping[str, Any]) -> VectorEnv:
-    """Build the environment of `config`; simulators start when its `make` is called."""
-    return instantiate(config["env"], "env")
+def make_env(env: Mapping[str, Any]) -> VectorEnv:
+    """Build the environment of the node `env`; simulators start when its `make` is called."""
+    return instantiate(env, "env")
 
 
-def make_data(config: Mapping[str, Any]) -> Any:
-    """Build the datamodule of `config`; files are opened when it is set up."""
-    return instantiate(config["data"], "data")
+def make_data(data: Mapping[str, Any]) -> Any:
+    """Build the datamodule of the node `data`; files are opened when it is set up."""
+    return instantiate(data, "data")
 
 
 def instantiate(node: Mapping[str, Any], where: str, **options: Any) -> Any:

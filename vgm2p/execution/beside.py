@@ -134,7 +134,7 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
     if setup is None:
         return
     config = setup["config"]
-    algorithm, env = make_algorithm(config, Spec(**setup["spec"])), make_env(config)
+    algorithm, env = make_algorithm(config, Spec(**setup["spec"])), make_env(config["env"])
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
         update, count = snapshot["update"], snapshot["episodes"]

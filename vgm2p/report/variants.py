@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, pooled
-from vgm2p.run.fingerprint import leaves, training_part
+from vgm2p.run.fingerprint import leaves
 
 MAX_NAMED = 3  # settings that a name may hold; a variant that differs in more is named after its folder
 SEEDS = ("seed", "seeds")

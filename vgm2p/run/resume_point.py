@@ -1,16 +1,15 @@
-"""Where a run folder stands: empty, to be continued, finished, or not ours to touch."""
+"""Where a run goes on in its folder: from the beginning, after a checkpoint, or not at all."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import ConfigError
 from vgm2p.run.checkpoint import newest_intact, update_of
-from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
 
 # what a run that ended before its manifest was written may leave
@@ -18,8 +17,15 @@ OURS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.(log
 
 
 @dataclass
-class Standing:
-    """Result of `inspect`: the checkpoint to continue from, or that the run is finished; notices for the user."""
+class ResumePoint:
+    """Where to go on in a run folder: after a checkpoint, from the beginning, or not at all.
+
+    Attributes:
+        checkpoint: the newest intact one; None: start.
+        update: updates behind it.
+        finished: whether the results are there.
+        notices: lines about damaged checkpoints that were passed over.
+    """
 
     checkpoint: Path | None = None
     update: int = 0
@@ -27,8 +33,16 @@ class Standing:
     notices: list[str] = field(default_factory=list)
 
 
-def inspect(folder: RunFolder, config: Mapping[str, Any]) -> Standing:
-    """Decide how to go on in `folder`.
+def find_resume_point(
+    folder: RunFolder, updates: int, resume: str, changes: Callable[[Mapping[str, Any]], list[str]]
+) -> ResumePoint:
+    """Return where a run of `updates` updates goes on in `folder`.
+
+    Args:
+        folder: the run folder; it exists.
+        updates: the total asked for.
+        resume: `no` refuses a folder that holds a run.
+        changes: the present settings that differ from those of a stored configuration, one line each.
 
     Raises:
         ConfigError: if the folder holds something else, another configuration, or more updates than asked for.
@@ -39,21 +53,19 @@ def inspect(folder: RunFolder, config: Mapping[str, Any]) -> Standing:
             raise ConfigError(
                 f"{folder.path} is not empty and no run folder (holds {strangers[0]}); choose another out="
             )
-        return Standing()
-    if config["resume"] == "no":
+        return ResumePoint()
+    if resume == "no":
         raise ConfigError(f"{folder.path} holds a run and resume=no; use resume=auto to continue it, or another out=")
-    changed = differences(folder.read_manifest()["config"], config)
+    changed = changes(folder.read_manifest()["config"])
     if changed:
         raise ConfigError(
             f"{folder.path} was started with other settings: {changed[0]}; undo that, or use another out="
         )
     checkpoint, notices = newest_intact(folder.checkpoints)
     update = update_of(checkpoint) if checkpoint else 0
-    if update > config["updates"]:
-        raise ConfigError(
-            f"{folder.path} already has {update} updates, more than updates={config['updates']}; ask for more"
-        )
-    return Standing(checkpoint, update, is_finished(folder, config["updates"]), notices)
+    if update > updates:
+        raise ConfigError(f"{folder.path} already has {update} updates, more than updates={updates}; ask for more")
+    return ResumePoint(checkpoint, update, is_finished(folder, updates), notices)
 
 
 def is_finished(folder: RunFolder, updates: int) -> bool:

@@ -1,0 +1,178 @@
+"""The keys of `fit`, as frozen dataclasses: type, range, and whether a key changes what is trained.
+
+Values come from the yaml files of `conf/` and from the command line; no field here has a default. The names of the
+fields are the names of the keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vgm2p.config.nodes import key
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.run.folder import SHARED
+
+Node = dict[str, Any]  # a group whose keys are those of the class that it names
+WRONG_CLOCK = (
+    "max_steps",
+    "max_epochs",
+    "min_steps",
+    "min_epochs",
+    "max_time",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "limit_train_batches",
+    "limit_val_batches",
+    "overfit_batches",
+    "fast_dev_run",
+)
+OURS = (  # what the program itself gives to Lightning's Trainer
+    "logger",
+    "callbacks",
+    "plugins",
+    "strategy",
+    "num_nodes",
+    "enable_checkpointing",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "use_distributed_sampler",
+)
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """`trainer`: where and in which precision to train; further keys go to Lightning's Trainer as they are."""
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    devices: Any
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = field(metadata=key(trains=True))
+    tf32: bool = field(metadata=key(trains=True))
+    threads: Literal["auto"] | int
+    capture: Literal["auto"] | bool
+    lightning: Node = field(metadata=key(rest=True))
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for more than one device, and for keys that Lightning does not have or must not get."""
+        if self.devices != 1:
+            raise ConfigError(
+                f"trainer.devices={self.devices}: one run uses one device; start more runs, e.g. fit -m seed=0,1"
+            )
+        for name in self.lightning:
+            _check_lightning(name)
+
+
+@dataclass(frozen=True)
+class LoggerSettings:
+    """`logger`: what a run writes while it trains."""
+
+    every: int
+    tensorboard: bool
+
+
+@dataclass(frozen=True)
+class CallbackSettings:
+    """`callbacks`: what a run shows while it trains."""
+
+    progress_seconds: float
+    plot: bool
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """`vgm2p fit`; each key is explained in conf/fit.yaml and the files of its groups."""
+
+    experiment: str = field(metadata=key(composed=True))
+    algorithm: str = field(metadata=key(composed=True))
+    environment: str = field(metadata=key(composed=True))
+    overrides: list[str] = field(metadata=key(composed=True))
+    seed: int = field(metadata=key(trains=True, least=0))
+    seeds: int = field(metadata=key(trains=True))
+    updates: int
+    block_updates: Literal["auto"] | int
+    eval_every: int
+    eval_episodes: int
+    eval_acting: list[Any]
+    eval_async: Literal["auto"] | bool
+    eval_precision: Literal["float32", "bf16"]
+    checkpoint_every: int
+    checkpoint_keep: int
+    evaluate: Literal["auto", "none"]
+    compare: list[str]
+    resume: str
+    label: str | None
+    out: str
+    algo: Node = field(metadata=key(trains=True))
+    net: Node = field(metadata=key(trains=True))
+    optim: Node = field(metadata=key(trains=True))
+    data: Node = field(
+        metadata=key(trains=True, except_for=("root", "cache", "verify", "max_resident", "source.root", "source.cache"))
+    )
+    env: Node = field(metadata=key(trains=True, except_for=("workers", "timeout")))
+    trainer: TrainerSettings = field(metadata=key(trains=True))
+    logger: LoggerSettings
+    callbacks: CallbackSettings
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for ways to act that there are not."""
+        check_acting(self.eval_acting, "eval_acting")
+
+
+def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> dict[str, Any]:
+    """Return the keys of a configuration that change what is trained: no intervals, folders, devices or logs.
+
+    A group that an algorithm takes by interpolation (`net: ${net}`) counts once, under the name that a user types.
+    """
+    part: dict[str, Any] = {}
+    for each in dataclasses.fields(kind):
+        if not each.metadata.get("trains"):
+            continue
+        value = config.get(each.name)
+        if each.name == "trainer":
+            part[each.name] = training_part(value or {}, TrainerSettings)
+        else:
+            part[each.name] = _without(value, each.metadata["except_for"])
+    if isinstance(part.get("algo"), Mapping):
+        part["algo"] = {name: value for name, value in part["algo"].items() if name not in part or value != part[name]}
+    return part
+
+
+def check_acting(ways: Iterable[Any], name: str) -> None:
+    """Raise ConfigError for a way to act that is neither a scale of the start noise nor `shared`."""
+    for way in ways:
+        number = isinstance(way, int | float) and not isinstance(way, bool) and 0 <= way < math.inf
+        if not number and way != SHARED:
+            raise ConfigError(f"{name}: scales of the start noise from 0, or {SHARED}; got {way!r}")
+
+
+def _without(node: Any, keys: Iterable[str]) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    kept = {name: value for name, value in node.items() if name not in keys}
+    for name, value in kept.items():
+        below = [dotted.removeprefix(f"{name}.") for dotted in keys if dotted.startswith(f"{name}.")]
+        kept[name] = _without(value, below) if below else value
+    return kept
+
+
+def _check_lightning(name: str) -> None:
+    if name in WRONG_CLOCK:
+        raise ConfigError(
+            f"trainer.{name} counts batches or optimiser steps, which are not updates; "
+            "use updates, eval_every, checkpoint_every or optim.clip_norm"
+        )
+    if name in OURS:
+        raise ConfigError(f"trainer.{name} is set by the program; use the groups logger and callbacks, or drop it")
+    from lightning import Trainer  # slow to import, and seldom needed here
+
+    own = [each.name for each in dataclasses.fields(TrainerSettings) if not each.metadata.get("rest")]
+    others = [known for known in inspect.signature(Trainer.__init__).parameters if known not in ("self", *WRONG_CLOCK)]
+    if name not in others:
+        raise ConfigError(f"unknown key 'trainer.{name}'{nearest(name, {*own, *others} - {*OURS})}")

@@ -1,0 +1,134 @@
+"""The keys of every other word, and which settings belong to which word."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vgm2p.config.nodes import key
+from vgm2p.config.settings import FitSettings, Node, check_acting
+from vgm2p.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """`vgm2p evaluate`; each key is explained in conf/evaluate.yaml."""
+
+    run: str | None
+    ckpt: str | None
+    episodes: int
+    act_noise: Any
+    video: bool
+    device: Literal["cpu", "cuda"]
+    workers: int | None
+    timeout: float | None
+    out: str | None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless one policy is named, and for ways to act that there are not."""
+        if (self.run is None) == (self.ckpt is None):
+            both = ", not both" if self.run else ""
+            raise ConfigError(f"evaluate needs run=<run folder> or ckpt=<checkpoint file>{both}")
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise ConfigError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")
+        check_acting(self.ways, "act_noise")
+
+    @property
+    def ways(self) -> list[Any]:
+        """The ways to act that were asked for."""
+        given = self.act_noise
+        return given if isinstance(given, list) else [] if given is None else [given]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """`data` of `vgm2p collect`."""
+
+    view: str
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """`vgm2p collect`; each key is explained in conf/collect.yaml."""
+
+    env: Node
+    policy: str | list[str]
+    noise: float | list[float]
+    episodes: int | list[int]
+    first_episode: int = field(metadata=key(least=0))
+    name: str | None
+    out: str | None
+    data: ViewSettings
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless a file is named."""
+        if self.target.suffix != ".h5":
+            raise ConfigError(f"collect needs out=<file>.h5, got {self.out!r}")
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return Path(self.out or "")
+
+
+ACTIONS = ("list", "fetch", "convert", "show", "check")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """`vgm2p data`; each key is explained in conf/data.yaml."""
+
+    action: str
+    files: list[Any]
+    root: str
+    cache: str
+    revision: str | None = field(metadata=key(actions=("fetch", "convert")))
+    catalogue: str | None
+    out: str | None = field(metadata=key(actions=("convert", "show")))
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for an action that there is not, and for a key that the action does not read."""
+        if self.action not in ACTIONS:
+            raise ConfigError(f"data has no action '{self.action}'{nearest(self.action, ACTIONS)}")
+        for each in dataclasses.fields(self):
+            actions = each.metadata.get("actions")
+            if actions and self.action not in actions and getattr(self, each.name) is not None:
+                readers = " and ".join(f"data {action}" for action in actions)
+                raise ConfigError(f"data {self.action} does not read {each.name}=; {readers} do")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """`vgm2p report`; each key is explained in conf/report.yaml."""
+
+    runs: list[Any]
+    out: str
+    versus: str | None
+    acting: Literal["own", "best"]
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where there is nothing to report, or nothing to compare."""
+        if not self.runs:
+            raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
+        if self.acting == "best" and self.versus is None:
+            raise ConfigError("acting=best is for differences; name a method with versus=<method>")
+
+
+@dataclass(frozen=True)
+class DoctorSettings:
+    """`vgm2p doctor`; each key is explained in conf/doctor.yaml."""
+
+    root: str
+
+
+SETTINGS: dict[str, type[Any]] = {
+    "fit": FitSettings,
+    "evaluate": EvaluateSettings,
+    "collect": CollectSettings,
+    "data": DataSettings,
+    "report": ReportSettings,
+    "doctor": DoctorSettings,
+}
