@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -73,6 +74,62 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
     return found
 
 
-def functions_in(nodes: Iterable[ast.AST]) -> list[ast.FunctionDef]:
-    """Return all functions and methods below syntax nodes."""
-    return [node for top in nodes for node in ast.walk(top) if isinstance(node, ast.FunctionDef)]
+def private_patches(tree: ast.AST) -> list[str]:
+    """Return the texts that name something private in calls such as `monkeypatch.setattr("a._b", ...)`."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    texts = (
+        word.value
+        for call in calls
+        if call.func.attr in ("setattr", "delattr", "patch")
+        for word in call.args[:2]
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    )
+    return [text for text in texts if any(part.startswith("_") and part[:2] != "__" for part in text.split("."))]
+
+
+def _checks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assert):
+        return True
+    if isinstance(node, ast.Raise):
+        return node.exc is not None and "AssertionError" in ast.unparse(node.exc)
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    return called in ("pytest.raises", "pytest.warns", "pytest.fail") or ".testing.assert" in called
+
+
+def functions_that_check() -> set[str]:
+    """Return the names of functions and classes of the tests that assert something, themselves or by what they call."""
+    found: set[str] = set()
+    calls: dict[str, set[str]] = {}
+    for node in (node for path in TESTS for node in ast.walk(tree_of(path))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            inner = list(ast.walk(node))
+            found |= {node.name} if any(map(_checks, inner)) else set()
+            called = {ast.unparse(call.func).split(".")[-1] for call in inner if isinstance(call, ast.Call)}
+            calls.setdefault(node.name, set()).update(called)
+    while more := {name for name, called in calls.items() if name not in found and called & found}:
+        found |= more
+    return found
+
+
+def unused_names() -> list[str]:
+    """Return `module.name` of functions, classes and constants of modules that no program, tool or yaml names again."""
+    used: Counter[str] = Counter()
+    texts = [path.read_text() for path in (ROOT / "conf").rglob("*.yaml")] + [(ROOT / "pyproject.toml").read_text()]
+    for path in (*SOURCES, *TOOLS):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                used[node.id] += 1
+            elif isinstance(node, ast.Attribute):
+                used[node.attr] += 1
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    for text in texts:
+        used.update(re.findall(r"\w+", text))
+    found = []
+    for name, path in MODULES.items():
+        for node in tree_of(path).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            names += [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+            found += [f"{name}.{each}" for each in names if not used[each] and each[:2] != "__"]
+    return found

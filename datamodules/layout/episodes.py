@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION
 from vgm2p.errors import DataError
 
-LAYOUTS = ("native", "delimiter_row")
-
 
 @dataclass
 class Flags:

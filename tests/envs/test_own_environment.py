@@ -69,7 +69,7 @@ def test_an_own_environment_passes_the_contract_and_a_wrong_one_does_not(tmp_pat
     words = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", str(ROOT / "tests/envs/test_contract.py")]
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
     passed = set(re.findall(r"^PASSED \S+::(test_\w+)\[line\]", done.stdout, re.MULTILINE))
-    assert len(passed) == 9, done.stdout
+    assert len(passed) == 10, done.stdout
     assert re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE) == [
         "test_episodes_end_once_and_at_the_limit_by_truncation[merged]"
     ]

@@ -16,7 +16,6 @@ from vgm2p.run.fingerprint import leaves
 OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
 GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
-APPEND = re.compile(r"Could not append to config.*'(?P<key>[^']+)'", re.S)
 
 
 def explain(error: Exception, command: str) -> ConfigError:

@@ -1,0 +1,81 @@
+"""The environments to test: the yaml files of `conf/env`, and which of them can be made here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from tests.envs.fake_sc2 import install
+from vgm2p.config.build import config_folder
+from vgm2p.envs.base import VectorEnv
+from vgm2p.errors import ConfigError, MissingInput
+
+VIEWS = ("raw_onehot", "omiga", "native")
+
+
+def conf_folder() -> Path:
+    """Return the folder to scan: `./conf` of the user who starts the tests, else the program's own."""
+    own = Path("conf").resolve()
+    return own if own.is_dir() else config_folder()
+
+
+def env_files(folder: Path) -> dict[str, Path]:
+    """Return env name -> yaml, as `env=<name>` finds them."""
+    files = sorted((folder / "env").rglob("*.yaml"))
+    return {path.relative_to(folder / "env").with_suffix("").as_posix(): path for path in files}
+
+
+FILES = env_files(conf_folder())
+
+
+def build(path: Path, **changes) -> VectorEnv:
+    """Return the environment of a yaml, in the first view that it takes. Raises MissingInput without its simulator."""
+    refused = None
+    for view in VIEWS:
+        node = OmegaConf.create({"env": OmegaConf.load(path), "data": {"view": view}})
+        node.env.update(changes)
+        try:
+            return hydra.utils.instantiate(OmegaConf.to_container(node, resolve=True)["env"], _convert_="all")
+        except hydra.errors.InstantiationException as error:
+            if isinstance(error.__cause__, MissingInput):
+                raise error.__cause__ from None
+            refused = refused or error
+            if not isinstance(error.__cause__, ConfigError):
+                break
+    raise refused
+
+
+@cache
+def stand_in() -> tempfile.TemporaryDirectory:
+    """Return a folder with the stand-in for StarCraft II, removed when the tests end."""
+    folder = tempfile.TemporaryDirectory(prefix="vgm2p-game-")
+    install(Path(folder.name) / "sc2")
+    return folder
+
+
+@contextmanager
+def game():
+    """Let SMAC play the stand-in for StarCraft II where smacv2 is installed and SC2PATH names no game."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "SC2PATH" not in os.environ and importlib.util.find_spec("smacv2"):
+            patch.setenv("SC2PATH", str(Path(stand_in().name) / "sc2"))
+        yield
+
+
+@cache
+def missing(path: Path) -> str:
+    """Return what a yaml's simulator lacks here; empty where it can be made."""
+    try:
+        with game():
+            build(path).close()
+    except MissingInput as error:
+        return error.line
+    return ""
