@@ -71,5 +71,6 @@ def test_an_own_environment_passes_the_contract_and_a_wrong_one_does_not(tmp_pat
     passed = set(re.findall(r"^PASSED \S+::(test_\w+)\[line\]", done.stdout, re.MULTILINE))
     assert len(passed) == 10, done.stdout
     assert re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE) == [
-        "test_episodes_end_once_and_at_the_limit_by_truncation[merged]"
+        "test_episodes_end_once_and_at_the_limit_by_truncation[merged]",
+        "test_the_limit_ends_no_task_and_changes_nothing_before[merged]",
     ]
