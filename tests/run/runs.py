@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
+
+from tests.run import zygote
 
 FILES = ("metrics.csv", "episodes.csv", "results.json")
 BUDGET = {
@@ -30,15 +33,16 @@ BUDGET = {
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
-BOOT = """
-import sys
+SHORT = """
 import vgm2p.datamodules.store.resident as store
 real = store.spec_of
 def short(columns, view):
     import dataclasses
     return dataclasses.replace(real(columns, view), episode_limit=60)
 store.spec_of = short
-{patch}
+"""
+MAIN = """
+import sys
 from vgm2p.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -50,7 +54,7 @@ def words(out: Path, **changes) -> list[str]:
 
 
 def command(out: Path, patch: str = "", **changes) -> list[str]:
-    return [sys.executable, "-c", BOOT.format(patch=patch), *words(out, **changes)]
+    return [sys.executable, "-c", SHORT + patch + MAIN, *words(out, **changes)]
 
 
 def environment() -> dict[str, str]:
@@ -65,9 +69,8 @@ def start(out: Path, patch: str = "", **changes) -> subprocess.Popen[str]:
 
 
 def run(out: Path, patch: str = "", **changes) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(out, patch, **changes), env=environment(), text=True, capture_output=True, timeout=240
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        return zygote.run(words(out, **changes), Path.cwd(), environment(), Path(scratch), SHORT + patch)
 
 
 def newest(out: Path) -> Path:
@@ -104,11 +107,5 @@ def results(out: Path) -> dict:
 
 
 def program(cwd, *arguments, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "vgm2p", *arguments],
-        cwd=cwd,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        return zygote.run(list(arguments), cwd, {**environment(), **variables}, Path(scratch), timeout=280)

@@ -1,0 +1,62 @@
+"""The program in a process of its own that need not import torch and Lightning again.
+
+A clean process, which has the imports and nothing else, is forked for every command (`multiprocessing`'s fork server).
+What a command does to its process ends with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["vgm2p.cli", *(f"vgm2p.commands.{word}" for word in ("fit", "evaluate", "collect", "data", "report", "doctor"))]
+)
+
+
+def run(
+    words: list[str], cwd: Path, variables: Mapping[str, str], scratch: Path, patch: str = "", timeout: float = 240.0
+) -> subprocess.CompletedProcess[str]:
+    """Run `vgm2p <words>` in `cwd` with exactly these environment variables; `patch` is executed before.
+
+    Raises subprocess.TimeoutExpired after `timeout` seconds.
+    """
+    out, err = scratch / "stdout", scratch / "stderr"
+    child = CONTEXT.Process(target=_command, args=(words, str(cwd), dict(variables), str(out), str(err), patch))
+    child.start()
+    child.join(timeout)
+    if child.is_alive():
+        child.kill()
+        child.join()
+        raise subprocess.TimeoutExpired(words, timeout, out.read_text(), err.read_text())
+    return subprocess.CompletedProcess(words, child.exitcode, out.read_text(), err.read_text())
+
+
+def _command(words: list[str], cwd: str, variables: dict[str, str], out: str, err: str, patch: str) -> None:
+    for path, descriptor in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stdin = open(os.devnull)
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(cwd)
+    sys.path[:0] = ["", *variables.get("PYTHONPATH", "").split(os.pathsep)]  # as `python -m` has it
+    code: object = 1
+    try:
+        exec(patch, {})
+        from vgm2p.cli import main
+
+        code = main(words)
+    except SystemExit as stop:  # Hydra's --help
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
