@@ -149,9 +149,10 @@ def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compar
     tiny = ["updates=4", "eval_every=4", "eval_episodes=1", "eval_acting=[]", "data.batch_size=4"]
     for given, names in (
         (["algo=bc_gaussian", "compare=[bc_gaussian]"], ["bc_gaussian"]),
+        (["algo=bc_gaussian", "optim.lr=0.5", "compare=[bc_gaussian]"], ["bc_gaussian"]),  # the group is the run's
         (
-            ["algo=bc_gaussian", "optim.lr=0.5", "compare=[bc_gaussian]"],
-            ["bc_gaussian optim.lr=0.5", "bc_gaussian optim.lr=0.001"],
+            ["algo=bc_gaussian", "algo.history=2", "compare=[bc_gaussian]"],
+            ["bc_gaussian history=2", "bc_gaussian history=1"],
         ),
     ):
         done = program(tmp_path, "fit", *given, *tiny)

@@ -34,6 +34,7 @@ SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
 SHORT = """
+import sys
 import vgm2p.datamodules.store.resident as store
 real = store.spec_of
 def short(columns, view):

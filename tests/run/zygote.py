@@ -39,9 +39,9 @@ def run(
 
 
 def _command(words: list[str], cwd: str, variables: dict[str, str], out: str, err: str, patch: str) -> None:
-    for path, descriptor in ((out, 1), (err, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    sys.stdin = open(os.devnull)
+    for descriptor, path in enumerate((os.devnull, out, err)):
+        os.dup2(os.open(path, os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
     os.environ.clear()
     os.environ.update(variables)
