@@ -21,19 +21,22 @@ from vgm2p.errors import ConfigError, MissingInput
 VIEWS = ("raw_onehot", "omiga", "native")
 
 
-def conf_folder() -> Path:
-    """Return the folder to scan: `./conf` of the user who starts the tests, else the program's own."""
-    own = Path("conf").resolve()
-    return own if own.is_dir() else config_folder()
+def conf_folders() -> list[Path]:
+    """Return the folders to scan: the program's own, and `./conf` of the user who starts the tests."""
+    return [config_folder(), Path.cwd() / "conf"]
 
 
-def env_files(folder: Path) -> dict[str, Path]:
-    """Return env name -> yaml, as `env=<name>` finds them."""
-    files = sorted((folder / "env").rglob("*.yaml"))
-    return {path.relative_to(folder / "env").with_suffix("").as_posix(): path for path in files}
+def env_files(folders: list[Path]) -> dict[str, Path]:
+    """Return env name -> yaml, as `env=<name>` finds them; CONTRACT_ENVS=a,b picks these alone."""
+    found: dict[str, Path] = {}
+    for folder in (path / "env" for path in folders):
+        for path in sorted(folder.rglob("*.yaml")):
+            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    chosen = os.environ.get("CONTRACT_ENVS", "")
+    return {name: found[name] for name in chosen.split(",")} if chosen else found
 
 
-FILES = env_files(conf_folder())
+FILES = env_files(conf_folders())
 
 
 def build(path: Path, **changes) -> VectorEnv:

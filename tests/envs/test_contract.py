@@ -1,7 +1,6 @@
 """What every environment must do, found by scanning `conf/env`: a new yaml is covered without writing a test.
 
-Started in a folder with a `./conf` of its own, `python -m pytest <checkout>/tests/envs/test_contract.py` tests the
-environments of that folder instead of the program's.
+A folder `conf` below the working folder is scanned, too, as the program does; CONTRACT_ENVS=a,b checks these alone.
 """
 
 from __future__ import annotations
@@ -182,6 +181,7 @@ def test_the_limit_ends_no_task_and_changes_nothing_before(path, env):
         return
     with game():
         later = build(path, episode_limit=SHORT + 2)
+        later.make(1)
         env.make(1)
         (_, cut), (_, whole) = (play(one, [1], SHORT) for one in (env, later))
         later.close()
@@ -224,6 +224,8 @@ def test_slots_can_be_added_and_taken_away(env):
 
 
 def test_a_picture_is_drawn_or_the_machine_is_named(env):
+    if not hasattr(env, "render"):
+        return
     env.make(1)
     env.reset([0])
     try:
@@ -239,6 +241,7 @@ def test_a_picture_is_drawn_or_the_machine_is_named(env):
 def test_closing_twice_is_no_error(path):
     with game():
         env = build(path)
+        env.make(1)
         env.reset([0])
         env.close()
         env.close()
