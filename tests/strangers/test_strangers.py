@@ -1,0 +1,67 @@
+"""What a stranger adds works without touching a file of the package: algorithm, environment, callback, logger."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.run.runs import environment, program
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TINY = ["updates=20", "eval_every=20", "eval_episodes=1", "eval_acting=[]", "compare=[]", "data.batch_size=8"]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A stranger's working folder: modules, and a `conf` that names them."""
+    shutil.copytree(HERE / "conf", tmp_path / "conf")
+    for module in ("mine", "line_world"):
+        shutil.copy(HERE / f"{module}.py", tmp_path)
+    return tmp_path
+
+
+def command(place, *words):
+    done = program(place, *words, PYTHONPATH=f"{ROOT}{os.pathsep}{place}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def results(place):
+    return json.loads((place / "runs/last/results.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mine"])
+def test_a_strangers_algorithm_passes_every_contract_test(place, name):
+    tests = [str(ROOT / "tests/algos/test_contract.py"), "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=place,
+        env={**environment(), "PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "CONTRACT_ALGOS": name},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_a_strangers_algorithm_trains_on_the_quick_starts_experiment(place):
+    text = command(place, "fit", "algo=mine", *TINY)
+    assert "algorithm    mine (mine.Mine)" in text
+    assert results(place)["algorithm"] == "mine"
+    assert "| 1000 " in command(place, "evaluate", "run=runs/last", "episodes=1")  # steps of the episode
+
+
+def test_a_strangers_environment_is_recorded_trained_on_and_played(place):
+    command(place, "collect", "env=line", "data.view=native", "policy=random", "episodes=20", "out=line.h5")
+    data = ["env=line", "data=files", "data.source.paths=[line.h5]", "data.view=native"]
+    command(place, "fit", "algo=bc_gaussian", *data, *TINY)
+    found = results(place)
+    assert found["environment"] == "line"
+    assert found["length_mean"] == 8
