@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from vgm2p.config.nodes import key
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.nn.mlp import Net
+from vgm2p.optim import Optim
 from vgm2p.run.folder import SHARED
 
 Node = dict[str, Any]  # a group whose keys are those of the class that it names
@@ -110,8 +112,8 @@ class FitSettings:
     label: str | None
     out: str
     algo: Node = field(metadata=key(trains=True))
-    net: Node = field(metadata=key(trains=True))
-    optim: Node = field(metadata=key(trains=True))
+    net: Net = field(metadata=key(trains=True))
+    optim: Optim = field(metadata=key(trains=True))
     data: Node = field(
         metadata=key(trains=True, except_for=("root", "cache", "verify", "max_resident", "source.root", "source.cache"))
     )
