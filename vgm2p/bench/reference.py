@@ -60,19 +60,19 @@ class Reference:
         self.policy_adam = torch.optim.Adam(self.policy.parameters(), lr, foreach=False)
         self.critic_adam = torch.optim.Adam(self.critics.parameters(), lr, foreach=False)
 
-    def u(self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor) -> Tensor:
+    def u(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
         """Average velocity."""
         condition = F.one_hot(c, 2).to(x.dtype)
-        return self.policy(torch.cat([x, r, k, oid, condition], dim=-1))  # type: ignore[no-any-return]
+        return self.policy(torch.cat([x, r, k, o, condition], dim=-1))  # type: ignore[no-any-return]
 
-    def q(self, critics: nn.ModuleList, oid: Tensor, action: Tensor) -> Tensor:
+    def q(self, critics: nn.ModuleList, o: Tensor, action: Tensor) -> Tensor:
         """Values of all members, (C, B, N)."""
-        return torch.stack([critic(torch.cat([oid, action], dim=-1)).squeeze(-1) for critic in critics])
+        return torch.stack([critic(torch.cat([o, action], dim=-1)).squeeze(-1) for critic in critics])
 
-    def sample(self, z: Tensor, oid: Tensor, legal: Tensor | None) -> Tensor:
+    def sample(self, z: Tensor, o: Tensor, legal: Tensor | None) -> Tensor:
         """One step under c = 1, then clip, or the one-hot of the legal argmax."""
         times = torch.zeros_like(z[..., :1])
-        a = z - self.u(z, times, times + 1.0, oid, torch.ones_like(times[..., 0], dtype=torch.int64))
+        a = z - self.u(z, times, times + 1.0, o, torch.ones_like(times[..., 0], dtype=torch.int64))
         if legal is None:
             return a.clamp(-1.0, 1.0)
         return F.one_hot(a.masked_fill(~legal, -torch.inf).argmax(-1), a.shape[-1]).to(a.dtype)
@@ -80,7 +80,7 @@ class Reference:
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Do one gradient step on a batch with leading axes (1, B)."""
         identity = torch.eye(self.spec.n_agents, device=batch.obs.device).expand(*batch.obs.shape[1:-1], -1)
-        oid = torch.cat([batch.obs[0], identity], dim=-1)
+        o = torch.cat([batch.obs[0], identity], dim=-1)
         next_oid = torch.cat([batch.next_obs[0], identity], dim=-1)
         action = batch.action[0]
         if self.spec.discrete:
@@ -88,39 +88,39 @@ class Reference:
         legal = None if batch.legal is None else batch.legal[0]
         next_legal = None if batch.next_legal is None else batch.next_legal[0]
         z = key.normal("imagine", (action.shape[0], 2, *action.shape[1:]))[0]
-        q_loss = self._critic_step(batch, oid, action, next_oid, next_legal, z[:, 0])
+        q_loss = self._critic_step(batch, o, action, next_oid, next_legal, z[:, 0])
         with torch.no_grad():
-            baseline = self.sample(z[:, 1], oid, legal)
-            advantage = self.q(self.critics, oid, action).mean(0) - self.q(self.critics, oid, baseline).mean(0)
+            baseline = self.sample(z[:, 1], o, legal)
+            advantage = self.q(self.critics, o, action).mean(0) - self.q(self.critics, o, baseline).mean(0)
             c = (advantage >= 0).long()
-        policy_loss = self._policy_step(oid, action, c, key)
+        policy_loss = self._policy_step(o, action, c, key)
         with torch.no_grad():
             for target, online in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
                 target.mul_(1.0 - self.tau).add_(online, alpha=self.tau)
         return {"critic_loss": q_loss, "policy_loss": policy_loss}
 
     def _critic_step(
-        self, batch: Batch, oid: Tensor, action: Tensor, next_oid: Tensor, next_legal: Tensor | None, z: Tensor
+        self, batch: Batch, o: Tensor, action: Tensor, next_oid: Tensor, next_legal: Tensor | None, z: Tensor
     ) -> Tensor:
         with torch.no_grad():
             next_q = self.q(self.targets, next_oid, self.sample(z, next_oid, next_legal)).mean(0)
             target = batch.reward[0] + self.gamma * batch.bootstrap[0] * next_q.mean(-1)
-        loss = (self.q(self.critics, oid, action).mean(-1) - target).square().mean()
+        loss = (self.q(self.critics, o, action).mean(-1) - target).square().mean()
         self.critic_adam.zero_grad()
         loss.backward()
         self.critic_adam.step()
         return loss.detach()
 
-    def _policy_step(self, oid: Tensor, action: Tensor, c: Tensor, key: Randomness) -> Tensor:
+    def _policy_step(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> Tensor:
         shape = action.shape
         drawn = key.uniform("times", (*shape[:-1], 2))[0]
         k, r = drawn.max(-1, keepdim=True).values, drawn.min(-1, keepdim=True).values
         eps = key.normal("flow_noise", tuple(shape))[0]
         x, v = (1 - k) * action + k * eps, eps - action
         with torch.no_grad():
-            v = self.omega * v + (1 - self.omega) * self.u(x, k, k, oid, torch.ones_like(c))
+            v = self.omega * v + (1 - self.omega) * self.u(x, k, k, o, torch.ones_like(c))
         u, dudk = torch.func.jvp(  # type: ignore[misc]
-            lambda x_, r_, k_: self.u(x_, r_, k_, oid, c), (x, r, k), (v, torch.zeros_like(r), torch.ones_like(k))
+            lambda x_, r_, k_: self.u(x_, r_, k_, o, c), (x, r, k), (v, torch.zeros_like(r), torch.ones_like(k))
         )
         loss = (u - (v - (k - r) * dudk).detach()).square().mean()
         self.policy_adam.zero_grad()

@@ -19,26 +19,24 @@ class AverageVelocity(nn.Module):
         super().__init__()
         self.mlp = MLP((seeds,), action_dim + 2 + obs_dim + classes, action_dim, net)
 
-    def forward(self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
         """Return u of shape (S, ..., A).
 
         Args:
             x: (S, ..., A) point on the path.
             r: (S, ..., 1) start time, broadcastable to x.
             k: (S, ..., 1) end time, broadcastable to x.
-            oid: (S, ..., O) encoded observation with agent id.
+            o: (S, ..., O) encoded observation with agent id.
             c: (S, ..., C) one-hot condition, or None for an unconditional network.
         """
-        return self.mlp(_join([x, r, k, oid, c], x.shape[:-1]))
+        return self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
 
-    def along(
-        self, x: Tensor, r: Tensor, k: Tensor, oid: Tensor, c: Tensor | None, dx: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return u (differentiable in the parameters) and du/dk along the tangent (dx, 0, 1), without gradient.
 
         The total derivative is (du/dx) dx + the partial du/dk; both (S, ..., A).
         """
-        point = _join([x, r, k, oid, c], x.shape[:-1])
+        point = _join([x, r, k, o, c], x.shape[:-1])
         tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k)], x.shape[:-1])
         return self.mlp.value_and_tangent(point, tangent)
 
@@ -50,6 +48,6 @@ class Velocity(nn.Module):
         super().__init__()
         self.mlp = MLP((seeds,), action_dim + 1 + obs_dim + classes, action_dim, net)
 
-    def forward(self, x: Tensor, k: Tensor, oid: Tensor, c: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
-        return self.mlp(_join([x, k, oid, c], x.shape[:-1]))
+        return self.mlp(_join([x, k, o, c], x.shape[:-1]))

@@ -17,9 +17,9 @@ class Critic(nn.Module):
         super().__init__()
         self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
 
-    def forward(self, oid: Tensor, action: Tensor) -> Tensor:
-        """Map oid (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
-        return self.mlp(torch.cat([oid, action], dim=-1)).squeeze(-1)
+    def forward(self, o: Tensor, action: Tensor) -> Tensor:
+        """Map o (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
+        return self.mlp(torch.cat([o, action], dim=-1)).squeeze(-1)
 
 
 class Value(nn.Module):
@@ -29,6 +29,6 @@ class Value(nn.Module):
         super().__init__()
         self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm=True)
 
-    def forward(self, oid: Tensor) -> Tensor:
-        """Map oid (S, ..., O) to (S, ...)."""
-        return self.mlp(oid).squeeze(-1)
+    def forward(self, o: Tensor) -> Tensor:
+        """Map o (S, ..., O) to (S, ...)."""
+        return self.mlp(o).squeeze(-1)
