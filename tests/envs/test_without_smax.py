@@ -10,7 +10,7 @@ HIDDEN = "import sys; sys.modules['jax'] = None; from vgm2p.cli import main; sys
 
 def test_fit_names_the_command_that_installs_it(tmp_path):
     words = [sys.executable, "-c", HIDDEN, "fit", "experiment=smax_3m"]
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (66, "")
     assert "make install-smax" in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("manifest.json"))

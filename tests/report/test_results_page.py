@@ -1,83 +1,30 @@
-"""The pages of `make results`: written from finished runs, here with returns whose means and differences are known."""
+"""The robots' half of the results page: written from finished runs, here with returns whose means are known."""
 
-import json
 import re
 
 import pytest
 
-from tools.results.cells import finished, settings
+from tests.report.finished_runs import write_run
+from tools.results.cells import finished
 from tools.results.page import BORDER
 from tools.results.robots import MAIN, MEDIUM, PARTS, REPLAY, cells
 from tools.results.robots_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, write
-from vgm2p.run.folder import RunFolder, write_json
 
-WAYS = (1.0, 0.5, 0.25, 0.0, "shared")
+WAYS = [1.0, 0.5, 0.25, 0.0, "shared"]
 ROWS = {line.label: line for line in MAIN}
 BEST = {"vgm2p_plus": (0.25, 300.0), "vgm2p": (0.0, 250.0), "bc_flow": (0.5, 200.0), "bc_meanflow": ("shared", 150.0)}
 SEEN = 10_000.0  # what vgm2p_plus returns above this where its choice was made
 
 
-def value(label, way, seen):
-    """100 for everybody, but for the best way to act."""
+def run_of(runs, experiment, label, seen_is_better=False, **changes):
+    """Every way to act returns 100, the best one of BEST more, `vgm2p_plus` even more on what its choice has seen."""
     better, most = BEST.get(label, (None, 120.0))
-    return (most if way == better else 100.0) + (SEEN if seen and label == "vgm2p_plus" else 0.0)
 
+    def outcome(way, seed, episode):
+        seen = seen_is_better and label == "vgm2p_plus" and (seed < SEEN_SEEDS or episode < SEEN_STARTS)
+        return (most if way == better else 100.0) + (SEEN if seen else 0.0), ""
 
-def run_of(runs, experiment, label, seen_is_better=False, updates=10_000, **algo):
-    """Write a finished run as `fit` leaves it."""
-    folder, line = RunFolder(runs / experiment / label), ROWS[label]
-    (folder.path / "plots").mkdir(parents=True)
-    (folder.path / "plots" / "learning.png").write_bytes(b"a picture")
-    config = json.loads(json.dumps(settings(experiment, line)))
-    config["algo"] |= algo
-    config["updates"] = updates
-    manifest = {
-        "format": 1,
-        "config": config,
-        "git": {"commit": "0123456789abcdef"},
-        "device": "cpu",
-        "versions": {"torch": "2.13.0"},
-        "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
-    }
-    write_json(folder.manifest, manifest)
-    write_json(folder.timing, {"sessions": [{"total_seconds": 1800.0}, {"total_seconds": 1800.0}]})
-    own = None if label == "bc_gaussian" else config["algo"]["act_noise"]
-    write_json(
-        folder.results,
-        {
-            "experiment": experiment,
-            "algorithm": label,
-            "seeds": list(range(5)),
-            "updates": 10_000,
-            "act_noise": own,
-            "data_digest": "d" * 64,
-            "return_mean": 0.0,
-            "dataset_return_mean": 140.0,
-            "dataset_return_ci95": [130, 150],
-            "random_return_mean": -1.0,
-            "random_return_ci95": [-2, 0],
-            "diverged_seeds": [],
-        },
-    )
-    folder.log_episodes().append(
-        [
-            {
-                "update": 10_000,
-                "seed": seed,
-                "episode": episode,
-                "act_noise": "" if way is None else way,
-                "return": value(label, way, seen_is_better and (seed < SEEN_SEEDS or episode < SEEN_STARTS)),
-                "length": 9,
-                "terminated": 1,
-                "won": "",
-                "faults": 0,
-            }
-            for way in (WAYS if own is not None else (None,))
-            for seed in range(5)
-            for episode in range(20)
-        ]
-    )
-    folder.log_metrics().append([{"update": 10_000, "seed": seed, "policy_loss": 1.0} for seed in range(5)])
+    write_run(runs, experiment, ROWS[label], [None] if label == "bc_gaussian" else WAYS, outcome, changes)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +33,7 @@ def page(tmp_path_factory):
     for label in (*RIVALS, "vgm2p_plus"):
         run_of(runs, REPLAY[0], label)
         run_of(runs, REPLAY[1], label, seen_is_better=True)
-    run_of(runs, MEDIUM[0], "bc_flow", width=64)
+    run_of(runs, MEDIUM[0], "bc_flow", **{"data.batch_size": 65})
     run_of(runs, MEDIUM[0], "bc_gaussian", updates=5000)
     run_of(runs, MEDIUM[0], "bc_meanflow")
     (docs / "results.md").write_text(f"old\n\n{BORDER}\n\nbattles\n")

@@ -1,0 +1,62 @@
+"""Finished runs as `fit` leaves them, with returns that a test chooses."""
+
+import json
+
+from tools.results.cells import settings
+from vgm2p.run.folder import RunFolder, write_json
+
+UPDATES = 10_000
+SEEDS, EPISODES = 5, 20
+
+
+def write_run(runs, experiment, row, ways, outcome, changes=None):
+    """Write the folder of a cell.
+
+    ways: the ways to act of its last evaluation. outcome: (way, seed, episode) -> return and won ("" for nothing to win).
+    changes: dotted key of the configuration -> another value.
+    """
+    folder = RunFolder(runs / experiment / row.label)
+    (folder.path / "plots").mkdir(parents=True)
+    (folder.path / "plots" / "learning.png").write_bytes(b"a picture")
+    config = json.loads(json.dumps(settings(experiment, row)))
+    for key, value in (changes or {}).items():
+        *groups, name = key.split(".")
+        node = config
+        for group in groups:
+            node = node[group]
+        assert name in node
+        node[name] = value
+    manifest = {
+        "format": 1,
+        "config": config,
+        "git": {"commit": "0123456789abcdef"},
+        "device": "cpu",
+        "versions": {"torch": "2.13.0"},
+        "environment_versions": {"simulator": "1.0"},
+        "data": {"episodes": 3, "transitions": 30, "digest": "d" * 64},
+    }
+    write_json(folder.manifest, manifest)
+    write_json(folder.timing, {"sessions": [{"total_seconds": 1800.0}, {"total_seconds": 1800.0}]})
+    results = {
+        "experiment": experiment,
+        "algorithm": row.label,
+        "seeds": list(range(SEEDS)),
+        "updates": UPDATES,
+        "act_noise": None if ways == [None] else config["algo"]["acting"]["noise"],
+        "data_digest": "d" * 64,
+        "return_mean": 0.0,
+        "dataset_return_mean": 140.0,
+        "dataset_return_ci95": [130, 150],
+        "random_return_mean": -1.0,
+        "random_return_ci95": [-2, 0],
+        "diverged_seeds": [],
+    }
+    write_json(folder.results, results)
+    rows = []
+    for way, seed, episode in ((w, s, e) for w in ways for s in range(SEEDS) for e in range(EPISODES)):
+        returned, won = outcome(way, seed, episode)
+        end = {"return": returned, "length": 9, "terminated": 1, "won": won, "faults": 0}
+        named = "" if way is None else way
+        rows.append({"update": UPDATES, "seed": seed, "episode": episode, "act_noise": named, **end})
+    folder.log_episodes().append(rows)
+    folder.log_metrics().append([{"update": UPDATES, "seed": seed, "policy_loss": 1.0} for seed in range(SEEDS)])

@@ -1,0 +1,68 @@
+"""The battles' half of the results page, and the rows of both tables as configurations."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.report.finished_runs import write_run
+from tools.results import battles, robots
+from tools.results.battles_page import write
+from tools.results.cells import settings
+from tools.results.page import BORDER
+
+ROWS = {row.label: row for row in battles.ROWS}
+WINS = {"bc_gaussian": {None: 5}, "bc_flow": {1.0: 6, 0.0: 4}, "plus_battle": {1.0: 10, 0.0: 15}}  # of every 20
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    runs, docs = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("docs")
+    for label, wins in WINS.items():
+        write_run(
+            runs,
+            "smax_3m",
+            ROWS[label],
+            list(wins),
+            lambda way, seed, episode, wins=wins: (2.0 if episode < wins[way] else 1.0, int(episode < wins[way])),
+        )
+    (docs / "results.md").write_text(f"robots\n\n{BORDER}\n\nold\n")
+    write(runs, docs)
+    return (docs / "results.md").read_text()
+
+
+def row(page, start):
+    """Return the cells of the first table row that starts so."""
+    found = next(line for line in page.splitlines() if line.startswith(f"| {start} "))
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_every_way_to_act_has_its_rates_and_returns(page):
+    won, returned, per_seed = row(page, "plus_battle (0)")[1:]
+    assert won.startswith("0.75 [")
+    assert returned.startswith("1.75 [")
+    assert per_seed == "0.75 0.75 0.75 0.75 0.75"
+    assert row(page, "bc_gaussian")[1].startswith("0.25 [")
+
+
+def test_the_best_guided_row_is_compared_with_every_clone_in_its_best_way(page):
+    assert row(page, "plus_battle (0) - bc_gaussian")[1].startswith("0.50 [")
+    assert row(page, "plus_battle (0) - bc_flow (1)")[1].startswith("0.45 [")
+
+
+def test_the_robots_half_stays_and_what_is_missing_is_named(page):
+    assert page.startswith(f"robots\n\n{BORDER}\n\n# Battles: SMAX")
+    assert "old" not in page.split(BORDER)[1].split()
+    named = page.split("Not run yet: ")[1].rstrip(".\n").replace("`", "").split(", ")
+    every = {f"{experiment}: {label}" for experiment in battles.SETS for label in ROWS}
+    assert set(named) == every - {f"smax_3m: {label}" for label in WINS}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "row"),
+    [("quickstart", row) for row in (*robots.MAIN, *robots.SWITCHES, *robots.PAPER)]
+    + [("smax_3m", row) for row in battles.ROWS],
+    ids=lambda value: getattr(value, "label", value),
+)
+def test_every_row_is_a_configuration_with_its_settings(experiment, row):
+    config = OmegaConf.create(settings(experiment, row))
+    asked = OmegaConf.from_dotlist([word for word in (*row.overrides, *row.size) if not word.startswith("algo=")])
+    assert OmegaConf.merge(config, asked) == config
