@@ -1,8 +1,7 @@
 """Cut the bundled dataset from the full recording: `python tools/make_bundled.py <halfcheetah-medium-replay.hdf5>`.
 
-All episodes whose behaviour is uniform random, trpo with 30 % uniform actions, or the course expert with noise 0.3: 50
-episodes on which plain cloning fails and value guidance succeeds. The same input gives
-the same bytes.
+It takes all episodes of three behaviours: uniform random, trpo with 30 % uniform actions, the course expert with noise
+0.3. On these 50 episodes plain cloning fails and value guidance succeeds. The same input gives the same bytes.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ CASES = [
         "collect with a heuristic that is not there",
         command("collect", "policy=heuristic", "out=x.h5"),
         2,
-        "brings no heuristic",
+        "has no heuristic",
     ),
     Wrong(
         "SMAX data that nobody recorded",

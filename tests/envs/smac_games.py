@@ -1,4 +1,4 @@
-"""Who plays SMAC in the tests, and which games are running."""
+"""Simple policies for SMAC, and the list of running games."""
 
 import psutil
 import torch

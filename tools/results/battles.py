@@ -23,8 +23,8 @@ SIZE = (
     "logger.tensorboard=false",
 )
 CRITIC = "algo.critic.depth=2"
-# What battles of 14 to 70 steps that return 0 to 2 ask for: a discount, a scale that Q can learn, and, as there are few
-# actions, more candidates. Chosen on smax_3m alone (docs/results.md).
+# Settings for battles of 14 to 70 steps with returns from 0 to 2: a discount, a reward scale that Q can learn, and more
+# candidates, since there are few actions. Chosen on smax_3m alone (docs/results.md).
 BATTLE = (
     "algo.judge=both",
     "algo.best_share=1",
@@ -71,5 +71,5 @@ def print_plan(runs: Path, jobs: int) -> None:
 
 
 def run_missing(runs: Path, jobs: int) -> int:
-    """Run what is not finished; return the largest exit code."""
+    """Run the unfinished cells; return the largest exit code."""
     return max(run(list(SETS), row, runs, jobs) for row in ROWS)

@@ -42,7 +42,7 @@ class MethodResult:
 
 
 def write(runs: Path, docs: Path) -> None:
-    """Replace the section by what is finished below `runs`; what is missing is named."""
+    """Rewrite this half of the page from the finished cells below `runs`; missing cells are named."""
     parts = [_head()]
     for experiment in SETS:
         parts += _experiment(runs, experiment)

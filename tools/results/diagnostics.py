@@ -1,4 +1,4 @@
-"""The table of diagnostics: what the last log of every run with a critic says."""
+"""The table of diagnostics, from the last log of every run with a critic."""
 
 from __future__ import annotations
 

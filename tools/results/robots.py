@@ -1,4 +1,4 @@
-"""`make results`: which cells about robots there are, and their way into docs/results.md."""
+"""`make results`: the cells about robots, and how they are run."""
 
 from __future__ import annotations
 
@@ -88,6 +88,6 @@ def print_plan(parts: Sequence[str], runs: Path, jobs: int) -> None:
 
 
 def run_missing(parts: Sequence[str], runs: Path, jobs: int) -> int:
-    """Run what is not finished; return the largest exit code."""
+    """Run the unfinished cells; return the largest exit code."""
     rows = [(experiments, line) for part in parts for experiments, lines in PARTS[part] for line in lines]
     return max(run(experiments, line, runs, jobs) for experiments, line in rows)

@@ -29,7 +29,7 @@ SHOWN_VERSIONS = ("torch", "mujoco", "gymnasium", "numpy")
 
 
 def write(runs: Path, docs: Path) -> None:
-    """Write the page for whatever is finished below `runs`; what is missing is named."""
+    """Rewrite this half of the page from the finished cells below `runs`; missing cells are named."""
     every = list(cells(list(PARTS)))
     missing = [(experiment, row.label) for experiment, row in every if not finished(runs, experiment, row)]
     pictures = docs / "results"

@@ -92,7 +92,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def agreement(options: dict[str, Any], captured: bool) -> str:
-    """Return how far captured and eager training are apart."""
+    """Return the largest difference between the states of captured and eager training, as text."""
     one, two = (Training(1, options, None, captured and which) for which in (False, True))
     for _ in range(options["checks"]):
         one.step()

@@ -1,7 +1,7 @@
-"""VGM2P's update written the obvious way: nn.Sequential, `torch.func.jvp`, a forward per use, one Adam loop per tensor.
+"""VGM2P's update in plain PyTorch: nn.Sequential, `torch.func.jvp`, one forward pass per use, Adam tensor by tensor.
 
-The yardstick of `bench step`, and a second reading of Algorithm 1: it must give the product's losses before anything is
-timed. One seed.
+`bench step` compares the product with it. It was written from Algorithm 1, independently of the product: both must have
+equal losses before anything is timed. One seed.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[], int]]:
-    """Return what is compared: functions that play all episodes and return the number of environment steps."""
+    """Return the versions to compare: functions that play all episodes and return the number of environment steps."""
     net = Net(options["width"], options["depth"])
     policy, flow = VGM2P(env.spec, [0], net=net), VGM2PFlowMatching(env.spec, [0], net=net)
     random = RandomActor(env.spec)
@@ -100,7 +100,7 @@ def table(found: Mapping[str, Mapping[str, Any]], steps: Mapping[str, int]) -> s
 
 
 def seeds_line(found: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> str:
-    """Return what several seeds at once cost beside one: with a policy each, and for the environment's part alone."""
+    """Return the cost of several seeds at once relative to one: with a policy each, and with random actions."""
     times = {
         name: found[_several(name, options)]["wall_ms"] / found[name]["wall_ms"]
         for name in ("one step", "random policy")

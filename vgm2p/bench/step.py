@@ -1,4 +1,4 @@
-"""`bench step`: one gradient step of VGM2P, the obvious way, the product's way, and in JAX."""
+"""`bench step`: one gradient step of VGM2P in plain PyTorch, as the product does it, and in JAX."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def prepared(
 
 
 def compare(expected: list[list[float]], found: list[list[float]], tolerance: float, what: str) -> None:
-    """Raise RuntimeError unless two versions lose alike."""
+    """Raise RuntimeError unless two versions have equal losses, up to a relative tolerance."""
     for update, (one, two) in enumerate(zip(expected, found, strict=True)):
         if any(abs(a - b) > tolerance * max(1.0, abs(a)) for a, b in zip(one, two, strict=True)):
             raise RuntimeError(f"bench: {what} differs from the reference in update {update}: {two}, not {one}")
@@ -164,7 +164,7 @@ class Problem:
 
 
 class JaxReference:
-    """`tests/bench/jax_reference.py` in a process of its own; `timer` is None, and `note` says why, without JAX."""
+    """`tests/bench/jax_reference.py` in a process of its own. Without JAX `timer` is None, `note` says why."""
 
     def __init__(self, problem: Problem, options: dict[str, Any]) -> None:
         self.problem, self.options = problem, options

@@ -1,4 +1,4 @@
-"""Timing several versions in turn, so that they share the machine's moods, and tables of ratios."""
+"""Times several versions in turn, so that changes of the machine's speed meet all of them; ratios of the times."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def machine() -> dict[str, Any]:
 
 
 def settings(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `key=value` words into a copy of the defaults, in their types. Raises ConfigError for what is not known."""
+    """Read `key=value` words into a copy of the defaults, in their types. Raises ConfigError for unknown words."""
     read = dict(defaults)
     for word in words:
         key, equals, value = word.partition("=")

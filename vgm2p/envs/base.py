@@ -1,4 +1,4 @@
-"""The environment contract: E episodes in lockstep, ends told apart, faults told from losses."""
+"""The environment contract: E episodes stepped together; ends of tasks, step limits and failures are kept apart."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Step:
         terminated: (E,) bool, the task itself ended (never merged with `truncated`).
         truncated: (E,) bool, the step limit was reached without termination.
         fault: (E,) bool, the environment failed: the episode must be repeated and is never scored.
-        info: further arrays (E,): `won` bool; `cause` of faults, texts; all others are numbers of the episode so far,
-            the last ones of which are kept in `Episode.extra`.
+        info: further arrays (E,). `won`: bool. `cause`: text, why a fault happened. Any other name: a number of the
+            episode so far; its last value is kept in `Episode.extra`.
     """
 
     frame: Frame
@@ -60,7 +60,7 @@ class Episode:
         return_: undiscounted sum of team rewards.
         length: steps.
         terminated: whether the task ended it (otherwise the step limit did).
-        won: whether it was won, where the environment says so.
+        won: whether it was won; None where the task knows no victory.
         faults: environment failures before it could be finished.
         extra: further numbers that the environment gives, by name.
     """
@@ -80,7 +80,7 @@ class VectorEnv(Protocol):
 
     Attributes:
         spec: the task.
-        max_active: how many slots can have an episode at once; None: all. A slot without one costs nothing then.
+        max_active: how many slots can have an episode at the same time; None: all. A slot without one costs nothing.
     """
 
     spec: Spec
@@ -113,27 +113,27 @@ class VectorEnv(Protocol):
 
 
 def heuristic(env: VectorEnv) -> Actor:
-    """Return the behaviour policy that an environment brings along, its optional method `heuristic()`.
+    """Return the behaviour policy of an environment that has one (the optional method `heuristic()`).
 
     Raises:
-        ConfigError: if it brings none.
+        ConfigError: if it has none.
     """
     make = getattr(env, "heuristic", None)
     if make is None:
-        raise ConfigError(f"policy=heuristic: {env.spec.env_id} brings no heuristic; use random or a run folder")
+        raise ConfigError(f"policy=heuristic: {env.spec.env_id} has no heuristic; use random or a run folder")
     actor: Actor = make()
     return actor
 
 
 @runtime_checkable
 class Interruptible(Protocol):
-    """An environment that may wait long; meanwhile it polls `stop`, and raises RolloutStopped where that is True."""
+    """An environment whose steps may take long: it polls `stop` and raises RolloutStopped once that is True."""
 
     stop: Callable[[], bool]
 
 
 class NoSimulator:
-    """Stands where data come from a simulator that this program does not have. Raises MissingInput when made."""
+    """Placeholder for data whose simulator this program does not have. Raises MissingInput when made."""
 
     def __init__(self) -> None:
         raise MissingInput("this data's simulator is not part of vgm2p")

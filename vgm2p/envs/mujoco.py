@@ -179,10 +179,10 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _quiet_compiler() -> Iterator[None]:
-    """Drop MuJoCo's notes on deprecated attributes of gymnasium's robots, and the log file that they would leave."""
+    """Silence MuJoCo's warnings about deprecated attributes of gymnasium's robots; they would also write a log file."""
     try:
         import mujoco
-    except ImportError:  # gymnasium says it better
+    except ImportError:  # gymnasium.make raises the clearer error
         yield
         return
     held = mujoco.get_mju_user_warning()
@@ -194,7 +194,7 @@ def _quiet_compiler() -> Iterator[None]:
 
 
 def _diverged(robot: Any) -> bool:
-    """Whether MuJoCo met a bad position, velocity or acceleration: it then resets the robot in silence."""
+    """Whether MuJoCo met a bad position, velocity or acceleration: it then resets the robot without an error."""
     return bool(robot.data.warning.number[_bad_states()].any())
 
 

@@ -51,7 +51,7 @@ def agents_view(robot: Tensor, n_agents: int, view: str) -> Tensor:
 @functools.cache
 def one_hots(n_agents: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the agents' one-hots (N, N)."""
-    with torch.inference_mode(False):  # whoever asks first, everybody uses them
+    with torch.inference_mode(False):  # the cached tensor also serves training, which refuses inference tensors
         return torch.eye(n_agents, dtype=dtype, device=device)
 
 

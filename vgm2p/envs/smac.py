@@ -65,7 +65,7 @@ class SMAC:
         spec = self.spec
         self._obs = np.zeros((n_envs, spec.n_agents, spec.obs_dim), np.float32)
         self._legal = np.zeros((n_envs, spec.n_agents, spec.action_dim), bool)
-        self._legal[..., 0] = True  # a slot without a game: whatever is chosen is not played
+        self._legal[..., 0] = True  # the action of a slot without a game is not played
         self._state = np.zeros((n_envs, spec.state_dim or 0), np.float32)
         self._worker: dict[int, int] = {}  # slot -> game
         self._lost: dict[int, Lost] = {}  # slots whose episode could not begin

@@ -1,7 +1,7 @@
 """One StarCraft II game through smacv2, in a worker process of its own (`vgm2p.envs.workers`).
 
-smacv2 is repaired where evaluation needs it; what is changed and why stands at each method of `Repairs`, and
-docs/smac.md sums it up. No torch here: a worker starts in half a second.
+`Repairs` changes smacv2 where evaluation needs it; each method says what it changes and why (summary: docs/smac.md).
+This file does not import torch, so that a worker starts in half a second.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-SOMEBODY = -1
-ENDING = 1.0  # seconds that a game whose connection broke gets to end, for the cause to name its exit code
+SEEN = -1  # smacv2 hides enemies without a tag: any number will do
+ENDING = 1.0  # seconds that a game with a broken connection gets to end, so that the cause can name its exit code
 
 
 class GameDied(Exception):
@@ -31,19 +31,19 @@ class GameDied(Exception):
 
 @dataclass(frozen=True)
 class Moment:
-    """What a reset or step ends in.
+    """The state of a game after a reset or a step.
 
     Attributes:
         obs: (N, O) float32.
         legal: (N, A) bool.
         state: (D,) float32.
-        reward: as smacv2 pays it; on the maps of SMACv1 as SMACv1 does.
+        reward: that of smacv2; on the maps of SMACv1 that of SMACv1.
         terminated: won, lost or drawn.
         truncated: the step limit was reached undecided.
         won: whether it was won.
         dead_allies: dead agents.
         dead_enemies: dead enemies.
-        score: the rewards of the episode so far with a fixed scale, 20 for as many points as `worth`.
+        score: sum of the rewards so far on a fixed scale, on which `worth` points are 20.
     """
 
     obs: NDArray[np.float32]
@@ -64,7 +64,7 @@ class Game:
     Args:
         arguments: keyword arguments of smacv2's StarCraft2Env.
         capabilities: SMACv2's distributions of teams and start positions; None for the maps of SMACv1.
-        worth: points of a won episode, for the score; None: those of the enemies that stand there.
+        worth: points of a won episode, for the score; None: those of the enemies on the map.
     """
 
     def __init__(self, arguments: Mapping[str, Any], capabilities: dict[str, Any] | None, worth: float | None) -> None:
@@ -120,10 +120,10 @@ class Repairs:
     scaled = False
 
     def reset(self: Any, episode_config: Mapping[str, Any] | None = None) -> Any:
-        """Let episodes count that were given up, or whose units did not appear, and set the reward's scale once.
+        """Count episodes that were given up or whose units did not appear; set the reward's scale once.
 
-        Until an episode counts, smacv2 starts another game at each reset and forgets the one that runs, and adds up
-        the enemies' health in `max_reward` as often as it looks at them.
+        As long as smacv2 has counted no episode, it starts another game at each reset and loses the one that runs.
+        It also adds the enemies' health to `max_reward` each time that it looks at them.
         """
         if self._sc2_proc is not None:
             self._episode_count = max(1, self._episode_count)
@@ -133,16 +133,16 @@ class Repairs:
             self.scaled, self.max_reward = True, worth(self)
 
     def full_restart(self: Any) -> None:
-        """Leave restarts to the worker's parent, which takes a new process and repeats the episode."""
+        """Raise GameDied in place of a restart: the worker's parent starts a new process and repeats the episode."""
         process = self._sc2_proc._proc
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(ENDING)
-        raise GameDied(last_words(process) or "the game does not answer")
+        raise GameDied(exit_message(process) or "the game does not answer")
 
     def reward_battle(self: Any) -> float:
-        """Pay health and shields that enemies of SMACv1's maps regain like damage, as SMACv1 does: |damage + deaths|.
+        """Return |damage + deaths| on SMACv1's maps, as SMACv1 does: health that enemies regain counts as damage.
 
-        smacv2 pays nothing for a step whose sum is negative. Without the share of the allies it returns that sum.
+        smacv2 gives 0 for a step with a negative sum. It returns that sum where the allies' share is switched off.
         """
         smacv2: Any = super()
         if self.map_type.endswith("_gen") or not self.reward_only_positive:
@@ -163,11 +163,11 @@ class Repairs:
     def get_obs(self: Any) -> list[NDArray[np.float32]]:
         """Let agents of SMACv1's maps see each enemy in sight, as SMACv1 does.
 
-        smacv2 blanks an agent's enemies whenever a later one in its list has been seen by nobody.
+        smacv2 hides an agent's enemies whenever no agent has seen a later enemy of the list.
         """
         if not self.map_type.endswith("_gen"):
             self.obs_enemies[:] = 1
-            self.enemy_tags = [SOMEBODY] * self.n_enemies
+            self.enemy_tags = [SEEN] * self.n_enemies
         smacv2: Any = super()
         found: list[NDArray[np.float32]] = smacv2.get_obs()
         return found
@@ -181,7 +181,7 @@ def repaired() -> Any:
 
 
 def worth(game: Any) -> float:
-    """Return the points of a victory over the enemies that stand there: damage, deaths and the bonus."""
+    """Return the points of a victory over the enemies on the map: damage, deaths and the bonus."""
     tough = sum(unit.health_max + unit.shield_max for unit in game.enemies.values())
     return float(tough + game.n_enemies * game.reward_death_value + game.reward_win)
 
@@ -199,17 +199,17 @@ def generators(task: Any) -> Iterator[tuple[Any, str]]:
 
 
 def bind_games_to_this_process() -> None:
-    """Make pysc2's games end with their worker, and those that end before they answer say so at once.
+    """Make games end with their worker, and report games that end before they answer.
 
-    The kernel kills a game whose worker dies (Linux), where nobody is left to do it. pysc2 waits 90 s for a game that
-    has ended before its first look at it.
+    The Linux kernel kills a game whose worker dies. pysc2 alone would wait 90 s for a game that ended before pysc2
+    looked at it for the first time.
     """
     from pysc2.lib import sc_process
 
     prctl = ctypes.CDLL(None).prctl
 
     def launch(process: Any, run_config: Any, args: list[str], **unused: Any) -> Any:
-        with said().open("wb") as log:
+        with game_log().open("wb") as log:
             return subprocess.Popen(
                 args,
                 cwd=run_config.cwd,
@@ -220,24 +220,24 @@ def bind_games_to_this_process() -> None:
             )
 
     def running(process: Any) -> bool:
-        words = last_words(process._proc) if process._proc else None
-        if words is not None:
-            raise GameDied(words)
+        message = exit_message(process._proc) if process._proc else None
+        if message is not None:
+            raise GameDied(message)
         return process._proc is not None
 
     sc_process.StarcraftProcess._launch = launch
     sc_process.StarcraftProcess.running = property(running)
 
 
-def said() -> Path:
-    """Return where the game of this process writes what it has to say."""
+def game_log() -> Path:
+    """Return the file into which the game of this process prints."""
     return Path(tempfile.gettempdir()) / "game.log"
 
 
-def last_words(process: Any) -> str | None:
-    """Return the exit code of a game and the last line that it wrote, None while it runs."""
+def exit_message(process: Any) -> str | None:
+    """Return the exit code of a game and the last line that it printed; None while it runs."""
     code = process.poll()
     if code is None:
         return None
-    last = said().read_text(errors="replace")[-2000:].strip().splitlines()[-1:]
+    last = game_log().read_text(errors="replace")[-2000:].strip().splitlines()[-1:]
     return f"exit code {code}" + "".join(f": {line.removeprefix(f'{process.args[0]}: ')}" for line in last)

@@ -1,4 +1,4 @@
-"""What SMAC needs on a machine: smacv2, the StarCraft II game and its maps; what is missing, and how to get it."""
+"""What SMAC needs on a machine: smacv2, the StarCraft II game and its maps. Names what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vgm2p.errors import MissingInput, ServiceError
 
 PACKAGES = ("smacv2", "pysc2", "s2clientprotocol")
 GET_PACKAGES, GET_GAME, GET_MAPS = "install-smac", "sc2", "smac-maps"  # targets of the Makefile
-TABLE_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "32x32_flat")  # of the paper's Table 1; the last is behind SMACv2
+TABLE_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "32x32_flat")  # of the paper's Table 1; SMACv2 plays on the last
 OLDEST_BUILD = 55958  # 3.16.1, the first with the API [pysc2]
-# smacv2 asks for protobuf < 3.21; its messages also load with newer ones in the Python implementation, which is what
-# 3.20 has on Python 3.11, too. Games have processes of their own, so the rest of the program keeps its protobuf.
+# smacv2 asks for protobuf < 3.21. Its messages also load with newer versions in protobuf's Python implementation, which
+# 3.20 uses on Python 3.11, too. Games have processes of their own, so the rest of the program keeps its protobuf.
 WORKER_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
 
@@ -30,7 +30,7 @@ def game_folder() -> Path:
 
 def packages() -> dict[str, str]:
     """Return package -> version, smacv2 with its commit where pip knows it. Raises MissingInput."""
-    _refuse({GET_PACKAGES: _missing_packages()})
+    _raise_missing({GET_PACKAGES: _missing_packages()})
     found = {name: version(name) for name in PACKAGES[:2]}
     origin = json.loads(distribution("smacv2").read_text("direct_url.json") or "{}")
     commit = origin.get("vcs_info", {}).get("commit_id")
@@ -53,23 +53,23 @@ def protobuf() -> str:
 
 def game_build() -> int:
     """Return the build that pysc2 will start, the highest. Raises MissingInput."""
-    _refuse({GET_GAME: _missing_game()})
+    _raise_missing({GET_GAME: _missing_game()})
     return max(_builds())
 
 
 def require_maps(names: Iterable[str]) -> None:
     """Raise MissingInput naming every map without its file, `<name>.SC2Map`."""
-    _refuse({GET_MAPS: _missing_maps(names)})
+    _raise_missing({GET_MAPS: _missing_maps(names)})
 
 
 def require(map_file: str) -> dict[str, str]:
-    """Return the versions of everything that decides a game on this map. Raises MissingInput naming all that lacks."""
-    _refuse({GET_PACKAGES: _missing_packages(), GET_GAME: _missing_game(), GET_MAPS: _missing_maps([map_file])})
+    """Return the versions of everything that decides a game on this map. Raises MissingInput for what is missing."""
+    _raise_missing({GET_PACKAGES: _missing_packages(), GET_GAME: _missing_game(), GET_MAPS: _missing_maps([map_file])})
     return {**packages(), "StarCraft II": f"build {game_build()}"}
 
 
 def _missing_packages() -> list[str]:
-    """Return the first missing package, if any: one command gets all."""
+    """Return the first missing package, if any: one command installs all of them."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None][:1]
 
 
@@ -89,7 +89,7 @@ def _builds() -> list[int]:
     return [int(name) for name in names if name.isdigit()]
 
 
-def _refuse(missing: Mapping[str, list[str]]) -> None:
+def _raise_missing(missing: Mapping[str, list[str]]) -> None:
     """Raise MissingInput with one command for all that is missing (target of the Makefile -> names), if anything is."""
     targets = [target for target, names in missing.items() if names]
     if targets:

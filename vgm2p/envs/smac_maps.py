@@ -1,4 +1,4 @@
-"""SMAC's tasks as numbers: agents, limits, sizes of observations and states; known without smacv2 and the game."""
+"""Sizes of SMAC's tasks: agents, step limits, observations and states; known without smacv2 and the game."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vgm2p.types import Spec
 
 MOVES = 4
 NO_ATTACK = 6  # no-op, stop, four moves; every further action names a target
-FLAT_MAP = "32x32_flat"  # the file behind every map of SMACv2
+FLAT_MAP = "32x32_flat"  # the file that all maps of SMACv2 use
 LIMIT_V2 = 200
 DEATH, VICTORY = 10.0, 200.0  # points [SMAC]
 
@@ -66,7 +66,7 @@ MAPS = {
 
 @dataclass(frozen=True)
 class Race:
-    """A race of SMACv2 as OG-MARL's data have it; protoss, which they do not have, as smacv2 configures it.
+    """A race of SMACv2 as in OG-MARL's data; protoss, which these do not contain, as smacv2 configures it.
 
     Attributes:
         units: share of each unit type in a team.
@@ -121,7 +121,7 @@ def check_units(units: Any, usual: Race) -> None:
 
 
 def check_exceptions(exceptions: Any, units: Mapping[str, float], usual: Race) -> None:
-    """Raise ConfigError unless `exceptions` lists unit types of the race, or those that OG-MARL has, and leaves one."""
+    """Raise ConfigError unless `exceptions` lists types of the race (or OG-MARL's exceptions) and leaves a team."""
     known = [*usual.units, *(name for name in usual.exceptions if name not in usual.units)]
     if not isinstance(exceptions, list) or not all(name in known for name in exceptions):
         raise ConfigError(f"env.exceptions={exceptions} must be a list of {', '.join(known)}, or []")
@@ -140,14 +140,14 @@ def spec_v1(name: str) -> Spec:
 
 
 def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
-    """Return a task of SMACv2, as the vaults of OG-MARL name it; `env_kwargs`: what differs from theirs."""
+    """Return a task of SMACv2, as the vaults of OG-MARL name it; `env_kwargs`: the differences from theirs."""
     race_of(race)
     facts = Map(units, enemies, LIMIT_V2, 2 * race[0].upper(), TYPES_V2)
     return _spec(f"smac_v2/{race}_{units}_vs_{enemies}", facts, race == "terran", position=2, env_kwargs=env_kwargs)
 
 
 def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
-    """Count entries: an observation is moves, enemies, other allies, oneself; a state units and last actions."""
+    """Return the spec. An observation holds moves, enemies, other allies, oneself; a state units and last actions."""
     n, m, types = facts.agents, facts.enemies, facts.types
     ally_shield, enemy_shield = (int(race == "P") for race in facts.races)
     actions = NO_ATTACK + (max(n, m) if heals else m)
@@ -168,5 +168,5 @@ def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mappi
 
 
 def worth_v2(units: Mapping[str, float], enemies: int) -> float:
-    """Return the points of a victory over an average team: the constant behind the score."""
+    """Return the points of a victory over an average team, by which scores are divided."""
     return enemies * (DEATH + sum(share * TOUGHNESS[name] for name, share in units.items())) + VICTORY

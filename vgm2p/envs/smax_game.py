@@ -180,7 +180,7 @@ def _packages() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard what is printed; jaxmarl puts `sys.__stdout__` in the place of `sys.stdout`, which is undone."""
+    """Discard printed text; undo that jaxmarl replaces `sys.stdout` by `sys.__stdout__`."""
     names = ("stdout", "stderr", "__stdout__", "__stderr__")
     held = {name: getattr(sys, name) for name in names}
     for name in names:

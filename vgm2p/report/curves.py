@@ -20,7 +20,7 @@ from vgm2p.report.runs import Run, load_run, pooled
 from vgm2p.run.folder import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-# how the first, the second, ... seven methods of a panel are told apart: marker, line
+# marker and line of the first seven methods of a panel, of the next seven, and so on
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))
 # title -> columns of metrics.csv, the first drawn solid, the others dashed; a panel appears if its first column exists
 PANELS: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from vgm2p.report.estimates import per_seed
 from vgm2p.run.folder import SHARED, RunFolder, Way
 
 Key = tuple[str, str]  # experiment, method
-MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported where an environment gives them
+MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported if an environment has them
 REFERENCES = ("dataset_return", "random_return")  # each with a mean and an interval
 RESULTS = (
     "experiment",
@@ -71,7 +71,7 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
 
 
 def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """Return finished runs, and one line for every folder that is none.
+    """Return finished runs, and one line for every folder without a finished run.
 
     Raises:
         MissingInput: if a name matches nothing.
@@ -108,7 +108,7 @@ def load_run(path: Path) -> Run:
 
 
 def _read_episodes(run: Run) -> None:
-    """Fill `final` and `curve`. Raises DataError where the last evaluation is not whole, ValueError, KeyError."""
+    """Fill `final` and `curve`. Raises DataError for an incomplete last evaluation; ValueError, KeyError for damage."""
     last, own = run.results["updates"], run.results["act_noise"]
     log = RunFolder(run.folder).log_episodes()
     rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in log.rows()]
@@ -142,14 +142,14 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
 
 
 def ways_of(runs: Sequence[Run]) -> list[Way]:
-    """Return the ways to act that some run was evaluated in: scales from loud to quiet, then shared."""
+    """Return the ways to act in which a run was evaluated: noise scales in descending order, then shared noise."""
     found = {way for run in runs for way in run.final["return"] if way is not None}
     scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
     return [*scales, *(way for way in found if way == SHARED)] or [None]
 
 
 def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:
-    """Return the final values of every seed acting so; algorithms without start noise answer for every way."""
+    """Return the final values of every seed in one way to act; algorithms without start noise have one for all ways."""
     ways = [run.final.get(measure, {}) for run in runs]
     tables = [found.get(acting) or found.get(None) or {} for found in ways]
     return [values for table in tables for values in table.values()]

@@ -17,7 +17,7 @@ from vgm2p.run.folder import Way
 
 
 def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
-    """Return one entry per experiment and method that knows `measure`: random policy and dataset (returns), then ours.
+    """Return one entry per experiment and method that has `measure`; for returns, random policy and dataset come first.
 
     Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `counts` {way: (seeds, episodes)},
     `per_seed`, `seeds`, `own` (its own way) and `above_data` (ways whose interval lies above the dataset's mean).
@@ -80,7 +80,7 @@ def _reference(experiment: str, method: str, results: dict[str, Any], key: str, 
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return Markdown tables per experiment: returns, then victories and scores where the environment knows them.
+    """Return Markdown tables per experiment: returns, then victories and scores where the environment has them.
 
     `*` marks intervals above the dataset's mean, `<` the run's own noise.
     """
@@ -114,7 +114,7 @@ def _line(entry: dict[str, Any], ways: Sequence[Way], digits: int) -> list[str]:
         cell = entry["cells"][way]
         mark = ("*" if way in entry["above_data"] else "") + ("<" if entry["seeds"] and way == entry["own"] else "")
         shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
-    if len(set(shown)) == 1:  # one way to act: one value says it all
+    if len(set(shown)) == 1:  # equal in all ways to act: show the value once
         shown = [shown[0], *[""] * (len(ways) - 1)]
     return [entry["method"], *shown, " ".join(f"{value:.{digits}f}" for value in entry["per_seed"])]
 
@@ -128,7 +128,7 @@ def bounds(cell: tuple[float, float, float], digits: int) -> str:
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
     """Return a table of differences `algorithm` - other with 95 % intervals, each method acting in its own way.
 
-    `best`: each in the way with its highest mean return instead; picked on these very episodes, for both sides.
+    `best`: each in its way with the highest mean return instead, chosen on these same episodes, for both sides.
     Raises ConfigError if no run is of `algorithm`.
     """
     groups = pooled(runs)
