@@ -1,13 +1,20 @@
 """The battles' half of the results page, and the rows of both tables as configurations."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from tests.report.finished_runs import write_run
+from tests.support import small_columns
 from tools.results import battles, robots
-from tools.results.battles_page import write
+from tools.results.battles_page import behaviours, write
 from tools.results.cells import settings
 from tools.results.page import BORDER
+from vgm2p.datamodules.layout.schema import write as write_columns
+from vgm2p.report.runs import Run
 
 ROWS = {row.label: row for row in battles.ROWS}
 WINS = {"bc_gaussian": {None: 5}, "bc_flow": {1.0: 6, 0.0: 4}, "plus_battle": {1.0: 10, 0.0: 15}}  # of every 20
@@ -54,6 +61,21 @@ def test_the_robots_half_stays_and_what_is_missing_is_named(page):
     named = page.split("Not run yet: ")[1].rstrip(".\n").replace("`", "").split(", ")
     every = {f"{experiment}: {label}" for experiment in battles.SETS for label in ROWS}
     assert set(named) == every - {f"smax_3m: {label}" for label in WINS}
+
+
+def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_path):
+    columns = small_columns(lengths=(2, 3, 2, 4))
+    start, length = columns.episodes["start"], columns.episodes["length"]
+    columns.steps["rewards"][start + length - 1] = [1.5, 0.2, 1.0, 1.1]
+    columns.episodes["return"] = np.add.reduceat(columns.steps["rewards"].astype(np.float64), start)
+    columns.episodes["behaviour"] = np.array([0, 0, 1, 1], np.int16)
+    columns.attributes["behaviours"] = json.dumps([{"policy": "heuristic", "noise": noise} for noise in (0, 0.3)])
+    write_columns(tmp_path / "x.h5", columns)
+    config = {"data": {"source": {"paths": [str(tmp_path / "x.h5")]}}}
+    found = behaviours(Run(Path(), {"config": config}, {}, ""))
+    names = [f"data: heuristic, noise {noise} (2 episodes)" for noise in ("0", "0.3")]
+    assert [line[0] for line in found] == [*names, "data"]
+    assert [line[1].split()[0] for line in found] == ["0.50", "1.00", "0.75"]
 
 
 @pytest.mark.parametrize(

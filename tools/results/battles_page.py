@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.results.battles import CLONES, GUIDED, ROWS, SETS, SIZE
 from tools.results.cells import Row, command_table, finished, load_finished
@@ -111,12 +112,15 @@ def behaviours(run: Run) -> list[list[str]]:
     episodes = columns.episodes
     last = columns.steps["rewards"][episodes["start"] + episodes["length"] - 1]
     won, returns = (last >= 1.0).astype(float), episodes["return"]
+
+    def line(name: str, chosen: NDArray[np.bool_]) -> list[str]:
+        return _line(MethodResult(name, None, [won[chosen].tolist()], [returns[chosen].tolist()]))
+
     found = []
     for index, record in enumerate(json.loads(columns.attributes["behaviours"])):
         mine = episodes["behaviour"] == index
-        name = f"data: {record['policy']}, noise {record['noise']:g} ({mine.sum()} episodes)"
-        found.append(_line(MethodResult(name, None, [won[mine]], [returns[mine]])))
-    return [*found, _line(MethodResult("data", None, [won], [returns]))]
+        found.append(line(f"data: {record['policy']}, noise {record['noise']:g} ({mine.sum()} episodes)", mine))
+    return [*found, line("data", np.ones(len(won), bool))]
 
 
 def _random(run: Run) -> list[str]:
