@@ -32,7 +32,6 @@ import json
 from smacv2.env import StarCraft2Env
 from smacv2.env.starcraft2.maps.smac_maps import get_smac_map_registry
 from vgm2p.envs.smac_game import Game
-from vgm2p.types import Seen
 names = ("n_agents", "obs_shape", "state_shape", "n_actions", "episode_limit")
 def sizes(env):
     info = env.get_env_info()

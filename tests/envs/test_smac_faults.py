@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.envs.smac_games import STOP, Rule, games
+from tests.envs.test_workers import workers
 from vgm2p.commands.doctor import checks
 from vgm2p.envs.smac import SMACv1
 from vgm2p.errors import MissingInput, ServiceError
@@ -91,7 +92,7 @@ def test_a_dying_worker_takes_its_game_along_and_is_replaced(game, make, tmp_pat
 
     def kill_once(step):
         if step == 4 and not killed:
-            killed.extend(child.pid for child in psutil.Process().children()[:1])
+            killed.extend(worker.pid for worker in workers()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
     found = rollout(Rule("fight"), env, 0, [0], 4, on_step=kill_once)
