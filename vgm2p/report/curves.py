@@ -42,11 +42,12 @@ def curves(runs: Sequence[Run], path: Path) -> None:
     experiments = list(dict.fromkeys(key[0] for key in groups))
     figure, axes = plt.subplots(len(experiments), 1, figsize=(8, 4.2 * len(experiments)), squeeze=False)
     for axis, experiment in zip(axes[:, 0], experiments, strict=True):
-        _panel(axis, experiment, {key[1]: group for key, group in groups.items() if key[0] == experiment})
+        draw_panel(axis, experiment, {key[1]: group for key, group in groups.items() if key[0] == experiment})
     _save(figure, path)
 
 
-def _panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
+def draw_panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
+    """Draw the curves of one experiment: method -> its runs, the seeds of which are pooled. No two methods look alike."""
     looks = itertools.cycle(itertools.product(STYLES, COLOURS))
     for ((marker, line), colour), (name, group) in zip(looks, algorithms.items(), strict=False):
         merged: dict[int, list[list[float]]] = {}
@@ -89,7 +90,7 @@ def run_plot(folder: Path) -> Path:
         axis.axis("off")
     if evaluated:
         run = load_run(folder)
-        _panel(panels.pop(0), run.key[0], {run.key[1]: [run]})
+        draw_panel(panels.pop(0), run.key[0], {run.key[1]: [run]})
         axes[0][0].legend(loc="best", frameon=False, fontsize=8)
     for axis, (title, names) in zip(panels, present.items(), strict=False):
         _diagnostic(axis, title, names, metrics)

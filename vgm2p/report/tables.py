@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vgm2p.errors import ConfigError, nearest
@@ -15,14 +16,38 @@ from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
 from vgm2p.run.folder import Way
 
+Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
-def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]]:
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a table.
+
+    Attributes:
+        experiment: name of the experiment.
+        method: name of the method, `random policy` or `dataset mean`.
+        cells: way to act -> mean with interval; None where the method was not evaluated in it.
+        counts: way to act -> number of seeds and of episodes.
+        own: the method's own way to act.
+        per_seed: mean of every seed in the method's own way.
+        above_data: ways whose interval lies above the dataset's mean.
+    """
+
+    experiment: str
+    method: str
+    cells: dict[Way, Cell | None]
+    counts: dict[Way, tuple[int, int]]
+    own: Way = None
+    per_seed: tuple[float, ...] = ()
+    above_data: tuple[Way, ...] = ()
+
+
+def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
     """Return one entry per experiment and method that has `measure`; for returns, random policy and dataset come first.
 
-    Each has `experiment`, `method`, `cells` {way to act: (mean, low, high)}, `counts` {way: (seeds, episodes)},
-    `per_seed`, `seeds`, `own` (its own way) and `above_data` (ways whose interval lies above the dataset's mean).
+    A dataset gets an entry of its own where runs of one experiment were trained on several.
     """
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     known: dict[str, list[float]] = {}
     ways = ways_of(runs)
     for (experiment, method), group in pooled(runs).items():
@@ -34,49 +59,35 @@ def rows_of(runs: Sequence[Run], measure: str = "return") -> list[dict[str, Any]
             name = f"dataset mean {results['data_digest'][:8]}" if means else "dataset mean"
             entries.append(_reference(experiment, name, results, "dataset", ways))
             means.append(results["dataset_return_mean"])
-        cells = {way: _cell(final_values(group, way, measure), measure) for way in ways}
-        own = results["act_noise"]
-        values = final_values(group, own, measure)
-        floor = results["dataset_return_mean"] if measure == "return" else math.inf
-        if not values:
+        values = {way: final_values(group, way, measure) for way in (*ways, results["act_noise"])}
+        own = values[results["act_noise"]]
+        if not own:
             continue
+        cells = {way: _cell(values[way], measure) for way in ways}
+        floor = results["dataset_return_mean"] if measure == "return" else math.inf
         entries.append(
-            {
-                "experiment": experiment,
-                "method": method,
-                "cells": cells,
-                "own": own,
-                "per_seed": [mean([one]) for one in values],
-                "seeds": len(values),
-                "counts": {way: _counts(final_values(group, way, measure)) for way in ways},
-                "above_data": [way for way, cell in cells.items() if cell and cell[1] > floor],
-            }
+            Entry(
+                experiment,
+                method,
+                cells,
+                {way: (len(values[way]), sum(map(len, values[way]))) for way in ways},
+                results["act_noise"],
+                tuple(mean([one]) for one in own),
+                tuple(way for way, cell in cells.items() if cell and cell[1] > floor),
+            )
         )
     return entries
 
 
-def _cell(values: list[list[float]], measure: str) -> tuple[float, float, float] | None:
+def _cell(values: list[list[float]], measure: str) -> Cell | None:
     around = rate_interval if measure == "won" else interval
     return (mean(values), *around(values)) if values else None
 
 
-def _counts(values: list[list[float]]) -> tuple[int, int]:
-    return len(values), sum(len(one) for one in values)
-
-
-def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> dict[str, Any]:
+def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> Entry:
+    """Return the entry of the random policy or the dataset: the same in every way to act."""
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
-    cells = dict.fromkeys(ways, cell)
-    return {
-        "experiment": experiment,
-        "method": method,
-        "cells": cells,
-        "own": None,
-        "per_seed": [],
-        "seeds": 0,
-        "counts": dict.fromkeys(ways, (0, 0)),
-        "above_data": [],
-    }
+    return Entry(experiment, method, dict.fromkeys(ways, cell), dict.fromkeys(ways, (0, 0)))
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -98,9 +109,9 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def _grid(runs: Sequence[Run], measure: str) -> str:
-    entries, ways = rows_of(runs, measure), ways_of(runs)
+    entries, ways = entries_of(runs, measure), ways_of(runs)
     header = [measure, *(_title(way) for way in ways), "per seed"]
-    digits = decimals(bound for entry in entries for cell in entry["cells"].values() for bound in cell or ())
+    digits = decimals(bound for entry in entries for cell in entry.cells.values() for bound in cell or ())
     return grid([header, *(_line(entry, ways, digits) for entry in entries)]) if entries else ""
 
 
@@ -108,18 +119,18 @@ def _title(way: Way) -> str:
     return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else f"{way} noise"
 
 
-def _line(entry: dict[str, Any], ways: Sequence[Way], digits: int) -> list[str]:
+def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
     shown = []
     for way in ways:
-        cell = entry["cells"][way]
-        mark = ("*" if way in entry["above_data"] else "") + ("<" if entry["seeds"] and way == entry["own"] else "")
+        cell = entry.cells[way]
+        mark = ("*" if way in entry.above_data else "") + ("<" if entry.per_seed and way == entry.own else "")
         shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
     if len(set(shown)) == 1:  # equal in all ways to act: show the value once
         shown = [shown[0], *[""] * (len(ways) - 1)]
-    return [entry["method"], *shown, " ".join(f"{value:.{digits}f}" for value in entry["per_seed"])]
+    return [entry.method, *shown, " ".join(f"{value:.{digits}f}" for value in entry.per_seed)]
 
 
-def bounds(cell: tuple[float, float, float], digits: int) -> str:
+def bounds(cell: Cell, digits: int) -> str:
     """Return `mean [low, high]`, without negative zeros."""
     centre, low, high = (f"{value:z.{digits}f}" for value in cell)
     return f"{centre} [{low}, {high}]"
@@ -167,9 +178,9 @@ def as_csv(runs: Sequence[Run]) -> str:
         ["experiment", "method", "act_noise", "measure", "mean", "ci95_low", "ci95_high", "seeds", "episodes"]
     )
     for measure in MEASURES:
-        for entry in rows_of(runs, measure):
-            for way, cell in entry["cells"].items():
+        for entry in entries_of(runs, measure):
+            for way, cell in entry.cells.items():
                 if cell is not None:
-                    row = [entry["experiment"], entry["method"], way, measure, *(f"{x:.6g}" for x in cell)]
-                    writer.writerow([*row, *entry["counts"][way]])
+                    row = [entry.experiment, entry.method, way, measure, *(f"{x:.6g}" for x in cell)]
+                    writer.writerow([*row, *entry.counts[way]])
     return text.getvalue()
