@@ -47,7 +47,7 @@ def curves(runs: Sequence[Run], path: Path) -> None:
 
 
 def draw_panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
-    """Draw the curves of one experiment: method -> its runs, the seeds of which are pooled. No two methods look alike."""
+    """Draw the curves of one experiment, every method (name -> its runs) in a colour, line and marker of its own."""
     looks = itertools.cycle(itertools.product(STYLES, COLOURS))
     for ((marker, line), colour), (name, group) in zip(looks, algorithms.items(), strict=False):
         merged: dict[int, list[list[float]]] = {}
