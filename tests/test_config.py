@@ -8,30 +8,25 @@ from typing import get_type_hints
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.utils import get_class
-from omegaconf import OmegaConf
 
-from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
-from vgm2p.config.checks import check_pair, check_spec, check_target
-from vgm2p.config.nodes import settings_of, to_plain
+from vgm2p.config import compose
+from vgm2p.config.build import algorithm_class, class_of, make_algorithm, make_data, without_target
+from vgm2p.config.checks import check_pair, check_spec
+from vgm2p.config.nodes import arguments, settings_of, to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError
 from vgm2p.run.fingerprint import differences, run_name
 from vgm2p.types import Spec
 
-CONF = config_folder()
+CONF = compose.config_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides):
-    register_resolvers()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("fit", overrides=["out=x", *overrides])
-    config = OmegaConf.to_container(cfg, resolve=True)
-    return {**config, "experiment": "e", "algorithm": "a", "environment": "v", "overrides": []}
+    names = {"experiment": "e", "algorithm": "a", "environment": "v", "overrides": []}
+    return {**compose.composed("fit", overrides), **names}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -64,19 +59,19 @@ def test_every_key_is_explained(path):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_valid_and_makes_its_algorithm(name):
     config = composed(f"experiment={name}", "net.width=4", "net.depth=1")
-    settings_of(config, FitSettings)
-    cls = algorithm_class(config)
+    settings = settings_of(config, FitSettings)
+    cls = algorithm_class(settings.algo)
     spec = Spec(2, 5, 3, False, 3, 10, "raw_onehot", "toy")
     check_pair(cls, spec, 1, name)
-    assert make_algorithm(config, spec).spec is spec
-    for group in ("data", "env"):
-        check_target(config[group], group, get_class(config[group]["_target_"]))
+    assert make_algorithm(settings.policy, spec).spec is spec
+    assert make_data(settings.data).batch_size == 64
+    arguments(class_of(settings.env, "env"), without_target(settings.env, "env"), "env", least=0)
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "algo").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_algorithms_yaml_has_every_argument_and_no_other(path):
     node = composed(f"algo={path.stem}", "experiment=recorded_3hopper_medium")["algo"]
-    cls = get_class(node["_target_"])
+    cls = class_of(node, "algo")
     own = {
         name
         for c in cls.__mro__
@@ -165,9 +160,7 @@ def test_the_keys_that_change_training_are_these():
 @pytest.mark.parametrize("command", SETTINGS)
 def test_settings_and_yaml_have_the_same_keys(command):
     """A yaml key without a field, or the reverse, is a mistake; so it is in the groups that have settings."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = OmegaConf.to_container(compose(command, overrides=["out=x"] if command == "fit" else []))
-    assert fields_of(SETTINGS[command]) == leaves_of(config, SETTINGS[command])
+    assert fields_of(SETTINGS[command]) == leaves_of(compose.composed(command), SETTINGS[command])
 
 
 def fields_of(kind, prefix=""):

@@ -140,9 +140,7 @@ def test_an_editable_install_finds_the_linked_folders(source, backend, tmp_path)
     env = {**os.environ, "PYTHONPATH": str(backend)}
     done = subprocess.run([python, "-m", *words, "-e", source], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    code = (
-        "import vgm2p.datamodules.offline, vgm2p.callbacks.evaluate, vgm2p.config.build as b; print(b.config_folder())"
-    )
+    code = "import vgm2p.datamodules.offline, vgm2p.callbacks.evaluate, vgm2p.config.compose as b; print(b.config_folder())"
     done = subprocess.run(
         [python, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""}
     )

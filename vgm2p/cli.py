@@ -34,7 +34,6 @@ USAGE = """vgm2p <command> [key=value ...]
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """
 COMMANDS = ("fit", "evaluate", "collect", "data", "report", "doctor", "bench")
-POSITIONAL = {"data": "files", "report": "runs"}  # commands whose bare words are collected under a key
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # what the one cell of a single run raised
@@ -72,11 +71,12 @@ def _main(line: list[str]) -> int:
 
 
 def _hydra_command(command: str, words: list[str]) -> int:
-    from vgm2p.config.build import register_resolvers
+    from vgm2p.config.command_line import hydra_words
+    from vgm2p.config.compose import register_resolvers
 
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
-    overrides = with_resumed(command, with_search_path(collect_words(command, grouped(words))))
+    overrides = hydra_words(command, words)
     with tempfile.TemporaryDirectory() as failures:
         os.environ[SWEEP] = failures
         _hydra(command, overrides)
@@ -87,7 +87,7 @@ def _hydra(command: str, overrides: list[str]) -> None:
     import hydra
     from omegaconf.errors import OmegaConfBaseException
 
-    from vgm2p.config.build import config_folder
+    from vgm2p.config.compose import config_folder
     from vgm2p.config.hydra_errors import explain
 
     sys.argv = [f"vgm2p {command}", *overrides]
@@ -104,7 +104,7 @@ def cell(cfg: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from vgm2p.config.build import resolve
+    from vgm2p.config.compose import resolve
     from vgm2p.config.nodes import settings_of
     from vgm2p.config.words import SETTINGS
     from vgm2p.run.folder import link_last
@@ -125,60 +125,6 @@ def cell(cfg: Any) -> None:
             raise
         else:
             _note_failure(error, str(cfg.get("out")), list(hydra_config.overrides.task))
-
-
-def grouped(words: list[str]) -> list[str]:
-    """Return words with `env=smax_3m`, as experiments and `bench` have it, written as the file: `env=smax/3m`."""
-    from vgm2p.config.build import config_folder
-
-    def written(word: str) -> str:
-        folder, underscore, name = word.removeprefix("env=").partition("_")
-        known = word.startswith("env=") and (config_folder() / "env" / folder / f"{name}.yaml").is_file()
-        return f"env={folder}/{name}" if underscore and known else word
-
-    return [written(word) for word in words]
-
-
-def collect_words(command: str, words: list[str]) -> list[str]:
-    """Turn `data show a b` into `action=show files=[a,b]`, `report a b` into `runs=[a,b]`; quote names with spaces."""
-    if command not in POSITIONAL:
-        return words
-    bare = [word for word in words if "=" not in word and not word.startswith("-")]
-    rest = [word for word in words if word not in bare]
-    if command == "data" and bare:
-        rest.append(f"action={bare.pop(0)}")
-    rest = [_quoted(word, "versus=") if word.startswith("versus=") and " " in word else word for word in rest]
-    if bare:
-        quoted = ",".join(json.dumps(word) for word in bare)
-        rest.append(f"{POSITIONAL[command]}=[{quoted}]")
-    return rest
-
-
-def _quoted(word: str, key: str) -> str:
-    return f"{key}{json.dumps(word.removeprefix(key))}"
-
-
-def with_search_path(words: list[str]) -> list[str]:
-    """Let `./conf` of the user's folder add groups; ours come first and cannot be shadowed."""
-    from vgm2p.config.build import config_folder
-
-    own = Path.cwd() / "conf"
-    if not own.is_dir() or own.resolve() == config_folder() or any(w.startswith("hydra.searchpath") for w in words):
-        return words
-    return [*words, f"hydra.searchpath=[{json.dumps(f'file://{own}')}]"]
-
-
-def with_resumed(command: str, words: list[str]) -> list[str]:
-    """For `fit resume=<run folder>`, begin with that run's own overrides and use its folder."""
-    from vgm2p.run.folder import RunFolder
-
-    named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
-    if command != "fit" or not named:
-        return words
-    folder = Path(named[-1].removeprefix("resume="))
-    config = RunFolder(folder).read_manifest()["config"]
-    before = [word for word in config["overrides"] if not word.startswith(("resume=", "out="))]
-    return [*before, *[word for word in words if word not in named], f"out={json.dumps(str(folder))}"]
 
 
 def _note_failure(error: Exception, out: str, overrides: list[str]) -> None:

@@ -6,50 +6,44 @@ A folder `conf` below the working folder is scanned, too, as the program does; C
 import copy
 import os
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from tests.support import continuous_spec, discrete_spec, random_batch
-from vgm2p.config.build import algorithm_class, config_folder, make_algorithm, register_resolvers
+from vgm2p.config.build import algorithm_class, build_algorithm
+from vgm2p.config.compose import composed, config_folders
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Seen
 
-FOLDERS = [config_folder(), Path.cwd() / "conf"]
-NAMES = sorted({path.stem for folder in FOLDERS for path in (folder / "algo").glob("*.yaml")})
+NAMES = sorted({path.stem for folder in config_folders() for path in (folder / "algo").glob("*.yaml")})
 if "CONTRACT_ALGOS" in os.environ:
     NAMES = os.environ["CONTRACT_ALGOS"].split(",")
 SPECS = {"continuous": continuous_spec, "discrete": discrete_spec}
 HISTORY = 3  # what tests/support.py puts into a batch
-SIZE = ["net.width=16", "net.depth=2", "evaluate=none", f"hydra.searchpath=[file://{FOLDERS[1]}]"]
+SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
 
 
-def config_of(words, seeds=1, **changes):
+def node_of(words, **changes):
     """`words`: an algorithm, then its overrides: `vgm2p history=3`."""
-    register_resolvers()
     name, *overrides = words.split()
     groups = ("net.", "optim.")
     chosen = [f"algo={name}", *(word if word.startswith(groups) else f"algo.{word}" for word in overrides)]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("fit", overrides=["experiment=recorded_3hopper_medium", *SIZE, *chosen])
-    algo = {**OmegaConf.to_container(cfg.algo, resolve=True), **changes}
-    return {"algo": algo, "seed": 0, "seeds": seeds}
+    algo = composed("fit", ["experiment=recorded_3hopper_medium", *SIZE, *chosen])["algo"]
+    return {**algo, **changes}
 
 
 def pairs():
     for name in NAMES:
-        config = config_of(name)
-        cls = algorithm_class(config)
+        node = node_of(name)
+        cls = algorithm_class(node)
         for kind, make_spec in SPECS.items():
             if not getattr(cls, f"supports_{kind}"):
                 continue
             spec = make_spec(state_dim=4 if cls.needs_state else None)
             yield pytest.param(name, spec, id=f"{name}-{kind}")
-            if not make_algorithm(config, spec).needs.ahead:
+            if not build_algorithm(node, spec, [0]).needs.ahead:
                 yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
             if name == "vgm2p_plus":
                 yield pytest.param(f"{name} judge=both", spec, id=f"{name}-{kind}-both")
@@ -59,7 +53,7 @@ PAIRS = list(pairs())
 
 
 def build(name, spec, seeds=1, **changes):
-    return make_algorithm(config_of(name, seeds, **changes), spec)
+    return build_algorithm(node_of(name, **changes), spec, range(seeds))
 
 
 def train(algorithm, spec, updates, seeds=1, dtype=torch.float32, first=0):
@@ -137,7 +131,7 @@ def test_three_seeds_at_once_equal_three_single_runs(name, spec):
     """float64, 50 updates, 1e-10; batches and noise per seed."""
     joint = build(name, spec, seeds=3).double()
     key = UpdateKey([0, 1, 2])
-    singles = [make_algorithm({**config_of(name), "seed": s}, spec).double() for s in range(3)]
+    singles = [build_algorithm(node_of(name), spec, [s]).double() for s in range(3)]
     keys = [UpdateKey([s]) for s in range(3)]
     for update in range(50):
         batch = random_batch(spec, 3, rows=4, source=update, dtype=torch.float64, needs=joint.needs)

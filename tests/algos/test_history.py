@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.algos.test_contract import config_of
+from tests.algos.test_contract import node_of
 from tests.corridor import Corridor, Guide, recorded
 from tests.support import continuous_spec, discrete_spec, random_batch, small_columns
 from vgm2p.commands.collect import Behaviour
-from vgm2p.config.build import make_algorithm
+from vgm2p.config.build import build_algorithm
 from vgm2p.datamodules.layout.schema import write
 from vgm2p.datamodules.store.resident import TransitionStore
 from vgm2p.execution.rollout import rollout
@@ -20,7 +20,7 @@ P = 2
 
 @pytest.mark.parametrize("spec", [continuous_spec(), discrete_spec()], ids=["continuous", "discrete"])
 def test_networks_see_the_steps_of_this_episode_side_by_side(spec):
-    algorithm = make_algorithm(config_of("bc_meanflow history=3"), spec).double()
+    algorithm = build_algorithm(node_of("bc_meanflow history=3"), spec, [0]).double()
     algorithm.set_statistics(torch.arange(5.0), torch.full((5,), 2.0))
     batch = random_batch(spec, dtype=torch.float64)
     oid, next_oid = algorithm.encode_pair(batch)
@@ -44,7 +44,7 @@ def test_networks_see_the_steps_of_this_episode_side_by_side(spec):
 def test_an_agent_id_inside_the_view_is_not_remembered_again():
     spec = continuous_spec(n_agents=2, obs_dim=6)
     inside = type(spec)(**{**spec.to_dict(), "view": "raw_onehot"})
-    algorithm = make_algorithm(config_of("bc_meanflow history=3"), inside)
+    algorithm = build_algorithm(node_of("bc_meanflow history=3"), inside, [0])
     assert algorithm.id_dim == 6 + 2 * (4 + 2)
     batch = random_batch(inside)
     oid, _ = algorithm.encode_pair(batch)
@@ -54,7 +54,7 @@ def test_an_agent_id_inside_the_view_is_not_remembered_again():
 def test_acting_sees_what_training_saw():
     """The memory of `act` along an episode equals the stack that a batch of the same steps gives."""
     spec = discrete_spec()
-    algorithm = make_algorithm(config_of("bc_gaussian history=3"), spec)
+    algorithm = build_algorithm(node_of("bc_gaussian history=3"), spec, [0])
     g = torch.Generator().manual_seed(1)
     obs = torch.randn(1, 1, 6, 3, 5, generator=g)  # (S, E, T, N, O)
     memory, actions, seen = None, [], []
@@ -100,7 +100,7 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
 
 def test_collecting_policies_remember_what_was_done_not_what_they_chose():
     spec = discrete_spec()
-    algorithm = make_algorithm(config_of("bc_gaussian history=3"), spec)
+    algorithm = build_algorithm(node_of("bc_gaussian history=3"), spec, [0])
     key, obs = ActKey([0], 0, [0, 1]), torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
     chosen, _ = algorithm.act(Seen(obs), None, key)
     done, memory = Behaviour(algorithm, 1, 1.0, spec).act(Seen(obs), None, key)
@@ -113,7 +113,7 @@ def walk(algo, env, actor, updates, tmp_path, history):
     write(tmp_path / "x.h5", recorded(env, actor, 300))
     store = TransitionStore.load([tmp_path / "x.h5"], view="native", obs_norm="none", timeouts="terminal")
     words = f"{algo} history={history} net.width=48 net.depth=2 optim.lr=2e-3"
-    algorithm = make_algorithm(config_of(words), env.spec)
+    algorithm = build_algorithm(node_of(words), env.spec, [0])
     store.provide(algorithm.needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(updates):

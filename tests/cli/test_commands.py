@@ -9,7 +9,6 @@ import pytest
 
 import vgm2p
 from tests.run.runs import SMALL, environment, program, run, words
-from vgm2p.cli import grouped
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.run.folder import RunFolder
 
@@ -123,11 +122,6 @@ def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
         "mine",
         "bc_gaussian",
     ]
-
-
-def test_names_of_environments_are_understood_as_experiments_have_them():
-    words = ["env=smax_3m", "env=smax/3m", "env=smax_nowhere", "policy=smax_3m", "env=none"]
-    assert grouped(words) == ["env=smax/3m", *words[1:]]
 
 
 def test_evaluate_takes_several_ways_to_act(trained, tmp_path):

@@ -9,21 +9,16 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import hydra
 import pytest
 from omegaconf import OmegaConf
 
 from tests.envs.fake_sc2 import install
-from vgm2p.config.build import config_folder
+from vgm2p.config.build import make_env
+from vgm2p.config.compose import config_folders
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, MissingInput
 
 VIEWS = ("raw_onehot", "omiga", "native")
-
-
-def conf_folders() -> list[Path]:
-    """Return the folders to scan: the program's own, and `./conf` of the user who starts the tests."""
-    return [config_folder(), Path.cwd() / "conf"]
 
 
 def env_files(folders: list[Path]) -> dict[str, Path]:
@@ -36,7 +31,7 @@ def env_files(folders: list[Path]) -> dict[str, Path]:
     return {name: found[name] for name in chosen.split(",")} if chosen else found
 
 
-FILES = env_files(conf_folders())
+FILES = env_files(config_folders())
 
 
 def build(path: Path, **changes) -> VectorEnv:
@@ -46,13 +41,9 @@ def build(path: Path, **changes) -> VectorEnv:
         node = OmegaConf.create({"env": OmegaConf.load(path), "data": {"view": view}})
         node.env.update(changes)
         try:
-            return hydra.utils.instantiate(OmegaConf.to_container(node, resolve=True)["env"], _convert_="all")
-        except hydra.errors.InstantiationException as error:
-            if isinstance(error.__cause__, MissingInput):
-                raise error.__cause__ from None
+            return make_env(OmegaConf.to_container(node, resolve=True)["env"])
+        except ConfigError as error:
             refused = refused or error
-            if not isinstance(error.__cause__, ConfigError):
-                break
     raise refused
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from vgm2p.config.build import config_folder
+from vgm2p.config.compose import config_folder
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.robotics import RoboticsMAMuJoCo
 from vgm2p.errors import ConfigError

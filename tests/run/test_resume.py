@@ -141,7 +141,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     """The Trainer adds nothing: its weights are those of calling `update` 60 times (it once dropped the gradients)."""
     import torch
 
-    from vgm2p.config.build import make_algorithm
+    from vgm2p.config.build import build_algorithm
     from vgm2p.datamodules.sources.recorded import Bundled
     from vgm2p.datamodules.store.resident import TransitionStore
     from vgm2p.rng import UpdateKey
@@ -151,7 +151,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     config = saved["vgm2p"]["config"]
     torch.set_num_threads(1)
     store = TransitionStore.load(Bundled().resolve())
-    algorithm = make_algorithm(config, Spec(**saved["vgm2p"]["spec"]))
+    algorithm = build_algorithm(config["algo"], Spec(**saved["vgm2p"]["spec"]), [0])
     algorithm.set_statistics(*store.statistics)
     needs = algorithm.needs
     store.provide(needs, algorithm.gamma)

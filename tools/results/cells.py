@@ -10,10 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from vgm2p.config.build import config_folder, register_resolvers
+from vgm2p.config.compose import composed
 from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
 from vgm2p.run.fingerprint import differences
@@ -47,11 +44,7 @@ def command_table(rows: Sequence[Row]) -> str:
 @cache
 def settings(experiment: str, row: Row) -> dict[str, Any]:
     """Return the configuration of a cell."""
-    register_resolvers()
-    words = [f"experiment={experiment}", *row.overrides, *row.size, "out=."]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("fit", overrides=words)
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+    return composed("fit", [f"experiment={experiment}", *row.overrides, *row.size])
 
 
 def finished(runs: Path, experiment: str, row: Row) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from vgm2p.config.build import config_folder
+from vgm2p.config.build import make_data
+from vgm2p.config.compose import composed, options, quoted
 from vgm2p.config.words import DataSettings
 from vgm2p.datamodules.layout.describe import check, describe, picture
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue, select
@@ -63,13 +63,12 @@ def locate(name: str, settings: DataSettings) -> list[Path]:
     found = sorted(Path(match) for match in glob.glob(name, recursive=True))
     if found:
         return [path for each in found for path in _files_of(each, settings)]
-    if (config_folder() / "data" / f"{name}.yaml").is_file():
+    if name in options("data"):
         return _configured(name, settings)
     try:
         entries = select([name], settings.catalogue)
     except ConfigError as error:
-        known = sorted(path.stem for path in (config_folder() / "data").glob("*.yaml"))
-        close = nearest(name, known)
+        close = nearest(name, options("data"))
         raise MissingInput(f"{name}: no file, dataset or id of this name{close if 'mean' in close else ''}") from error
     files = [_published(entry, settings, print).target for entry in entries]
     ready = [path for path in files if path.is_file()]
@@ -100,18 +99,8 @@ def vaults_below(path: Path) -> list[Path]:
 
 
 def _configured(name: str, settings: DataSettings) -> list[Path]:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from vgm2p.config.build import make_data
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        overrides = [f"data={name}", f"data.root={settings.root}", f"data.cache={settings.cache}"]
-        composed = compose("fit", overrides=overrides)
-    node: Any = OmegaConf.to_container(composed.data, resolve=True)
-    found: list[Path] = make_data(node).source.resolve()
+    places = [f"data.root={quoted(settings.root)}", f"data.cache={quoted(settings.cache)}"]
+    found: list[Path] = make_data(composed("fit", [f"data={name}", *places])["data"]).source.resolve()
     return found
 
 

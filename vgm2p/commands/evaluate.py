@@ -35,12 +35,12 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
 
 def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
     """Return the node of a run's environment, what does not change its episodes as asked. Raises ConfigError."""
-    node: dict[str, Any] = policy.config["env"]
+    node = policy.settings.env
     given = {"workers": asked.workers, "timeout": asked.timeout}
     chosen = {key: value for key, value in given.items() if value is not None}
     unknown = [key for key in chosen if key not in node]
     if unknown:
-        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.config['environment']} has no such setting")
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.settings.environment} has no such setting")
     return {**node, **chosen}
 
 

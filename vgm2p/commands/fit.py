@@ -18,7 +18,7 @@ from vgm2p.callbacks.logs import MetricsLog
 from vgm2p.callbacks.progress import Progress
 from vgm2p.config.build import algorithm_class, make_algorithm, make_data, make_env
 from vgm2p.config.checks import check_machine, check_pair, check_spec
-from vgm2p.config.nodes import to_plain
+from vgm2p.config.nodes import settings_of, to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
 from vgm2p.envs.base import VectorEnv
@@ -49,7 +49,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     check_machine(settings.trainer)
     config = {**config, "compare": compared_with(config)}
     quiet()
-    algorithm_type = algorithm_class(config)
+    algorithm_type = algorithm_class(config["algo"])
     folder = RunFolder(Path(config["out"]))
     env = None if is_finished(folder, config["updates"]) else _environment(config, algorithm_type)
     folder.create()
@@ -108,7 +108,7 @@ def train(
     if env is not None:
         check_spec(store.spec, env.spec)
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
-    algorithm = make_algorithm(config, store.spec)
+    algorithm = make_algorithm(settings_of(config, FitSettings).policy, store.spec)
     algorithm.set_statistics(*store.statistics)
     store.provide(algorithm.needs, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)

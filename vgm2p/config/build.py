@@ -1,101 +1,147 @@
-"""Composition root: a resolved configuration becomes data, environment, algorithm. Hydra stops here."""
+"""Composition root: the nodes of a configuration become data, environment, algorithm.
+
+A node's `_target_` names a class; everything else in it is data. Objects are built by calling the class, so that no
+value inside a node can name code. The one node below another with a `_target_` of its own is `data.source`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from lightning import LightningDataModule
 
-import vgm2p
 from vgm2p.algos.contract import Algorithm
-from vgm2p.config.checks import check_target
 from vgm2p.config.nodes import arguments
-from vgm2p.config.settings import training_part
+from vgm2p.config.settings import PolicySettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, UserError
-from vgm2p.run.fingerprint import run_name
 from vgm2p.types import Spec
 
-PACKAGE = Path(vgm2p.__file__).resolve().parent
+TARGET = "_target_"
+CODE_KEYS = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")  # keys by which a node of Hydra names code
 
 
-def config_folder() -> Path:
-    """Return our `conf/`, in a checkout and in a wheel alike."""
-    return (PACKAGE / "conf").resolve()
-
-
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain containers; that of `fit` with the names of the chosen groups."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    hydra_config = HydraConfig.get()
-    if hydra_config.job.config_name != "fit":
-        return config
-    choices = hydra_config.runtime.choices
-    if config["trainer"]["threads"] == "auto" and "joblib" in hydra_config.launcher["_target_"]:
-        config["trainer"]["threads"] = 1  # the jobs share this machine's cores
-    named = config["label"] or choices["algo"]
-    names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
-    return {**config, **names, "overrides": list(hydra_config.overrides.task)}
-
-
-def run_folder(*, _root_: DictConfig) -> str:
-    """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
-    choices = HydraConfig.get().runtime.choices
-    keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
-    named = _root_.get("label") or choices["algo"]
-    return f"runs/{choices['experiment']}/{named}/{run_name(training_part(config))}"
-
-
-def register_resolvers() -> None:
-    """Make `${run_folder:}` known to OmegaConf."""
-    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
-
-
-def algorithm_class(config: Mapping[str, Any]) -> type[Algorithm]:
-    """Return the class that `algo._target_` names, its keys checked."""
-    cls: type[Algorithm] = hydra.utils.get_class(config["algo"]["_target_"])
-    arguments(cls, config["algo"], "algo")
+def algorithm_class(algo: Mapping[str, Any]) -> type[Algorithm]:
+    """Return the class that the node `algo` names, its keys checked. Raises ConfigError."""
+    cls = class_of(algo, "algo")
+    if not issubclass(cls, Algorithm):
+        raise ConfigError(f"algo.{TARGET}={algo[TARGET]} is no algorithm; give a subclass of vgm2p.algos.contract")
+    arguments(cls, without_target(algo, "algo"), "algo")
     return cls
 
 
-def make_algorithm(config: Mapping[str, Any], spec: Spec) -> Algorithm:
-    """Build the algorithm of `config` for a task, with its seeds. Raises ConfigError if a value cannot work."""
-    seeds = range(config["seed"], config["seed"] + config["seeds"])
-    cls: type[Algorithm] = hydra.utils.get_class(config["algo"]["_target_"])
-    keys = arguments(cls, config["algo"], "algo")
+def build_algorithm(algo: Mapping[str, Any], spec: Spec, seeds: Sequence[int]) -> Algorithm:
+    """Build the algorithm of the node `algo` for a task. Raises ConfigError if a value cannot work."""
+    cls = algorithm_class(algo)
+    keys = arguments(cls, without_target(algo, "algo"), "algo")
     try:
-        algorithm = cls(spec, list(seeds), **keys)
+        return cls(spec, list(seeds), **keys)
     except (RuntimeError, TypeError, ValueError) as error:  # torch names no key
         raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
-    if config.get("trainer", {}).get("precision") == "16-mixed":
+
+
+def make_algorithm(policy: PolicySettings, spec: Spec) -> Algorithm:
+    """Build a run's algorithm with its seeds, its losses scaled where it trains in float16. Raises ConfigError."""
+    algorithm = build_algorithm(policy.algo, spec, policy.all_seeds)
+    if policy.precision == "16-mixed":
         algorithm.scale_losses()
     return algorithm
 
 
 def make_env(env: Mapping[str, Any]) -> VectorEnv:
-    """Build the environment of the node `env`; simulators start when its `make` is called."""
-    return instantiate(env, "env")
+    """Build the environment of the node `env`; simulators start when its `make` is called. Raises UserError."""
+    cls = class_of(env, "env")
+    if not all(callable(getattr(cls, name, None)) for name in ("make", "reset", "step", "close")):
+        raise ConfigError(f"env.{TARGET}={env[TARGET]} is no environment; see VectorEnv in vgm2p/envs/base.py")
+    made: VectorEnv = _called(cls, env, "env", least=0)
+    return made
 
 
 def make_data(data: Mapping[str, Any]) -> Any:
-    """Build the datamodule of the node `data`; files are opened when it is set up."""
-    return instantiate(data, "data")
+    """Build the datamodule of the node `data` with its source; files are opened when it is set up. Raises UserError."""
+    cls, node = class_of(data, "data"), data.get("source")
+    if not issubclass(cls, LightningDataModule) or not isinstance(node, Mapping):
+        raise ConfigError(f"data.{TARGET}={data[TARGET]} is no datamodule with a source; see conf/data/")
+    source_class = class_of(node, "data.source")
+    if not callable(getattr(source_class, "resolve", None)):
+        raise ConfigError(f"data.source.{TARGET}={node[TARGET]} is no source; see FileSource in datamodules/offline.py")
+    source = _called(source_class, node, "data.source")
+    return _called(cls, {key: value for key, value in data.items() if key != "source"}, "data", source=source)
 
 
-def instantiate(node: Mapping[str, Any], where: str, **options: Any) -> Any:
-    """Call Hydra's `_target_` with plain containers; errors of the user come back as one line."""
-    if "_target_" in node:
-        check_target(node, where, hydra.utils.get_class(node["_target_"]))
+def make_part(node: Mapping[str, Any], where: str, **given: Any) -> Any:
+    """Build what a node of the user's own configuration names: a logger, a callback.
+
+    Nodes inside it that have a `_target_` are built, too. Never give it a configuration from a file that somebody else
+    may have written (`stored_policy` reads those).
+
+    Args:
+        node: `_target_` and keyword arguments.
+        where: the node's name, for messages.
+        given: further arguments.
+    """
+
+    def built(value: Any, name: str) -> Any:
+        if isinstance(value, Mapping):
+            parts = {key: built(inner, f"{name}.{key}") for key, inner in value.items()}
+            return _called(class_of(parts, name), parts, name) if TARGET in parts else parts
+        return [built(inner, name) for inner in value] if isinstance(value, list) else value
+
+    parts = {key: built(value, f"{where}.{key}") for key, value in node.items()}
+    return _called(class_of(node, where), parts, where, **given)
+
+
+def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
+    """Import and return the class that a node's `_target_` names. Raises ConfigError."""
+    name = node.get(TARGET)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}.{TARGET} must name a class, got {name!r}")
+    module, _, attribute = name.rpartition(".")
     try:
-        return hydra.utils.instantiate(node, _convert_="all", **options)
-    except hydra.errors.InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        detail = str(cause if cause is not None else error).splitlines()[0]
-        raise ConfigError(f"{where}: {detail}; see the comments in conf/{where}/") from error
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a user's module may raise anything
+        detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"{where}.{TARGET}={name} cannot be imported ({detail})") from error
+    if not isinstance(found, type):
+        raise ConfigError(f"{where}.{TARGET}={name} is no class")
+    return found
+
+
+def without_target(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a node without its `_target_`. Raises ConfigError for one that would name code in it."""
+    kept = {key: value for key, value in node.items() if key != TARGET}
+    refuse_code(kept, where)
+    return kept
+
+
+def refuse_code(value: Any, where: str, allowed: Callable[[str, Any], bool] = lambda key, value: False) -> None:
+    """Raise ConfigError for the first key below `value` by which Hydra would call code.
+
+    Args:
+        value: plain containers.
+        where: its dotted name; "" for a whole configuration.
+        allowed: whether a key, dotted, may have such a value.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            name = f"{where}.{key}" if where else str(key)
+            if key in CODE_KEYS and not allowed(name, inner):
+                raise ConfigError(f"{name} may not stand here: this node is data")
+            refuse_code(inner, name, allowed)
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_code(inner, where, allowed)
+
+
+def _called(cls: type[Any], node: Mapping[str, Any], where: str, least: float | None = None, **given: Any) -> Any:
+    """Call a class with the keys of its node; every error of its own comes back as one line."""
+    keys = arguments(cls, without_target(node, where), where, least, given)
+    try:
+        return cls(**keys, **given)
+    except UserError:
+        raise
+    except Exception as error:  # what a simulator or a user's class raises
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{where}: {detail}; see the comments in conf/{where.partition('.')[0]}/") from error

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 
-from vgm2p.config.build import config_folder
+from vgm2p.config.compose import composed, config_folders, options
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves
 
@@ -22,7 +20,7 @@ def explain(error: Exception, command: str) -> ConfigError:
     """Return one line for a configuration that Hydra or OmegaConf refused."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[a,b]'")
+        return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice), (OVERRIDE, _key)):
         found = pattern.search(text)
         if found:
@@ -34,7 +32,10 @@ def explain(error: Exception, command: str) -> ConfigError:
 
 
 def _key(key: str, command: str) -> str:
-    return f"unknown key '{key}'{nearest(key, known_keys(command))}"
+    known = known_keys(command)
+    if key in known:
+        return f"unknown key '{key}': the files of conf/ that were chosen here do not have it"
+    return f"unknown key '{key}'{nearest(key, known)}"
 
 
 def _group_key(key: str, command: str) -> str:
@@ -52,24 +53,12 @@ def _choice(choice: str, command: str) -> str:
 
 def groups() -> list[str]:
     """Return the config groups."""
-    return sorted(path.name for path in config_folder().iterdir() if path.is_dir())
-
-
-def options(group: str) -> list[str]:
-    """Return the names that a group offers."""
-    folder = config_folder() / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    return sorted({path.name for folder in config_folders() for path in folder.iterdir() if path.is_dir()})
 
 
 def known_keys(command: str) -> list[str]:
     """Return every dotted key of a command's default configuration, inner nodes included."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        config = compose(config_name=command)
-    from omegaconf import OmegaConf
-
-    plain = OmegaConf.to_container(config, resolve=False)
-    return sorted({prefix for key, _ in leaves(plain) for prefix in _prefixes(key)})
+    return sorted({prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)})
 
 
 def _prefixes(key: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vgm2p.errors import ConfigError, nearest
@@ -25,6 +25,7 @@ def key(
     least: float | None = None,
     except_for: Iterable[str] = (),
     composed: bool = False,
+    stored: bool = True,
     rest: bool = False,
     actions: Iterable[str] = (),
 ) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def key(
         least: smallest number (None: 1 for whole numbers, 0 for others).
         except_for: keys of a node that trains, dotted, that do not.
         composed: whether the value is no key but comes from Hydra: the chosen groups, the command line.
+        stored: whether checkpoints and manifests hold the value.
         rest: whether the field holds all keys that have no field of their own.
         actions: the actions of `vgm2p data` that read the key (none given: all).
     """
@@ -43,6 +45,7 @@ def key(
         "least": least,
         "except_for": tuple(except_for),
         "composed": composed,
+        "stored": stored,
         "rest": rest,
         "actions": tuple(actions),
     }
@@ -96,37 +99,42 @@ def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
     return cls(**made)
 
 
-def arguments(target: type[Any], values: Mapping[str, Any], where: str, least: float | None = None) -> dict[str, Any]:
+def arguments(
+    target: type[Any], values: Mapping[str, Any], where: str, least: float | None = None, given: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return `values` as keyword arguments of `target`, each as the constructor's annotation has it.
 
-    Constructors with `**keywords` take those of their base classes, too. Keys that begin with `_` belong to Hydra.
+    Constructors with `**keywords` take those of their base classes, too.
 
     Args:
         target: the class to be built.
-        values: a node of the configuration.
+        values: a node of the configuration, without its `_target_`.
         where: the node's name, for messages.
         least: as for `convert`; classes that are not ours take negative numbers, too.
+        given: arguments that do not come from the node.
 
     Raises:
         ConfigError: for a key that no constructor takes, or a value of the wrong kind.
     """
-    given = {key: value for key, value in values.items() if not key.startswith("_")}
     least = least if target.__module__.startswith("vgm2p.") else -math.inf
+    taken = {"self", "spec", "seeds", *given}
     hints: dict[str, Any] = {}
-    for init in constructors(target):
-        found = get_type_hints(init)
-        parameters = inspect.signature(init).parameters.values()
+    for init in (vars(cls)["__init__"] for cls in inspect.getmro(target) if "__init__" in vars(cls)):
+        found = _hints(init)
+        parameters = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())
         named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        hints = {name: found.get(name, Any) for name in named if name not in ("self", "spec", "seeds")} | hints
+        hints = {name: found.get(name, Any) for name in named if name not in taken} | hints
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            refuse_unknown(given, hints, where)
+            refuse_unknown(values, hints, where)
             break
-    return {key: convert(value, hints.get(key, Any), f"{where}.{key}", least) for key, value in given.items()}
+    return {key: convert(value, hints.get(key, Any), f"{where}.{key}", least) for key, value in values.items()}
 
 
-def constructors(target: type[Any]) -> Iterator[Any]:
-    """Yield the `__init__` of a class and of its bases that have their own."""
-    return (vars(cls)["__init__"] for cls in inspect.getmro(target) if "__init__" in vars(cls) and cls is not object)
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError:  # of a foreign class whose annotations are imported for type checkers alone
+        return {}
 
 
 def convert(value: Any, hint: Any, key: str, least: float | None = None) -> Any:

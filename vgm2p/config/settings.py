@@ -88,13 +88,41 @@ class CallbackSettings:
 
 
 @dataclass(frozen=True)
+class PolicySettings:
+    """What a trained policy is rebuilt from.
+
+    Attributes:
+        algorithm: name in tables.
+        environment: name of `env`.
+        seed: first training seed.
+        seeds: their number.
+        algo: node of the algorithm.
+        env: node of the environment that it was trained for.
+        precision: of training.
+    """
+
+    algorithm: str
+    environment: str
+    seed: int = field(metadata=key(least=0))
+    seeds: int
+    algo: Node
+    env: Node
+    precision: str
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The training seeds: `seed=3 seeds=2` means 3 and 4."""
+        return list(range(self.seed, self.seed + self.seeds))
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """`vgm2p fit`; each key is explained in conf/fit.yaml and the files of its groups."""
 
     experiment: str = field(metadata=key(composed=True))
     algorithm: str = field(metadata=key(composed=True))
     environment: str = field(metadata=key(composed=True))
-    overrides: list[str] = field(metadata=key(composed=True))
+    overrides: list[str] = field(metadata=key(composed=True, stored=False))
     seed: int = field(metadata=key(trains=True, least=0))
     seeds: int = field(metadata=key(trains=True))
     updates: int
@@ -119,12 +147,19 @@ class FitSettings:
     )
     env: Node = field(metadata=key(trains=True, except_for=("workers", "timeout")))
     trainer: TrainerSettings = field(metadata=key(trains=True))
-    logger: LoggerSettings
-    callbacks: CallbackSettings
+    logger: LoggerSettings = field(metadata=key(stored=False))
+    callbacks: CallbackSettings = field(metadata=key(stored=False))
 
     def __post_init__(self) -> None:
         """Raise ConfigError for ways to act that there are not."""
         check_acting(self.eval_acting, "eval_acting")
+
+    @property
+    def policy(self) -> PolicySettings:
+        """What the policy that is trained can be rebuilt from."""
+        return PolicySettings(
+            self.algorithm, self.environment, self.seed, self.seeds, self.algo, self.env, self.trainer.precision
+        )
 
 
 def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> dict[str, Any]:
@@ -144,6 +179,16 @@ def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> d
     if isinstance(part.get("algo"), Mapping):
         part["algo"] = {name: value for name, value in part["algo"].items() if name not in part or value != part[name]}
     return part
+
+
+FIT_KEYS = tuple(each.name for each in dataclasses.fields(FitSettings) if not each.metadata.get("composed"))
+GROUPS = ("experiment", "algo", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # folders of conf/
+
+
+def stored_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what files keep of a configuration: loggers and callbacks, which may hold secrets, are left out."""
+    kept = [each.name for each in dataclasses.fields(FitSettings) if each.metadata.get("stored", True)]
+    return {name: config[name] for name in kept if name in config}
 
 
 def check_acting(ways: Iterable[Any], name: str) -> None:

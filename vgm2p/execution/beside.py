@@ -127,6 +127,8 @@ def receive(stream: BinaryIO) -> Any:
 def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
     """Evaluate snapshots until the stream ends."""
     from vgm2p.config.build import make_algorithm, make_env
+    from vgm2p.config.nodes import settings_of
+    from vgm2p.config.settings import FitSettings
     from vgm2p.execution.evaluation import evaluate
     from vgm2p.types import Spec
 
@@ -134,7 +136,8 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
     if setup is None:
         return
     config = setup["config"]
-    algorithm, env = make_algorithm(config, Spec(**setup["spec"])), make_env(config["env"])
+    policy = settings_of(config, FitSettings).policy
+    algorithm, env = make_algorithm(policy, Spec(**setup["spec"])), make_env(policy.env)
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
         update, count = snapshot["update"], snapshot["episodes"]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
+from vgm2p.config.settings import PolicySettings
+from vgm2p.config.stored import stored_policy, stored_spec
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.rng import ActKey
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
@@ -24,14 +26,14 @@ class TrainedPolicy:
 
     Attributes:
         algorithm: the algorithm with its weights, all seeds.
-        config: the configuration of its run.
+        settings: what it was rebuilt from.
         spec: the task.
         update: updates behind the weights.
         path: the checkpoint file.
     """
 
-    def __init__(self, algorithm: Algorithm, config: dict[str, Any], update: int, path: Path) -> None:
-        self.algorithm, self.config, self.update, self.path = algorithm, config, update, path
+    def __init__(self, algorithm: Algorithm, settings: PolicySettings, update: int, path: Path) -> None:
+        self.algorithm, self.settings, self.update, self.path = algorithm, settings, update, path
         self.spec: Spec = algorithm.spec
         self.reset()
 
@@ -67,20 +69,19 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
 
     Raises:
         MissingInput: if there is none.
-        DataError: if it is damaged or does not fit its own configuration.
+        DataError: if it is damaged, does not fit its own configuration, or could name code (`stored_policy`).
     """
     path = find_checkpoint(Path(run))
     content = read_checkpoint(path, device)
     ours = content["vgm2p"]
-    algorithm = make_algorithm(ours["config"], Spec(**ours["spec"]))
+    settings = stored_policy(ours.get("config"), path)
+    algorithm = make_algorithm(settings, stored_spec(ours.get("spec"), path))
     weights = {name[len(PREFIX) :]: value for name, value in content["state_dict"].items() if name.startswith(PREFIX)}
     try:
         algorithm.load_state_dict(weights)
     except RuntimeError as error:
-        raise DataError(
-            f"{path}: weights do not fit algo={ours['config'].get('algorithm')}; use the run's own files"
-        ) from error
-    return TrainedPolicy(algorithm.to(device).eval(), ours["config"], ours["updates"], path)
+        raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files") from error
+    return TrainedPolicy(algorithm.to(device).eval(), settings, ours["updates"], path)
 
 
 def find_checkpoint(run: Path) -> Path:

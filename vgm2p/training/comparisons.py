@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vgm2p.config.build import config_folder
+from vgm2p.config.compose import config_folder
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.files import write_atomic
 from vgm2p.io.processes import child_environment

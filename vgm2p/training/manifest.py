@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 import vgm2p
-from vgm2p.config.build import PACKAGE
+from vgm2p.config.compose import PACKAGE
+from vgm2p.config.settings import stored_part
 from vgm2p.types import Spec
 
 PACKAGES = (
@@ -38,7 +39,7 @@ def manifest(
     """Return the content of manifest.json."""
     return {
         "format": 1,
-        "config": dict(config),
+        "config": {**stored_part(config), "overrides": config["overrides"]},
         "spec": spec.to_dict(),
         "data": dict(data),
         "versions": {"python": platform.python_version(), "vgm2p": vgm2p.__version__, **package_versions()},

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.config.settings import stored_part
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.training.capture import Captured, wanted
@@ -157,7 +158,7 @@ class OfflineModule(LightningModule):
         checkpoint["vgm2p"] = {
             "format": FORMAT,
             "updates": self.done,
-            "config": self._config,
+            "config": stored_part(self._config),
             "spec": self.algorithm.spec.to_dict(),
             "seeds": list(self.algorithm.seeds),
             "window": {name: value.clone() for name, value in self.diagnostics.sums.items()},

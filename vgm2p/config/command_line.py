@@ -1,0 +1,85 @@
+"""What a user types, as the words that Hydra gets: names of files and folders need no quoting of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from vgm2p.config.compose import config_folders, quoted, search_path
+from vgm2p.config.stored import stored_words
+from vgm2p.config.words import SETTINGS
+from vgm2p.errors import ConfigError
+from vgm2p.run.folder import RunFolder
+
+POSITIONAL = {"data": "files", "report": "runs"}  # words whose bare arguments are collected under a key
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's flags that take the next word
+CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
+HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
+
+
+def hydra_words(command: str, typed: list[str]) -> list[str]:
+    """Return the words that Hydra gets. Raises UserError for what cannot be meant, or must not be taken."""
+    words = _with_positional(command, [_at_home(word) for word in typed])
+    for word in words:
+        if CALL.search(word) and not word.startswith("hydra."):
+            raise ConfigError(f"'{word}' would write the environment into files; let the shell put in what is meant")
+    words = [_literal(_grouped(word)) for word in words]
+    return [*(_with_resumed(words) if command == "fit" else words), *search_path()]
+
+
+def _at_home(word: str) -> str:
+    """Return a word whose value begins with `~` with the home folder in its place."""
+    return HOME.sub(lambda found: f"{found[1]}{found[2]}{Path.home()}", word, count=1)
+
+
+def _grouped(word: str) -> str:
+    """Return `env=smax_3m`, as experiments and `bench` have it, written as the file: `env=smax/3m`."""
+    folder, underscore, name = word.removeprefix("env=").partition("_")
+    known = word.startswith("env=") and any((at / "env" / folder / f"{name}.yaml").is_file() for at in config_folders())
+    return f"env={folder}/{name}" if underscore and known else word
+
+
+def _with_positional(command: str, words: list[str]) -> list[str]:
+    """Turn `data show a b` into `action=show files=[a,b]`, and `report a b` into `runs=[a,b]`."""
+    if command not in POSITIONAL:
+        return words
+    bare: list[str] = []
+    rest: list[str] = []
+    keys = {each.name for each in dataclasses.fields(SETTINGS[command])}
+    for before, word in zip(["", *words], words, strict=False):
+        named = "=" in word and (word.partition("=")[0] in keys or not Path(word).exists())
+        flag = word.startswith("-") or before in WITH_VALUE
+        (rest if named or flag else bare).append(word)
+    if command == "data" and bare:
+        rest.append(f"action={bare.pop(0)}")
+    if bare:
+        rest.append(f"{POSITIONAL[command]}=[{','.join(map(quoted, bare))}]")
+    return rest
+
+
+def _literal(word: str) -> str:
+    """Return `key=value` with a value that Hydra's grammar does not have, such as `my run`, in quotes."""
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-") or value[:1] in tuple("'\"[{"):
+        return word
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return f"{key}={quoted(value)}"
+    return word
+
+
+def _with_resumed(words: list[str]) -> list[str]:
+    """For `resume=<run folder>`, begin with that run's own words and use its folder."""
+    named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
+    if not named:
+        return words
+    value = OverridesParser.create().parse_override(named[-1]).value()
+    folder = RunFolder(Path(str(value)))
+    config = folder.read_manifest().get("config")
+    before = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
+    return [*before, *(word for word in words if word not in named), f"out={quoted(str(folder.path))}"]

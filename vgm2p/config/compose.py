@@ -1,0 +1,90 @@
+"""Where Hydra ends: what it composed becomes plain containers, and folders of yaml files are found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+import vgm2p
+from vgm2p.config.settings import training_part
+from vgm2p.run.fingerprint import run_name
+
+PACKAGE = Path(vgm2p.__file__).resolve().parent
+
+
+def config_folder() -> Path:
+    """Return our `conf/`, in a checkout and in a wheel alike."""
+    return (PACKAGE / "conf").resolve()
+
+
+def config_folders() -> list[Path]:
+    """Return our `conf/` and, where the working folder has one, the user's own."""
+    own = Path.cwd() / "conf"
+    return [config_folder(), own] if own.is_dir() and own.resolve() != config_folder() else [config_folder()]
+
+
+def options(group: str) -> list[str]:
+    """Return the names that a group offers, the user's own included."""
+    folders = [folder / group for folder in config_folders()]
+    found = {path.relative_to(folder).with_suffix("") for folder in folders for path in folder.rglob("*.yaml")}
+    return sorted(str(path) for path in found)
+
+
+def search_path() -> list[str]:
+    """Return the word that lets the user's `./conf` add groups; ours come first and cannot be shadowed."""
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in config_folders()[1:]]
+
+
+def quoted(text: str) -> str:
+    """Return text as Hydra's grammar reads it literally, as the value of a word or an element of a list."""
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
+    return '"' + escaped.replace("${", "\\${") + '"'
+
+
+def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the configuration of a command, outside of a run: no chosen groups, no folder of a run.
+
+    Raises what Hydra raises for words that it does not take.
+    """
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    out = ["out=."] if command == "fit" else []
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = compose(command, overrides=[*out, *words, *search_path()])
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """Return a run's configuration as plain containers; that of `fit` with the names of the chosen groups."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    hydra_config = HydraConfig.get()
+    if hydra_config.job.config_name != "fit":
+        return config
+    choices = hydra_config.runtime.choices
+    trainer = config["trainer"]
+    if isinstance(trainer, dict) and trainer.get("threads") == "auto" and "joblib" in hydra_config.launcher["_target_"]:
+        trainer["threads"] = 1  # the jobs share this machine's cores
+    named = config["label"] or choices["algo"]
+    names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
+    return {**config, **names, "overrides": list(hydra_config.overrides.task)}
+
+
+def run_folder(*, _root_: DictConfig) -> str:
+    """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
+    choices = HydraConfig.get().runtime.choices
+    keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
+    named = _root_.get("label") or choices["algo"]
+    return f"runs/{choices['experiment']}/{named}/{run_name(training_part(config))}"
+
+
+def register_resolvers() -> None:
+    """Make `${run_folder:}` known to OmegaConf."""
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

@@ -1,0 +1,155 @@
+"""Configurations that were read from files: data, never code, whoever wrote the file.
+
+A checkpoint's configuration may name classes at `algo`, `env`, `data` and `data.source` alone, and there only those
+that the yaml files of `conf/` on this machine name. Of a manifest's words only values of our own keys are taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+
+from vgm2p.config.build import TARGET, refuse_code
+from vgm2p.config.compose import config_folders, options, quoted
+from vgm2p.config.nodes import settings_of
+from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
+from vgm2p.errors import ConfigError, DataError
+from vgm2p.types import Spec
+
+CLASS_KEYS = {  # where a class may be named -> the group whose yaml files name the classes
+    f"algo.{TARGET}": "algo",
+    f"env.{TARGET}": "env",
+    f"data.{TARGET}": "data",
+    f"data.source.{TARGET}": "data",
+}
+SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
+ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # in a key of Hydra's grammar, which cannot be quoted
+PLAIN = (dict, list, str, int, float, bool, type(None))
+
+
+def stored_policy(config: Any, file: Path) -> PolicySettings:
+    """Return what a policy is rebuilt from, of the configuration in a checkpoint.
+
+    Raises:
+        DataError: for a configuration that is none, or that could name code; nothing has been built or imported then.
+    """
+    try:
+        refuse_foreign(config)
+        trainer = config.get("trainer")
+        precision = trainer.get("precision") if isinstance(trainer, dict) else None
+        names = ("algorithm", "environment", "seed", "seeds", "algo", "env")
+        policy = settings_of({**{name: config.get(name) for name in names}, "precision": precision}, PolicySettings)
+        for name, value in everything(policy.env, "env"):
+            if isinstance(value, str) and ":" in value:
+                raise ConfigError(f"{name}={value}: gymnasium would import the module before the colon")
+        return policy
+    except ConfigError as error:
+        raise DataError(f"{file}: {error.line}; use the files of a run that you trust") from None
+
+
+def stored_spec(spec: Any, file: Path) -> Spec:
+    """Return the task that a checkpoint names. Raises DataError."""
+    try:
+        refuse_foreign(spec)
+        return settings_of(spec, Spec)
+    except ConfigError as error:
+        raise DataError(f"{file}: spec: {error.line}; use the run's own files") from None
+
+
+def refuse_foreign(config: Any) -> None:
+    """Raise ConfigError unless `config` is made of plain containers and names no code but classes of `conf/`."""
+    if not isinstance(config, dict):
+        raise ConfigError("holds no configuration")
+    for name, value in everything(config):
+        if "${" in name or (isinstance(value, str) and "${" in value):
+            raise ConfigError(f"'{name}' holds an interpolation")
+        if type(value) not in PLAIN:
+            raise ConfigError(f"'{name}' holds a {type(value).__name__}, which no configuration has")
+    refuse_code(config, "", class_is_ours)
+
+
+def class_is_ours(key: str, value: Any) -> bool:
+    """Whether a dotted key may name a class, and this one: a yaml file of its group names it."""
+    return key in CLASS_KEYS and isinstance(value, str) and value in named_classes(CLASS_KEYS[key])
+
+
+def named_classes(group: str) -> set[str]:
+    """Return the classes that the yaml files of a group name, in our `conf/` and in the user's own."""
+    found: set[str] = set()
+    for folder in config_folders():
+        for path in sorted((folder / group).rglob("*.yaml")):
+            try:
+                node = yaml.safe_load(path.read_text())
+            except (OSError, ValueError, yaml.YAMLError):  # Hydra names the file if it is used
+                continue
+            places = (TARGET, f"source.{TARGET}")
+            found |= {value for name, value in everything(node) if name in places and isinstance(value, str)}
+    return found
+
+
+def stored_words(overrides: Any, file: Path) -> list[str]:
+    """Return the words of a manifest with which its run goes on, but for its folder.
+
+    Raises:
+        DataError: for a word that is more than a value of one of our keys.
+    """
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+        raise DataError(f"{file}: holds no list of words; start the run again with its own command")
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        return [_as_data(override) for override in parsed if override.key_or_group not in ("out", "resume")]
+    except HydraException:
+        raise DataError(f"{file}: holds a word that cannot be parsed; start the run with its own command") from None
+    except ConfigError as error:
+        raise DataError(f"{file}: {error.line}; start the run with its own command") from None
+
+
+def _as_data(override: Override) -> str:
+    """Return `key=value` with the value written so that Hydra reads it as data. Raises ConfigError."""
+    word, key = override.input_line or "", override.key_or_group
+    if override.type is not OverrideType.CHANGE or override.package or override.is_sweep_override():
+        raise ConfigError(f"'{word}' is more than a value of a key")
+    if "${" in word or key.partition(".")[0] not in (*FIT_KEYS, "experiment"):
+        raise ConfigError(f"'{word}' is no value of a key of ours")
+    value = override.value()
+    if key in GROUPS and value not in options(key):
+        raise ConfigError(f"'{word}' names no file of conf/{key}/")
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    refuse_foreign(nested)
+    return f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    if isinstance(value, dict):
+        pairs = (ESCAPED.sub(r"\\\1", str(key)) + ":" + _written(inner) for key, inner in value.items())
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return value if SIMPLE.fullmatch(value) and value.lower() not in SPECIAL else quoted(value)
+    return repr(value)
+
+
+def everything(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) for every value below a node, containers included."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            inner = f"{name}.{key}" if name else str(key)
+            yield inner, value
+            yield from everything(value, inner)
+    elif isinstance(node, list):
+        for value in node:
+            yield name, value
+            yield from everything(value, name)
