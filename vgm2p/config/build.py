@@ -71,28 +71,6 @@ def make_data(data: Mapping[str, Any]) -> Any:
     return _called(cls, {key: value for key, value in data.items() if key != "source"}, "data", source=source)
 
 
-def make_part(node: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """Build what a node of the user's own configuration names: a logger, a callback.
-
-    Nodes inside it that have a `_target_` are built, too. Never give it a configuration from a file that somebody else
-    may have written (`stored_policy` reads those).
-
-    Args:
-        node: `_target_` and keyword arguments.
-        where: the node's name, for messages.
-        given: further arguments.
-    """
-
-    def built(value: Any, name: str) -> Any:
-        if isinstance(value, Mapping):
-            parts = {key: built(inner, f"{name}.{key}") for key, inner in value.items()}
-            return _called(class_of(parts, name), parts, name) if TARGET in parts else parts
-        return [built(inner, name) for inner in value] if isinstance(value, list) else value
-
-    parts = {key: built(value, f"{where}.{key}") for key, value in node.items()}
-    return _called(class_of(node, where), parts, where, **given)
-
-
 def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
     """Import and return the class that a node's `_target_` names. Raises ConfigError."""
     name = node.get(TARGET)

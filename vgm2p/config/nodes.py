@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vgm2p.errors import ConfigError, nearest
@@ -100,40 +100,57 @@ def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 
 def arguments(
-    target: type[Any], values: Mapping[str, Any], where: str, least: float | None = None, given: Iterable[str] = ()
+    target: type[Any],
+    values: Mapping[str, Any],
+    where: str,
+    least: float | None = None,
+    given: Iterable[str] = ("spec", "seeds"),
 ) -> dict[str, Any]:
     """Return `values` as keyword arguments of `target`, each as the constructor's annotation has it.
 
-    Constructors with `**keywords` take those of their base classes, too.
+    Constructors with `**keywords` take those of their base classes, too. Keys that begin with `_` belong to Hydra.
 
     Args:
         target: the class to be built.
-        values: a node of the configuration, without its `_target_`.
+        values: a node of the configuration.
         where: the node's name, for messages.
         least: as for `convert`; classes that are not ours take negative numbers, too.
-        given: arguments that do not come from the node.
+        given: arguments that are no keys: whoever builds the class gives them.
 
     Raises:
         ConfigError: for a key that no constructor takes, or a value of the wrong kind.
     """
+    keys = {key: value for key, value in values.items() if not key.startswith("_")}
     least = least if target.__module__.startswith("vgm2p.") else -math.inf
-    taken = {"self", "spec", "seeds", *given}
     hints: dict[str, Any] = {}
-    for init in (vars(cls)["__init__"] for cls in inspect.getmro(target) if "__init__" in vars(cls)):
+    makers = list(constructors(target))
+    if not makers:
+        refuse_unknown(keys, (), where)
+    for init in makers:
         found = _hints(init)
-        parameters = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())
+        parameters = list(inspect.signature(init).parameters.values())[1:]  # without `self` or `cls`
         named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        hints = {name: found.get(name, Any) for name in named if name not in taken} | hints
+        hints = {name: found.get(name, Any) for name in named if name not in given} | hints
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            refuse_unknown(values, hints, where)
+            refuse_unknown(keys, hints, where)
             break
-    return {key: convert(value, hints.get(key, Any), f"{where}.{key}", least) for key, value in values.items()}
+    return {key: convert(value, hints.get(key, Any), f"{where}.{key}", least) for key, value in keys.items()}
+
+
+def constructors(target: type[Any]) -> Iterator[Any]:
+    """Yield the class method `for_run` where there is one, and the `__init__` of the class and of its bases."""
+    if hasattr(target, "for_run"):
+        yield target.for_run.__func__
+    yield from (
+        vars(cls)["__init__"] for cls in inspect.getmro(target) if "__init__" in vars(cls) and cls is not object
+    )
 
 
 def _hints(function: Any) -> dict[str, Any]:
+    """Return the annotations of a function; none where they name what is imported for type checkers alone."""
     try:
         return get_type_hints(function)
-    except NameError:  # of a foreign class whose annotations are imported for type checkers alone
+    except NameError:
         return {}
 
 
