@@ -103,7 +103,7 @@ class Hub:
         pin = self._ask(entry)
         if held is None:
             self.root.mkdir(parents=True, exist_ok=True)
-            with open(self.root / ".hub.lock", "w") as guard:
+            with open_own(self.root / ".hub.lock", "a") as guard:
                 fcntl.flock(guard, fcntl.LOCK_EX)  # other scenarios are pinned at the same time
                 pins = {name: asdict(known) for name, known in {**self._lock(), entry.hub_path: pin}.items()}
                 write_atomic(self.root / LOCKFILE, json.dumps(pins, indent=1, sort_keys=True))

@@ -71,7 +71,7 @@ class Published:
         if not self.target.is_file():
             with scenario_lock(self.cache, self.entry, self.say):
                 if not self.target.is_file():
-                    self._make()
+                    self._make(self.target)
         if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # branches move
             found = attribute(self.target, "hub_commit")
             if found != self.hub.revision:
@@ -84,6 +84,12 @@ class Published:
             self.target.unlink()
         return self.resolve()[0]
 
+    def convert_to(self, target: Path) -> Path:
+        """Fetch and convert into a new file, leaving the cache of converted files alone. Raises as `resolve`."""
+        with scenario_lock(self.cache, self.entry, self.say):
+            self._make(target)
+        return target
+
     def fetch(self) -> Path:
         """Return the zip or vault that the file is made of, fetched if it is not there, and verified."""
         with scenario_lock(self.cache, self.entry, self.say):
@@ -93,21 +99,21 @@ class Published:
         path = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
         return path, self.hub.origin(self.entry, path)
 
-    def _make(self) -> None:
+    def _make(self, target: Path) -> None:
         path, origin = self._origin()
         if path.is_dir():
-            self._convert(_uid_folder(path, self.entry), origin)
+            self._convert(_uid_folder(path, self.entry), target, origin)
             return
-        scratch = self.target.parent / f".{self.entry.uid}.vault"
+        scratch = target.parent / f".{self.entry.uid}.vault"
         shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
         try:
-            self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], origin)
+            self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], target, origin)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _convert(self, folder: Path, origin: dict[str, str]) -> None:
+    def _convert(self, folder: Path, target: Path, origin: dict[str, str]) -> None:
         self.say(f"converting {self.entry.id}")
-        convert(folder, self.target, self.entry, self.say, origin)
+        convert(folder, target, self.entry, self.say, origin)
 
 
 class VaultFolder:
@@ -140,6 +146,11 @@ class VaultFolder:
                 if not target.is_file():
                     convert(self.path, target, None, self.say, {})
         return [target]
+
+    def convert_to(self, target: Path) -> Path:
+        """Convert into a new file, leaving the cache of converted files alone."""
+        convert(self.path, target, None, self.say, {})
+        return target
 
     def renew(self) -> Path:
         """Return the converted file, verified in full and made again if it is damaged."""

@@ -82,7 +82,8 @@ class Files:
         """Return the files, globs expanded and sorted. Raises MissingInput for a pattern without match."""
         found: list[Path] = []
         for pattern in self.paths:
-            matches = sorted(glob.glob(pattern, recursive=True))
+            literal = Path(pattern).exists()  # a file's own name may hold brackets
+            matches = [pattern] if literal else sorted(glob.glob(pattern, recursive=True))
             if not matches:
                 remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
                 raise MissingInput(f"{pattern}: no such dataset file; {remedy}")

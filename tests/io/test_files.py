@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 import torch
 
@@ -17,8 +16,8 @@ from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import write_atomic, written_aside
 from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
-from vgm2p.run.folder import CsvLog, link_last, read_json, write_json
-from vgm2p.run.lock import FolderLock
+from vgm2p.run.folder import CsvLog, RunFolder, link_last, read_json, write_json
+from vgm2p.run.lock import FolderLock, one_at_a_time
 
 
 def names(folder):
@@ -59,7 +58,7 @@ def test_a_log_is_cut_back_to_an_update_and_written_on(tmp_path):
     for u in (5, 10, 20):
         whole.append(rows(u))
     log.truncate(12)
-    assert log.updates() == {5, 10}
+    assert [row["update"] for row in log.rows()] == ["5", "5", "10", "10"]
     log.append(rows(20))
     assert log.path.read_bytes() == whole.path.read_bytes()
     assert float(log.rows()[2]["loss"]) == 10 / 7
@@ -176,14 +175,56 @@ def test_a_recycled_pid_does_not_hold_a_lock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
 
 
-def test_a_living_run_of_a_version_that_did_not_lock_the_file_keeps_its_folder(tmp_path):
-    held = {"pid": os.getpid(), "host": socket.gethostname(), "started": psutil.Process().create_time()}
-    (tmp_path / ".lock").write_text(json.dumps(held))
-    with pytest.raises(StorageError, match=f"used by process {os.getpid()} on this machine"):
+@pytest.mark.parametrize("name", [".lock", "metrics.csv", "prepared.lock"])
+def test_a_link_in_a_strangers_folder_is_not_written_through(name, tmp_path):
+    """Attack: the lock or the log of a run folder is a link to a file of the user, which opening would empty."""
+    mine, folder = tmp_path / "thesis.txt", tmp_path / "run"
+    mine.write_text("mine")
+    folder.mkdir()
+    (folder / name).symlink_to(mine)
+    with pytest.raises(StorageError, match="is a link"):
+        if name == ".lock":
+            FolderLock(folder).__enter__()
+        elif name == "metrics.csv":
+            CsvLog(folder / name).append(rows(5))
+        else:
+            with one_at_a_time(folder / name, "data", print):
+                pass
+    assert mine.read_text() == "mine"
+    assert (folder / name).is_symlink()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(StorageError, match="no plain file"):
         FolderLock(tmp_path).__enter__()
-    (tmp_path / ".lock").write_text(json.dumps(held | {"started": held["started"] - 100}))
-    with FolderLock(tmp_path):
-        pass
+
+
+def test_a_link_is_replaced_by_the_file_that_is_renamed_to_its_place(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "status.json").symlink_to(tmp_path / "mine")
+    write_atomic(tmp_path / "status.json", "{}")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "status.json").read_text() == "{}" and not (tmp_path / "status.json").is_symlink()
+
+
+def test_a_new_temporary_file_is_no_link(tmp_path, monkeypatch):
+    (tmp_path / "mine").write_text("mine")
+    monkeypatch.setattr("vgm2p.io.files.secrets.token_hex", lambda count: "00112233")
+    (tmp_path / ".x.00112233.tmp").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError):
+        write_atomic(tmp_path / "x", "new")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (tmp_path / "x").exists()
+
+
+def test_making_a_run_folder_touches_no_link(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".probe.tmp").symlink_to(tmp_path / "mine")
+    RunFolder(tmp_path / "run").create()
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert names(tmp_path / "run") == [".probe.tmp", "checkpoints"]
 
 
 def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypatch):
@@ -206,7 +247,7 @@ def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('{"pid": 1, "host": "elsewhere", "started": 0}', "on elsewhere"),
+        ('{"pid": 1, "host": "elsewhere"}', "on elsewhere"),
         ("nonsense", "unreadable lock"),
     ],
 )
@@ -218,7 +259,7 @@ def test_locks_that_cannot_be_judged_are_left_alone(tmp_path, content, says):
 
 
 def test_of_many_takers_one_wins(tmp_path):
-    held = {"pid": 2**22 + 5, "host": socket.gethostname(), "started": 0.0}
+    held = {"pid": 2**22 + 5, "host": socket.gethostname()}
     (tmp_path / ".lock").write_text(json.dumps(held))
     takers = [
         subprocess.Popen(

@@ -14,7 +14,7 @@ from vgm2p.datamodules.sources.catalogue import Entry, catalogue, select
 from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.datamodules.vaults.vault import MARKERS
-from vgm2p.errors import ConfigError, DataError, Interrupted, MissingInput, UserError, nearest
+from vgm2p.errors import ConfigError, DataError, Interrupted, MissingInput, StorageError, UserError, nearest
 from vgm2p.io.text import grid, say
 from vgm2p.signals import StopFlag
 
@@ -26,6 +26,8 @@ def data_command(settings: DataSettings, say: Say) -> None:
     action = settings.action
     if action == "list":
         say(listing(select(settings.files or ["*"], settings.catalogue), settings))
+    elif action == "convert" and settings.out is not None:
+        _convert_to(Path(settings.out), _origins(settings, say), say)
     elif action in ("fetch", "convert"):
         _each(action, _origins(settings, say), say)
     else:
@@ -60,8 +62,8 @@ def locate(name: str, settings: DataSettings) -> list[Path]:
 
     Raises MissingInput with the command that makes them.
     """
-    found = sorted(Path(match) for match in glob.glob(name, recursive=True))
-    if found:
+    literal = Path(name).exists()  # its name may hold brackets
+    if found := [Path(name)] if literal else sorted(Path(match) for match in glob.glob(name, recursive=True)):
         return [path for each in found for path in _files_of(each, settings)]
     if name in options("data"):
         return _configured(name, settings)
@@ -114,6 +116,8 @@ def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
         if Path(name).is_file():
             place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
             raise MissingInput(f"{name}: no vault folder; place a zip as {place}, and give its id")
+        if vaults and settings.revision is not None:
+            raise ConfigError(f"revision= is for published datasets; {name} is a vault of your own")
         found += [VaultFolder(str(folder), settings.cache, say) for folder in vaults]
         if not vaults:
             found += [_published(entry, settings, say) for entry in select([name], settings.catalogue)]
@@ -122,6 +126,18 @@ def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
 
 def _published(entry: Entry, settings: DataSettings, say: Say) -> Published:
     return Published(entry.id, settings.root, settings.cache, settings.revision, settings.catalogue, say)
+
+
+def _convert_to(target: Path, origins: list[Published | VaultFolder], say: Say) -> None:
+    """Convert one dataset into a new file. Raises UserError."""
+    if len(origins) != 1:
+        raise ConfigError(f"out= names one file, and {len(origins)} datasets are to be converted; name one of them")
+    if target.suffix != ".h5":
+        raise ConfigError(f"data convert needs out=<file>.h5, got {str(target)!r}")
+    if target.exists():
+        raise StorageError(f"{target} exists; choose another out=, or delete it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    say(f"ready        {origins[0].convert_to(target)}")
 
 
 def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None:

@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves the old file or the new one, never half of either."""
+"""Writing so that a crash leaves the old file or the new one, never half of either, and so that no link is followed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from vgm2p.errors import StorageError
 
@@ -24,6 +26,7 @@ def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
     writers that choose a format by the file's name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # new, and no link
     try:
         yield temporary
         sync(temporary)
@@ -37,6 +40,28 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace `path` by `content`. Raises OSError with the old file intact."""
     with written_aside(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def open_own(path: Path, mode: str) -> TextIO:
+    """Open a text file of ours for writing (`w`), appending (`a`) or both (`a+`), and create it if it is not there.
+
+    Folders may come from others: what is no plain file, a link above all, is left alone.
+
+    Raises:
+        StorageError: if something else stands in its place.
+        OSError: if it cannot be opened.
+    """
+
+    def opened(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise StorageError(f"{path} is no plain file; delete it, or choose another folder")
+        return descriptor
+
+    if path.is_symlink():
+        raise StorageError(f"{path} is a link, which is not written through; delete it, or choose another folder")
+    return open(path, mode, opener=opened)  # type: ignore[return-value]
 
 
 def sync(path: Path) -> None:

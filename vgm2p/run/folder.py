@@ -7,13 +7,14 @@ import io
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vgm2p.envs.base import Episode
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import remove_stale, sync, write_atomic
+from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
 
 SHARED = "shared"
 Way = (
@@ -35,7 +36,7 @@ class CsvLog:
         if not self.path.exists() or self.path.stat().st_size == 0:
             writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-        with open(self.path, "a") as file:
+        with open_own(self.path, "a") as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
@@ -47,10 +48,6 @@ class CsvLog:
         text = self.path.read_text()
         reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
         return [row for row in reader if None not in row.values() and None not in row]
-
-    def updates(self) -> set[int]:
-        """Return the updates that have rows."""
-        return {int(row["update"]) for row in self.rows()}
 
     def truncate(self, update: int) -> None:
         """Drop rows later than `update`."""
@@ -133,9 +130,8 @@ class RunFolder:
         """Make the folder. Raises StorageError if it cannot be made or written."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".probe.tmp"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written ({error.strerror}); choose another out=") from error
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
-
 from vgm2p.errors import StorageError
+from vgm2p.io.files import open_own
 
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock file while `what` is prepared; it ends with its process. Whoever has to wait is told."""
-    with open(path, "w") as file:
+    """Hold a lock file while `what` is prepared; it ends with its process. A process that has to wait says so.
+
+    Raises StorageError if a link stands in the place of the lock file.
+    """
+    with open_own(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -30,9 +32,9 @@ def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator
 
 
 class FolderLock:
-    """Context manager holding `<folder>/.lock`, locked as long as this process lives; it names the holder.
+    """Context manager that holds `<folder>/.lock`, locked as long as this process lives; the file names the process.
 
-    Raises StorageError if another process holds it, or one of another machine may.
+    Raises StorageError if another process holds it, one of another machine may hold it, or it is a link.
 
     Args:
         folder: the run folder.
@@ -50,14 +52,14 @@ class FolderLock:
 
     def __exit__(self, *unused: Any) -> None:
         assert self._file is not None
-        self.path.unlink(missing_ok=True)  # before it is unlocked: who waits for this file finds that it is gone
+        self.path.unlink(missing_ok=True)  # before it is unlocked: a process that waits for it finds that it is gone
         self._file.close()
         self._file = None
 
     def _locked(self) -> TextIO | None:
         """Return the file, locked and ours; None where its last holder took it away meanwhile."""
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(self.path, "a+"))
+            file = stack.enter_context(open_own(self.path, "a+"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -74,8 +76,6 @@ class FolderLock:
         """Write who holds the lock now. Raises StorageError where nobody here can tell whether its holder lives."""
         file.seek(0)
         before = _holder(file)
-        if before is not None and before.lives:
-            raise StorageError(f"{self.path.parent} is used by {_named(before)}; wait, or choose another out=")
         if before is not None and before.host != socket.gethostname():
             raise StorageError(
                 f"{self.path.parent} is used by {_named(before)}; delete .lock there if that run is dead"
@@ -92,32 +92,18 @@ class FolderLock:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock; `started` where an earlier version, which did not lock the file itself, wrote it."""
+    """The process that wrote a lock file, and its machine."""
 
     pid: int
     host: str
-    started: float | None
-
-    @property
-    def lives(self) -> bool:
-        """Whether it is a process of an earlier version on this machine that still runs."""
-        if self.started is None or self.host != socket.gethostname():
-            return False
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1.0
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.AccessDenied:
-            return True
 
 
 def _holder(file: TextIO) -> Holder | None:
     try:
         file.seek(0)
         held = json.loads(file.read())
-        started = held.get("started")
-        return Holder(int(held["pid"]), str(held["host"]), None if started is None else float(started))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Holder(int(held["pid"]), str(held["host"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

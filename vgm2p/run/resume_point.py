@@ -12,8 +12,8 @@ from vgm2p.errors import ConfigError
 from vgm2p.run.checkpoint import newest_intact, update_of
 from vgm2p.run.folder import RunFolder
 
-# what a run that ended before its manifest was written may leave
-OURS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.(log|json)|\..+\.tmp")
+# files that a run may leave that ended before its manifest was written
+LEFTOVERS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.(log|json)|\..+\.tmp")
 
 
 @dataclass
@@ -48,7 +48,7 @@ def find_resume_point(
         ConfigError: if the folder holds something else, another configuration, or more updates than asked for.
     """
     if not folder.manifest.exists():
-        strangers = sorted(path.name for path in folder.path.iterdir() if not OURS.fullmatch(path.name))
+        strangers = sorted(path.name for path in folder.path.iterdir() if not LEFTOVERS.fullmatch(path.name))
         if strangers:
             raise ConfigError(
                 f"{folder.path} is not empty and no run folder (holds {strangers[0]}); choose another out="

@@ -1,0 +1,140 @@
+"""Words of the command line: names of files as they are, keys that a word does not read, files that `out=` names."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tests.cli.answers import TINY, answer
+from tests.datamodules.truths import ROOT as VAULTS
+from tests.support import small_columns
+from vgm2p.config.command_line import hydra_words
+from vgm2p.config.compose import quoted
+from vgm2p.datamodules.layout.schema import read, write
+from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.errors import ConfigError
+
+NAMES = ["a b.h5", "Düsen straße.h5", "数据.h5", "lr=0.1.h5", "set [1].h5", 'say "x", {y}.h5', "a\\.h5", "-.h5"]
+
+
+def values(words):
+    return {each.key_or_group: each.value() for each in OverridesParser.create().parse_overrides(words)}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_names_of_environments_are_understood_as_experiments_have_them(here):
+    words = ["env=smax_3m", "env=smax/3m", "env=smax_nowhere", "label=smax_3m", "env=none"]
+    assert hydra_words("fit", words) == ["env=smax/3m", *words[1:]]
+
+
+@pytest.mark.parametrize("name", [*NAMES, 'back\\"', "end\\", "${x}"])
+def test_quoted_text_is_read_back_as_it_is(name):
+    read_back = values([f"a={quoted(name)}", f"b=[{quoted(name)}]"])
+    assert read_back == {"a": name.replace("${", "\\${"), "b": [name.replace("${", "\\${")]}
+
+
+def test_bare_words_are_files_and_a_file_is_not_taken_for_a_key(here):
+    for name in NAMES[:-1]:
+        (here / name).write_text("")
+    assert values(hydra_words("data", ["show", *NAMES[:-1], "out=p"])) == {
+        "out": "p",
+        "action": "show",
+        "files": NAMES[:-1],
+    }
+    assert values(hydra_words("report", ["a", "versus=b c"])) == {"versus": "b c", "runs": ["a"]}
+    assert hydra_words("data", ["--cfg", "job", "list"]) == ["--cfg", "job", "action=list"]
+
+
+def test_a_value_that_hydra_cannot_parse_is_text(here):
+    words = ["out=/tmp/my run/ä", "label=a # b", "seed=1,2", "compare=[a,b]", "algo.omega=0.5", "-m"]
+    assert hydra_words("fit", words) == ['out="/tmp/my run/ä"', 'label="a # b"', *words[2:]]
+
+
+@pytest.mark.parametrize("word", ["out=~/runs/a", "out='~/runs/a'", 'out="~/runs/a"'])
+def test_the_tilde_is_the_home_folder(word, here, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert values(hydra_words("fit", [word])) == {"out": "/home/somebody/runs/a"}
+
+
+def test_words_that_call_a_resolver_are_refused_and_references_are_not(here):
+    with pytest.raises(ConfigError, match="the environment"):
+        hydra_words("fit", ["label=${oc.env:HOME}"])
+    assert hydra_words("fit", ["checkpoint_every=${eval_every}"]) == ["checkpoint_every=${eval_every}"]
+
+
+def test_a_dataset_of_any_name_is_shown(here):
+    source = Bundled().resolve()[0]
+    for name in NAMES[:5]:
+        shutil.copy(source, here / name)
+        assert answer(["data", "show", name]) == (0, ""), name
+
+
+def test_a_run_folder_of_any_name_is_resumed(here):
+    out = here / "läufe und mehr"
+    assert answer(["fit", *TINY, f"out={out}", "label=7"]) == (0, "")
+    assert answer(["fit", f"resume={out}", "updates=6"]) == (0, "")
+    assert (out / "checkpoints" / "update-000000006.ckpt").exists()
+    assert sorted(path.name for path in here.iterdir() if path.name not in ("runs", "outputs")) == ["läufe und mehr"]
+
+
+VAULT = str(VAULTS / "smac_v1" / "3m.vlt" / "Good")
+OTHER = str(VAULTS / "smac_v1" / "3m.vlt" / "Poor")
+
+
+def convert(here, *words):
+    return answer(["data", "convert", *words, f"cache={here / 'cache'}"])
+
+
+def test_convert_writes_the_file_that_out_names_and_no_other(here):
+    assert convert(here, VAULT, "out=new/x.h5") == (0, "")
+    assert len(read(here / "new" / "x.h5", verify="full").episodes["start"])
+    assert not list((here / "cache").rglob("*.h5"))
+    code, text = convert(here, VAULT, "out=new/x.h5")
+    assert (code, "exists" in text) == (74, True)
+    assert answer(["data", "check", "new/x.h5"])[0] == 0
+
+
+def test_convert_to_one_file_takes_one_dataset(here):
+    code, text = convert(here, VAULT, OTHER, "out=x.h5")
+    assert code == 2 and "2 datasets" in text
+    assert convert(here, VAULT, "out=x.hdf5")[0] == 2
+    assert convert(here, VAULT, OTHER)[0] == 0
+    assert len(list((here / "cache").rglob("*.h5"))) == 2
+    assert not list(here.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data", "list", "out=x"], "data list does not read out=; data convert and data show do"),
+        (["data", "check", "set.h5", "out=x"], "does not read out="),
+        (["data", "fetch", "omiga/x", "out=x.h5"], "does not read out="),
+        (["data", "show", "set.h5", "revision=main"], "does not read revision="),
+        (["data", "convert", VAULT, "revision=main"], "revision= is for published datasets"),
+        (["data", "show", "set.h5", "+nonsense=1"], "unknown key 'nonsense'"),
+        (["data", "show", "set.h5", "nonsense=1"], "unknown key 'nonsense'"),
+        (["report", "runs", "acting=best"], "versus=<method>"),
+        (["evaluate", "run=a", "ckpt=b"], "not both"),
+        (["evaluate", "run=a", "+seed=1"], "unknown key 'seed'"),
+        (["collect", "out=x.h5", "+data.source=1"], "unknown key 'data.source'"),
+        (["collect", "out=x.h5", "episodes=many"], "episodes must be a whole number from 1 or a list"),
+        (["doctor", "+root=1"], "Could not append"),
+    ],
+)
+def test_a_key_that_a_word_does_not_read_is_refused(words, says, here):
+    write(here / "set.h5", small_columns())
+    code, text = answer(words)
+    assert code == 2 and text.count("\n") == 1, text
+    assert says in text
+    assert sorted(path.name for path in here.iterdir() if not path.name.startswith(".")) == ["set.h5"]
+
+
+def test_pictures_of_show_go_where_out_says(here):
+    assert answer(["data", "show", "bundled_6halfcheetah", "out=pictures"])[0] == 0
+    assert [path.suffix for path in Path("pictures").iterdir()] == [".png"]
