@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,15 @@ def _main(line: list[str]) -> int:
 def _hydra_command(command: str, words: list[str]) -> int:
     from vgm2p.config.command_line import hydra_words
     from vgm2p.config.compose import register_resolvers
+    from vgm2p.config.help import help_page
 
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
-    overrides = hydra_words(command, words)
+    asked = [word for word in words if word in ("-h", "--help")]
+    overrides = hydra_words(command, [word for word in words if word not in asked])
+    if asked:
+        _explained(command, lambda: print(help_page(command, overrides)))
+        return 0
     with tempfile.TemporaryDirectory() as failures:
         os.environ[SWEEP] = failures
         _hydra(command, overrides)
@@ -85,18 +90,26 @@ def _hydra_command(command: str, words: list[str]) -> int:
 
 def _hydra(command: str, overrides: list[str]) -> None:
     import hydra
-    from omegaconf.errors import OmegaConfBaseException
 
     from vgm2p.config.compose import config_folder
-    from vgm2p.config.hydra_errors import explain
 
     sys.argv = [f"vgm2p {command}", *overrides]
-    try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell)()
-    except (hydra.errors.HydraException, OmegaConfBaseException) as error:
-        raise explain(error, command) from error
+    _explained(command, hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell))
     if FAILURE:
         raise FAILURE.pop()
+
+
+def _explained(command: str, run: Callable[[], Any]) -> None:
+    """Run something that composes a configuration; what Hydra refuses comes back as one line."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from vgm2p.config.hydra_errors import explain
+
+    try:
+        run()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, command) from error
 
 
 def cell(cfg: Any) -> None:

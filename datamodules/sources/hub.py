@@ -13,7 +13,7 @@ from typing import Any
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
 from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
-from vgm2p.io.files import sha256_file, write_atomic
+from vgm2p.io.files import open_own, sha256_file, write_atomic
 
 LOCKFILE = "hub.lock.json"
 SPARE = 1.1

@@ -9,8 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tests.cli.answers import TINY, answer
 from tests.datamodules.truths import ROOT as VAULTS
 from tests.support import small_columns
+from vgm2p.cli import main
 from vgm2p.config.command_line import hydra_words
-from vgm2p.config.compose import quoted
+from vgm2p.config.compose import config_folder, quoted
 from vgm2p.datamodules.layout.schema import read, write
 from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.errors import ConfigError
@@ -133,6 +134,19 @@ def test_a_key_that_a_word_does_not_read_is_refused(words, says, here):
     assert code == 2 and text.count("\n") == 1, text
     assert says in text
     assert sorted(path.name for path in here.iterdir() if not path.name.startswith(".")) == ["set.h5"]
+
+
+def test_help_has_every_key_with_its_comment_and_those_of_the_files_that_were_chosen(here, capsys):
+    assert main(["fit", "--help", "algo=bc_flow"]) == 0
+    page = capsys.readouterr().out
+    for name in ("fit", "trainer/default", "algo/bc_flow", "data/default", "net/paper"):
+        lines = (config_folder() / f"{name}.yaml").read_text().splitlines()
+        comments = [line for line in lines if line.startswith("#")]
+        assert comments and not [line for line in comments if line not in page], name
+    assert "## algo=bc_flow; others: bc_gaussian" in page
+    assert "hydra:" not in page and "defaults:" not in page
+    code, text = answer(["fit", "--help", "algo=bc_flo"])
+    assert (code, "did you mean 'bc_flow'" in text) == (2, True)
 
 
 def test_pictures_of_show_go_where_out_says(here):
