@@ -132,7 +132,7 @@ class Interruptible(Protocol):
     stop: Callable[[], bool]
 
 
-class NoSimulator:
+class NoSimulator(VectorEnv):
     """Placeholder for data whose simulator this program does not have. Raises MissingInput when made."""
 
     def __init__(self) -> None:
