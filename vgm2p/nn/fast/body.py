@@ -100,17 +100,22 @@ def record(
 
 
 def backward(
-    g: Tensor, parameters: Sequence[Tensor], shape: Shape, tape: Tape, into: Sequence[Tensor], through: bool
+    g: Tensor, parameters: Sequence[Tensor], shape: Shape, tape: Tape, into: Sequence[Tensor] | None, through: bool
 ) -> Tensor | None:
-    """Write the parameters' gradients into `into`; return the input's gradient if it is to go `through`."""
-    _weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
+    """Write the parameters' gradients into `into`, if given; return the input's gradient if it is to go `through`."""
+    if into is not None:
+        _weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
+    if not shape.layers and not through:
+        return None
     g = torch.matmul(g, parameters[-2]).to(parameters[0].dtype)
     for layer in reversed(range(shape.layers)):
         at = layer * shape.per_layer
         if shape.layer_norm:
-            g = _norm_backward(g, tape.norms[layer], parameters[at + 2], into[at + 2], into[at + 3])
+            norm = None if into is None else (into[at + 2], into[at + 3])
+            g = _norm_backward(g, tape.norms[layer], parameters[at + 2], norm)
         g = g.mul_(tape.derivatives[layer])
-        _weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
+        if into is not None:
+            _weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
         if layer or through:
             g = torch.matmul(g, parameters[at])
     return g if through else None
@@ -132,18 +137,22 @@ def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def _norm_backward(
-    g: Tensor, saved: tuple[Tensor, Tensor, Tensor], scale: Tensor, into_scale: Tensor, into_shift: Tensor
+    g: Tensor, saved: tuple[Tensor, Tensor, Tensor], scale: Tensor, into: tuple[Tensor, Tensor] | None
 ) -> Tensor:
+    """Return the input's gradient; write those of scale and shift into `into`, if given."""
     before, mean, rstd = saved
     kernel, width = torch.ops.aten.native_layer_norm_backward, list(before.shape[-1:])
     if g.dim() == 2:
-        g, d_scale, d_shift = kernel(g, before, width, mean, rstd, scale, scale, [True, True, True])
-        into_scale.copy_(d_scale)
-        into_shift.copy_(d_shift)
+        g, d_scale, d_shift = kernel(
+            g, before, width, mean, rstd, scale, scale, [True, into is not None, into is not None]
+        )
+        if into is not None:
+            into[0].copy_(d_scale)
+            into[1].copy_(d_shift)
         return g
-    normal = (before - mean) * rstd
-    into_scale.copy_((g * normal).sum(-2))
-    into_shift.copy_(g.sum(-2))
+    if into is not None:
+        into[0].copy_((g * ((before - mean) * rstd)).sum(-2))
+        into[1].copy_(g.sum(-2))
     inner = (g * scale[:, None]).to(before.dtype)
     return kernel(inner, before, width, mean, rstd, None, None, [True, False, False])[0]  # type: ignore
 
@@ -186,19 +195,21 @@ class Body(torch.autograd.Function):
         shape, through, saved = ctx.shape, ctx.needs_input_grad[3], list(ctx.saved_tensors)
         count = shape.layers * shape.per_layer + 2
         parameters, saved = saved[:count], saved[count:]
-        into = [torch.empty_like(p) for p in parameters]
+        wanted = any(ctx.needs_input_grad[5:])
+        into = [torch.empty_like(p) for p in parameters] if wanted else None
         gx: list[Tensor] = []
         units = work(shape, ctx.dtype, ctx.grouped, grads[0], None, parameters)
         for unit, ((g, _, ps), size) in enumerate(zip(units, ctx.counts, strict=True)):
             tape, saved = Tape.restore(saved[:size], shape), saved[size:]
-            mine = [tensor[unit] for tensor in into] if ctx.grouped else into
+            mine = [tensor[unit] for tensor in into] if into is not None and ctx.grouped else into
             found = backward(g, ps, shape, tape, mine, through)
             if found is not None:
                 gx.append(found)
+        gradients: Sequence[Tensor | None] = [None] * count if into is None else into
         if not through:
-            return None, None, None, None, None, *into
+            return None, None, None, None, None, *gradients
         whole = joined(gx, ctx.grouped).to(parameters[0].dtype)
-        return None, None, None, whole.unflatten(0, (ctx.seeds, -1)).sum(1), None, *into
+        return None, None, None, whole.unflatten(0, (ctx.seeds, -1)).sum(1), None, *gradients
 
 
 def work(
