@@ -20,7 +20,7 @@ TINY = ["updates=20", "eval_every=20", "eval_episodes=1", "eval_acting=[]", "com
 def place(tmp_path):
     """A stranger's working folder: modules, and a `conf` that names them."""
     shutil.copytree(HERE / "conf", tmp_path / "conf")
-    for module in ("mine", "line_world"):
+    for module in ("mine", "planner", "line_world"):
         shutil.copy(HERE / f"{module}.py", tmp_path)
     return tmp_path
 
@@ -36,7 +36,7 @@ def results(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mine"])
+@pytest.mark.parametrize("name", ["mine", "planner", "joint_planner"])
 def test_a_strangers_algorithm_passes_every_contract_test(place, name):
     tests = [str(ROOT / "tests/algos/test_contract.py"), "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     done = subprocess.run(
@@ -51,10 +51,11 @@ def test_a_strangers_algorithm_passes_every_contract_test(place, name):
     assert "skipped" not in done.stdout
 
 
-def test_a_strangers_algorithm_trains_on_the_quick_starts_experiment(place):
-    text = command(place, "fit", "algo=mine", *TINY)
-    assert "algorithm    mine (mine.Mine)" in text
-    assert results(place)["algorithm"] == "mine"
+@pytest.mark.parametrize(("name", "target"), [("mine", "mine.Mine"), ("planner", "planner.Planner")])
+def test_a_strangers_algorithm_trains_on_the_quick_starts_experiment(place, name, target):
+    text = command(place, "fit", f"algo={name}", *TINY)
+    assert f"algorithm    {name} ({target})" in text
+    assert results(place)["algorithm"] == name
     assert "| 1000 " in command(place, "evaluate", "run=runs/last", "episodes=1")  # steps of the episode
 
 
