@@ -104,7 +104,7 @@ def backward(
 ) -> Tensor | None:
     """Write the parameters' gradients into `into`, if given; return the input's gradient if it is to go `through`."""
     if into is not None:
-        _weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
+        weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
     if not shape.layers and not through:
         return None
     g = torch.matmul(g, parameters[-2]).to(parameters[0].dtype)
@@ -115,13 +115,14 @@ def backward(
             g = _norm_backward(g, tape.norms[layer], parameters[at + 2], norm)
         g = g.mul_(tape.derivatives[layer])
         if into is not None:
-            _weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
+            weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
         if layer or through:
             g = torch.matmul(g, parameters[at])
     return g if through else None
 
 
-def _weight_gradient(g: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> None:
+def weight_gradient(g: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Write the gradients of a layer's weight and bias for its input h and its output's gradient g."""
     if g.dtype == weight.dtype:
         torch.matmul(g.mT, h, out=weight)
     else:
