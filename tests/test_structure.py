@@ -138,7 +138,7 @@ def functions(path: Path, *names: str) -> ast.Module:
 def test_block_draw_and_keys_do_not_wait_either():
     assert waits(functions(ROOT / "vgm2p/training/module.py", "training_step", "_update", "_draw", "add")) == []
     assert waits(functions(ROOT / "datamodules/store/resident.py", "draw", "_observe", "_act", "_state")) == []
-    assert waits(functions(ROOT / "vgm2p/rng.py", "row", "normal", "uniform", "integers", "_read")) == []
+    assert waits(functions(ROOT / "vgm2p/rng.py", "_numbers", "_read", "at", "_from_here", "new", "fill")) == []
 
 
 def test_the_check_for_waiting_sees_what_it_should():

@@ -1,8 +1,8 @@
 """Randomness as a pure function of (seed, update, purpose): resume needs no generator state.
 
-Numbers of update u are row `u mod ROWS` of one draw from a `torch.Generator` seeded by
-`derive(seed, purpose, u // ROWS)`. A draw therefore costs one generator per ROWS updates, every seed owns its stream
-(S seeds at once equal S single runs), and scrambling the global generators changes nothing.
+One `torch.Generator`, seeded by `derive(seed, purpose, chunk)`, draws a table of R rows; row r holds the numbers of
+update chunk * R + r. R is `rows(shape)`: 64 for small shapes, so that a generator costs little per update. Every seed
+has its own stream: S seeds at once equal S single runs. The global generators play no part.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ import torch
 from torch import Tensor
 
 ROWS = 64
+TABLE = 2**22  # numbers in a table of one seed: at most 16 MiB, 32 MiB of integers
+EPISODE_TABLE = 2**17  # the same per episode, since about a hundred episodes run at once
+
+
+def rows(shape: Sequence[int], numbers: int = TABLE) -> int:
+    """Return how many draws of `shape` one table holds: 64, or fewer where they would be more than `numbers`."""
+    return max(1, min(ROWS, numbers // max(1, math.prod(shape))))
 
 
 def derive(*parts: Hashable) -> int:
@@ -29,154 +36,206 @@ def generator(device: torch.device | str, *parts: Hashable) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive(*parts))
 
 
-class _Rows:
-    """Draws of ROWS consecutive indices for a list of streams, kept until the index leaves them."""
+class _Tables:
+    """Draws of successive indices for a list of streams.
 
-    def __init__(self, streams: Sequence[tuple[Hashable, ...]], device: torch.device | str) -> None:
+    A table's name is (kind, purpose, shape, high); kind `fresh` has one row per table.
+    """
+
+    def __init__(self, streams: Sequence[tuple[Hashable, ...]], device: torch.device | str, numbers: int) -> None:
         self.streams = [tuple(stream) for stream in streams]
         self.device = torch.device(device)
-        self._drawn: dict[tuple[Hashable, ...], tuple[int, Tensor]] = {}
+        self.numbers = numbers
 
-    def row(self, index: int, kind: str, purpose: str, shape: tuple[int, ...], high: int = 0) -> Tensor:
-        """Return the draw of `index` for every stream: (number of streams, *shape)."""
-        return self.from_row(index, kind, purpose, shape, high)[:, 0]
+    def rows(self, name: tuple[Any, ...]) -> int:
+        """Return the number of rows of a table."""
+        return 1 if name[0] == "fresh" else rows(name[2], self.numbers)
 
-    def from_row(self, index: int, kind: str, purpose: str, shape: tuple[int, ...], high: int = 0) -> Tensor:
-        """Return the draws of `index` and of what follows in its chunk: (number of streams, at least 1, *shape)."""
-        name = (kind, purpose, shape, high)
-        chunk, offset = divmod(index, ROWS)
+    def new(self, chunk: int, name: tuple[Any, ...]) -> Tensor:
+        """Return a table of its own memory, (number of streams, rows, *shape)."""
+        dtype = torch.int64 if name[0] == "integers" else torch.float32
+        table = torch.empty((len(self.streams), self.rows(name), *name[2]), dtype=dtype, device=self.device)
+        self.fill(table, chunk, name)
+        return table
+
+    def fill(self, table: Tensor, chunk: int, name: tuple[Any, ...]) -> None:
+        """Write the draws of `chunk` into a table."""
+        kind, purpose, _, high = name
+        for stream, part in zip(self.streams, table, strict=True):
+            parts = (*stream, "fresh", purpose, chunk) if kind == "fresh" else (*stream, purpose, chunk)
+            source = generator(self.device, *parts)
+            if kind == "integers":
+                part.random_(0, high, generator=source)
+            elif kind == "uniform":
+                part.uniform_(generator=source)
+            else:
+                part.normal_(generator=source)
+
+
+class _Key:
+    """What all keys share: the kinds of numbers, and the rule that an index asks for a purpose once.
+
+    Two draws of one purpose would be the same numbers, or overlapping ones.
+    """
+
+    index_name: str  # of an index, for the error
+
+    def __init__(self) -> None:
+        self._index = 0
+        self._asked: set[str] = set()
+
+    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return N(0, 1) float32 (S, *shape). Raises ValueError if `purpose` was asked for since the last `at`."""
+        return self._numbers("normal", purpose, shape)
+
+    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return U[0, 1) float32 (S, *shape). Raises as `normal`."""
+        return self._numbers("uniform", purpose, shape)
+
+    def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
+        """Return int64 in [0, high), (S, *shape). Raises as `normal`."""
+        return self._numbers("integers", purpose, shape, high)
+
+    def fresh(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return N(0, 1) float32 (S, *shape) of which no further rows are drawn ahead or kept. Raises as `normal`.
+
+        For large draws of many purposes, such as the noise of each step of ancestral sampling.
+        """
+        return self._numbers("fresh", purpose, shape)
+
+    def _move(self, index: int) -> None:
+        self._index = index
+        self._asked.clear()
+
+    def _once(self, purpose: str) -> None:
+        if purpose in self._asked:
+            raise ValueError(
+                f"random numbers for '{purpose}' were asked for twice in {self.index_name} {self._index}; "
+                "give the second draw another purpose name, or call `at` before the next one"
+            )
+        self._asked.add(purpose)
+
+    def _numbers(self, kind: str, purpose: str, shape: tuple[int, ...], high: int = 0) -> Tensor:
+        self._once(purpose)
+        return self._read((kind, purpose, tuple(shape), high))
+
+    def _read(self, name: tuple[Any, ...]) -> Tensor:
+        """Return the numbers (S, *shape) of the key's index."""
+        raise NotImplementedError
+
+
+class _Drawing(_Key):
+    """A key that draws a table when an index leaves the last one."""
+
+    def __init__(self, tables: _Tables) -> None:
+        super().__init__()
+        self._tables = tables
+        self._drawn: dict[tuple[Any, ...], tuple[int, Tensor]] = {}
+
+    def _read(self, name: tuple[Any, ...]) -> Tensor:
+        return self._from_here(name)[:, 0]
+
+    def _from_here(self, name: tuple[Any, ...]) -> Tensor:
+        """Return the numbers of the key's index and of the later ones in its table: (streams, at least 1, *shape)."""
+        chunk, offset = divmod(self._index, self._tables.rows(name))
+        if name[0] == "fresh":
+            return self._tables.new(chunk, name)
         held = self._drawn.get(name)
         if held is None or held[0] != chunk:
-            held = self._drawn[name] = (chunk, self.table(chunk, *name))
+            held = self._drawn[name] = (chunk, self._tables.new(chunk, name))
         return held[1][:, offset:]
 
-    def table(self, chunk: int, kind: str, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
-        """Return the draws of a whole chunk: (number of streams, ROWS, *shape)."""
-        return torch.stack([self._draw(stream, chunk, kind, purpose, shape, high) for stream in self.streams])
 
-    def _draw(
-        self, stream: tuple[Hashable, ...], chunk: int, kind: str, purpose: str, shape: tuple[int, ...], high: int
-    ) -> Tensor:
-        source = generator(self.device, *stream, purpose, chunk)
-        size = (ROWS, *shape)
-        if kind == "normal":
-            return torch.randn(size, generator=source, device=self.device)
-        if kind == "uniform":
-            return torch.rand(size, generator=source, device=self.device)
-        return torch.randint(high, size, generator=source, device=self.device)
-
-
-class UpdateKey:
+class UpdateKey(_Drawing):
     """Random numbers of one update for S seeds; `at(update)` moves it. Implements `types.Randomness`."""
+
+    index_name = "update"
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.seeds = tuple(seeds)
-        self.update = 0
-        self._rows = _Rows([("update", seed) for seed in self.seeds], device)
+        super().__init__(_Tables([("update", seed) for seed in self.seeds], device, TABLE))
+
+    @property
+    def update(self) -> int:
+        """The update that the key points at."""
+        return self._index
 
     def at(self, update: int) -> UpdateKey:
         """Point the key at `update` and return it."""
-        self.update = update
+        self._move(update)
         return self
 
-    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 (S, *shape)."""
-        return self._rows.row(self.update, "normal", purpose, tuple(shape))
-
-    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return U[0, 1) float32 (S, *shape)."""
-        return self._rows.row(self.update, "uniform", purpose, tuple(shape))
-
-    def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
-        """Return int64 in [0, high), (S, *shape)."""
-        return self._rows.row(self.update, "integers", purpose, tuple(shape), high)
-
     def integers_ahead(self, purpose: str, shape: tuple[int, ...], high: int, most: int) -> Tensor:
-        """Return `integers` of this update and those of up to most - 1 after it, (1 to most, S, *shape)."""
-        return self._rows.from_row(self.update, "integers", purpose, tuple(shape), high)[:, :most].transpose(0, 1)
+        """Return `integers` of this update and of up to most - 1 after it, (1 to most, S, *shape)."""
+        self._once(purpose)
+        return self._from_here(("integers", purpose, tuple(shape), high))[:, :most].transpose(0, 1)
 
 
-class StaticKey:
-    """The numbers of `UpdateKey`, read from tables at fixed addresses by a position on the device.
+class StaticKey(_Key):
+    """The numbers of `UpdateKey`, read from tables at fixed addresses by positions on the device.
 
-    For a captured update: what it reads on replay depends on memory alone. `at` moves the position, and refills the
-    tables where a new chunk begins. Purposes must have been asked for once before capture.
+    For a captured update: what it reads on replay depends on memory alone. `at` moves the positions, one per number of
+    rows, and fills the tables again where their next chunk begins. A purpose must have been asked for once before
+    capture.
     """
 
+    index_name = "update"
+
     def __init__(self, seeds: Sequence[int], device: torch.device | str) -> None:
+        super().__init__()
         self.seeds = tuple(seeds)
-        self._rows = _Rows([("update", seed) for seed in self.seeds], device)
+        self._source = _Tables([("update", seed) for seed in self.seeds], device, TABLE)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
-        self._chunk = 0
-        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+        self._positions: dict[int, Tensor] = {}  # rows of a table -> offset of the update in it
 
     def at(self, update: int) -> StaticKey:
         """Point the key at `update` and return it."""
-        chunk, offset = divmod(update, ROWS)
-        if chunk != self._chunk:
-            self._chunk = chunk
-            for name, table in self._tables.items():
-                table.copy_(self._rows.table(chunk, *name))
-        self._position.fill_(offset)
+        before = self._index
+        self._move(update)
+        for name, table in self._tables.items():
+            chunk = update // table.shape[1]
+            if chunk != before // table.shape[1]:
+                self._source.fill(table, chunk, name)
+        for count, position in self._positions.items():
+            position.fill_(update % count)
         return self
 
-    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 (S, *shape)."""
-        return self._read("normal", purpose, tuple(shape), 0)
-
-    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return U[0, 1) float32 (S, *shape)."""
-        return self._read("uniform", purpose, tuple(shape), 0)
-
-    def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
-        """Return int64 in [0, high), (S, *shape)."""
-        return self._read("integers", purpose, tuple(shape), high)
-
-    def _read(self, *name: Any) -> Tensor:
+    def _read(self, name: tuple[Any, ...]) -> Tensor:
+        count = self._source.rows(name)
         if name not in self._tables:
-            self._tables[name] = self._rows.table(self._chunk, *name).clone()
-        return self._tables[name].index_select(1, self._position).squeeze(1)
+            self._tables[name] = self._source.new(self._index // count, name)
+        if count not in self._positions:
+            self._positions[count] = torch.full((1,), self._index % count, device=self._source.device)
+        return self._tables[name].index_select(1, self._positions[count]).squeeze(1)
 
 
-class ActKey:
+class ActKey(_Drawing):
     """Random numbers of one step of E evaluation episodes, keyed (seed, update, episode, step).
 
     Shapes passed to it begin with E, the episode axis; row e depends on `episodes[e]` alone, so that how episodes are
     grouped, which of them have finished and how often they are repeated changes nothing.
     """
 
+    index_name = "step"
+
     def __init__(
         self, seeds: Sequence[int], update: int, episodes: Sequence[int], device: torch.device | str = "cpu"
     ) -> None:
         self.seeds, self.episodes = tuple(seeds), tuple(episodes)
-        self.step = 0
         streams = [("act", seed, update, episode) for seed in self.seeds for episode in self.episodes]
-        self._rows = _Rows(streams, device)
+        super().__init__(_Tables(streams, device, EPISODE_TABLE))
 
     def at(self, step: int) -> ActKey:
         """Point the key at `step` of every episode and return it."""
-        self.step = step
+        self._move(step)
         return self
 
-    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 (S, E, ...) for shape (E, ...)."""
-        return self._split(self._rows.row(self.step, "normal", purpose, self._inner(shape)))
-
-    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return U[0, 1) float32 (S, E, ...) for shape (E, ...)."""
-        return self._split(self._rows.row(self.step, "uniform", purpose, self._inner(shape)))
-
-    def integers(self, purpose: str, shape: tuple[int, ...], high: int) -> Tensor:
-        """Return int64 in [0, high), (S, E, ...) for shape (E, ...)."""
-        return self._split(self._rows.row(self.step, "integers", purpose, self._inner(shape), high))
-
-    def _inner(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _read(self, name: tuple[Any, ...]) -> Tensor:
+        kind, purpose, shape, high = name
         if shape[0] != len(self.episodes):
             raise ValueError(f"shape {shape} must begin with the {len(self.episodes)} episodes of this key")
-        return tuple(shape[1:])
-
-    def _split(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(0, (len(self.seeds), len(self.episodes)))
+        found = super()._read((kind, purpose, shape[1:], high))
+        return found.unflatten(0, (len(self.seeds), len(self.episodes)))
 
 
 def initial(shape: tuple[int, ...], limit: float, seed: int, name: str) -> Tensor:

@@ -224,6 +224,10 @@ class Randomness(Protocol):
         """Return int64 in [0, high) of shape (S, *shape)."""
         ...
 
+    def fresh(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return N(0, 1) float32 of shape (S, *shape), for large draws that are not kept (ancestral noise)."""
+        ...
+
 
 class Actor(Protocol):
     """What evaluation needs of a trained algorithm."""

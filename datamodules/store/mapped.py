@@ -185,6 +185,10 @@ class OnHost:
         """Return the key's numbers."""
         return self.key.integers(purpose, shape, high).cpu()
 
+    def fresh(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Return the key's numbers."""
+        return self.key.fresh(purpose, shape).cpu()
+
 
 class Ahead:
     """Makes what the next updates need in threads, at most DEPTH ahead, and hands it over in order.

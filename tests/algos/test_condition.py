@@ -65,12 +65,12 @@ def test_reuse_q_judges_before_the_critic_learns():
     batch = random_batch(spec, dtype=F64)
     fresh, reused = (make(VGM2PPlus, "continuous", reuse_q=reuse) for reuse in (False, True))
     before = copy.deepcopy(reused.critic)
-    infos = [algorithm.update(batch, key) for algorithm in (fresh, reused)]
+    infos = [algorithm.update(batch, key.at(0)) for algorithm in (fresh, reused)]
     assert infos[0]["adv_mean"] != infos[1]["adv_mean"]
     oid = reused.encode(batch.obs)
     reused.critic = before
     untrained = make(VGM2P, "continuous")
-    _, baselines = untrained.imagine(batch, oid, reused.encode(batch.next_obs), key)
+    _, baselines = untrained.imagine(batch, oid, reused.encode(batch.next_obs), key.at(0))
     # Q(o, a) is the untrained critic's, Q(o, a^) that of the trained one
     expected = before(oid, batch.action).mean(1) - fresh.critic(oid.unsqueeze(2), baselines).mean(1).mean(2)
     torch.testing.assert_close(infos[1]["adv_mean"], expected.mean().reshape(1))

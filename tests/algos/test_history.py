@@ -77,10 +77,10 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
     store = TransitionStore.load([tmp_path / "x.h5"], obs_norm="none")
     key = UpdateKey([0, 1]).at(4)
     batch = store.draw(key, 100, Needs(history=4))
-    plain = store.draw(key, 100)
+    plain = store.draw(key.at(4), 100)
     assert torch.equal(batch.obs, plain.obs)
     assert plain.past_obs is None
-    rows = np.flatnonzero(columns.steps["has_action"])[key.integers("batch", (100,), len(store.columns["rows"]))]
+    rows = np.flatnonzero(columns.steps["has_action"])[key.at(4).integers("batch", (100,), len(store.columns["rows"]))]
     begun = 0
     for s in range(2):
         for b in range(100):

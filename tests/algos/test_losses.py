@@ -42,6 +42,7 @@ def test_bc_flow(kind, source):
     algorithm, batch = make(BCFlow, kind), random_batch(SPECS[kind], source=source, dtype=F64)
     key = UpdateKey([0]).at(source)
     loss = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), key)
+    key.at(source)
     eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
     k = key.uniform("time", (*batch.obs.shape[1:3], 1)).to(F64)
     total = 0.0
@@ -63,6 +64,7 @@ def test_bc_meanflow(kind, source):
     algorithm, batch = make(BCMeanFlow, kind), random_batch(SPECS[kind], source=source, dtype=F64)
     key = UpdateKey([0]).at(source)
     loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), key)
+    key.at(source)
     eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
     k, r = sorted_times(key, batch)
     total = 0.0
@@ -85,6 +87,7 @@ def test_policy_loss(cls, kind, source, options):
     key = UpdateKey([0]).at(source)
     c = torch.randint(2, batch.obs.shape[:3], generator=torch.Generator().manual_seed(source))
     loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), algorithm.represent(batch.action), c, key)
+    key.at(source)
     eps = noise_of(key, batch.action, kind == "discrete", SPECS[kind].action_dim)
     k, r = sorted_times(key, batch)
     if cls is VGM2PFlowMatching:  # one uniform time, as BC(FM)
@@ -109,8 +112,8 @@ def test_class_0_of_vgm2p_plus_weighs_less_in_the_policy_loss(weight):
         (1.0 if c[0, b, i] else weight) * policy_row(algorithm, batch, b, i, eps, k, r, int(c[0, b, i]), 1)
         for b, i in ref.rows(batch)
     )
-    close(algorithm.policy_loss(oid, action, c, key)[0], total / (c.sum().item() + weight * (1 - c).sum().item()))
-    nothing, _ = algorithm.policy_loss(oid, action, torch.zeros_like(c), key)
+    close(algorithm.policy_loss(oid, action, c, key.at(1))[0], total / (c.sum().item() + weight * (1 - c).sum().item()))
+    nothing, _ = algorithm.policy_loss(oid, action, torch.zeros_like(c), key.at(1))
     assert nothing == 0.0 if weight == 0.0 else nothing > 0.0
 
 
@@ -154,7 +157,7 @@ def test_imagined_actions_are_one_step_samples_of_class_one(kind):
     next_action, baselines = algorithm.imagine(
         batch, algorithm.encode(batch.obs), algorithm.encode(batch.next_obs), key
     )
-    z = key.normal("imagine", (*next_action.shape[1:2], 3, *next_action.shape[2:])).to(F64)
+    z = key.at(0).normal("imagine", (*next_action.shape[1:2], 3, *next_action.shape[2:])).to(F64)
     sources = [(batch.next_obs, batch.next_legal, next_action)]
     sources += [(batch.obs, batch.legal, baselines[:, :, j]) for j in range(2)]
     for j, (obs, legal, seen) in enumerate(sources):

@@ -62,8 +62,8 @@ def test_draw_equals_a_walk_through_the_episodes(stored, mode, tmp_path):
     rows = np.flatnonzero(columns.steps["has_action"])
     table = walked(columns, (STORED if stored else CUT)[mode])
     key = UpdateKey([3, 4]).at(5)
-    batch, plain = store.draw(key, 200, ALL), store.draw(key, 200)
-    index = key.integers("batch", (200,), len(rows))
+    batch, plain = store.draw(key, 200, ALL), store.draw(key.at(5), 200)
+    index = key.at(5).integers("batch", (200,), len(rows))
     robot, actions = columns.steps["robot_observation"], columns.steps["actions"]
     for s in range(2):
         for b in range(200):
@@ -162,7 +162,7 @@ def test_discrete_actions_and_legal_masks_of_both_ends(tmp_path):
     store = store_of(tmp_path, columns)
     key = UpdateKey([0]).at(0)
     batch = store.draw(key, 50)
-    row = np.flatnonzero(columns.steps["has_action"])[key.integers("batch", (50,), 16)[0]]
+    row = np.flatnonzero(columns.steps["has_action"])[key.at(0).integers("batch", (50,), 16)[0]]
     assert batch.action.dtype == torch.int64
     np.testing.assert_array_equal(batch.action[0], columns.steps["actions"][row])
     np.testing.assert_array_equal(batch.legal[0], columns.steps["legal_actions"][row].astype(bool))
@@ -256,16 +256,16 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
             over.append(paid)
     key = UpdateKey([3]).at(5)
     found = store.draw(key, 100, RETURN).return_to_go
-    index = key.integers("batch", (100,), len(expected))
+    index = key.at(5).integers("batch", (100,), len(expected))
     assert found.shape == (1, 100)
     np.testing.assert_allclose(found, np.array(expected)[index], rtol=1e-5)
-    found = ended.draw(key, 100, RETURN).return_to_go
+    found = ended.draw(key.at(5), 100, RETURN).return_to_go
     np.testing.assert_allclose(found, np.array(over)[index], rtol=1e-5)
     assert expected != over
     with pytest.raises(ConfigError, match="below 1"):
         store.provide(RETURN, 1.0)
     store.provide(RETURN, 0.0)
-    now = store.draw(key, 100, RETURN)
+    now = store.draw(key.at(5), 100, RETURN)
     assert torch.equal(now.return_to_go, now.reward)
 
 
@@ -277,8 +277,8 @@ def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or
     key = UpdateKey([1]).at(0)
     found = store.draw(key, 100, RANK).episode_rank
     expected = np.repeat(np.array([16, 7, 16, 20]) / 20, [4, 7, 5, 4])
-    np.testing.assert_allclose(found, expected[key.integers("batch", (100,), 20)], rtol=1e-6)
-    assert store.draw(key, 100).episode_rank is None
+    np.testing.assert_allclose(found, expected[key.at(0).integers("batch", (100,), 20)], rtol=1e-6)
+    assert store.draw(key.at(0), 100).episode_rank is None
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])

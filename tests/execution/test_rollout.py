@@ -158,10 +158,10 @@ def test_the_random_policy_is_uniform_and_legal():
     spec = Spec(4, 3, 5, True, None, 10, "native", "toy")
     legal = torch.rand(1, 500, 4, 5, generator=torch.Generator().manual_seed(0)) > 0.5
     legal[..., 2] = True
-    key = ActKey([0], 0, list(range(500))).at(0)
-    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), legal), None, key)
+    key = ActKey([0], 0, list(range(500)))
+    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), legal), None, key.at(0))
     assert legal.gather(-1, action.unsqueeze(-1)).all()
     everything = torch.ones_like(legal)
-    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), everything), None, key)
+    action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), everything), None, key.at(1))
     counts = np.bincount(action.flatten(), minlength=5)
     assert ((counts - 400) ** 2 / 400).sum() < 23.5  # chi square, 4 degrees of freedom, p = 1e-4

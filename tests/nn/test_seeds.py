@@ -32,14 +32,14 @@ def digest(parameters):
 
 @pytest.mark.parametrize(("name", "kind"), FIRST_WEIGHTS)
 def test_training_starts_from_the_weights_that_it_always_started_from(name, kind):
-    algorithm = build(name, SPECS[kind], seeds=2)
+    algorithm = build(name, SPECS[kind](), seeds=2)
     assert {
         optimiser: digest(content.parameters) for optimiser, content in algorithm.optimisers.items()
     } == FIRST_WEIGHTS[name, kind]
 
 
 def test_layers_of_one_algorithm_never_share_random_numbers():
-    algorithm = build("vgm2p_plus judge=both baseline=expectile", SPECS["continuous"], seeds=2)
+    algorithm = build("vgm2p_plus judge=both baseline=expectile", SPECS["continuous"](), seeds=2)
     layers = [layer for layer in algorithm.modules() if isinstance(layer, Linear) and layer.weight.requires_grad]
     met, matrices = set(), [matrix for layer in layers for matrix in layer.weight.detach().flatten(0, -3)]
     for matrix in matrices:

@@ -109,12 +109,12 @@ def x4_reduces_to_cloning():
     oid = vgm2p.encode(batch.obs)
     ones = torch.ones(batch.action.shape[:-1], dtype=torch.long)
     mine, _ = vgm2p.policy_loss(oid, batch.action, ones, key)
-    theirs, _ = bc.policy_loss(oid, batch.action, key)
+    theirs, _ = bc.policy_loss(oid, batch.action, key.at(0))
     return (mine - theirs).abs().max()
 
 
 def gradient(algorithm, batch, c, key):
-    loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), batch.action, c, key)
+    loss, _ = algorithm.policy_loss(algorithm.encode(batch.obs), batch.action, c, key.at(0))
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss.sum(), list(algorithm.policy.parameters()))])
 
 
@@ -161,10 +161,14 @@ def x9_condition_invariant():
     oid = algorithm.encode(batch.obs)
     _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
     judge, changed = algorithm.critic.forward, 0
-    before, _ = algorithm.condition(oid, batch.action, baselines)
+
+    def labels():
+        return algorithm.condition(batch, oid, batch.action, baselines, algorithm.critic(oid, batch.action))[0]
+
+    before = labels()
     for scale, shift in ((1.0, 7.3), (5.0, 0.0)):
         algorithm.critic.forward = lambda o, a, scale=scale, shift=shift: scale * judge(o, a) + shift
-        changed += int((algorithm.condition(oid, batch.action, baselines)[0] != before).sum())
+        changed += int((labels() != before).sum())
     return torch.tensor(float(changed))
 
 

@@ -18,8 +18,8 @@ def test_static_tables_hold_the_numbers_of_the_key():
     for update in [0, 1, 5, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 7, 2]:
         free.at(update), static.at(update)
         assert torch.equal(free.normal("a", (2, 3)), static.normal("a", (2, 3)))
-        assert torch.equal(free.uniform("a", (4,)), static.uniform("a", (4,)))
-        assert torch.equal(free.integers("b", (4,), 9), static.integers("b", (4,), 9))
+        assert torch.equal(free.uniform("b", (4,)), static.uniform("b", (4,)))
+        assert torch.equal(free.integers("c", (4,), 9), static.integers("c", (4,), 9))
 
 
 def test_static_tables_keep_their_addresses():
@@ -167,7 +167,8 @@ class NoWaiting(TorchDispatchMode):
 def test_an_update_never_waits_for_the_device(name, spec):
     module = module_of(name, spec)
     key = StaticKey([0], "cpu")
-    module._update(key)
+    module._update(key.at(0))
+    key.at(1)
     with NoWaiting():
         module._update(key)
 

@@ -35,8 +35,9 @@ class Captured:
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                for _ in range(WARM_UP):
-                    step(key)
+                for update in range(WARM_UP):
+                    step(key.at(update))
+                key.at(WARM_UP)  # before capture, which would record its writes to the positions
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=side):
