@@ -171,8 +171,6 @@ def test_hardly_a_line_is_kept_from_the_formatter():
 
 # modules that still read the configuration by subscripts; the list may only get shorter
 SUBSCRIPTS = {
-    "vgm2p.cli",
-    "vgm2p.commands.evaluate",
     "vgm2p.commands.fit",
     "vgm2p.execution.beside",
     "vgm2p.report.summary",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vgm2p
+from tests.cli.answers import answer
 from tests.run.runs import SMALL, environment, program, run, words
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.run.folder import RunFolder
@@ -133,10 +134,21 @@ def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
     assert [entry["act_noise"] for entry in again] == [0.7, "shared"]
 
 
-def test_evaluate_refuses_settings_that_the_runs_environment_does_not_have(trained, tmp_path):
-    done = program(tmp_path, "evaluate", f"run={trained / 'bc_gaussian'}", "workers=3")
-    assert done.returncode == 2
-    assert "workers=3" in done.stderr and "no such setting" in done.stderr
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("workers=3", "workers=3: env=mamujoco/6halfcheetah has no such setting"),
+        ("act_noise=0.5", "algo=bc_gaussian starts from no noise"),
+        ("out={run}", "is a run folder"),
+    ],
+)
+def test_evaluate_refuses_what_the_run_has_no_use_for(word, says, trained):
+    run_folder = trained / "bc_gaussian"
+    before = (run_folder / "results.json").read_bytes()
+    code, text = answer(["evaluate", f"run={run_folder}", word.format(run=run_folder)])
+    assert (code, text.count("\n")) == (2, 1)
+    assert says in text
+    assert (run_folder / "results.json").read_bytes() == before
 
 
 def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compared_with(tmp_path):

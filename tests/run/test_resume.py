@@ -157,7 +157,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     store.provide(needs, algorithm.gamma)
     key = UpdateKey([0])
     for update in range(60):
-        algorithm.update(store.draw(key.at(update), 8, needs), key)
+        algorithm.step(store.draw(key.at(update), 8, needs), key)
     bare = {f"algorithm.{name}": value for name, value in algorithm.state_dict().items()}
     trained = {name: value for name, value in saved["state_dict"].items() if name.startswith("algorithm.")}
     assert same_bits(bare, trained) == []

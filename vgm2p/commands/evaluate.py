@@ -29,6 +29,12 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda is not usable here; use cpu")
     policy = load(settings.run or settings.ckpt or "", settings.device)
+    if settings.ways and policy.algorithm.acting is None:
+        raise ConfigError(
+            f"act_noise: algo={policy.settings.algorithm} starts from no noise and acts in one way; leave it"
+        )
+    if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
+        raise ConfigError(f"out={settings.out} is a run folder, whose own results would be lost; choose another")
     with closing(make_env(_env_of(policy, settings))) as env:
         _roll_out(policy, env, settings, stop)
 
@@ -49,7 +55,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = policy.algorithm.acting
-    chosen: list[Way] = settings.ways if own is not None and settings.ways else ways(own, EVERY_WAY)
+    chosen: list[Way] = settings.ways or ways(own, EVERY_WAY)
     stop.graceful = True
     rows, lines, results = [], [], []
     for way in chosen:
