@@ -59,14 +59,17 @@ def write(runs: Path, docs: Path) -> None:
 def _head() -> str:
     return f"""# Battles: SMAX
 
-Written by `make results-smax`. Data: the environment's heuristic at noise 0, 0.1 and 0.3, recorded on the machine
-itself ([smax.md](smax.md)); no table of the paper. One network and budget for every row, fixed before the runs:
-`{" ".join(SIZE)}`. Five training seeds in one run, a hundred episodes per seed and way to act (its noise in brackets),
-the same starts for everybody. Intervals: 95 % bootstrap over seeds, then episodes, with the starts drawn once for all.
-`plus_battle` was chosen on `smax_3m` (two or three seeds, about fifteen variants), so what it is ahead there is on the
-set of its choice (on 400 other starts: [smax.md](smax.md#on-other-starts)); no setting was chosen on `smax_2s3z`; what
-was tried there, for an explanation, stands in [smax.md](smax.md).
-`vgm2p_plus` runs as it is, with a critic scaled for robots' long episodes; `plus_battle` has the scale of battles.
+`make results-smax` writes this half of the page. The data are battles of the environment's heuristic at noise 0, 0.1
+and 0.3, recorded on the same machine ([smax.md](smax.md)). No table here reproduces one of the paper. All rows have the
+same network size and budget, fixed before the runs: `{" ".join(SIZE)}`. Every run trains five seeds. Every seed is
+evaluated for a hundred episodes in each way to act (its noise in brackets). The starts are the same for all seeds and
+rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds.
+
+`plus_battle` was chosen on `smax_3m` (two or three seeds, about fifteen variants). So its lead there is on the data of
+its choice; [smax.md](smax.md#on-other-starts) has its results on 400 other starts. No setting was chosen on
+`smax_2s3z`. [smax.md](smax.md#what-was-tried-on-2s3z) shows what was tried there to explain the results. `vgm2p_plus`
+runs with its default settings, whose critic is scaled for the long episodes of robots. The critic of `plus_battle` is
+scaled for battles.
 
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
@@ -146,8 +149,8 @@ def _differences(results: list[MethodResult]) -> list[str]:
         found = [bounds(difference(*pair), 2) for pair in sides]
         lines.append([f"{best.name} - {rival.name}", *found])
     note = (
-        "Differences of the guided row and way that win most, against every clone in its best way; both are chosen on "
-        "these episodes, the former among more, which no interval knows of:"
+        "Differences between the best guided row and every clone, each in its best way to act. Both sides are selected on "
+        "these same episodes, the guided one among more rows. The intervals do not include this selection:"
     )
     return [note, grid(lines)]
 

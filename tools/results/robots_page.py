@@ -105,7 +105,7 @@ def _versions(found: Sequence[Run]) -> str:
     hours = sum(_seconds(run) for run in found) / 3600
     return (
         f"Versions: {shown}; device {found[0].manifest['device']}; {'; '.join(code)}. "
-        f"Together the cells took {hours:.1f} hours of one process (two at a time), other work beside them."
+        f"Together the cells took {hours:.1f} hours of one process. Two ran at a time, beside other work."
     )
 
 
