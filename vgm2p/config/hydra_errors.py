@@ -15,6 +15,8 @@ OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
 GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
 
+SHARED_GROUPS = ("net", "optim")  # groups that algorithms take by interpolation
+
 
 def explain(error: Exception, command: str) -> ConfigError:
     """Return one line for a configuration that Hydra or OmegaConf refused."""
@@ -32,10 +34,23 @@ def explain(error: Exception, command: str) -> ConfigError:
 
 
 def _key(key: str, command: str) -> str:
+    for group in SHARED_GROUPS:
+        if key.startswith(f"algo.{group}."):
+            return f"unknown key '{key}'; type '{key.removeprefix('algo.')}', which holds for every network of the run"
     known = known_keys(command)
     if key in known:
-        return f"unknown key '{key}': the files of conf/ that were chosen here do not have it"
-    return f"unknown key '{key}'{nearest(key, known)}"
+        return f"unknown key '{key}': the files of conf/ that were chosen here do not have it{_elsewhere(key)}"
+    same = [name for name in known if "." in name and name.split(".")[-1] == key.split(".")[-1]]
+    return f"unknown key '{key}'" + (f"; did you mean '{same[0]}'?" if same else nearest(key, known))
+
+
+def _elsewhere(key: str) -> str:
+    """Return which files of the key's group have it, for example `; algo=vgm2p_switches has it`."""
+    group, _, rest = key.partition(".")
+    name = rest.split(".")[0]
+    files = [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
+    found = [path.stem for path in files if re.search(rf"^{re.escape(name)}:", path.read_text(), re.MULTILINE)]
+    return f"; {group}={found[-1]} has it" if found else ""
 
 
 def _group_key(key: str, command: str) -> str:
@@ -57,8 +72,10 @@ def groups() -> list[str]:
 
 
 def known_keys(command: str) -> list[str]:
-    """Return every dotted key of a command's default configuration, inner nodes included."""
-    return sorted({prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)})
+    """Return every dotted key of a command's default configuration that a user may type, inner nodes included."""
+    keys = {prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)}
+    shared = tuple(f"algo.{group}" for group in SHARED_GROUPS)
+    return sorted(key for key in keys if not key.startswith(shared))
 
 
 def _prefixes(key: str) -> Iterator[str]:
