@@ -42,7 +42,7 @@ def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
 
 def split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views of `flat` with the shapes of `like`, in order."""
-    pieces = flat.split([p.numel() for p in like])
+    pieces = torch.split_with_sizes(flat, [p.numel() for p in like])
     return [piece.view_as(p) for piece, p in zip(pieces, like, strict=True)]
 
 
@@ -139,7 +139,7 @@ class SeedAdam(torch.optim.Optimizer):
         self.zero_grad()
         scaled = loss if self.loss_scale is None else loss * self.loss_scale.scale
         with torch.autocast(loss.device.type, enabled=False):  # else it would cast the products of a float32 network
-            scaled.sum().backward()
+            torch.autograd.backward(scaled.sum())
         with torch.no_grad():
             self._step(alive)
 
@@ -153,7 +153,8 @@ class SeedAdam(torch.optim.Optimizer):
         if self.decay_updates is None:
             return [initial] * self.seeds
         share = (self.steps / self.decay_updates).clamp(max=1.0)
-        return (initial * 0.5 * (1.0 + torch.cos(torch.pi * share))).unbind()
+        rates: Tensor = initial * 0.5 * (1.0 + torch.cos(torch.pi * share))
+        return rates.unbind()
 
     def _step(self, alive: Tensor) -> None:
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]

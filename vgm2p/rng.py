@@ -235,7 +235,7 @@ class ActKey(_Drawing):
         if shape[0] != len(self.episodes):
             raise ValueError(f"shape {shape} must begin with the {len(self.episodes)} episodes of this key")
         found = super()._read((kind, purpose, shape[1:], high))
-        return found.unflatten(0, (len(self.seeds), len(self.episodes)))
+        return torch.unflatten(found, 0, (len(self.seeds), len(self.episodes)))
 
 
 def initial(shape: tuple[int, ...], limit: float, seed: int, name: str) -> Tensor:

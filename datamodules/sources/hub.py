@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
 from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
 from vgm2p.io.files import open_own, sha256_file, write_atomic
 
+Answer = TypeVar("Answer")
 LOCKFILE = "hub.lock.json"
 SPARE = 1.1
 UNPACKED = 2.4  # bytes of the vault and of our file, per byte of the zip, where the catalogue does not know
@@ -185,7 +186,7 @@ class Hub:
                     "free space, or set HF_HOME and data.cache"
                 )
 
-    def _answered(self, entry: Entry, call: Callable[[], Any]) -> Any:
+    def _answered(self, entry: Entry, call: Callable[[], Answer]) -> Answer:
         """Call the hub; whatever goes wrong becomes one line."""
         from huggingface_hub import errors
 

@@ -154,7 +154,7 @@ class MappedStore(TransitionStore):
         def make(update: int) -> Batch:
             if not hasattr(local, "key"):
                 local.key = UpdateKey(seeds, device)
-                local.stream = torch.cuda.Stream(device) if on_cuda else None
+                local.stream = torch.cuda.Stream(device) if on_cuda else None  # type: ignore[no-untyped-call]
             # indices are drawn where a resident dataset draws them, beside the updates that are queued there
             with torch.cuda.stream(local.stream) if on_cuda else nullcontext():
                 batch = gather(OnHost(local.key.at(update)), batch_size, needs)

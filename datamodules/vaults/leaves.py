@@ -122,7 +122,7 @@ class Wides:
         return rows
 
     def _legals(self, rows: NDArray[Any]) -> NDArray[Any]:
-        legal = (rows != 0).astype(np.uint8)
+        legal: NDArray[Any] = (rows != 0).astype(np.uint8)
         stuck = ~legal.any(-1)
         if stuck.any():
             self._facts["rows_without_legal_action"] = int(stuck.sum()) + self._facts.get(

@@ -141,7 +141,7 @@ class Algorithm(Encoding):
             optimiser.loss_scale = self.loss_scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Algorithm:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for optimiser in self.optimisers.values():
             optimiser.rebind()
         for follower in self.followers:

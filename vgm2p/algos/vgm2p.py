@@ -112,7 +112,8 @@ class VGM2P(Algorithm):
 
     def next_value(self, next_o: Tensor, next_action: Tensor) -> Tensor:
         """Qbar^i(o', a') of the target critic (Eq. 13): (S, B, N)."""
-        return self.target_critic(next_o, next_action).mean(1)
+        q: Tensor = self.target_critic(next_o, next_action)
+        return q.mean(1)
 
     def condition(self, batch: Batch, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Info]:
         """c^i = 1[A^i >= 0] (Eq. 9 as Alg. 1 line 9 runs it, Sec. 3.3): (S, B, N) int64."""
@@ -166,7 +167,8 @@ class VGM2P(Algorithm):
 
     def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
         """Return the instantaneous velocity of condition c: u(a_k, k, k, o, c)."""
-        return self.policy(a_k, k, k, o, one_hot(c, self.classes, o.dtype))
+        v: Tensor = self.policy(a_k, k, k, o, one_hot(c, self.classes, o.dtype))
+        return v
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """|| u - sg[v_g - (k - r) du/dk] ||^2 (Eq. 11) per row (S, B, N), and u."""

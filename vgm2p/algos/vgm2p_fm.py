@@ -43,7 +43,8 @@ class VGM2PFlowMatching(VGM2P):
 
     def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
         """Return v(a_k, k, o, c)."""
-        return self.policy(a_k, k, o, one_hot(c, self.classes, o.dtype))
+        v: Tensor = self.policy(a_k, k, o, one_hot(c, self.classes, o.dtype))
+        return v
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Flow-matching row losses (S, B, N) and v; the second time r is not used."""

@@ -121,7 +121,8 @@ class VGM2PPlus(VGM2P):
     def next_value(self, next_o: Tensor, next_action: Tensor) -> Tensor:
         """Qbar^i(o', a'), or the in-sample V^i(o'): (S, B, N)."""
         if self.in_sample_target and self.value is not None:
-            return self.value(next_o)
+            v: Tensor = self.value(next_o)
+            return v
         return super().next_value(next_o, next_action)
 
     @torch.no_grad()
@@ -160,7 +161,7 @@ class VGM2PPlus(VGM2P):
         paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast
         error = paid - usual(o)
         self.minimise("usual", expectile_loss(error, self.return_expectile))
-        outcome = error.detach()
+        outcome: Tensor = error.detach()
         return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
 
     def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:

@@ -33,8 +33,8 @@ def copy_weights(stacked: MLP, plain: nn.Sequential, index: tuple[int, ...]) -> 
     norms = [layer for layer in plain if isinstance(layer, nn.LayerNorm)]
     pairs = [*zip([*stacked.hidden, stacked.output], dense, strict=True), *zip(stacked.norms, norms, strict=True)]
     for source, target in pairs:
-        target.weight.data.copy_(source.weight[index])  # type: ignore[index, operator]
-        target.bias.data.copy_(source.bias[index])  # type: ignore[index, operator]
+        target.weight.data.copy_(source.weight[index])  # type: ignore[operator]
+        target.bias.data.copy_(source.bias[index])  # type: ignore[operator]
 
 
 class Reference:
@@ -107,7 +107,7 @@ class Reference:
             target = batch.reward[0] + self.gamma * batch.bootstrap[0] * next_q.mean(-1)
         loss = (self.q(self.critics, o, action).mean(-1) - target).square().mean()
         self.critic_adam.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.critic_adam.step()
         return loss.detach()
 
@@ -122,8 +122,8 @@ class Reference:
         u, dudk = torch.func.jvp(  # type: ignore[misc]
             lambda x_, r_, k_: self.u(x_, r_, k_, o, c), (x, r, k), (v, torch.zeros_like(r), torch.ones_like(k))
         )
-        loss = (u - (v - (k - r) * dudk).detach()).square().mean()
+        loss: Tensor = (u - (v - (k - r) * dudk).detach()).square().mean()
         self.policy_adam.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.policy_adam.step()
         return loss.detach()

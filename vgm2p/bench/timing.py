@@ -28,7 +28,7 @@ def timer(step: Callable[[], Any], device: str) -> Timer:
         return 1e3 * (time.process_time() - cpu) / count, 1e3 * (time.perf_counter() - wall) / count
 
     def on_cuda(count: int) -> tuple[float, float]:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         wall = time.perf_counter()
         first.record()
@@ -63,7 +63,7 @@ def in_turn(timers: Mapping[str, Timer], rounds: int, count: int) -> dict[str, d
 def ratio(results: Mapping[str, Mapping[str, Any]], base: str, name: str, clock: str = "rounds_ms") -> float:
     """Return how many times as fast as `base` a version is: the median over rounds of their ratio in the same round."""
     pairs = zip(results[base][clock], results[name][clock], strict=True)
-    return statistics.median(a / b for a, b in pairs)
+    return float(statistics.median(a / b for a, b in pairs))
 
 
 def machine() -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Heuristic:
             actions.append(np.asarray(action))
             kept.append(after)
         chosen = torch.from_numpy(np.concatenate(actions)[:count].astype(np.int64))
-        return chosen.unflatten(0, tuple(obs.shape[:2])).to(obs.device), kept
+        return torch.unflatten(chosen, 0, tuple(obs.shape[:2])).to(obs.device), kept
 
 
 def _filled(rows: NDArray[Any]) -> NDArray[Any]:

@@ -164,7 +164,7 @@ def _seen(
     """Return what E episodes of S seeds show, as tensors (S, E, ...)."""
 
     def tensor(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(device).unflatten(0, (seeds, -1))
+        return torch.unflatten(torch.from_numpy(array).to(device), 0, (seeds, -1))
 
     legal = None if frame.legal is None else tensor(frame.legal)
     return Seen(tensor(frame.obs), legal, tensor(reward.astype(np.float32)), tensor(active.copy()))

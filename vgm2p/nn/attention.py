@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,4 +35,5 @@ class Attention(nn.Module):
             for part in self.project(x.flatten(1, 2)).chunk(3, dim=-1)
         )
         seen = F.scaled_dot_product_attention(q, k, v)
-        return self.output(seen.transpose(2, 3).flatten(3).flatten(1, 2)).unflatten(1, (-1, agents))
+        y: Tensor = self.output(seen.transpose(2, 3).flatten(3).flatten(1, 2))
+        return torch.unflatten(y, 1, (-1, agents))

@@ -22,7 +22,7 @@ def fold(x: Tensor) -> Tensor:
 
 def unfold(rows: Tensor, seeds: int) -> Tensor:
     """Undo `fold`: (R, S * channels, L) -> (S, R, channels, L)."""
-    return rows.unflatten(1, (seeds, -1)).transpose(0, 1)
+    return torch.unflatten(rows, 1, (seeds, -1)).transpose(0, 1)
 
 
 class Conv(SeededLayer):

@@ -65,7 +65,8 @@ class MLP(SeededBody):
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled() and (x.requires_grad or parameters[0].requires_grad):
-                return self._leave(body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)[0], x)
+                y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
+                return self._leave(y, x)
             # a rollout's few rows: a call per group would cost more than its products do
             few = torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS and dtype != torch.bfloat16
             grouped = grouped and not few
@@ -84,7 +85,8 @@ class MLP(SeededBody):
             raise ValueError("value_and_tangent has no rule for LayerNorm; use torch.func.jvp")
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
-            y, dy = body.Body.apply(self.shape, dtype, grouped, rows, dx.detach().flatten(1, -2), *parameters)
+            tangent = dx.detach().flatten(1, -2)
+            y, dy = body.Body.apply(self.shape, dtype, grouped, rows, tangent, *parameters)  # type: ignore[no-untyped-call]
         return self._leave(y, x), self._leave(dy, x)
 
     def plain(self, x: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class AverageVelocity(nn.Module):
             o: (S, ..., O) encoded observation with agent id.
             c: (S, ..., C) one-hot condition, or None for an unconditional network.
         """
-        return self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
+        u: Tensor = self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
+        return u
 
     def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return u (differentiable in the parameters) and du/dk along the tangent (dx, 0, 1), without gradient.
@@ -50,4 +51,5 @@ class Velocity(nn.Module):
 
     def forward(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
-        return self.mlp(_join([x, k, o, c], x.shape[:-1]))
+        v: Tensor = self.mlp(_join([x, k, o, c], x.shape[:-1]))
+        return v

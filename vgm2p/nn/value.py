@@ -19,7 +19,8 @@ class Critic(nn.Module):
 
     def forward(self, o: Tensor, action: Tensor) -> Tensor:
         """Map o (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
-        return self.mlp(torch.cat([o, action], dim=-1)).squeeze(-1)
+        q: Tensor = self.mlp(torch.cat([o, action], dim=-1))
+        return q.squeeze(-1)
 
 
 class Value(nn.Module):
@@ -31,4 +32,5 @@ class Value(nn.Module):
 
     def forward(self, o: Tensor) -> Tensor:
         """Map o (S, ..., O) to (S, ...)."""
-        return self.mlp(o).squeeze(-1)
+        v: Tensor = self.mlp(o)
+        return v.squeeze(-1)

@@ -49,7 +49,8 @@ def resampled_means(seeds: Seeds, stream: int = 0) -> NDArray[np.float64]:
         where = np.nonzero(drawn == s)
         picks = generator.integers(lengths[s], size=(len(where[0]), lengths[s]))
         means[where] = np.asarray(values, float)[picks].mean(1)
-    return means.mean(1)
+    estimates: NDArray[np.float64] = means.mean(1)
+    return estimates
 
 
 def _crossed(table: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:

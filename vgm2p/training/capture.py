@@ -32,7 +32,7 @@ class Captured:
     ) -> None:
         self.key = key
         with untouched(state):
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for update in range(WARM_UP):

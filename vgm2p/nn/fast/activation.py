@@ -35,7 +35,7 @@ def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, T
     wide = z.detach().to(torch.promote_types(z.dtype, torch.float32)).contiguous()
     value, derivative = torch.empty_like(wide), torch.empty_like(wide)
     size = PIECE if z.device.type == "cpu" else wide.numel()
-    for piece in zip(*(x.flatten().split(size) for x in (wide, value, derivative)), strict=True):
+    for piece in zip(*(torch.split(x.flatten(), size) for x in (wide, value, derivative)), strict=True):
         _write(*piece)
     return value.to(z.dtype), derivative.to(z.dtype)
 

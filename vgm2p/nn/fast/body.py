@@ -210,7 +210,7 @@ class Body(torch.autograd.Function):
         if not through:
             return None, None, None, None, None, *gradients
         whole = joined(gx, ctx.grouped).to(parameters[0].dtype)
-        return None, None, None, whole.unflatten(0, (ctx.seeds, -1)).sum(1), None, *gradients
+        return None, None, None, torch.unflatten(whole, 0, (ctx.seeds, -1)).sum(1), None, *gradients
 
 
 def work(
