@@ -149,8 +149,8 @@ def _differences(results: list[MethodResult]) -> list[str]:
         found = [bounds(difference(*pair), 2) for pair in sides]
         lines.append([f"{best.name} - {rival.name}", *found])
     note = (
-        "Differences between the best guided row and every clone, each in its best way to act. Both sides are selected on "
-        "these same episodes, the guided one among more rows. The intervals do not include this selection:"
+        "Differences between the best guided row and every clone, each in its best way to act. Both sides are selected "
+        "on these same episodes, the guided one among more rows. The intervals do not include this selection:"
     )
     return [note, grid(lines)]
 
