@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     STOP.install()
     try:
         return _main(line)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Exception as error:

@@ -33,6 +33,7 @@ from tests.cli.wrong_datasets import (
 from tests.cli.wrong_runs import (
     cut_checkpoint,
     cut_manifest,
+    empty_manifest,
     file_in_the_way,
     flip_checkpoint,
     foreign_checkpoint,
@@ -169,6 +170,8 @@ CASES = [
         "fewer updates than there are", with_run(nothing, "fit", *TINY, "out={run}", "updates=2"), 2, "already has 4"
     ),
     Wrong("resume of no run", command("fit", "resume=/nowhere"), 66, "/nowhere"),
+    Wrong("empty manifest", with_run(empty_manifest, "fit", *TINY, "out={run}"), 65, "holds no configuration"),
+    Wrong("resume of an empty manifest", with_run(empty_manifest, "fit", "resume={run}"), 65, "manifest.json"),
     Wrong("damaged manifest", with_run(cut_manifest, "fit", *TINY, "out={run}"), 65, "manifest.json"),
     Wrong("evaluate without a run", command("evaluate"), 2, "run=<run folder>"),
     Wrong("evaluate of nothing", command("evaluate", "run=/nowhere"), 66, "/nowhere"),

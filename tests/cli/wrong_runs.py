@@ -66,6 +66,10 @@ def cut_manifest(run: Path) -> None:
     (run / "manifest.json").write_text("{")
 
 
+def empty_manifest(run: Path) -> None:
+    (run / "manifest.json").write_text("{}")
+
+
 def occupied(scratch: Path) -> list[str]:
     run = scratch / "run"
     run.mkdir()

@@ -21,9 +21,9 @@ def help_page(command: str, words: Sequence[str]) -> str:
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
     for group in sorted(chosen, key=lambda each: GROUPS.index(each) if each in GROUPS else len(GROUPS)):
         others = ", ".join(name for name in options(group) if name != chosen[group])
-        prefix = "" if group == "experiment" else f"; keys begin with {group}."
+        prefix = "" if group in ("experiment", "recipe") else f"; keys begin with {group}."
         parts.append(f"## {group}={chosen[group]}; others: {others or 'none'}{prefix}")
-        parts += map(_keys, _files(group, chosen[group]))
+        parts += map(_keys, _files(group, chosen[group]) if chosen[group] != "null" else [])
     parts.append(
         "Keys of another file: name it, e.g. vgm2p fit --help algo=vgm2p; several runs: fit -m algo=a,b seed=0,1"
     )
@@ -38,7 +38,7 @@ def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = compose(command, overrides=[*out, *words, *search_path()], return_hydra_config=True)
     choices = config.hydra.runtime.choices
-    return {str(group): str(name) for group, name in choices.items() if name and not str(group).startswith("hydra")}
+    return {str(group): str(name or "null") for group, name in choices.items() if not str(group).startswith("hydra")}
 
 
 def _files(group: str, name: str) -> list[Path]:

@@ -20,7 +20,8 @@ from vgm2p.optim import Optim
 from vgm2p.run.folder import SHARED
 
 Node = dict[str, Any]  # a group whose keys are those of the class that it names
-WRONG_CLOCK = (
+GROUPS = ("experiment", "algo", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # folders of conf/
+WRONG_CLOCK = (  # keys of Lightning's Trainer
     "max_steps",
     "max_epochs",
     "min_steps",
@@ -173,7 +174,7 @@ def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> d
             continue
         value = config.get(each.name)
         if each.name == "trainer":
-            part[each.name] = training_part(value or {}, TrainerSettings)
+            part[each.name] = training_part(value if isinstance(value, Mapping) else {}, TrainerSettings)
         else:
             part[each.name] = _without(value, each.metadata["except_for"])
     if isinstance(part.get("algo"), Mapping):
@@ -182,7 +183,6 @@ def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> d
 
 
 FIT_KEYS = tuple(each.name for each in dataclasses.fields(FitSettings) if not each.metadata.get("composed"))
-GROUPS = ("experiment", "algo", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # folders of conf/
 
 
 def stored_part(config: Mapping[str, Any]) -> dict[str, Any]:

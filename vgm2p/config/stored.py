@@ -72,6 +72,8 @@ def refuse_foreign(config: Any) -> None:
             raise ConfigError(f"'{name}' holds an interpolation")
         if type(value) not in PLAIN:
             raise ConfigError(f"'{name}' holds a {type(value).__name__}, which no configuration has")
+        if name in CLASS_KEYS and not class_is_ours(name, value):
+            raise ConfigError(f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ names it, ours or yours in ./conf")
     refuse_code(config, "", class_is_ours)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vgm2p.errors import ConfigError
+from vgm2p.errors import ConfigError, DataError
 from vgm2p.run.checkpoint import newest_intact, update_of
 from vgm2p.run.folder import RunFolder
 
@@ -46,6 +46,7 @@ def find_resume_point(
 
     Raises:
         ConfigError: if the folder holds something else, another configuration, or more updates than asked for.
+        DataError: if its manifest is damaged.
     """
     if not folder.manifest.exists():
         strangers = sorted(path.name for path in folder.path.iterdir() if not LEFTOVERS.fullmatch(path.name))
@@ -56,7 +57,10 @@ def find_resume_point(
         return ResumePoint()
     if resume == "no":
         raise ConfigError(f"{folder.path} holds a run and resume=no; use resume=auto to continue it, or another out=")
-    changed = changes(folder.read_manifest()["config"])
+    stored = folder.read_manifest().get("config")
+    if not isinstance(stored, Mapping):
+        raise DataError(f"{folder.manifest}: holds no configuration; restore it, or start the run in another folder")
+    changed = changes(stored)
     if changed:
         raise ConfigError(
             f"{folder.path} was started with other settings: {changed[0]}; undo that, or use another out="
