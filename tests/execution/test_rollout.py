@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vgm2p.commands.collect import Behaviour
 from vgm2p.envs.base import Episode
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import RolloutStopped, ServiceError
@@ -165,3 +166,11 @@ def test_the_random_policy_is_uniform_and_legal():
     action, _ = RandomActor(spec).act(Seen(torch.zeros(1, 500, 4, 3), everything), None, key.at(1))
     counts = np.bincount(action.flatten(), minlength=5)
     assert ((counts - 400) ** 2 / 400).sum() < 23.5  # chi square, 4 degrees of freedom, p = 1e-4
+
+
+def test_a_random_policy_that_explores_is_the_random_policy():
+    spec, seen = Spec(4, 3, 5, True, None, 10, "native", "toy"), Seen(torch.zeros(1, 9, 4, 3))
+    key = ActKey([0], 0, list(range(9)))
+    plain, _ = RandomActor(spec).act(seen, None, key.at(0))
+    explored, _ = Behaviour(RandomActor(spec), 1, 0.5, spec).act(seen, None, key.at(0))
+    assert torch.equal(plain, explored)

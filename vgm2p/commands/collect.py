@@ -87,6 +87,8 @@ class Behaviour:
 
     def _explore(self, action: Tensor, seen: Seen, key: Randomness) -> Tensor:
         if self.spec.discrete:
+            if isinstance(self.actor, RandomActor):
+                return action  # uniform over the legal actions already
             explored, _ = self.random.act(seen, None, key)
             dice = key.uniform("explore", tuple(action.shape[1:]))
             return torch.where(dice < self.noise, explored, action)
