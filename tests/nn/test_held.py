@@ -10,10 +10,17 @@ from vgm2p.nn.value import Critic
 from vgm2p.seeds import initialise
 
 
+@pytest.fixture(params=[True, False], ids=["group by group", "all at once as on a GPU"])
+def grouped(request):
+    return request.param
+
+
 @pytest.fixture(params=[True, False], ids=["layer_norm", "plain"])
-def critic(request):
+def critic(request, grouped, monkeypatch):
     made = Critic(2, 2, 4, 3, Net(8, 2), request.param)
     initialise([made], [0, 1], "critic")
+    prepared = made.mlp._prepared
+    monkeypatch.setattr(made.mlp, "_prepared", lambda x: (*prepared(x)[:3], grouped))
     return made
 
 

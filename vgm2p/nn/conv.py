@@ -1,6 +1,8 @@
-"""Convolutions along time and group norms with the seed axis: one grouped operation serves all seeds.
+"""Convolutions along time and group norms with the seed axis.
 
-Their rows are (R, S * channels, L): the channels of seed s lie side by side, and groups keep the seeds apart.
+Their rows are (R, S * channels, L): the channels of seed s lie side by side, and groups keep the seeds apart. On a CPU
+convolutions run seed by seed: oneDNN chooses another order of sums for a grouped one, and S seeds would differ in the
+last bits from S single runs.
 """
 
 from __future__ import annotations
@@ -56,10 +58,16 @@ class Conv(SeededLayer):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map rows (R, S * inputs, L) to (R, S * outputs, L')."""
-        weight, bias = self.weight.flatten(0, 1), self.bias.flatten()
+        if rows.device.type != "cpu":
+            return self.convolve(rows, self.weight.flatten(0, 1), self.bias.flatten(), self.seeds)
+        seeds = zip(rows.chunk(self.seeds, 1), self.weight, self.bias, strict=True)
+        return torch.cat([self.convolve(x, weight, bias, 1) for x, weight, bias in seeds], 1)
+
+    def convolve(self, rows: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
+        """Convolve rows of `groups` seeds with weight (groups * a, b, kernel) and bias (groups * outputs,)."""
         if self.up:
-            return F.conv_transpose1d(rows, weight, bias, self.stride, self.padding, groups=self.seeds)
-        return F.conv1d(rows, weight, bias, self.stride, self.padding, groups=self.seeds)
+            return F.conv_transpose1d(rows, weight, bias, self.stride, self.padding, groups=groups)
+        return F.conv1d(rows, weight, bias, self.stride, self.padding, groups=groups)
 
 
 class GroupNorm(SeededLayer):

@@ -64,7 +64,7 @@ class MLP(SeededBody):
             return self.plain(x)
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
-            if torch.is_grad_enabled() and (x.requires_grad or parameters[0].requires_grad):
+            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
                 y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
                 return self._leave(y, x)
             # a rollout's few rows: a call per group would cost more than its products do
