@@ -19,8 +19,7 @@ def grouped(request):
 def critic(request, grouped, monkeypatch):
     made = Critic(2, 2, 4, 3, Net(8, 2), request.param)
     initialise([made], [0, 1], "critic")
-    prepared = made.mlp._prepared
-    monkeypatch.setattr(made.mlp, "_prepared", lambda x: (*prepared(x)[:3], grouped))
+    monkeypatch.setattr(body, "group_by_group", lambda device: grouped)
     return made
 
 

@@ -108,7 +108,7 @@ class MLP(SeededBody):
         for i, layer in enumerate(self.hidden):
             parameters += layer.stacked()  # type: ignore[operator]
             parameters += self.norms[i].stacked() if self.norms else ()  # type: ignore[operator]
-        return x.flatten(1, -2), [*parameters, *self.output.stacked()], dtype, device == "cpu"
+        return x.flatten(1, -2), [*parameters, *self.output.stacked()], dtype, body.group_by_group(device)
 
     def _leave(self, y: Tensor, x: Tensor) -> Tensor:
         return y.reshape(*self.lead, *x.shape[1:-1], y.shape[-1])

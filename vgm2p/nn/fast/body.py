@@ -213,6 +213,11 @@ class Body(torch.autograd.Function):
         return None, None, None, torch.unflatten(whole, 0, (ctx.seeds, -1)).sum(1), None, *gradients
 
 
+def group_by_group(device: str) -> bool:
+    """Return whether groups run one after another on a device of this type."""
+    return device == "cpu"
+
+
 def work(
     shape: Shape, dtype: torch.dtype, grouped: bool, x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor | None, list[Tensor]]]:
