@@ -12,8 +12,7 @@ import torch
 from lightning import LightningDataModule
 
 from vgm2p.datamodules.store.budget import choose
-from vgm2p.datamodules.store.mapped import MappedStore
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 
 
 class FileSource(Protocol):
@@ -118,7 +117,7 @@ class OfflineDataModule(LightningDataModule):
         options = (self.view, self.obs_norm, self.timeouts, self.verify)
         if plan.resident:
             return TransitionStore.load(paths, *options)
-        return MappedStore.map(paths, paths[0].parent if self.cache is None else Path(self.cache), *options)
+        return TransitionStore.map(paths, paths[0].parent if self.cache is None else Path(self.cache), *options)
 
     def teardown(self, stage: str | None = None) -> None:
         """End what prepares batches (Lightning's hook)."""

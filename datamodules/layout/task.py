@@ -10,29 +10,34 @@ from vgm2p.errors import ConfigError
 from vgm2p.types import Spec
 
 
+def stored_as(columns: Columns) -> str:
+    """Return what was stored of observations: `robot` (one vector of the robot), `omiga` or `native` (agents' vectors).
+
+    Of omiga's vectors the robot's can be recovered; native ones are taken as they are.
+    """
+    if "robot_observation" in columns.steps:
+        return "robot"
+    return "omiga" if columns.attributes.get("stored_view") == "omiga" else "native"
+
+
 def spec_of(columns: Columns, view: str) -> Spec:
     """Return the task that a dataset was recorded in, seen in `view`. Raises ConfigError if it has no such view."""
-    attributes = columns.attributes
-    agents = int(attributes["n_agents"])
-    if "robot_observation" in columns.steps:
-        width = columns.steps["robot_observation"].shape[1]
-        if view not in VIEWS:
-            raise ConfigError(
-                f"data.view={view}: {attributes['name']} stores robot observations; use {' or '.join(VIEWS)}"
-            )
-        obs_dim, state_dim = width + agents, width
-    elif attributes.get("stored_view") == "omiga":
-        if view not in VIEWS:
-            raise ConfigError(
-                f"data.view={view}: {attributes['name']} stores omiga's vectors; use {' or '.join(VIEWS)}"
-            )
-        obs_dim = columns.steps["observations"].shape[2]
-        state_dim = obs_dim - agents  # the robot's observation, recovered from the vectors
+    attributes, steps, stored = columns.attributes, columns.steps, stored_as(columns)
+    agents, name = int(attributes["n_agents"]), attributes["name"]
+    if stored != "native" and view not in VIEWS:
+        what = "robot observations" if stored == "robot" else "omiga's vectors"
+        raise ConfigError(f"data.view={view}: {name} stores {what}; use {' or '.join(VIEWS)}")
+    if stored == "native" and view != "native":
+        raise ConfigError(f"data.view={view}: {name} stores the agents' own vectors; use native")
+    if stored == "robot":
+        state_dim = steps["robot_observation"].shape[1]
+        obs_dim = state_dim + agents
+    elif stored == "omiga":
+        obs_dim = steps["observations"].shape[2]
+        state_dim = obs_dim - agents
     else:
-        if view != "native":
-            raise ConfigError(f"data.view={view}: {attributes['name']} stores the agents' own vectors; use native")
-        obs_dim = columns.steps["observations"].shape[2]
-        state_dim = columns.steps["state"].shape[-1] if "state" in columns.steps else None
+        obs_dim = steps["observations"].shape[2]
+        state_dim = steps["state"].shape[-1] if "state" in steps else None
     return Spec(
         n_agents=agents,
         obs_dim=obs_dim,

@@ -12,9 +12,10 @@ import torch
 
 from vgm2p.datamodules.layout.rules import check_layout
 from vgm2p.datamodules.layout.schema import outline
-from vgm2p.datamodules.layout.task import spec_of
+from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.datamodules.store.flat import UNUSED, WIDE
 from vgm2p.datamodules.store.resident import VIEWS_BYTES
+from vgm2p.datamodules.store.rows import Views
 from vgm2p.errors import ConfigError
 
 SHARE = 0.5  # of free memory; the rest is for networks, evaluation and other processes
@@ -91,9 +92,9 @@ def footprint(path: Path, view: str) -> int:
     spec, steps = spec_of(columns, view), columns.steps
     read = sum(array.dtype.itemsize * array.size for array in steps.values())
     rows, views = len(steps["t"]), spec.n_agents * spec.obs_dim * 4
-    zscored = columns.attributes.get("stored_view") == "omiga"
-    if zscored:
+    found = Views(spec, stored_as(columns))
+    if found.stored == "omiga":
         read += rows * (spec.state_dim or 0) * 4
-    if ("robot_observation" in steps or (zscored and view != "omiga")) and rows * views <= VIEWS_BYTES:
+    if found.built and rows * views <= VIEWS_BYTES:
         read += rows * views
     return read + rows * 28  # per row: itself and its successor, reward, bootstrap, valid

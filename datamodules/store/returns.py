@@ -9,12 +9,13 @@ import numpy as np
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
 
 
-def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any:
+def returns_to_go(columns: Columns, gamma: float, timeouts_are_terminal: bool = False) -> Any:
     """Return, per acting row, the discounted return from that step on: (n,) float32.
 
     After a terminal step nothing follows. Where an episode was cut, the future beyond is taken to pay at the rate of
-    what was seen: the discounted sum over h steps is divided by 1 - gamma^h. `cut_ends`: time limits count as terminal,
-    as `data.timeouts: terminal` has it for the critic; rows after the last end flag of a file never do.
+    what was seen: the discounted sum over h steps is divided by 1 - gamma^h. `timeouts_are_terminal`: time
+    limits count as terminal, as `data.timeouts: terminal` has it for the critic; the end of an incomplete episode never
+    does.
     """
     rewards = columns.steps["rewards"].astype(np.float64)
     start, length, end = (columns.episodes[name] for name in ("start", "length", "end"))
@@ -24,7 +25,7 @@ def returns_to_go(columns: Columns, gamma: float, cut_ends: bool = False) -> Any
         has = length >= h
         rows = start[has] + length[has] - h
         ahead[has] = rewards[rows] + gamma * ahead[has]
-        over = (end[has] != INCOMPLETE) if cut_ends else (end[has] == TERMINAL)
+        over = (end[has] != INCOMPLETE) if timeouts_are_terminal else (end[has] == TERMINAL)
         seen = np.where(over, 1.0, 1.0 - gamma**h)
         total[rows] = ahead[has] / seen
     return total[columns.steps["has_action"].astype(bool)].astype(np.float32)

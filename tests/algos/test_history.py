@@ -10,7 +10,7 @@ from tests.support import continuous_spec, discrete_spec, random_batch, small_co
 from vgm2p.commands.collect import Behaviour
 from vgm2p.config.build import build_algorithm
 from vgm2p.datamodules.layout.schema import write
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.execution.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Needs, Seen
@@ -80,7 +80,7 @@ def test_batches_hold_the_steps_before_and_never_another_episode(tmp_path):
     plain = store.draw(key.at(4), 100)
     assert torch.equal(batch.obs, plain.obs)
     assert plain.past_obs is None
-    rows = np.flatnonzero(columns.steps["has_action"])[key.at(4).integers("batch", (100,), len(store.columns["rows"]))]
+    rows = np.flatnonzero(columns.steps["has_action"])[key.at(4).integers("batch", (100,), len(store.table))]
     begun = 0
     for s in range(2):
         for b in range(100):

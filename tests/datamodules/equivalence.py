@@ -6,8 +6,7 @@ import torch
 from tests.datamodules.test_store import discrete_columns, without_finals
 from tests.support import small_columns
 from vgm2p.datamodules.layout.schema import Columns, write
-from vgm2p.datamodules.store.mapped import MappedStore
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.envs.observation import agents_view
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs
@@ -62,27 +61,28 @@ def write_to(path, columns):
     return path
 
 
-def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, MappedStore]:
+def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, TransitionStore]:
     options = {"view": "raw_onehot", "obs_norm": "auto", "timeouts": "bootstrap", "verify": verify, **options}
     paths = []
     for i, columns in enumerate(files):
         paths.append(tmp_path / f"{i}.h5")
         if columns is not None:
             write(paths[-1], columns)
-    return TransitionStore.load(paths, **options), MappedStore.map(paths, tmp_path / "cache", **options)
+    return TransitionStore.load(paths, **options), TransitionStore.map(paths, tmp_path / "cache", **options)
 
 
-def assert_same(one: TransitionStore, two: MappedStore, updates=(0, 1, 2, 63, 64, 65, 3, 4, 700, 701), batch=33):
+def assert_same(one: TransitionStore, two: TransitionStore, batch=33, history=3, ahead=0):
     for field in ("spec", "returns"):
         assert getattr(one, field) == getattr(two, field)
     assert {**one.summary, "bytes": 0} == {**two.summary, "bytes": 0}
-    assert all(torch.equal(a, b) for a, b in zip(one.statistics, two.statistics, strict=True))
+    surveys = one.survey(0.0), two.survey(0.0)
+    assert all(torch.equal(*(getattr(survey, name) for survey in surveys)) for name in ("mean", "std"))
     fields = tuple(name for name in FIELDS if one.spec.state_dim is not None or "state" not in name)
-    needs = Needs(frozenset(fields), history=3)
+    needs = Needs(frozenset(fields), history, ahead)
     for store in (one, two):
         store.provide(needs, 0.9)
     key, other = UpdateKey([3, 4]), UpdateKey([3, 4])
-    for update in updates:
+    for update in (0, 1, 2, 63, 64, 65, 3, 4, 700, 701):
         drawn = vars(one.draw(key.at(update), batch, needs)), vars(two.draw(other.at(update), batch, needs))
         for name, value in drawn[0].items():
             found = drawn[1][name]

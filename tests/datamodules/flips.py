@@ -14,7 +14,7 @@ from tests.cli.flips import same_columns
 from tests.datamodules.truths import ROOT
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.datamodules.sources.published import VaultFolder
-from vgm2p.datamodules.store.mapped import MappedStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import UserError
 
 VAULTS = sorted(path.parent for path in ROOT.rglob("manifest.ocdbt"))
@@ -67,8 +67,8 @@ def flat(path: Path, scratch: Path, count: int) -> tuple[int, int]:
     told: list[str] = []
 
     def load() -> dict[str, bytes]:
-        store = MappedStore.map([path], scratch, view, "auto", "terminal", "auto", told.append)
-        return {name: array.tobytes() for name, array in store._columns.steps.items()}
+        store = TransitionStore.map([path], scratch, view, "auto", "terminal", "auto", told.append)
+        return {name: array.tobytes() for name, array in store.rows.wide.items()}
 
     truth = load()
 

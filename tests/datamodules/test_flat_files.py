@@ -11,7 +11,7 @@ from tests.datamodules.equivalence import assert_same, both, write_to
 from tests.run.runs import environment
 from tests.support import small_columns
 from vgm2p.datamodules.layout.schema import Columns, read
-from vgm2p.datamodules.store.mapped import MappedStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import DataError, MissingInput
 
 
@@ -52,31 +52,31 @@ def test_a_damaged_flat_file_is_told_and_made_again(what, damage, tmp_path, caps
 def test_a_damaged_source_is_not_mapped(tmp_path):
     path = write_to(tmp_path / "0.h5", small_columns())
     options = ("raw_onehot", "auto", "bootstrap")
-    MappedStore.map([path], tmp_path / "cache", *options, "auto")
+    TransitionStore.map([path], tmp_path / "cache", *options, "auto")
     data = bytearray(path.read_bytes())
     at = data.find(small_columns().steps["robot_observation"].tobytes()[:64])
     data[at + 5] ^= 1
     path.write_bytes(data)
     for cache in ("cache", "other"):  # where flat files are at hand, and where they must be made
         with pytest.raises(DataError, match="differs from its hash"):
-            MappedStore.map([path], tmp_path / cache, *options, "auto")
+            TransitionStore.map([path], tmp_path / cache, *options, "auto")
     assert [p.suffix for p in (tmp_path / "other" / "flat").iterdir()] == [".lock"]
     with pytest.raises(MissingInput):
-        MappedStore.map([tmp_path / "none.h5"], tmp_path / "cache", *options, "auto")
+        TransitionStore.map([tmp_path / "none.h5"], tmp_path / "cache", *options, "auto")
 
 
 def test_numbers_that_break_the_rules_are_found_when_flat_files_are_made(tmp_path):
     columns = small_columns()
     columns.steps["robot_observation"][11, 1] = np.nan
     with pytest.raises(DataError, match="first in row 11"):
-        MappedStore.map([write_to(tmp_path / "x.h5", columns)], tmp_path, "raw_onehot", "auto", "bootstrap", "auto")
+        TransitionStore.map([write_to(tmp_path / "x.h5", columns)], tmp_path, "raw_onehot", "auto", "bootstrap", "auto")
     assert [p.suffix for p in (tmp_path / "flat").iterdir()] == [".lock"]
 
 
 MAKE = (
     "import sys; from pathlib import Path;"
-    "from vgm2p.datamodules.store.mapped import MappedStore;"
-    "store = MappedStore.map([Path(sys.argv[1])], Path(sys.argv[2]), 'raw_onehot', 'auto', 'bootstrap', 'never',"
+    "from vgm2p.datamodules.store.transitions import TransitionStore;"
+    "store = TransitionStore.map([Path(sys.argv[1])], Path(sys.argv[2]), 'raw_onehot', 'auto', 'bootstrap', 'never',"
     " lambda line: print(line, flush=True)); print(store.summary['digest'])"
 )
 
@@ -123,13 +123,13 @@ MEMORY = """
 import sys
 from pathlib import Path
 import torch
-from vgm2p.datamodules.store.mapped import MappedStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import UpdateKey
 torch.set_num_threads(1)
 UpdateKey([0]).at(0).integers("warm", (4,), 9)
 peak = lambda: int(next(x for x in open("/proc/self/status") if x.startswith("VmHWM")).split()[1]) / 1024
 before = peak()
-store = MappedStore.map([Path(sys.argv[1])], Path(sys.argv[2]), "native", "dataset", "terminal", "auto")
+store = TransitionStore.map([Path(sys.argv[1])], Path(sys.argv[2]), "native", "dataset", "terminal", "auto")
 print("made", peak() - before)
 """
 

@@ -7,10 +7,11 @@ from tests.datamodules.equivalence import CASES, LENGTHS, assert_same, both, wri
 from tests.support import small_columns
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.datamodules.store.budget import allowed, choose, parse
-from vgm2p.datamodules.store.mapped import DEPTH, Ahead, MappedStore
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.prefetch import DEPTH, Prefetcher
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.rng import StaticKey, UpdateKey
+from vgm2p.types import Batch
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -33,7 +34,7 @@ def test_several_files_are_mapped_as_one(tmp_path):
     other = small_columns()
     other.attributes["env_id"] = "other"
     with pytest.raises(DataError, match="env_id"):
-        MappedStore.map(
+        TransitionStore.map(
             [write_to(tmp_path / "a.h5", small_columns()), write_to(tmp_path / "b.h5", other)],
             tmp_path,
             "raw_onehot",
@@ -53,26 +54,42 @@ def test_other_batches_and_other_keys_begin_anew(tmp_path):
     mapped.close()
 
 
-def test_batches_come_in_order_and_few_are_made_ahead():
+def spans(made, span):
+    """Return a function that makes the spans of a prefetcher, each batch its update's number; starts go to `made`."""
+
+    def make(start):
+        made.append(start)
+        updates = torch.arange(start, start + span).float()
+        return Batch(*[updates] * 6)
+
+    return make
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("span", [1, 3, 8])
+def test_batches_come_in_order_and_few_are_made_ahead(span, threads):
     made = []
-    ahead = Ahead(lambda update: made.append(update) or update, ())
+    prefetcher = Prefetcher(spans(made, span), span, threads)
     for update in (*range(5, 40), *range(20, 30)):
-        assert ahead.take(update) == update
-        assert max(made) <= max(update, 39) + DEPTH
-    ahead.close()
+        assert prefetcher.take(update).obs == update
+        assert max(made) <= max(update, 39) + (DEPTH if threads else 0) * span
+    prefetcher.close()
+    assert threads or made == [*range(5 // span * span, 40, span), *range(20 // span * span, 30, span)]
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_asked_for():
-    def broken(update):
-        if update == 3:
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_goes_wrong_where_a_batch_is_made_is_raised_where_it_is_asked_for(threads):
+    def broken(start):
+        if start == 4:
             raise OSError(5, "Input/output error", "flat")
-        return update
+        return spans([], 2)(start)
 
-    ahead = Ahead(broken, ())
-    assert [ahead.take(update) for update in range(3)] == [0, 1, 2]
-    with pytest.raises(OSError, match="Input/output"):
-        ahead.take(3)
-    ahead.close()
+    prefetcher = Prefetcher(broken, 2, threads)
+    assert [prefetcher.take(update).obs.item() for update in range(4)] == [0, 1, 2, 3]
+    for update in (4, 5):
+        with pytest.raises(OSError, match="Input/output"):
+            prefetcher.take(update)
+    prefetcher.close()
 
 
 def test_sizes_are_understood_or_refused():
@@ -94,12 +111,14 @@ def test_the_choice_counts_what_is_held(tmp_path):
     for i, (make, options) in enumerate(CASES.values()):
         path = write_to(tmp_path / f"{i}.h5", make())
         view = options.get("view", "raw_onehot")
-        store = TransitionStore.load([path], **{**options, "view": view})
-        raw = sum(array.nbytes for array in read(path).steps.values())
+        dataset = read(path)
+        store = TransitionStore.hold(dataset, **{"obs_norm": "auto", "timeouts": "bootstrap", **options, "view": view})
+        raw = sum(array.nbytes for array in dataset.steps.values())
         need = int(choose([path], view, "1GB", torch.device("cpu")).resident)
         assert need == 1
-        held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in store.columns.values()}
-        arrays = {a.__array_interface__["data"][0] for a in store._columns.steps.values()}
+        tensors = (store.rows.columns | store.table.columns).values()
+        held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        arrays = {a.__array_interface__["data"][0] for a in dataset.steps.values()}
         total = raw + sum(size for address, size in held.items() if address not in arrays)
         low, high = (choose([path], view, int(total * share), torch.device("cpu")) for share in (0.7, 1.3))
         assert (low.resident, high.resident) == (False, True), (low.line, high.line, total)

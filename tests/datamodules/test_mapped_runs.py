@@ -43,9 +43,9 @@ def test_a_signal_ends_it_and_another_way_to_hold_the_data_goes_on(signum, whole
 
 def test_an_error_of_the_disk_is_one_line(tmp_path):
     broken = (
-        "import vgm2p.datamodules.store.mapped as m\ndef bad(self, column, rows): raise OSError(5, 'Input/output error', 'flat')\n"
-        "before = m.MappedStore.to\ndef to(self, device): m.MappedStore._gather = bad; return before(self, device)\n"
-        "m.MappedStore.to = to"
+        "import vgm2p.datamodules.store.mapped as m\ndef bad(self, rows): raise OSError(5, 'Input/output error', 'flat')\n"
+        "def to(self, device): m.MappedRows.observations = bad\n"
+        "m.MappedRows.to = to"
     )
     done = run(tmp_path / "run", broken, data__max_resident=1)
     assert done.returncode == 74

@@ -11,7 +11,7 @@ from vgm2p.datamodules.layout.combine import concatenate
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, Columns, write
 from vgm2p.datamodules.offline import Blocks
 from vgm2p.datamodules.sources.recorded import Bundled, Recorded
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.envs.observation import agents_view, robot_of_omiga
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.rng import StaticKey, UpdateKey
@@ -102,7 +102,7 @@ def test_a_row_that_bootstraps_where_nothing_was_done_enters_no_loss_that_reads_
     assert ends_drawn(store, columns, ALL) == {None: {1.0}, TERMINAL: {1.0}, TIMEOUT: {0.0}}
     assert ends_drawn(store, columns, Needs()) == {None: {1.0}, TERMINAL: {1.0}, TIMEOUT: {1.0}}
     columns.episodes["end"][-1] = INCOMPLETE
-    cut = TransitionStore(columns, "raw_onehot", "auto", "bootstrap", [])
+    cut = TransitionStore.hold(columns, "raw_onehot", "auto", "bootstrap")
     cut.provide(ALL, 0.0)
     assert ends_drawn(cut, columns, ALL) == {None: {1.0}, TERMINAL: {1.0}, INCOMPLETE: {0.0}}
 
@@ -112,8 +112,8 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
     at_loading = store_of(tmp_path, small_columns(), view=view)
     monkeypatch.setattr("vgm2p.datamodules.store.resident.VIEWS_BYTES", 0)
     per_batch = TransitionStore.load([tmp_path / "x.h5"], view=view)
-    assert per_batch.columns["observation"].shape[1] == 3
-    assert at_loading.columns["observation"].shape[1] == 2 * 5
+    assert per_batch.rows.columns["observation"].shape[1] == 3
+    assert at_loading.rows.columns["observation"].shape[1] == 2 * 5
     for one, two in zip(
         *(vars(s.draw(UpdateKey([0]).at(1), 50)).values() for s in (at_loading, per_batch)), strict=True
     ):
@@ -122,7 +122,7 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
 
 @pytest.mark.parametrize("ahead", [1, 100, 2048])
 def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monkeypatch):
-    monkeypatch.setattr("vgm2p.datamodules.store.resident.AHEAD", ahead)
+    monkeypatch.setattr("vgm2p.datamodules.store.transitions.ROWS_AT_ONCE", ahead)
     store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
     needs = Needs(frozenset(("next_action", "state", "episode_rank")), history=3)
     store.provide(needs, 0.9)
@@ -135,7 +135,7 @@ def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monk
 
 def test_every_acting_row_is_drawn_equally_often(tmp_path):
     store = store_of(tmp_path, small_columns())
-    rows = store.columns["rows"]
+    rows = store.table.columns["rows"]
     counts = torch.zeros(len(rows))
     for update in range(300):
         counts += torch.bincount(UpdateKey([0]).at(update).integers("batch", (64,), len(rows))[0], minlength=len(rows))
@@ -176,10 +176,15 @@ def test_an_illegal_stored_action_is_refused(tmp_path):
         store_of(tmp_path, columns)
 
 
+def moments(store):
+    survey = store.survey(0.0)
+    return survey.mean, survey.std
+
+
 def test_statistics_are_those_of_acting_rows_in_double_precision(tmp_path):
     columns = small_columns()
     columns.steps["robot_observation"][:, 2] = 4.0
-    mean, std = store_of(tmp_path, columns).statistics
+    mean, std = moments(store_of(tmp_path, columns))
     acted = columns.steps["robot_observation"][columns.steps["has_action"].astype(bool)].astype(np.float64)
     np.testing.assert_allclose(mean[:3], acted.mean(0), rtol=1e-6)
     np.testing.assert_allclose(std[:3], np.maximum(acted.std(0), 1e-3), rtol=1e-6)
@@ -198,10 +203,10 @@ def test_omiga_view_is_the_zscore_per_vector_and_can_be_undone():
 
 
 def test_omiga_view_is_not_standardised_again_unless_asked(tmp_path):
-    mean, std = store_of(tmp_path, small_columns(), view="omiga").statistics
+    mean, std = moments(store_of(tmp_path, small_columns(), view="omiga"))
     assert mean.abs().sum() == 0
     assert (std == 1).all()
-    mean, _ = store_of(tmp_path, small_columns(), view="omiga", obs_norm="dataset").statistics
+    mean, _ = moments(store_of(tmp_path, small_columns(), view="omiga", obs_norm="dataset"))
     assert mean.abs().sum() > 0
 
 
@@ -212,10 +217,9 @@ def test_medium_expert_is_medium_then_expert(tmp_path):
     medium, expert = (TransitionStore.load([path]) for path in paths)
     assert both.returns == medium.returns + expert.returns
     assert both.summary["transitions"] == medium.summary["transitions"] + expert.summary["transitions"]
-    n = len(medium.columns["rows"])
-    offset = len(medium.columns["observation"])
-    assert torch.equal(both.columns["rows"][:n], medium.columns["rows"])
-    assert torch.equal(both.columns["rows"][n:], expert.columns["rows"] + offset)
+    n, offset = len(medium.table), len(medium.rows.columns["observation"])
+    assert torch.equal(both.table.columns["rows"][:n], medium.table.columns["rows"])
+    assert torch.equal(both.table.columns["rows"][n:], expert.table.columns["rows"] + offset)
     assert both.summary["digest"] not in (medium.summary["digest"], expert.summary["digest"])
 
 
@@ -272,7 +276,7 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
 def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or_less(tmp_path):
     columns = small_columns(lengths=(4, 7, 5, 4))
     columns.episodes["return"][:] = [2.0, -1.0, 2.0 + 1e-7, 7.0]
-    store = TransitionStore(columns, "raw_onehot", "none", "bootstrap", [])
+    store = TransitionStore.hold(columns, "raw_onehot", "none", "bootstrap")
     store.provide(RANK, 0.0)
     key = UpdateKey([1]).at(0)
     found = store.draw(key, 100, RANK).episode_rank

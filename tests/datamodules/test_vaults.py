@@ -16,7 +16,7 @@ from vgm2p.datamodules.layout.describe import coverage, describe
 from vgm2p.datamodules.layout.episodes import Flags, find_episodes
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue, entry_of, select
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import robot_of_omiga

@@ -15,7 +15,7 @@ from tests.test_config import EXPERIMENTS, composed
 from vgm2p.commands.doctor import checks
 from vgm2p.config.settings import training_part
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue
-from vgm2p.datamodules.store.resident import TransitionStore
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs import smac_install

@@ -34,13 +34,9 @@ SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
 SHORT = """
-import sys
-import vgm2p.datamodules.store.resident as store
-real = store.spec_of
-def short(columns, view):
-    import dataclasses
-    return dataclasses.replace(real(columns, view), episode_limit=60)
-store.spec_of = short
+import dataclasses
+from vgm2p.datamodules.store.transitions import TransitionStore
+TransitionStore.spec = property(lambda store: dataclasses.replace(store.rows.spec, episode_limit=60))
 """
 MAIN = """
 import sys

@@ -143,7 +143,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
 
     from vgm2p.config.build import build_algorithm
     from vgm2p.datamodules.sources.recorded import Bundled
-    from vgm2p.datamodules.store.resident import TransitionStore
+    from vgm2p.datamodules.store.transitions import TransitionStore
     from vgm2p.rng import UpdateKey
     from vgm2p.types import Spec
 
@@ -152,7 +152,7 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     torch.set_num_threads(1)
     store = TransitionStore.load(Bundled().resolve())
     algorithm = build_algorithm(config["algo"], Spec(**saved["vgm2p"]["spec"]), [0])
-    algorithm.set_statistics(*store.statistics)
+    algorithm.survey(store.survey(algorithm.gamma))
     needs = algorithm.needs
     store.provide(needs, algorithm.gamma)
     key = UpdateKey([0])

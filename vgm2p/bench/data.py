@@ -40,13 +40,12 @@ def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, An
     """Print what a batch costs; return the times, and the memory of a million transitions in GB."""
     from vgm2p.datamodules.layout.schema import read
     from vgm2p.datamodules.layout.schema import write as write_columns
-    from vgm2p.datamodules.store.mapped import MappedStore
-    from vgm2p.datamodules.store.resident import TransitionStore
+    from vgm2p.datamodules.store.transitions import TransitionStore
 
     path = folder / "data.h5"
     write_columns(path, columns(options["transitions"]))
     store = TransitionStore.load([path], verify="never")
-    mapped = MappedStore.map([path], folder, "raw_onehot", "auto", "bootstrap", "never", lambda line: None)
+    mapped = TransitionStore.map([path], folder, "raw_onehot", "auto", "bootstrap", "never", lambda line: None)
     steps = read(path, verify="never").steps
     versions = {
         "resident": (resident(store, options["batch"]), 500),

@@ -70,7 +70,7 @@ def _cuda() -> str:
 
 def _bundled() -> str:
     from vgm2p.datamodules.sources.recorded import Bundled
-    from vgm2p.datamodules.store.resident import TransitionStore
+    from vgm2p.datamodules.store.transitions import TransitionStore
 
     summary = TransitionStore.load(Bundled().resolve(), verify="full").summary
     return f"{summary['episodes']} episodes, digest {summary['digest'][:12]} verified"

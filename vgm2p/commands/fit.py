@@ -109,7 +109,7 @@ def train(
         check_spec(store.spec, env.spec)
     check_pair(algorithm_type, store.spec, config["seeds"], config["algorithm"])
     algorithm = make_algorithm(settings_of(config, FitSettings).policy, store.spec)
-    algorithm.set_statistics(*store.statistics)
+    algorithm.survey(store.survey(algorithm.gamma))
     store.provide(algorithm.needs, algorithm.gamma)
     record = manifest(config, algorithm.spec, store.summary, env.versions if env else {}, threads)
     _same_data(folder, record)

@@ -1,0 +1,76 @@
+"""Statistics of a dataset's observations, actions and returns, computed when they are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgm2p.datamodules.store.rows import RowSource
+from vgm2p.datamodules.store.table import TransitionTable
+from vgm2p.envs.observation import statistics
+from vgm2p.types import Survey
+
+ROWS = 200_000  # of which quantiles are computed at most, evenly spaced over the transitions
+OBS_BYTES = 1 << 28  # that their observations may take at most
+SLAB = 1 << 12  # rows gathered at once
+
+
+def standardisation(source: RowSource, table: TransitionTable, obs_norm: str) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (O,) by which observations are standardised (`envs.observation.statistics`)."""
+    rows = table.columns["rows"][:, 0]
+    spec = source.spec
+    with source.scanning():
+        return statistics(
+            lambda start, stop: source.scan(rows[start:stop]),
+            len(rows),
+            spec.n_agents,
+            spec.obs_dim,
+            spec.view,
+            obs_norm,
+        )
+
+
+def survey(source: RowSource, table: TransitionTable, moments: tuple[Tensor, Tensor], gamma: float) -> Survey:
+    """Return the statistics of a dataset.
+
+    Quantiles are of at most 200 000 transitions, evenly spaced; those of observations and actions count every agent.
+
+    Args:
+        source: its rows.
+        table: its transitions.
+        moments: mean and deviation (O,) of `standardisation`.
+        gamma: discount of the returns; `return_quantile` raises ConfigError unless it is below 1.
+    """
+    mean, std = moments
+    spec = source.spec
+
+    def obs_quantiles(knots: int) -> Tensor:
+        rows = _spaced(table, min(ROWS, OBS_BYTES // (4 * spec.n_agents * spec.obs_dim)))
+        found = torch.cat([source.observations(part).cpu().flatten(0, 1) for part in rows.split(SLAB)])
+        return _quantiles(found.sub_(mean).div_(std), knots)
+
+    def action_quantiles(knots: int) -> Tensor:
+        rows = _spaced(table, ROWS)
+        return _quantiles(torch.cat([source.actions(part).cpu().flatten(0, 1) for part in rows.split(SLAB)]), knots)
+
+    def return_quantile(share: float) -> Tensor:
+        return torch.tensor(np.quantile(table.returns_to_go(gamma), share), dtype=torch.float32)
+
+    return Survey(mean, std, obs_quantiles, None if spec.discrete else action_quantiles, return_quantile)
+
+
+def _spaced(table: TransitionTable, most: int) -> Tensor:
+    """Return the rows of at most `most` transitions, evenly spaced from the first to the last."""
+    rows = table.columns["rows"][:, 0]
+    if len(rows) <= most:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64, device=rows.device).long()]
+
+
+def _quantiles(values: Tensor, knots: int) -> Tensor:
+    """Return the quantiles 0 to 1 of every column: (M, D) -> (D, knots) float32, rising along each row."""
+    shares = np.linspace(0.0, 1.0, knots)
+    columns = (values[:, i].double().numpy() for i in range(values.shape[1]))
+    found = np.stack([np.quantile(column, shares) for column in columns])
+    return torch.from_numpy(found).float()

@@ -1,0 +1,138 @@
+"""The transitions of a dataset: which rows they join, what they pay, what follows them, how they lie in episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
+from vgm2p.datamodules.store.returns import episode_ranks, returns_to_go
+from vgm2p.datamodules.store.rows import take
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.types import Needs
+
+PER_TRANSITION = frozenset(("return_to_go", "episode_rank"))  # optional fields of a batch that are columns here
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What follows the last step of an episode: (bootstrap, valid) without, and with, a stored final observation."""
+
+    cut: tuple[float, float]
+    stored: tuple[float, float]
+
+
+# data.timeouts -> what follows a time limit; a terminal step is always (0, 1)
+TIMEOUTS = {
+    "bootstrap": Ending(cut=(0.0, 0.0), stored=(1.0, 1.0)),
+    "terminal": Ending(cut=(0.0, 1.0), stored=(0.0, 1.0)),
+    "drop": Ending(cut=(0.0, 0.0), stored=(0.0, 0.0)),
+    "self": Ending(cut=(1.0, 1.0), stored=(1.0, 1.0)),
+}
+
+
+class TransitionTable:
+    """Narrow columns of n transitions over R rows, on the device where rows are gathered.
+
+    The successor of row t is row t + 1, which for the last step of an episode is its final observation. Where none is
+    stored, the row is its own successor, and `timeouts` decides what it is worth.
+
+    Attributes of `columns`:
+        rows: (n, 2) int64, the row and its successor.
+        scalars: (n, 3) float32, reward, bootstrap and valid.
+        t: (R,) int32, step of the episode.
+        return_to_go, episode_rank: (n,) float32, made by `provide`.
+        valid_with_next_action: (n,) float32, likewise: `valid`, and 0 where a row bootstraps from a final observation,
+            for which no action is stored.
+        left: (R,) int32, likewise: rows after this one in its episode.
+        has_action: (R,) bool, likewise: False for final observations.
+    """
+
+    def __init__(self, dataset: Columns, timeouts: str) -> None:
+        self.timeouts = timeouts
+        self._dataset = dataset
+        self.columns = _transitions(dataset, timeouts)
+
+    def __len__(self) -> int:
+        return len(self.columns["rows"])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the columns take."""
+        return sum(column.numel() * column.element_size() for column in self.columns.values())
+
+    def take(self, name: str, index: Tensor) -> Tensor:
+        """Return entries (...) of a column, by transition or by row."""
+        return take(self.columns[name], index)
+
+    def to(self, device: torch.device) -> None:
+        """Move every column to `device`."""
+        self.columns = {name: column.to(device) for name, column in self.columns.items()}
+
+    def provide(self, needs: Needs, gamma: float) -> None:
+        """Make the columns that `needs` asks for. Raises ConfigError unless `gamma` is below 1 where it counts."""
+        steps, episodes = self._dataset.steps, self._dataset.episodes
+        if "return_to_go" in needs.fields:
+            self._add("return_to_go", self.returns_to_go(gamma))
+        if "episode_rank" in needs.fields:
+            self._add("episode_rank", episode_ranks(self._dataset))
+        if "next_action" in needs.fields:
+            rows, scalars = (self.columns[name].cpu().numpy() for name in ("rows", "scalars"))
+            unknown = (scalars[:, 1] > 0) & (steps["has_action"][rows[:, 1]] == 0)
+            self._add("valid_with_next_action", np.where(unknown, np.float32(0.0), scalars[:, 2]))
+        if needs.ahead:
+            self._add("left", np.repeat(episodes["rows"], episodes["rows"]) - 1 - steps["t"])
+            self._add("has_action", steps["has_action"].astype(bool))
+
+    def returns_to_go(self, gamma: float) -> Any:
+        """Return (n,) float32, as `returns.returns_to_go`. Raises ConfigError unless `gamma` is below 1."""
+        if not 0.0 <= gamma < 1.0:
+            raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
+        return returns_to_go(self._dataset, gamma, timeouts_are_terminal=self.timeouts == "terminal")
+
+    def _add(self, name: str, values: Any) -> None:
+        self.columns[name] = torch.from_numpy(values).to(self.columns["scalars"].device)
+
+
+def check_timeouts(timeouts: str) -> None:
+    """Raise ConfigError for an unknown value of `data.timeouts`."""
+    if timeouts not in TIMEOUTS:
+        raise ConfigError(f"data.timeouts='{timeouts}' is unknown{nearest(timeouts, TIMEOUTS)}")
+
+
+def _transitions(dataset: Columns, timeouts: str) -> dict[str, Tensor]:
+    steps, episodes = dataset.steps, dataset.episodes
+    rows = np.flatnonzero(steps["has_action"])
+    following = rows + 1
+    bootstrap, valid = np.ones(len(rows), np.float32), np.ones(len(rows), np.float32)
+    position = np.cumsum(steps["has_action"]) - 1  # row -> its transition
+    for start, length, count, end in zip(
+        *(episodes[name].tolist() for name in ("start", "length", "rows", "end")), strict=True
+    ):
+        if length == 0:
+            continue
+        last, stored = position[start + length - 1], count > length
+        if not stored:
+            following[last] = rows[last]
+        bootstrap[last], valid[last] = _after_the_last(end, stored, timeouts)
+    scalars = np.stack([steps["rewards"][rows], bootstrap, valid], 1)
+    pairs, t = torch.from_numpy(np.stack([rows, following], 1)), torch.from_numpy(steps["t"])
+    return {"rows": pairs, "scalars": torch.from_numpy(scalars), "t": t}
+
+
+def _after_the_last(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
+    """Return (bootstrap, valid) of the last step of an episode."""
+    if end == TERMINAL:
+        return 0.0, 1.0
+    if end == INCOMPLETE:
+        return (1.0, 1.0) if stored else (0.0, 0.0)
+    if timeouts == "bootstrap" and not stored:
+        raise ConfigError(
+            "data.timeouts=bootstrap needs stored final observations, which this file lacks; use terminal or drop"
+        )
+    ending = TIMEOUTS[timeouts]
+    return ending.stored if stored else ending.cut

@@ -1,0 +1,215 @@
+"""The dataset that training draws from: a row source, a table of transitions, and batches made ahead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgm2p.datamodules.layout.combine import best, check_same_task, concatenate, rows_of, select
+from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.store.flat import map_columns, narrow
+from vgm2p.datamodules.store.gather import gather
+from vgm2p.datamodules.store.mapped import MappedRows
+from vgm2p.datamodules.store.prefetch import Prefetcher
+from vgm2p.datamodules.store.resident import ResidentRows
+from vgm2p.datamodules.store.rows import RowSource
+from vgm2p.datamodules.store.survey import standardisation, survey
+from vgm2p.datamodules.store.table import TransitionTable, check_timeouts
+from vgm2p.rng import UpdateKey
+from vgm2p.types import Batch, Needs, Randomness, Spec, Survey
+
+ROWS_AT_ONCE = 2048  # gathered for one update and the next ones: the calls cost more than the copying does
+THREADS = 2  # that gather from disk: one waits for it while the other works
+PLAIN = Needs()
+
+
+class TransitionStore:
+    """Transitions of one or several files, drawn in batches; where the rows lie changes no bit of them.
+
+    Args:
+        rows: what was seen, done and legal.
+        dataset: the narrow columns, row by row those of `rows`.
+        obs_norm: `auto`, `dataset` or `none`.
+        timeouts: what follows a time limit (`table.TIMEOUTS`).
+        files: where the data are from, for reports.
+    """
+
+    def __init__(self, rows: RowSource, dataset: Columns, obs_norm: str, timeouts: str, files: list[Path]) -> None:
+        self.rows, self.dataset, self.table = rows, dataset, TransitionTable(dataset, timeouts)
+        self._obs_norm, self._files = obs_norm, files
+        self._device = rows.device  # of training
+        self._prefetcher: Prefetcher | None = None
+        self._request: tuple[Any, ...] = ()  # what the prefetcher was made for
+        self._moments = standardisation(rows, self.table, obs_norm)
+
+    @classmethod
+    def hold(
+        cls, dataset: Columns, view: str, obs_norm: str, timeouts: str, files: list[Path] | None = None
+    ) -> TransitionStore:
+        """Hold a dataset in memory. Raises ConfigError on an unknown view, obs_norm or timeouts."""
+        check_timeouts(timeouts)
+        return cls(ResidentRows.of(dataset, view), narrow(dataset), obs_norm, timeouts, files or [])
+
+    @classmethod
+    def load(
+        cls,
+        paths: list[Path],
+        view: str = "raw_onehot",
+        obs_norm: str = "auto",
+        timeouts: str = "bootstrap",
+        verify: str = "auto",
+    ) -> TransitionStore:
+        """Read, verify and join the files in order.
+
+        Raises:
+            DataError: if a file is damaged, or the files record different tasks.
+            ConfigError: on an unknown view, obs_norm, timeouts or verify.
+        """
+        check_timeouts(timeouts)
+        parts = [read(path, verify) for path in paths]
+        check_same_task(paths, parts, view)
+        return cls.hold(concatenate(parts), view, obs_norm, timeouts, paths)
+
+    @classmethod
+    def map(
+        cls,
+        paths: list[Path],
+        cache: Path,
+        view: str,
+        obs_norm: str,
+        timeouts: str,
+        verify: str,
+        say: Callable[[str], None] = print,
+    ) -> TransitionStore:
+        """Join the files in order and map them from flat files below `cache`. Raises as `load` and `map_columns`."""
+        check_timeouts(timeouts)
+        dataset, maps = map_columns(paths, cache, view, verify, say)
+        return cls(MappedRows.of(dataset, maps, view), narrow(dataset), obs_norm, timeouts, paths)
+
+    @property
+    def spec(self) -> Spec:
+        """The task of the data."""
+        return self.rows.spec
+
+    @property
+    def resident(self) -> bool:
+        """Whether batches are made on the training device, so that an update can be captured with its draw."""
+        return self.rows.resident
+
+    def to(self, device: torch.device | str) -> TransitionStore:
+        """Deliver batches on `device`; resident rows move there."""
+        self.close()
+        self._device = torch.device(device)
+        self.rows.to(self._device)
+        self.table.to(self.rows.device)
+        return self
+
+    def close(self) -> None:
+        """End the threads that make batches; the next draw begins again."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+        self._prefetcher, self._request = None, ()
+
+    def provide(self, needs: Needs, gamma: float) -> None:
+        """Make what `needs` asks for and no column of the data holds; to be called before `draw` with these needs.
+
+        With `next_action`, rows that bootstrap from a stored final observation become invalid: no action follows.
+
+        Args:
+            needs: what updates will read.
+            gamma: discount of `return_to_go`; ConfigError unless below 1.
+        """
+        self.close()
+        self.table.provide(needs, gamma)
+
+    def survey(self, gamma: float) -> Survey:
+        """Return the statistics of the data; those of returns discount by `gamma`."""
+        return survey(self.rows, self.table, self._moments, gamma)
+
+    def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
+        """Draw transitions i.i.d.: a Batch with leading axes (S, B) on the training device, without waiting for it.
+
+        The batch of an update depends on seeds and update alone, so those of the next updates are made with it.
+
+        Args:
+            key: randomness of this update.
+            batch_size: B.
+            needs: optional fields to fill. With a history of H, `past_*` hold the H - 1 steps before each row; with
+                steps ahead, `window_*` take their place.
+
+        Raises what went wrong in a thread that made it, for example OSError.
+        """
+        if not isinstance(key, UpdateKey):
+            index = key.integers("batch", (batch_size,), len(self.table))
+            return self._delivered(gather(self.rows, self.table, index.to(self.rows.device), needs))
+        request = (key.seeds, batch_size, needs)
+        if self._prefetcher is None or self._request != request:
+            self.close()
+            self._prefetcher, self._request = self._prefetching(key.seeds, batch_size, needs), request
+        return self._prefetcher.take(key.update)
+
+    def _prefetching(self, seeds: tuple[int, ...], batch_size: int, needs: Needs) -> Prefetcher:
+        span = max(1, ROWS_AT_ONCE // (len(seeds) * batch_size * (needs.history + needs.ahead)))
+        local = threading.local()  # a key holds the numbers that it drew last
+        device, count, on_host = self._device, len(self.table), not self.resident and self._device.type == "cuda"
+
+        def make(start: int) -> Batch:
+            if not hasattr(local, "key"):
+                local.key = UpdateKey(seeds, device)
+                local.stream = torch.cuda.Stream(device) if on_host else None
+            # indices are drawn on the training device, in a stream of their own beside the updates queued there
+            with torch.cuda.stream(local.stream) if on_host else nullcontext():
+                index = _indices(local.key, batch_size, count, start, span).to(self.rows.device)
+            batch = gather(self.rows, self.table, index, needs)
+            # a copy to CUDA is asynchronous from pinned memory without gaps alone
+            return batch.map(lambda x: x.contiguous().pin_memory()) if on_host else batch
+
+        return Prefetcher(make, span, 0 if self.resident else THREADS, self._delivered)
+
+    def _delivered(self, batch: Batch) -> Batch:
+        return batch if self.resident else batch.map(lambda x: x.to(self._device, non_blocking=True))
+
+    def best_episodes(self, share: float) -> TransitionStore:
+        """Return a store of the `share` (above 0, at most 1) of episodes with the highest return; else ConfigError."""
+        chosen = best(self.dataset, share)
+        rows = self.rows.choose(rows_of(self.dataset, chosen))
+        dataset = select(self.dataset, chosen)
+        return TransitionStore(rows, dataset, self._obs_norm, self.table.timeouts, self._files)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return what run headers and reports say of the data."""
+        returns = self.dataset.episodes["return"]
+        return {
+            "name": self.dataset.attributes["name"],
+            "files": [path.name for path in self._files],
+            "episodes": len(returns),
+            "transitions": len(self.table),
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "return_min": float(returns.min()),
+            "return_max": float(returns.max()),
+            "length_mean": float(self.dataset.episodes["length"].mean()),
+            "digest": str(self.dataset.attributes["content_sha256"]),
+            "bytes": self.rows.bytes + self.table.bytes,
+        }
+
+    @property
+    def returns(self) -> list[float]:
+        """Return the undiscounted return of every episode."""
+        return [float(value) for value in self.dataset.episodes["return"]]
+
+
+def _indices(key: UpdateKey, batch_size: int, count: int, start: int, span: int) -> torch.Tensor:
+    """Return the transitions drawn for updates start .. start + span - 1: (span, S, B) int64."""
+    parts, missing = [], span
+    while missing:
+        drawn = key.at(start + span - missing).integers_ahead("batch", (batch_size,), count, missing)
+        parts.append(drawn)
+        missing -= len(drawn)
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
