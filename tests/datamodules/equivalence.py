@@ -1,64 +1,13 @@
 """Every kind of data twice: in memory, and mapped from flat files; both must draw the same bits."""
 
-import numpy as np
 import torch
 
-from tests.datamodules.test_store import discrete_columns, without_finals
-from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import Columns, write
+from vgm2p.datamodules.layout.schema import write
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.envs.observation import agents_view
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs
 
 FIELDS = ("next_action", "state", "next_state", "return_to_go", "episode_rank")
-LENGTHS = (40, 7, 5, 23, 60)
-
-
-def omiga_columns() -> Columns:
-    columns = small_columns(3, LENGTHS)
-    robot = columns.steps.pop("robot_observation")
-    columns.steps["observations"] = agents_view(torch.from_numpy(robot), 2, "omiga").numpy()
-    columns.attributes["stored_view"] = "omiga"
-    return without_finals(columns)
-
-
-def native_columns() -> Columns:
-    columns = discrete_columns()
-    total = len(columns.steps["t"])
-    columns.steps.pop("robot_observation")
-    rng = np.random.default_rng(5)
-    columns.steps["observations"] = rng.normal(size=(total, 2, 4)).astype(np.float32)
-    columns.steps["state"] = rng.normal(size=(total, 6)).astype(np.float32)
-    columns.steps["agent_rewards"] = rng.normal(size=(total, 2)).astype(np.float32)
-    return columns
-
-
-def state_per_agent() -> Columns:
-    columns = native_columns()
-    columns.steps["state"] = np.repeat(columns.steps["state"][:, None], 2, 1)
-    return columns
-
-
-ROBOT = lambda: small_columns(3, LENGTHS)  # noqa: E731
-CASES = {
-    "robot": (ROBOT, {}),
-    "robot, omiga's view": (ROBOT, {"view": "omiga"}),
-    "robot, omiga's view standardised": (ROBOT, {"view": "omiga", "obs_norm": "dataset"}),
-    "robot, not standardised": (ROBOT, {"obs_norm": "none"}),
-    "robot, drop": (ROBOT, {"timeouts": "drop"}),
-    "robot, self": (ROBOT, {"timeouts": "self"}),
-    "omiga's vectors": (omiga_columns, {"view": "omiga", "timeouts": "terminal"}),
-    "omiga's vectors undone": (omiga_columns, {"view": "raw_onehot", "timeouts": "terminal"}),
-    "discrete": (native_columns, {"view": "native"}),
-    "discrete, standardised": (native_columns, {"view": "native", "obs_norm": "dataset"}),
-    "state per agent": (state_per_agent, {"view": "native", "timeouts": "terminal"}),
-}
-
-
-def write_to(path, columns):
-    write(path, columns)
-    return path
 
 
 def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, TransitionStore]:

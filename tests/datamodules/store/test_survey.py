@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.datamodules.equivalence import CASES, LENGTHS, both
-from tests.datamodules.test_store import discrete_columns
+from tests.datamodules.datasets import CASES, LENGTHS, discrete_columns, store_of
+from tests.datamodules.equivalence import both
 from tests.support import small_columns
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
@@ -89,3 +89,28 @@ def test_mapped_data_have_the_statistics_of_resident_data(name, tmp_path):
         assert (one.action_quantiles is None) == (two.action_quantiles is None)
         if one.action_quantiles is not None:
             assert torch.equal(one.action_quantiles(9), two.action_quantiles(9))
+
+
+def moments(store):
+    survey = store.survey(0.0)
+    return survey.mean, survey.std
+
+
+def test_statistics_are_those_of_acting_rows_in_double_precision(tmp_path):
+    columns = small_columns()
+    columns.steps["robot_observation"][:, 2] = 4.0
+    mean, std = moments(store_of(tmp_path, columns))
+    acted = columns.steps["robot_observation"][columns.steps["has_action"].astype(bool)].astype(np.float64)
+    np.testing.assert_allclose(mean[:3], acted.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(std[:3], np.maximum(acted.std(0), 1e-3), rtol=1e-6)
+    assert std[2] == pytest.approx(1e-3)
+    assert mean[3:].tolist() == [0, 0]
+    assert std[3:].tolist() == [1, 1]
+
+
+def test_omiga_view_is_not_standardised_again_unless_asked(tmp_path):
+    mean, std = moments(store_of(tmp_path, small_columns(), view="omiga"))
+    assert mean.abs().sum() == 0
+    assert (std == 1).all()
+    mean, _ = moments(store_of(tmp_path, small_columns(), view="omiga", obs_norm="dataset"))
+    assert mean.abs().sum() > 0

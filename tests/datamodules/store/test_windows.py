@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.datamodules.equivalence import CASES, assert_same, both
-from tests.datamodules.test_store import discrete_columns, without_finals
+from tests.datamodules.datasets import CASES, discrete_columns, without_finals
+from tests.datamodules.equivalence import assert_same, both
 from tests.support import small_columns
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import StaticKey, UpdateKey

@@ -8,7 +8,7 @@ from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
 
-ROOT = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
+ROOT = Path(__file__).parents[2] / "data" / "vaults" / "fixture"
 ENDS = {"terminal": 0, "time_limit": 1, "truncation": 2, "incomplete": 3}
 TRUTHS = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.truth.json"))
 

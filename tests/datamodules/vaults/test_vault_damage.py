@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.cli.answers import TINY
-from tests.datamodules.vault_writer import smac_like, write_vault
+from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.run.runs import environment
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.datamodules.sources.published import VaultFolder

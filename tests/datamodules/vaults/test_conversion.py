@@ -12,7 +12,7 @@ import pytest
 import vgm2p.datamodules.layout.schema
 import vgm2p.datamodules.layout.writing
 import vgm2p.datamodules.vaults.vault
-from tests.datamodules.vault_writer import smac_like, write_vault
+from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.support import small_columns
 from vgm2p.datamodules.layout.schema import read
 from vgm2p.datamodules.sources.published import VaultFolder
@@ -82,7 +82,7 @@ def test_a_killed_conversion_leaves_nothing_and_the_next_is_the_same(tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.disk_usage("/tmp").free < 12e9, reason="needs 12 GB of disk")
 def test_a_vault_of_two_gigabytes_streams_in_little_memory(tmp_path):
-    from tests.datamodules.vault_writer import copy_plainly
+    from tests.datamodules.vaults.vault_writer import copy_plainly
 
     rows = 1_400_000
     write_vault(tmp_path / "v", smac_like(rows, agents=8, width=40))

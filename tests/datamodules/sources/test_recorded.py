@@ -1,20 +1,16 @@
 """Recordings to our layout: nothing lost, nothing invented, the same bytes every time, whatever interrupts it."""
 
 import hashlib
-import os
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
 import pytest
 
-import vgm2p.datamodules.layout.schema
 from tests.run.runs import environment
 from tests.support import RECORDED, small_columns
-from vgm2p.datamodules.layout.chunks import Column, fletcher32, is_plain, workers
-from vgm2p.datamodules.layout.describe import check, describe, picture
+from vgm2p.datamodules.layout.describe import check
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash, read, write
 from vgm2p.datamodules.sources.recorded import Bundled, Files, Recorded, convert
 from vgm2p.errors import DataError, MissingInput
@@ -55,24 +51,6 @@ def test_the_same_recording_gives_the_same_file(tmp_path):
     for target in ("a.h5", "b.h5"):
         convert(RECORDED / "hopper-medium.hdf5", tmp_path / target)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-
-
-@pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])
-@pytest.mark.parametrize("compress", [False, True])
-def test_the_content_hash_does_not_see_chunks_or_compression(chunk, compress, tmp_path, monkeypatch):
-    monkeypatch.setattr("vgm2p.datamodules.layout.writing.CHUNK_BYTES", chunk)
-    columns = small_columns()
-    assert write(tmp_path / "x.h5", columns, compress=compress) == content_hash(columns)
-    assert content_hash(read(tmp_path / "x.h5", verify="full")) == content_hash(columns)
-
-
-def test_one_changed_value_changes_the_content_hash():
-    before = content_hash(small_columns())
-    for table, name in (("steps", "rewards"), ("steps", "actions"), ("episodes", "return")):
-        columns = small_columns()
-        array = getattr(columns, table)[name]
-        array.reshape(-1)[-2] = np.nextafter(array.reshape(-1)[-2], 9, dtype=array.dtype)
-        assert content_hash(columns) != before
 
 
 def source_of(tmp_path, *names):
@@ -159,85 +137,3 @@ def test_the_bundled_set_is_the_documented_one():
     assert hashlib.sha256(path.read_bytes()).hexdigest() in readme
     assert content_hash(read(path, verify="full")) in readme
     assert "Permission is hereby granted" in (path.parent / "NOTICE").read_text()
-
-
-def test_show_tells_episodes_returns_actions_and_draws(tmp_path):
-    path = Bundled().resolve()[0]
-    page = describe(path)
-    assert "HalfCheetah-v5" in page
-    assert "episodes       50, transitions 50000, ends: time limit 50" in page
-    assert "return         960.7" in page
-    picture(path, tmp_path / "sub" / "x.png")
-    assert (tmp_path / "sub" / "x.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_verified_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
-    hashed = []
-    real = vgm2p.datamodules.layout.schema._hash_loads
-    monkeypatch.setattr("vgm2p.datamodules.layout.schema._hash_loads", lambda *loads: hashed.append(1) or real(*loads))
-    path = tmp_path / "x.h5"
-    write(path, small_columns())
-    hashed.clear()
-    read(path)
-    read(path)
-    assert len(hashed) == 1
-    os.utime(path, ns=(time.time_ns(), time.time_ns()))
-    read(path)
-    assert len(hashed) == 2
-    read(path, verify="full")
-    assert len(hashed) == 3
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 255, 256, 4097, 100_001, (1 << 20) + 3])
-@pytest.mark.parametrize("fill", [0, 255, None])
-def test_our_checksum_is_that_of_hdf5(size, fill, tmp_path):
-    data = np.random.default_rng(size).integers(0, 256, size).astype(np.uint8)
-    if fill is not None:
-        data[:] = fill
-    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
-        file.create_dataset("x", data=data, chunks=(size,), fletcher32=True)
-    with h5py.File(tmp_path / "x.h5") as file:  # reading a raw chunk that was not flushed is undefined
-        assert fletcher32(data) == int.from_bytes(file["x"].id.read_direct_chunk((0,))[1][-4:], "little")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"fletcher32": True},
-        {"fletcher32": True, "compression": "gzip"},
-        {"fletcher32": True, "shuffle": True},
-        {},
-        {"chunks": None},
-        {"chunks": (7, 1, 5), "fletcher32": True},
-        {"dtype": ">f4", "fletcher32": True},
-    ],
-)
-def test_columns_are_read_whoever_made_them(options, tmp_path):
-    data = np.random.default_rng(0).normal(size=(100, 3, 5)).astype(np.float32)
-    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
-        file.create_dataset("x", data=data, **{"chunks": (7, 3, 5), **options})
-        file.create_dataset("never written", (100, 3, 5), "<f4", chunks=(7, 3, 5), fletcher32=True)
-    with h5py.File(tmp_path / "x.h5") as file, workers(2) as pool:
-        for name, wanted in (("x", data), ("never written", np.zeros_like(data))):
-            column = Column(file[name])
-            found, tasks = column.load(pool)
-            assert all(task.result() is None for task in tasks)
-            assert np.array_equal(found, wanted) and found.dtype == np.dtype("<f4")
-            for size in (1, 500, 10**6):
-                assert np.array_equal(np.concatenate(list(column.slabs(size))), wanted)
-        assert is_plain(file["x"]) == (options == {"fletcher32": True})
-
-
-def test_every_flip_in_a_plain_chunk_is_found(tmp_path):
-    path = tmp_path / "x.h5"
-    data = np.random.default_rng(0).normal(size=(100, 3, 5)).astype(np.float32)
-    with h5py.File(path, "w", libver="latest") as file:
-        file.create_dataset("x", data=data, chunks=(30, 3, 5), fletcher32=True)
-    whole, rng = path.read_bytes(), np.random.default_rng(1)
-    at = whole.find(data[:30].tobytes())
-    for _ in range(200):
-        damaged = bytearray(whole)
-        damaged[at + int(rng.integers(30 * 60 + 4))] ^= 1 << int(rng.integers(8))
-        path.write_bytes(damaged)
-        with h5py.File(path) as file, pytest.raises(OSError, match="checksum of rows 0 to 29"):
-            Column(file["x"]).read(0, np.empty((30, 3, 5), np.float32))

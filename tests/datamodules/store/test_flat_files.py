@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from tests.datamodules.equivalence import assert_same, both, write_to
+from tests.datamodules.datasets import write_to
+from tests.datamodules.equivalence import assert_same, both
 from tests.run.runs import environment
 from tests.support import small_columns
 from vgm2p.datamodules.layout.schema import Columns, read

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.datamodules.hub_server import Hub, serve
+from tests.datamodules.sources.hub_server import Hub, serve
 
-VAULTS = Path(__file__).parents[1] / "data" / "vaults" / "fixture"
+VAULTS = Path(__file__).parents[2] / "data" / "vaults" / "fixture"
 ZIP = "prior_work/fixture/smac_v1/3m.zip"
 ID = "fixture/smac_v1/3m/Good"
 

@@ -10,12 +10,11 @@ import torch
 import vgm2p.datamodules.layout.schema
 import vgm2p.datamodules.layout.writing
 import vgm2p.datamodules.vaults.vault
-from tests.datamodules.truths import ENDS, ROOT, TRUTHS, converted
-from tests.datamodules.vault_writer import smac_like, write_vault
-from vgm2p.datamodules.layout.describe import coverage, describe
+from tests.datamodules.vaults.truths import ENDS, ROOT, TRUTHS, converted
+from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from vgm2p.datamodules.layout.episodes import Flags, find_episodes
 from vgm2p.datamodules.layout.schema import read
-from vgm2p.datamodules.sources.catalogue import Entry, catalogue, entry_of, select
+from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
@@ -201,25 +200,6 @@ def test_a_state_that_says_nothing_is_told(slab, tmp_path, monkeypatch):
         assert facts.get("state_constant_entries", 0) == constant, name
         assert any(f"in {still} of {len(ends)} episodes" in line for line in told) == bool(still)
         assert any(f"{constant} of" in line and "entries" in line for line in told) == bool(constant)
-
-
-def test_a_page_on_a_discrete_dataset_counts_legal_and_distinct_rows(tmp_path):
-    arrays = {name: np.concatenate([array, array]) for name, array in smac_like(40).items()}
-    write_vault(tmp_path / "v", arrays)
-    Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
-    assert coverage(read(tmp_path / "x.h5")) == 0.5
-    page = describe(tmp_path / "x.h5")
-    choices = arrays["infos.legals"].sum(-1)
-    assert f"{choices.mean():.1f} actions on average, {choices.min():.0f} to {choices.max():.0f}" in page
-    assert "0.50 of the observation-action rows" in page
-
-
-def test_the_catalogue_holds_every_cell_of_the_papers_tables():
-    tables = [entry.paper_table for entry in catalogue().values()]
-    assert (tables.count(1), tables.count(2), len(tables)) == (15, 12, 91)
-    assert [entry.id for entry in select(["omiga/*/2ant/Expert"])] == [entry_of("omiga/mamujoco/2ant/Expert").id]
-    with pytest.raises(ConfigError, match="did you mean 'omiga/mamujoco/2ant/Expert'"):
-        entry_of("omiga/mamujoco/2ant/Exprt")
 
 
 def test_reading_without_tensorstore_names_the_extra(monkeypatch):

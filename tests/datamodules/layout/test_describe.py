@@ -1,0 +1,31 @@
+"""What `data show` prints and draws."""
+
+import numpy as np
+
+from tests.datamodules.vaults.vault_writer import smac_like, write_vault
+from vgm2p.datamodules.layout.describe import coverage, describe, picture
+from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.vault import Vault
+
+
+def test_show_tells_episodes_returns_actions_and_draws(tmp_path):
+    path = Bundled().resolve()[0]
+    page = describe(path)
+    assert "HalfCheetah-v5" in page
+    assert "episodes       50, transitions 50000, ends: time limit 50" in page
+    assert "return         960.7" in page
+    picture(path, tmp_path / "sub" / "x.png")
+    assert (tmp_path / "sub" / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_on_a_discrete_dataset_counts_legal_and_distinct_rows(tmp_path):
+    arrays = {name: np.concatenate([array, array]) for name, array in smac_like(40).items()}
+    write_vault(tmp_path / "v", arrays)
+    Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
+    assert coverage(read(tmp_path / "x.h5")) == 0.5
+    page = describe(tmp_path / "x.h5")
+    choices = arrays["infos.legals"].sum(-1)
+    assert f"{choices.mean():.1f} actions on average, {choices.min():.0f} to {choices.max():.0f}" in page
+    assert "0.50 of the observation-action rows" in page
