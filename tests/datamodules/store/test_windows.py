@@ -11,13 +11,16 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.types import Needs
 
-KEY = UpdateKey([3, 4]).at(5)
 KINDS = {
     "final observations stored": small_columns,
     "none stored": lambda: without_finals(small_columns()),
     "discrete": discrete_columns,
     "discrete, none stored": lambda: without_finals(discrete_columns()),
 }
+
+
+def key():
+    return UpdateKey([3, 4]).at(5)
 
 
 def held(columns):
@@ -43,13 +46,13 @@ def test_a_window_is_that_of_a_walk_through_the_episodes(kind, history, ahead):
     needs = Needs(frozenset(("next_action",)), history, ahead)
     store = held(columns)
     store.provide(needs, 0.0)
-    batch, plain = store.draw(KEY, 50, needs), store.draw(KEY, 50)
+    batch, plain = store.draw(key(), 50, needs), store.draw(key(), 50)
     for name in ("obs", "action", "reward", "next_obs", "bootstrap", "legal", "next_legal"):
         one, two = getattr(batch, name), getattr(plain, name)
         assert one is two is None or (torch.equal(one, two) and one.dtype == two.dtype), name
     assert batch.past_obs is batch.past_action is batch.past_seen is None
     seen = agents_view(columns)
-    index, acts = KEY.integers("batch", (50,), 16), columns.steps["has_action"].astype(bool)
+    index, acts = key().integers("batch", (50,), 16), columns.steps["has_action"].astype(bool)
     for s, b in np.ndindex(2, 50):
         row = np.flatnonzero(acts)[index[s, b]]
         expected = walked(columns, row, history, ahead)
@@ -76,7 +79,7 @@ def test_a_pair_of_true_observations_at_the_end_of_an_episode_counts():
         needs = Needs(ahead=20)
         store = held(columns)
         store.provide(needs, 0.0)
-        batch = store.draw(KEY, 400, needs)
+        batch = store.draw(key(), 400, needs)
         first = batch.obs[..., 0, :3].flatten(0, 1).numpy()
         pairs = (batch.window_real[..., 1:] * batch.window_real[..., :-1]).sum(-1).flatten()
         for start, length in zip(columns.episodes["start"], columns.episodes["length"], strict=True):
