@@ -161,7 +161,7 @@ class TransitionStore:
         def make(start: int) -> Batch:
             if not hasattr(local, "key"):
                 local.key = UpdateKey(seeds, device)
-                local.stream = torch.cuda.Stream(device) if on_host else None
+                local.stream = torch.cuda.Stream(device) if on_host else None  # type: ignore[no-untyped-call]
             # indices are drawn on the training device, in a stream of their own beside the updates queued there
             with torch.cuda.stream(local.stream) if on_host else nullcontext():
                 index = _indices(local.key, batch_size, count, start, span).to(self.rows.device)
