@@ -6,9 +6,8 @@ import time
 import numpy as np
 import pytest
 
-import vgm2p.datamodules.layout.schema
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import content_hash, read, write
+from vgm2p.datamodules.layout.schema import ContentHash, content_hash, read, write
 
 
 @pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])
@@ -31,8 +30,8 @@ def test_one_changed_value_changes_the_content_hash():
 
 def test_a_verified_file_is_hashed_once_and_again_when_it_changed(tmp_path, monkeypatch):
     hashed = []
-    real = vgm2p.datamodules.layout.schema._hash_loads
-    monkeypatch.setattr("vgm2p.datamodules.layout.schema._hash_loads", lambda *loads: hashed.append(1) or real(*loads))
+    real = ContentHash.hexdigest
+    monkeypatch.setattr(ContentHash, "hexdigest", lambda content: hashed.append(1) or real(content))
     path = tmp_path / "x.h5"
     write(path, small_columns())
     hashed.clear()
