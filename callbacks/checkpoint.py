@@ -2,75 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from vgm2p.errors import ServiceError
 from vgm2p.run.checkpoint import checkpoint_name, prune
 from vgm2p.signals import StopFlag
+from vgm2p.training.module import OfflineModule
+from vgm2p.training.parts import evaluation_logs
+from vgm2p.training.run import Run
 
 
-class Checkpoint(Callback):
-    """Saves at multiples of `every`, at the end, and when a signal asks to stop; then ends the run.
+class SaveCheckpoint(Checkpoint):
+    """Saves at multiples of `every` updates, at the end of training, and when a signal asks to stop."""
 
-    Comes after logs and evaluation in the list of callbacks: what a checkpoint implies is on disk before it.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        every: int,
-        total: int,
-        keep: int,
-        stop: StopFlag,
-        drain: Callable[[int], bool] = lambda done: True,
-    ) -> None:
+    def __init__(self, folder: Path, every: int, total: int, keep: int, stop: StopFlag) -> None:
         self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
-        self.drain = drain
+
+    @classmethod
+    def for_run(cls, run: Run) -> SaveCheckpoint:
+        """Return the callback of a run; `checkpoint_every` and `checkpoint_keep` are its settings."""
+        settings = run.settings
+        return cls(
+            run.folder.checkpoints, settings.checkpoint_every, settings.updates, settings.checkpoint_keep, run.stop
+        )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on signals wait for a safe point (Lightning has just installed its own handlers)."""
-        self.stop.install()
-        self._end_if_asked(trainer, pl_module)
+        """Save if a signal came before the first update."""
+        if self.stop.requested():
+            self.save(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Save at interval edges and on request."""
-        done: int = pl_module.done  # type: ignore[assignment]
-        if done % self.every == 0 or done == self.total:
+        assert isinstance(pl_module, OfflineModule)
+        done = pl_module.done
+        if done % self.every == 0 or done == self.total or self.stop.requested():
             self.save(trainer, pl_module)
-        self._end_if_asked(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what another callback ended before the last update."""
+        self.save(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what was trained when games fail in this process; a resume makes up for the evaluation.
 
-        Not where evaluations of earlier updates, in another process, are lost with it.
+        Not where asynchronous evaluations of earlier updates are lost with it.
         """
         if isinstance(exception, ServiceError) and pl_module.done:
             self.save(trainer, pl_module)
 
-    def save(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        """Write the checkpoint of the present update unless it exists, and drop old ones; return whether it exists.
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint of the present update unless it exists, and drop old ones.
 
-        Not before every evaluation of an earlier update is on disk (that of the present one is made up for on resume).
-        Where a signal leaves no time for that, an older checkpoint stays the newest, and the same command repeats what
-        is missing.
+        Nothing is written before every evaluation of an earlier update is on disk (that of the present one is made up
+        for on resume). Where a signal leaves no time for that, an older checkpoint stays the newest, and the same
+        command repeats what is missing.
         """
-        path = self.folder / checkpoint_name(pl_module.done)  # type: ignore[arg-type]
+        assert isinstance(pl_module, OfflineModule)
+        done = pl_module.done
+        path = self.folder / checkpoint_name(done)
         if path.exists():
-            return True
-        if not self.drain(pl_module.done):  # type: ignore[arg-type]
-            return False
-        trainer.save_checkpoint(path)
-        prune(self.folder, self.keep)
-        return True
-
-    def _end_if_asked(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stop.requested():
-            saved = self.save(trainer, pl_module)
-            state = "state saved; the same command continues from there"
-            if not saved:
-                state = "an evaluation was cut off; the same command continues from the checkpoint before it"
-            raise self.stop.interruption(f"stopped after update {pl_module.done}, {state}")
+            return
+        if all(evaluation.wait_for_earlier(done) for evaluation in evaluation_logs(trainer)):
+            trainer.save_checkpoint(path)
+            prune(self.folder, self.keep)

@@ -1,20 +1,26 @@
-"""Evaluation during training: real episodes every `every` updates, into episodes.csv."""
+"""Evaluation during training: real episodes every `every` updates, into episodes.csv and to the loggers."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.config.nodes import to_plain
 from vgm2p.envs.base import Episode, VectorEnv
 from vgm2p.errors import RolloutStopped
+from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
 from vgm2p.io.text import shown
 from vgm2p.run.folder import CsvLog, episode_row
+from vgm2p.training.logs import log_evaluation
+from vgm2p.training.module import OfflineModule
+from vgm2p.training.run import Run, wanted
 
-DRAIN_SECONDS = 3.0
+LAST_SECONDS = 3.0  # for which a signal lets an asynchronous evaluation go on
 
 
 class Beside(Protocol):
@@ -38,9 +44,10 @@ class Beside(Protocol):
 class Evaluate(Callback):
     """Rolls the policy out at every multiple of `every` updates; the last update is left to the final evaluation.
 
-    An evaluation cut short by a signal leaves no rows; on resume the missing evaluation of the restored update is done
-    first, so that files equal those of an uninterrupted run. With `beside`, snapshots are evaluated in another process
-    and `drain` must succeed before a checkpoint is written: it implies the rows of the evaluations of earlier updates.
+    An evaluation cut short by a signal leaves no rows. On resume the missing evaluation of the restored update is done
+    first, so that files equal those of an uninterrupted run. With `beside`, snapshots are evaluated asynchronously, in
+    another process, and `wait_for_earlier` must return True before a checkpoint is written: it implies the rows of the
+    evaluations of earlier updates. Implements `EvaluationLog`.
     """
 
     def __init__(
@@ -58,52 +65,78 @@ class Evaluate(Callback):
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
-        self._submitted = -1  # update of the last snapshot beside
-        self._dropped = False  # whether a signal left no time for one
+        self.seconds = 0.0
+        self.on_step: Callable[[int], None] | None = None
+        self._loggers: Sequence[Any] = ()
+        self._submitted = -1  # update of the last snapshot
+        self._lost = False  # whether a signal left no time for an evaluation
+
+    @classmethod
+    def for_run(cls, run: Run) -> Evaluate | None:
+        """Return the callback of a run; `eval_every`, `eval_episodes` and others are its settings."""
+        settings = run.settings
+        if run.env is None:
+            return None
+        return cls(
+            run.env,
+            run.folder.log_episodes(),
+            settings.eval_every,
+            settings.eval_episodes,
+            settings.updates,
+            run.stop.requested,
+            run.say,
+            settings.eval_precision,
+            Evaluator(to_plain(settings)) if wanted(settings.eval_async, run.device) else None,
+        )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Try one episode before the first update; make up a missing evaluation after a resume."""
-        module: Any = pl_module
-        if module.done == 0:
-            self._try_out(module.algorithm)
-        elif self._due(module.done) and not self._written(module):
-            self.file.truncate(module.done - 1)
-            self._evaluate(module)
+        assert isinstance(pl_module, OfflineModule)
+        self._loggers = trainer.loggers
+        if pl_module.done == 0:
+            self._try_out(pl_module.algorithm)
+        elif self._due(pl_module.done) and not self._written(pl_module):
+            self.file.truncate(pl_module.done - 1)
+            self._evaluate(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """Evaluate at interval edges, or collect what was evaluated beside."""
-        module: Any = pl_module
-        if self._due(module.done) and not self.stop():
-            self._evaluate(module)
+        """Evaluate at interval edges, or collect what was evaluated asynchronously."""
+        assert isinstance(pl_module, OfflineModule)
+        if self._due(pl_module.done) and not self.stop():
+            self._evaluate(pl_module)
         if self.beside is not None:
             self._write(self.beside.collect())
 
-    def drain(self, done: int) -> bool:
-        """Wait for the evaluations beside of updates before `done`, so that training need not wait for that of `done`.
+    def wait_for_earlier(self, done: int) -> bool:
+        """Block until asynchronous evaluations of updates before `done` are written; training need not wait for `done`.
 
         Returns False if a signal asked to stop and they did not end within 3 seconds.
         """
-        patience, later = DRAIN_SECONDS, self._submitted == done
+        patience, later = LAST_SECONDS, self._submitted == done
         while self.beside is not None and self.beside.pending > later:
             self._write(self.beside.collect(wait=0.1))
             if self.stop():
                 patience -= 0.1
                 if patience < 0:
                     self.beside.close()
-                    self._dropped = True
-        return not self._dropped
+                    self._lost = True
+        return not self._lost
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the last asynchronous evaluations."""
+        self.wait_for_earlier(self.total)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the process beside; what it was at is lost, so that no checkpoint may follow."""
-        self._dropped = self._dropped or self.beside is not None
+        """End the other process; its evaluation is lost, so that no checkpoint may follow."""
+        self._lost = self._lost or self.beside is not None
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End the process beside."""
+        """End the other process."""
         if self.beside is not None:
             self.beside.close()
 
-    def _written(self, module: Any) -> bool:
+    def _written(self, module: OfflineModule) -> bool:
         """Whether all rows of the present update are there: a disk that filled may have taken a part of them."""
         rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
         return len(rows) == len(module.algorithm.seeds) * self.episodes
@@ -117,24 +150,28 @@ class Evaluate(Callback):
         except RolloutStopped:
             return
         if self.beside is not None:
-            self.env.close()  # what it started would idle while another process plays
+            self.env.close()  # its processes would idle while another process plays
         returns = ", ".join(shown(episode.return_) for episode in trial)
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 
-    def _evaluate(self, module: Any) -> None:
+    def _evaluate(self, module: OfflineModule) -> None:
+        update, algorithm = module.done, module.algorithm
         if self.beside is not None:
-            self.beside.submit(module.done, module.algorithm, self.episodes)
-            self._submitted = module.done
+            self.beside.submit(update, algorithm, self.episodes)
+            self._submitted = update
             return
+        began = time.monotonic()
         try:
             found = evaluate(
-                module.algorithm, self.env, module.done, self.episodes, self.stop, precision=self.precision
+                algorithm, self.env, update, self.episodes, self.stop, on_step=self.on_step, precision=self.precision
             )
         except RolloutStopped:
             return
-        self._write([(module.done, found)])
+        self.seconds += time.monotonic() - began
+        self._write([(update, found)])
 
     def _write(self, finished: Sequence[tuple[int, list[Episode]]]) -> None:
         for update, episodes in finished:
             self.file.append([episode_row(update, episode, None) for episode in episodes])
+            log_evaluation(self._loggers, update, episodes)
             self.latest = sum(episode.return_ for episode in episodes) / len(episodes)

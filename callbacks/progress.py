@@ -1,48 +1,104 @@
-"""Progress: a bar on a terminal, plain lines elsewhere: updates/s, time left, losses, latest return."""
+"""Progress: a bar on a terminal, plain lines elsewhere: latest return, losses, updates per second, time left."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from vgm2p.callbacks.evaluate import Evaluate
-from vgm2p.callbacks.logs import MetricsLog
-from vgm2p.io.text import shown
+from vgm2p.io.text import say, shown
 from vgm2p.run.folder import format_seconds
+from vgm2p.training.module import OfflineModule
+from vgm2p.training.parts import EvaluationLog, evaluation_logs
+from vgm2p.training.run import Run
 
 SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
+FIRST_SECONDS = 5.0  # the first line comes after at most so many seconds
+
+
+class Speed:
+    """Updates per second since the last look, and the time that is left at that speed.
+
+    Time for which training waits for evaluations is not part of the speed. It is part of the time left, in proportion
+    to the updates.
+
+    Args:
+        done: updates so far.
+        now: seconds on some clock.
+    """
+
+    def __init__(self, done: int, now: float) -> None:
+        self._first = self._done = done
+        self._now = now
+        self._waited = 0.0
+        self.rate = 0.0
+
+    def look(self, done: int, now: float, waited: float) -> None:
+        """Measure the interval that ends now; `waited`: seconds of all evaluations so far."""
+        seconds = (now - self._now) - (waited - self._waited)
+        if done > self._done and seconds > 0:
+            self.rate = (done - self._done) / seconds
+            self._done, self._now, self._waited = done, now, waited
+
+    def left(self, remaining: int) -> float | None:
+        """Return the seconds that `remaining` updates take, or None before the first update."""
+        if not self.rate:
+            return None
+        return remaining * (1 / self.rate + self._waited / (self._done - self._first))
 
 
 class Progress(Callback):
-    """Shows where a run stands at most every `seconds` seconds."""
+    """Shows where a run stands at most every `seconds` seconds.
 
-    def __init__(self, total: int, logs: MetricsLog, evaluation: Evaluate | None, seconds: float) -> None:
-        self.total, self.logs, self.evaluation, self.seconds = total, logs, evaluation, seconds
+    Args:
+        total: updates of the run.
+        seconds: between lines, where the output is no terminal.
+        clock: seconds that only grow.
+        show: prints one line.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        show: Callable[[str], None] = say,
+    ) -> None:
+        self.total, self.seconds, self.clock, self.show = total, seconds, clock, show
+        self._evaluation: EvaluationLog | None = None
+        self._module: OfflineModule | None = None
         self._bar: Any = None
-        self._first = 0
-        self._start = self._last = 0.0
+        self._speed = Speed(0, 0.0)
+        self._last = 0.0  # when the last line was shown
+
+    @classmethod
+    def for_run(cls, run: Run, seconds: float = 10.0) -> Progress:
+        """Return the callback of a run."""
+        return cls(run.settings.updates, seconds, show=run.say)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._first = pl_module.done  # type: ignore[assignment]
-        self._start = time.monotonic()
-        self._last = self._start - self.seconds + min(5.0, self.seconds)
+        assert isinstance(pl_module, OfflineModule)
+        self._module, now = pl_module, self.clock()
+        self._speed, self._last = Speed(pl_module.done, now), now - self.seconds + min(FIRST_SECONDS, self.seconds)
+        for evaluation in evaluation_logs(trainer):
+            self._evaluation, evaluation.on_step = evaluation, self._evaluating
         if sys.stderr.isatty():
-            self._bar = tqdm(total=self.total, initial=self._first, unit="update", dynamic_ncols=True)
+            self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Show the state after a block."""
-        done: int = pl_module.done  # type: ignore[assignment]
+        assert isinstance(pl_module, OfflineModule)
+        done = pl_module.done
         if self._bar is not None:
+            self._bar.set_postfix_str("  ".join(self._numbers(pl_module)), refresh=False)
             self._bar.update(done - self._bar.n)
-            self._bar.set_postfix_str(self._state(), refresh=False)
-        elif time.monotonic() - self._last >= self.seconds or done == self.total:
-            self._last = time.monotonic()
-            print(self._line(done), flush=True)
+        elif self._due(self.seconds) or done == self.total:
+            self._show(pl_module, [*self._numbers(pl_module), *self._pace(done)])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the terminal in order."""
@@ -50,13 +106,30 @@ class Progress(Callback):
             self._bar.close()
             self._bar = None
 
-    def _line(self, done: int) -> str:
-        rate = (done - self._first) / max(time.monotonic() - self._start, 1e-9)
-        left = format_seconds((self.total - done) / rate) if rate else "?"
-        return f"update {done}/{self.total}  {rate:.1f} updates/s  left {left}  {self._state()}"
+    def _evaluating(self, step: int) -> None:
+        """Show that training waits for an evaluation, which is in its `step`-th environment step."""
+        assert self._module is not None
+        state = f"evaluating, step {step}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(state)
+        elif self._due(max(self.seconds, 1.0)):
+            self._show(self._module, [state])
 
-    def _state(self) -> str:
-        parts = [f"{name} {self.logs.latest[name]:.3g}" for name in SHOWN if name in self.logs.latest]
-        if self.evaluation is not None and self.evaluation.latest is not None:
-            parts.append(f"return {shown(self.evaluation.latest)}")
-        return "  ".join(parts)
+    def _due(self, seconds: float) -> bool:
+        return self.clock() - self._last >= seconds
+
+    def _show(self, module: OfflineModule, parts: list[str]) -> None:
+        self._last = self.clock()
+        self.show("  ".join([f"update {module.done}/{self.total}", *parts]))
+
+    def _numbers(self, module: OfflineModule) -> list[str]:
+        """Return the latest return, then the latest losses."""
+        latest = None if self._evaluation is None else self._evaluation.latest
+        parts = [] if latest is None else [f"return {shown(latest)}"]
+        return parts + [f"{name} {module.latest[name]:.3g}" for name in SHOWN if name in module.latest]
+
+    def _pace(self, done: int) -> list[str]:
+        """Return the speed since the last line, and the time left."""
+        self._speed.look(done, self.clock(), 0.0 if self._evaluation is None else self._evaluation.seconds)
+        left = self._speed.left(self.total - done)
+        return [f"{self._speed.rate:.1f} updates/s", f"left {'?' if left is None else format_seconds(left)}"]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BUDGET = "updates=40 eval_every=20 eval_episodes=1 net.width=16 net.depth=1 logger.every=10".split()  # noqa: SIM905
+BUDGET = "updates=40 eval_every=20 eval_episodes=1 net.width=16 net.depth=1 log_every=10".split()  # noqa: SIM905
 
 
 def commands(text: str) -> list[str]:

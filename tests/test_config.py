@@ -133,7 +133,16 @@ def name_of(*overrides):
 
 def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
     base = name_of()
-    for same in ("updates=7", "eval_every=3", "logger.every=2", "data.root=/x", "block_updates=9", "compare=[]"):
+    for same in (
+        "updates=7",
+        "eval_every=3",
+        "log_every=2",
+        "callbacks.progress.seconds=3",
+        "logger.tensorboard=null",
+        "data.root=/x",
+        "block_updates=9",
+        "compare=[]",
+    ):
         assert name_of(same) == base, same
     for same in ("trainer.threads=3", "+trainer.profiler=simple", "data.max_resident=1", "label=x"):
         assert name_of(same) == base, same

@@ -112,7 +112,9 @@ CASES = [
     Wrong("TF32 on a CPU", fit("trainer.tf32=true"), 2, "CUDA only"),
     Wrong("unknown precision", fit("trainer.precision=64"), 2, "32-true"),
     Wrong("no CUDA", fit("trainer.accelerator=cuda"), 2, "no CUDA device"),
-    Wrong("progress in words", fit("callbacks.progress_seconds=often"), 2, "progress_seconds must be a number"),
+    Wrong(
+        "progress in words", fit("callbacks.progress.seconds=often"), 2, "callbacks.progress.seconds must be a number"
+    ),
     Wrong("unknown verify", fit("data.verify=maybe"), 2, "data.verify"),
     Wrong("memory that is no size", fit("data.max_resident=plenty"), 2, "4GiB or 500MB"),
     Wrong("capture of mapped data", fit("data.max_resident=1", "trainer.capture=true"), 2, "trainer.capture"),

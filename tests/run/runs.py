@@ -19,7 +19,7 @@ BUDGET = {
     "eval_every": 20,
     "checkpoint_every": 10,
     "eval_episodes": 1,
-    "logger.every": 7,
+    "log_every": 7,
     "logger.tensorboard": "false",
     "net.width": 16,
     "net.depth": 1,

@@ -44,7 +44,7 @@ def test_the_block_size_changes_no_weight_no_log_and_no_result(singly, tmp_path,
 
 def test_intervals_of_evaluation_and_saving_change_no_weight(singly, tmp_path):
     out = tmp_path / "other"
-    assert run(out, eval_every=9, checkpoint_every=13, logger__every=60).returncode == 0
+    assert run(out, eval_every=9, checkpoint_every=13, log_every=60).returncode == 0
     found = differences(singly, out)
     assert set(found) <= {"metrics.csv", "episodes.csv", "results.json"}
 

@@ -9,8 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.algos.test_contract import PAIRS, build
 from tests.support import random_batch
 from vgm2p.rng import ROWS, StaticKey, UpdateKey
-from vgm2p.training.capture import untouched, wanted
+from vgm2p.training.capture import untouched
 from vgm2p.training.module import OfflineModule
+from vgm2p.training.run import wanted
 
 
 def test_static_tables_hold_the_numbers_of_the_key():
@@ -48,8 +49,8 @@ class Fixed:
 FIRST = PAIRS[0].values
 
 
-def module_of(name, spec):
-    return OfflineModule(build(name, spec), Fixed(spec), 8, {})
+def module_of(name, spec, **options):
+    return OfflineModule(build(name, spec), Fixed(spec), 8, **options)
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
@@ -109,8 +110,7 @@ def fails(*unused):
 
 @pytest.mark.parametrize("choice", ["auto", True])
 def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
-    module = module_of(*FIRST)
-    module._config["trainer"] = {"capture": choice}
+    module = module_of(*FIRST, capture=choice)
     monkeypatch.setattr(OfflineModule, "_capture", True)
     monkeypatch.setattr("vgm2p.training.module.Captured", fails)
     module.on_fit_start()
@@ -126,8 +126,7 @@ def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
 
 @pytest.mark.parametrize(("tf32", "expected"), [(True, "high"), (False, "highest")])
 def test_tf32_is_for_updates_alone(tf32, expected, monkeypatch):
-    module, seen = module_of(*FIRST), set()
-    module._config["trainer"] = {"tf32": tf32}
+    module, seen = module_of(*FIRST, tf32=tf32), set()
     module.on_fit_start()
     monkeypatch.setattr(
         module.algorithm, "update", lambda batch, key: seen.add(torch.get_float32_matmul_precision()) or {}

@@ -83,11 +83,10 @@ def fitted(data: Data, options: dict[str, Any], block: int) -> Callable[[], Any]
     from vgm2p.datamodules.offline import Blocks
     from vgm2p.training.module import OfflineModule
 
-    module = OfflineModule(algorithm_of(data, options), data, 64, {})
-    accelerator = {"cuda": "cuda"}.get(options["device"], "cpu")
+    module = OfflineModule(algorithm_of(data, options), data, 64)
 
     def run() -> None:
-        trainer = make_trainer({"trainer": {"accelerator": accelerator, "precision": "32-true"}}, [])
+        trainer = make_trainer(torch.device(options["device"]), "32-true")
         blocks = Blocks(module.done, module.done + options["count"], block, [10**9])
         trainer.fit(module, train_dataloaders=blocks)
 

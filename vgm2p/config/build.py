@@ -7,6 +7,9 @@ value inside a node can name code. The one node below another with a `_target_` 
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +19,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import ConfigError, UserError
+from vgm2p.errors import ConfigError, MissingInput, UserError
 from vgm2p.types import Spec
 
 TARGET = "_target_"
@@ -72,19 +75,37 @@ def make_data(data: Mapping[str, Any]) -> Any:
 
 
 def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
-    """Import and return the class that a node's `_target_` names. Raises ConfigError."""
+    """Import and return the class that a node's `_target_` names, also from a module of the working folder.
+
+    Raises:
+        ConfigError: if there is no such class.
+        MissingInput: if its module needs a package that is not installed.
+    """
     name = node.get(TARGET)
     if not isinstance(name, str):
         raise ConfigError(f"{where}.{TARGET} must name a class, got {name!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last: nothing there hides an installed package
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise package_missing(where, error) from error
+        raise ConfigError(f"{where}.{TARGET}={name}: no module '{error.name}' in this folder or installed") from error
     except Exception as error:  # a user's module may raise anything
         detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(f"{where}.{TARGET}={name} cannot be imported ({detail})") from error
     if not isinstance(found, type):
         raise ConfigError(f"{where}.{TARGET}={name} is no class")
     return found
+
+
+def package_missing(where: str, error: ModuleNotFoundError) -> MissingInput:
+    """Return the error for a node whose class needs a package that is not installed."""
+    quoted = re.search("'([^']+)'", str(error))  # Lightning: Requirement 'wandb>=0.12.10' not met
+    name = error.name.partition(".")[0] if error.name else quoted[1] if quoted else str(error)
+    return MissingInput(f"{where} needs the package {name}, which is missing; install it first")
 
 
 def without_target(node: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 def run_folder(*, _root_: DictConfig) -> str:
     """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
     choices = HydraConfig.get().runtime.choices
-    keys = [str(key) for key in _root_ if key not in ("out", "hydra")]
+    keys = [str(key) for key in _root_ if key not in ("out", "hydra", "logger", "callbacks")]  # these may name `out`
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
     named = _root_.get("label") or choices["algo"]
     return f"runs/{choices['experiment']}/{named}/{run_name(training_part(config))}"

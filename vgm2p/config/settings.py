@@ -35,6 +35,7 @@ WRONG_CLOCK = (  # keys of Lightning's Trainer
     "limit_val_batches",
     "overfit_batches",
     "fast_dev_run",
+    "log_every_n_steps",
 )
 OURS = (  # what the program itself gives to Lightning's Trainer
     "logger",
@@ -70,22 +71,6 @@ class TrainerSettings:
             )
         for name in self.lightning:
             _check_lightning(name)
-
-
-@dataclass(frozen=True)
-class LoggerSettings:
-    """`logger`: what a run writes while it trains."""
-
-    every: int
-    tensorboard: bool
-
-
-@dataclass(frozen=True)
-class CallbackSettings:
-    """`callbacks`: what a run shows while it trains."""
-
-    progress_seconds: float
-    plot: bool
 
 
 @dataclass(frozen=True)
@@ -128,6 +113,7 @@ class FitSettings:
     seeds: int = field(metadata=key(trains=True))
     updates: int
     block_updates: Literal["auto"] | int
+    log_every: int
     eval_every: int
     eval_episodes: int
     eval_acting: list[Any]
@@ -148,8 +134,8 @@ class FitSettings:
     )
     env: Node = field(metadata=key(trains=True, except_for=("workers", "timeout")))
     trainer: TrainerSettings = field(metadata=key(trains=True))
-    logger: LoggerSettings = field(metadata=key(stored=False))
-    callbacks: CallbackSettings = field(metadata=key(stored=False))
+    logger: Node = field(metadata=key(stored=False))  # name -> a node with a class, or null
+    callbacks: Node = field(metadata=key(stored=False))
 
     def __post_init__(self) -> None:
         """Raise ConfigError for ways to act that there are not."""
@@ -213,7 +199,7 @@ def _check_lightning(name: str) -> None:
     if name in WRONG_CLOCK:
         raise ConfigError(
             f"trainer.{name} counts batches or optimiser steps, which are not updates; "
-            "use updates, eval_every, checkpoint_every or optim.clip_norm"
+            "use updates, log_every, eval_every, checkpoint_every or optim.clip_norm"
         )
     if name in OURS:
         raise ConfigError(f"trainer.{name} is set by the program; use the groups logger and callbacks, or drop it")

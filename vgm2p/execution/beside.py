@@ -33,12 +33,11 @@ class Evaluator:
     """The parent's side: submit snapshots, collect finished evaluations in the order of their submission.
 
     Args:
-        config: resolved configuration of the run.
-        spec: the task, plain containers.
+        config: configuration of the run, plain containers.
     """
 
-    def __init__(self, config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-        self._setup = {"config": dict(config), "spec": dict(spec)}
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = dict(config)
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._outbox: queue.Queue[Any] = queue.Queue()
@@ -47,6 +46,7 @@ class Evaluator:
     def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
         """Send a snapshot of the weights; returns at once."""
         if self._process is None:
+            self._outbox.put({"config": self._config, "spec": algorithm.spec.to_dict()})
             self._start()
         # copied now: training goes on changing them
         weights = {name: value.detach().to("cpu", copy=True) for name, value in algorithm.state_dict().items()}
@@ -87,7 +87,6 @@ class Evaluator:
             stdout=subprocess.PIPE,
             env=child_environment({"CUDA_VISIBLE_DEVICES": ""}),
         )
-        self._outbox.put(self._setup)
         for work in (self._listen, self._write):
             threading.Thread(target=work, args=(self._process,), daemon=True).start()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,8 +64,3 @@ def untouched(state: Callable[[], Sequence[Tensor]]) -> Iterator[None]:
             for tensor in state():
                 if id(tensor) not in known:
                     tensor.zero_()
-
-
-def wanted(choice: Any, device: torch.device) -> bool:
-    """Return whether `trainer.capture` = auto | true | false means capture on this device."""
-    return device.type == "cuda" if choice == "auto" else bool(choice)

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vgm2p.config.compose import config_folder
-from vgm2p.errors import ConfigError, nearest
-from vgm2p.io.files import write_atomic
+from vgm2p.config.compose import options
+from vgm2p.config.settings import FitSettings
+from vgm2p.errors import ConfigError, StorageError, nearest
+from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
 
@@ -21,21 +22,17 @@ FOLDER_FILE = "VGM2P_FOLDER_FILE"  # in the environment of a comparison run: the
 OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")  # keys that are not passed on
 
 
-def compared_with(config: Mapping[str, Any]) -> list[str]:
-    """Return the algorithms of `config["compare"]`, without the run's own where its settings are those of its file.
+def compared_with(settings: FitSettings) -> list[str]:
+    """Return the algorithms of `compare`, without the run's own where its settings are those of its file.
 
-    Raises ConfigError unless they are a list of algorithms.
+    Raises ConfigError for an algorithm that there is not.
     """
-    names, words = config["compare"], config["overrides"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"compare must be a list such as [vgm2p,bc_meanflow], got {names!r}")
-    places = [config_folder() / "algo", Path.cwd() / "conf" / "algo"]
-    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
-    unknown = [name for name in names if name not in known]
+    known = options("algo")
+    unknown = [name for name in settings.compare if name not in known]
     if unknown:
         raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
-    changed = any(_bare(word).startswith("algo.") for word in words)
-    return [name for name in names if changed or name != config["algorithm"]]
+    changed = any(_bare(word).startswith("algo.") for word in settings.overrides)
+    return [name for name in settings.compare if changed or name != settings.algorithm]
 
 
 def report_folder(folder: Path) -> None:
@@ -46,16 +43,16 @@ def report_folder(folder: Path) -> None:
 
 
 class Comparisons:
-    """Trains the algorithms of `config["compare"]` in the background, one single-thread process at a time.
+    """Trains the algorithms of `compare` in the background, one single-thread process at a time.
 
     Each is an ordinary run with a folder of its own, resumed or skipped like any other. Its output goes to
     `<main folder>/compare-<algorithm>.log`, the name of its folder to `compare-<algorithm>.json` there.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> None:
-        self.names: list[str] = list(config["compare"])
+    def __init__(self, settings: FitSettings, folder: Path, say: Callable[[str], None]) -> None:
+        self.names = list(settings.compare)
         self.folders: list[Path] = []
-        self._config, self._folder, self._say = config, folder, say
+        self._overrides, self._folder, self._say = settings.overrides, folder, say
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run_all, daemon=True)
@@ -90,15 +87,15 @@ class Comparisons:
         environment = child_environment({FOLDER_FILE: str(place)})
         try:
             place.unlink(missing_ok=True)
-            with open(log, "w") as output:
+            with open_own(log, "w") as output:
                 self._process = subprocess.Popen(
                     self._command(name), stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
                 )
                 if self._stopped:
                     self._process.terminate()
                 code = self._process.wait()
-        except OSError as error:
-            self._say(f"comparison run {name} was not started: {log}: {error.strerror}")
+        except (OSError, StorageError) as error:
+            self._say(f"comparison run {name} was not started: {error}")
             return
         if code == 0 and place.exists():
             self.folders.append(Path(read_json(place, "the comparison run")["folder"]))
@@ -106,9 +103,9 @@ class Comparisons:
             self._say(f"comparison run {name} ended with exit code {code}; see {log}")
 
     def _command(self, name: str) -> list[str]:
-        overrides = [word for word in self._config["overrides"] if not _bare(word).startswith(OWN)]
+        overrides = [word for word in self._overrides if not _bare(word).startswith(OWN)]
         words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
-        if any(word.startswith("out=") for word in self._config["overrides"]):
+        if any(word.startswith("out=") for word in self._overrides):
             words.append(f"out={self._folder}-{name}")
         return [sys.executable, "-m", "vgm2p", "fit", *words]
 

@@ -13,7 +13,9 @@ import torch
 
 import vgm2p
 from vgm2p.config.compose import PACKAGE
+from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
+from vgm2p.training.run import Run
 from vgm2p.types import Spec
 
 PACKAGES = (
@@ -29,22 +31,23 @@ PACKAGES = (
 )
 
 
-def manifest(
-    config: Mapping[str, Any],
-    spec: Spec,
-    data: Mapping[str, Any],
-    environment_versions: Mapping[str, str],
-    threads: int,
-) -> dict[str, Any]:
-    """Return the content of manifest.json."""
+def manifest(run: Run, spec: Spec, data: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Return the content of manifest.json.
+
+    Args:
+        run: the run.
+        spec: its task.
+        data: the summary of its dataset.
+        threads: CPU threads in use.
+    """
     return {
         "format": 1,
-        "config": {**stored_part(config), "overrides": config["overrides"]},
+        "config": {**stored_part(to_plain(run.settings)), "overrides": run.settings.overrides},
         "spec": spec.to_dict(),
         "data": dict(data),
         "versions": {"python": platform.python_version(), "vgm2p": vgm2p.__version__, **package_versions()},
-        "environment_versions": dict(environment_versions),
-        "device": device_name(config["trainer"]["accelerator"]),
+        "environment_versions": dict(run.env.versions) if run.env else {},
+        "device": device_name(run.device),
         "threads": threads,
         "platform": platform.platform(),
         "git": git_state(),
@@ -63,11 +66,9 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def device_name(accelerator: str) -> str:
-    """Return the device that `accelerator` means here."""
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda ({torch.cuda.get_device_name()})"
+def device_name(device: torch.device) -> str:
+    """Return the name of a device for people: `cpu`, or `cuda` with the model."""
+    return f"cuda ({torch.cuda.get_device_name()})" if device.type == "cuda" else "cpu"
 
 
 def git_state() -> dict[str, Any] | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.config.settings import stored_part
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
-from vgm2p.training.capture import Captured, wanted
+from vgm2p.training.capture import Captured
+from vgm2p.training.logs import log_diagnostics
+from vgm2p.training.run import wanted
 from vgm2p.types import Batch, Needs, Randomness
 
 FORMAT = 1
@@ -45,7 +46,7 @@ class Diagnostics:
         self.count = 0
 
     def add(self, info: dict[str, Tensor]) -> None:
-        """Add one update's diagnostics, each (S,), to the sums; whoever calls counts the updates."""
+        """Add one update's diagnostics, each (S,), to the sums; the caller counts the updates."""
         for name, value in info.items():
             held = self.sums.get(name)
             self.sums[name] = value.to(torch.float64, copy=True) if held is None else held.add_(value)
@@ -65,7 +66,7 @@ class Diagnostics:
 
 
 class OfflineModule(LightningModule):
-    """Runs `algorithm.update` on batches of `source`, K updates per `training_step`.
+    """Runs `algorithm.step` on batches of `source`, K updates per `training_step`.
 
     The only clock is the buffer `updates`; Lightning's `global_step` counts other things under manual optimisation
     (once per optimiser step) and is not used. Randomness is a function of (seed, update), so parameters, optimiser
@@ -75,8 +76,15 @@ class OfflineModule(LightningModule):
         algorithm: what to train.
         source: the resident dataset.
         batch_size: transitions per update and seed.
-        config: resolved configuration, plain containers; stored in every checkpoint.
+        config: the configuration that files keep, plain containers: stored in every checkpoint, given to the loggers.
         stop: polled between updates; True ends the block early.
+        capture: whether to replay an update as a CUDA graph; `auto`: on CUDA.
+        tf32: whether to multiply float32 matrices in TF32.
+        log_every: updates whose diagnostics are averaged and given to the loggers at once.
+
+    Attributes:
+        done: updates so far.
+        latest: means over seeds of the newest diagnostics that were logged.
     """
 
     def __init__(
@@ -84,8 +92,11 @@ class OfflineModule(LightningModule):
         algorithm: Algorithm,
         source: Source,
         batch_size: int,
-        config: dict[str, Any],
+        config: Mapping[str, Any] | None = None,
         stop: Callable[[], bool] = lambda: False,
+        capture: Literal["auto"] | bool = False,
+        tf32: bool = False,
+        log_every: int = 500,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -93,31 +104,36 @@ class OfflineModule(LightningModule):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.updates: Tensor
         self.done = 0  # host mirror of `updates`
+        self.latest: dict[str, float] = {}
         self.diagnostics = Diagnostics()
-        self._source, self._batch_size, self._config, self._stop = source, batch_size, config, stop
+        self.config = dict(config or {})
+        self._source, self._batch_size, self._stop = source, batch_size, stop
+        self._choice, self._tf32, self._log_every = capture, tf32, log_every
         self._key: UpdateKey | None = None
         self._captured: Callable[[int], None] | None = None
 
     @property
     def _capture(self) -> bool:
-        return wanted(self._config.get("trainer", {}).get("capture", False), self.device) and self._source.resident
+        return wanted(self._choice, self.device) and self._source.resident
 
     def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Show the algorithm's optimisers to Lightning, which checkpoints them."""
         return list(self.algorithm.optimisers.values())
 
     def on_fit_start(self) -> None:
-        """Put data, random streams and a resumed log window on the training device."""
+        """Put data, random streams and a resumed log window on the training device; tell loggers the settings."""
         self._source.to(self.device)
         self._key, self._captured = UpdateKey(self.algorithm.seeds, self.device), None
         self.diagnostics.sums = {name: value.to(self.device) for name, value in self.diagnostics.sums.items()}
+        for logger in self.loggers:
+            logger.log_hyperparams(self.config)
 
     def training_step(self, block: tuple[int, int], batch_idx: int) -> None:
         """Run updates block[0] .. block[1] - 1."""
         if torch.is_autocast_enabled(self.device.type):
             # one autocast region spans the block: cached half-precision weights would go stale after the first update
             torch.set_autocast_cache_enabled(False)
-        with tf32_products(self._config.get("trainer", {}).get("tf32", False)):
+        with tf32_products(self._tf32):
             run = self._runner()
             for update in range(*block):
                 if self._stop():
@@ -126,6 +142,16 @@ class OfflineModule(LightningModule):
                 self.diagnostics.count += 1
                 self.done = update + 1
         self.updates.fill_(self.done)
+        if self.done % self._log_every == 0:
+            self._log_window()
+
+    def _log_window(self) -> None:
+        """Give the means since the last log to the loggers: one host transfer."""
+        means = self.diagnostics.means()
+        self.diagnostics.clear()
+        if means:
+            self.latest = {name: sum(values) / len(values) for name, values in means.items()}
+            log_diagnostics(self.loggers, self.done, self.algorithm.seeds, means)
 
     def _runner(self) -> Callable[[int], None]:
         """Return what does one update: the captured one on CUDA (made in Lightning's precision context)."""
@@ -133,7 +159,7 @@ class OfflineModule(LightningModule):
             try:
                 self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
             except RuntimeError as error:
-                if self._config["trainer"]["capture"] != "auto":
+                if self._choice != "auto":
                     raise
                 self._captured = self._eager
                 warnings.warn(f"updates run one by one: capture failed ({str(error).splitlines()[0]})", stacklevel=2)
@@ -158,7 +184,7 @@ class OfflineModule(LightningModule):
         checkpoint["vgm2p"] = {
             "format": FORMAT,
             "updates": self.done,
-            "config": stored_part(self._config),
+            "config": self.config,
             "spec": self.algorithm.spec.to_dict(),
             "seeds": list(self.algorithm.seeds),
             "window": {name: value.clone() for name, value in self.diagnostics.sums.items()},

@@ -6,9 +6,21 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
+
+from vgm2p.config.settings import FitSettings
+
 OWN_GROUPS = Path("/proc/self/cgroup")  # the control groups of this process
 GROUPS = Path("/sys/fs/cgroup")  # where control groups are mounted
 SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")  # the first is set only where the job asked for it
+
+
+def set_threads(settings: FitSettings) -> int:
+    """Set and return the CPU threads of `trainer.threads`; `auto`: one beside comparison runs, else all usable."""
+    asked = settings.trainer.threads
+    threads = asked if isinstance(asked, int) else 1 if settings.compare else usable_cpus()
+    torch.set_num_threads(threads)
+    return threads
 
 
 def usable_cpus(

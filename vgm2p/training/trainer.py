@@ -1,47 +1,71 @@
-"""Lightning's Trainer with its own clock off, threads, and the size of a block of updates."""
+"""Lightning's Trainer with its own clock, checkpoints and progress switched off."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
 
+from vgm2p.config.plugins import with_nested
+from vgm2p.errors import ConfigError
 from vgm2p.run.checkpoint import DurableCheckpointIO
-from vgm2p.training.threads import usable_cpus
 
-BLOCK = {"cpu": 50, "cuda": 200}
-
-
-def make_trainer(config: Mapping[str, Any], callbacks: list[Callback]) -> Trainer:
-    """Return a Trainer whose own clock, checkpoints and logs are off; ours count updates."""
-    return Trainer(
-        accelerator={"cuda": "gpu"}.get(config["trainer"]["accelerator"], config["trainer"]["accelerator"]),
-        devices=1,
-        precision=config["trainer"]["precision"],
-        max_epochs=1,
-        logger=False,
-        callbacks=callbacks,
-        plugins=[DurableCheckpointIO(), LightningEnvironment()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+BLOCK = {"cpu": 50, "cuda": 200}  # updates per block for `block_updates: auto`
+PROFILERS = "lightning.pytorch.profilers"  # where the reports of `trainer.profiler` come from
 
 
-def set_threads(config: Mapping[str, Any]) -> int:
-    """Set and return the CPU threads of `trainer.threads`; `auto`: one beside comparison runs, else all usable."""
-    threads = config["trainer"]["threads"]
-    if threads == "auto":
-        threads = 1 if config["compare"] else usable_cpus()
-    torch.set_num_threads(threads)
-    return threads
+def make_trainer(
+    device: torch.device,
+    precision: str,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    folder: Path | None = None,
+    further: Mapping[str, Any] | None = None,
+) -> Trainer:
+    """Return a Trainer whose own clock, checkpoints and logs are off; ours count updates.
+
+    Args:
+        device: where to train.
+        precision: as Lightning names it.
+        callbacks: in the order in which they act.
+        loggers: those of the run.
+        folder: where Lightning puts further files, such as profiles.
+        further: keys of Lightning's Trainer that a user set; nodes with a `_target_` become objects.
+
+    Raises:
+        ConfigError: where Lightning refuses a key's value.
+    """
+    given = {key: with_nested(value) for key, value in (further or {}).items()}
+    if "profiler" in given:
+        logging.getLogger(PROFILERS).setLevel(logging.INFO)
+    try:
+        return Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]
+            max_epochs=1,
+            logger=list(loggers),
+            callbacks=list(callbacks),
+            plugins=[DurableCheckpointIO(), LightningEnvironment()],
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **{"default_root_dir": folder} | given,
+        )
+    except Exception as error:  # Lightning and the classes of nested nodes raise many kinds
+        if not given:
+            raise
+        raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
 
 
 def quiet() -> None:

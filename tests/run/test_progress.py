@@ -1,0 +1,90 @@
+"""Progress: speed and time left of the last interval, the latest return first, a word while training waits."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.run.test_capture import FIRST, module_of
+from vgm2p.callbacks.progress import Progress, Speed
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Evaluation:
+    """Evaluates for `takes` seconds (implements `EvaluationLog`)."""
+
+    def __init__(self):
+        self.latest, self.seconds, self.on_step = None, 0.0, None
+
+    def wait_for_earlier(self, done):
+        return True
+
+
+@pytest.fixture
+def shown():
+    """Return a progress of 1000 updates with its clock, module, evaluation, and the lines that it has shown."""
+    clock, lines, evaluation = Clock(), [], Evaluation()
+    progress, module = Progress(1000, 10.0, clock, lines.append), module_of(*FIRST)
+    trainer = SimpleNamespace(callbacks=[evaluation, progress])
+    progress.on_train_start(trainer, module)
+
+    def block(updates, seconds):
+        clock.now += seconds
+        module.done += updates
+        progress.on_train_batch_end(trainer, module)
+        return lines[-1] if lines else None
+
+    return SimpleNamespace(block=block, clock=clock, module=module, evaluation=evaluation, lines=lines)
+
+
+def test_lines_come_after_five_seconds_and_then_every_ten(shown):
+    assert shown.block(10, 4.0) is None
+    assert shown.block(10, 1.0).startswith("update 20/1000  4.0 updates/s")
+    shown.block(10, 9.0)
+    assert len(shown.lines) == 1
+    shown.block(10, 1.0)
+    assert len(shown.lines) == 2
+
+
+def test_speed_and_time_left_are_those_of_the_last_interval(shown):
+    assert shown.block(100, 10.0).endswith("10.0 updates/s  left 0:01:30")
+    assert shown.block(100, 100.0).endswith("1.0 updates/s  left 0:13:20")  # the machine has slowed down
+    assert shown.block(100, 10.0).endswith("10.0 updates/s  left 0:01:10")
+
+
+def test_waiting_for_evaluations_is_time_left_but_no_lack_of_speed(shown):
+    shown.evaluation.seconds += 40.0
+    line = shown.block(200, 60.0)  # 20 seconds of training, 40 of evaluation
+    assert "10.0 updates/s" in line
+    assert line.endswith("left 0:04:00")  # 800 updates at 10 per second, and 160 seconds of evaluations
+
+
+def test_the_latest_return_stands_first_then_the_losses(shown):
+    shown.module.latest = {"policy_loss": 0.1234, "critic_loss": 2.0, "hidden": 5.0}
+    assert "update 50/1000  critic_loss 2  policy_loss 0.123  5.0 updates/s" in shown.block(50, 10.0)
+    shown.evaluation.latest = 123.44
+    assert shown.block(50, 10.0).startswith("update 100/1000  return 123.4  critic_loss 2  policy_loss 0.123  ")
+
+
+def test_while_training_waits_lines_say_so_and_the_last_update_is_always_shown(shown):
+    shown.block(100, 10.0)
+    for step in range(1, 31):
+        shown.clock.now += 1.0
+        shown.evaluation.on_step(step)
+    assert shown.lines[1:] == [f"update 100/1000  evaluating, step {step}" for step in (10, 20, 30)]
+    assert shown.block(900, 0.5).startswith("update 1000/1000")
+
+
+def test_nothing_is_known_before_the_first_update():
+    speed = Speed(7, 0.0)
+    assert speed.left(10) is None
+    speed.look(7, 5.0, 0.0)
+    assert speed.left(10) is None
+    speed.look(17, 10.0, 0.0)
+    assert (speed.rate, speed.left(10)) == (1.0, 10.0)

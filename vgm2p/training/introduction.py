@@ -1,0 +1,64 @@
+"""The first lines of a run: what it works with, and how that differs from an earlier session of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vgm2p.errors import DataError
+from vgm2p.io.text import shown
+from vgm2p.training.run import Run
+
+
+def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> None:
+    """Print what a run works with.
+
+    Args:
+        run: the run.
+        record: the content of its manifest.
+        block: updates per block.
+        memory: where the dataset is held.
+    """
+    settings, say, data = run.settings, run.say, record["data"]
+    versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
+    say(f"algorithm    {settings.algorithm} ({settings.algo['_target_']})")
+    say(
+        f"data         {settings.data['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
+        f"mean return {shown(data['return_mean'])}, digest {data['digest'][:12]}"
+    )
+    say(f"memory       {memory}")
+    say(f"environment  {record['spec']['env_id']} {versions}" if versions else "environment  none (evaluate=none)")
+    precision = settings.trainer.precision + (" with TF32" if settings.trainer.tf32 else "")
+    say(
+        f"device       {record['device']}, precision {precision}, threads {record['threads']}, "
+        f"K={block}, S={settings.seeds} (seed {settings.seed})"
+    )
+    if settings.seeds > 1 and run.device.type == "cpu":
+        say("hint         on a CPU several seeds are cheaper as processes: fit -m seed=0,1,... hydra/launcher=joblib")
+    going = f"continuing after update {run.point.update}" if run.point.checkpoint else "starting"
+    say(f"folder       {run.folder.path} ({going}, {settings.updates} updates)")
+
+
+def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
+    """Compare with the manifest of an earlier session, if there is one.
+
+    Prints where device, threads or versions changed: equal bits are promised under equal conditions.
+
+    Raises:
+        DataError: if the run was trained on other data.
+    """
+    if not run.folder.manifest.exists():
+        return
+    before = run.folder.read_manifest()
+    old, new = before["data"]["digest"], record["data"]["digest"]
+    if old != new:
+        raise DataError(
+            f"{run.folder.path} was trained on data {old[:12]}, now {new[:12]}; restore the file or use another out="
+        )
+    if run.point.checkpoint is None:
+        return
+    found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
+    found += [(name, before.get("versions", {}).get(name), value) for name, value in record["versions"].items()]
+    changed = [f"{name} {was} -> {now}" for name, was, now in found if was is not None and was != now]
+    if changed:
+        run.say(f"otherwise    {', '.join(changed)}: from here on, not the bits of an uninterrupted run")

@@ -1,0 +1,48 @@
+"""What a fit works with, made once by `vgm2p fit` and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from vgm2p.config.settings import FitSettings
+from vgm2p.envs.base import VectorEnv
+from vgm2p.io.text import say
+from vgm2p.run.folder import RunFolder
+from vgm2p.run.resume_point import ResumePoint
+from vgm2p.signals import StopFlag
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit on this machine.
+
+    Attributes:
+        settings: its keys.
+        folder: where it writes.
+        point: where it goes on.
+        device: where it trains.
+        env: where it is evaluated; None: nowhere.
+        stop: whether a signal asked to stop.
+        say: prints one line.
+    """
+
+    settings: FitSettings
+    folder: RunFolder
+    point: ResumePoint
+    device: torch.device
+    env: VectorEnv | None
+    stop: StopFlag
+    say: Callable[[str], None] = say
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Return the device that `trainer.accelerator` means on this machine."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def wanted(choice: bool | str, device: torch.device) -> bool:
+    """Return what auto | true | false means on this device: `auto` is true on CUDA."""
+    return device.type == "cuda" if choice == "auto" else bool(choice)

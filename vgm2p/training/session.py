@@ -1,0 +1,155 @@
+"""One session of a run: load, train what is missing, evaluate, write the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+
+from vgm2p.algos.contract import Algorithm
+from vgm2p.config.build import make_algorithm, make_data
+from vgm2p.config.checks import check_pair, check_spec
+from vgm2p.config.nodes import to_plain
+from vgm2p.config.settings import stored_part
+from vgm2p.datamodules.offline import Blocks, OfflineDataModule
+from vgm2p.errors import ConfigError, ServiceError, UserError
+from vgm2p.run.checkpoint import newest_intact, update_of
+from vgm2p.run.folder import RunFolder, read_json, write_json
+from vgm2p.run.resume_point import cut_logs
+from vgm2p.training.final_evaluation import evaluate_finally
+from vgm2p.training.introduction import compare_with_before, introduce
+from vgm2p.training.logs import log_evaluation
+from vgm2p.training.manifest import manifest
+from vgm2p.training.module import OfflineModule
+from vgm2p.training.parts import ResultsReader, intervals, make_callbacks, make_loggers
+from vgm2p.training.run import Run, wanted
+from vgm2p.training.stopping import Stopping
+from vgm2p.training.threads import set_threads
+from vgm2p.training.trainer import BLOCK, make_trainer
+
+
+def train(run: Run, algorithm_type: type[Algorithm]) -> None:
+    """Do one session of a run, from its resume point to its results.
+
+    Raises UserError subclasses for what a user can cause; Interrupted when a signal asks to stop.
+    """
+    loggers, callbacks = make_loggers(run), [*make_callbacks(run), Stopping(run.folder, run.stop)]
+    threads = set_threads(run.settings)
+    data: OfflineDataModule = make_data(run.settings.data)
+    data.device = run.device
+    module = make_module(run, data, algorithm_type)
+    record = manifest(run, module.algorithm.spec, data.store.summary, threads)
+    compare_with_before(run, record)
+    cut_logs(run.folder, run.point.update)
+    write_json(run.folder.manifest, record)
+    block = BLOCK[run.device.type] if run.settings.block_updates == "auto" else run.settings.block_updates
+    introduce(run, record, block, data.memory)
+    edges = [run.settings.log_every, run.settings.eval_every, run.settings.checkpoint_every, *intervals(callbacks)]
+    data.schedule(lambda: Blocks(module.done, run.settings.updates, block, edges))
+    began, status = time.monotonic(), "failed"
+    try:
+        fit(run, module, data, callbacks, loggers)
+        fitted = time.monotonic()
+        results, episodes = evaluate_finally(run, module, data.store.summary, data.returns)
+        if episodes:
+            log_evaluation(loggers, module.done, episodes)
+        for callback in callbacks:
+            if isinstance(callback, ResultsReader):
+                callback.on_results(results)
+        status = "success"
+    finally:
+        close(loggers, status)
+    write_timing(run.folder, run.point.update, module.done, fitted - began, time.monotonic() - began)
+
+
+def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorithm]) -> OfflineModule:
+    """Load the data and return the algorithm, ready to train on them.
+
+    Raises ConfigError where data, environment, algorithm and `trainer.capture` do not go together.
+    """
+    settings, store = run.settings, data.store
+    if not store.resident:
+        if settings.trainer.capture is True:
+            raise ConfigError("trainer.capture=true needs resident data; raise data.max_resident, or use auto (eager)")
+        if wanted(settings.trainer.capture, run.device):
+            run.say("capture      off: updates on data mapped from disk run eagerly")
+    if run.env is not None:
+        check_spec(store.spec, run.env.spec)
+    check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
+    algorithm = make_algorithm(settings.policy, store.spec)
+    algorithm.survey(store.survey(algorithm.gamma))
+    store.provide(algorithm.needs, algorithm.gamma)
+    trainer = settings.trainer
+    return OfflineModule(
+        algorithm,
+        store,
+        data.batch_size,
+        stored_part(to_plain(settings)),
+        run.stop.requested,
+        trainer.capture,
+        trainer.tf32,
+        settings.log_every,
+    )
+
+
+def fit(
+    run: Run,
+    module: OfflineModule,
+    data: OfflineDataModule,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+) -> None:
+    """Do the updates that are missing.
+
+    Raises:
+        ServiceError: where an environment fails; what was trained is saved.
+        UserError: where a callback ended training before the last update.
+    """
+    settings, folder = run.settings, run.folder
+    further = settings.trainer.lightning
+    trainer = make_trainer(run.device, settings.trainer.precision, callbacks, loggers, folder.path, further)
+    run.stop.graceful = True
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=run.point.checkpoint, weights_only=True)
+    except ServiceError as error:
+        kept, _ = newest_intact(folder.checkpoints)
+        place = f"update {update_of(kept)}" if kept else "the beginning"
+        raise ServiceError(
+            f"{error.line}; the same command goes on from {place} (evaluate=none: unevaluated)"
+        ) from None
+    if module.done < settings.updates:
+        raise UserError(
+            f"a callback ended training after update {module.done} of {settings.updates}; the same command goes on, "
+            f"updates={module.done} makes this the end"
+        )
+
+
+def close(loggers: Sequence[Logger], status: str) -> None:
+    """Let loggers write what they hold, and end records that stay open as long as the process (Weights & Biases).
+
+    `status` is `success` or `failed`, as Lightning has it.
+    """
+    for logger in loggers:
+        logger.finalize(status)
+        finish = getattr(getattr(logger, "experiment", None), "finish", None)
+        if callable(finish):
+            finish()
+
+
+def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:
+    """Add this session to timing.json, the only file that holds times.
+
+    Args:
+        folder: of the run.
+        first: updates before this session.
+        last: updates after it.
+        training: seconds of training, evaluations during training included.
+        total: seconds with the final evaluation.
+    """
+    sessions = read_json(folder.timing, "the run")["sessions"] if folder.timing.exists() else []
+    session: dict[str, Any] = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}
+    session["updates_per_second"] = (last - first) / training if training else None
+    write_json(folder.timing, {"sessions": [*sessions, session]})
