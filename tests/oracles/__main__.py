@@ -2,10 +2,11 @@
 
 import torch
 
+from tests.oracles.bandits import BANDITS
+from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
-from tests.oracles.statistical import STATISTICAL
 from tests.oracles.table import print_table
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    raise SystemExit(0 if print_table([*EXACT, *STATISTICAL]) else 1)
+    raise SystemExit(0 if print_table([*EXACT, *DISTRIBUTIONS, *BANDITS]) else 1)

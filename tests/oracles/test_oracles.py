@@ -1,7 +1,8 @@
 import pytest
 
+from tests.oracles.bandits import BANDITS
+from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
-from tests.oracles.statistical import STATISTICAL
 
 
 @pytest.mark.parametrize("oracle", EXACT, ids=lambda oracle: oracle.name)
@@ -11,7 +12,7 @@ def test_exact(oracle):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("oracle", STATISTICAL, ids=lambda oracle: oracle.name)
+@pytest.mark.parametrize("oracle", [*DISTRIBUTIONS, *BANDITS], ids=lambda oracle: oracle.name)
 def test_statistical(oracle):
     seen, held = oracle.check()
     assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"
