@@ -79,6 +79,16 @@ def without_game(*words: str) -> Callable[[Path], list[str]]:
 
 CASES = [
     Wrong("unknown command", command("fitt"), 2, "did you mean 'fit'"),
+    Wrong("key without a value", fit("updates"), 2, "write updates=<value>"),
+    Wrong("value without a key", fit("=3"), 2, "'=3' is not key=value"),
+    Wrong("word that is none", fit("updats"), 2, "did you mean 'updates'"),
+    Wrong("option that is none", fit("-x"), 2, "unknown option '-x'"),
+    Wrong("several values without -m", fit("seed=1,2"), 2, "with -m, as one list they stand in [1,2]"),
+    Wrong("number as a file of a group", fit("trainer=3"), 2, "unknown trainer '3'; known: default"),
+    Wrong("nothing as a file of a group", fit("algo=null"), 2, "unknown algo 'null'"),
+    Wrong("no folder", fit("out="), 2, "out= names no folder"),
+    Wrong("resume of no name", fit("resume="), 2, "resume takes auto, no or a run folder"),
+    Wrong("launcher that is not installed", fit("hydra/launcher=mine"), 2, "unknown hydra/launcher 'mine'"),
     Wrong("unknown algorithm", fit("algo=vgm3p"), 2, "did you mean 'vgm2p'"),
     Wrong("unknown experiment", fit("experiment=recorded_6halfchetah_medium"), 2, "recorded_6halfcheetah_medium"),
     Wrong("unknown dataset", fit("data=recorded_hopper"), 2, "unknown data"),
@@ -220,6 +230,7 @@ CASES = [
     Wrong("unknown way to compare", command("report", "runs", "acting=worst"), 2, "own or best"),
     Wrong("collect into nothing", command("collect"), 2, "out="),
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
+    Wrong("collect with an empty mixture", command("collect", "policy=[]", "out=x.h5"), 2, "names no policy"),
     Wrong("collect with no policy", command("collect", "policy=nowhere", "out=x.h5"), 66, "nowhere"),
     Wrong(
         "collect with a heuristic that is not there",

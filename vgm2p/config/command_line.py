@@ -10,13 +10,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from vgm2p.config.compose import config_folders, quoted, search_path
+from vgm2p.config.settings import GROUPS
 from vgm2p.config.stored import stored_words
 from vgm2p.config.words import SETTINGS
-from vgm2p.errors import ConfigError
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.folder import RunFolder
 
 POSITIONAL = {"data": "files", "report": "runs"}  # words whose bare arguments are collected under a key
-WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's flags that take the next word
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options that take the next word
+OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # and those that do not
 CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
 HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
 
@@ -24,11 +26,24 @@ HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
 def hydra_words(command: str, typed: list[str]) -> list[str]:
     """Return the words that Hydra gets. Raises UserError for what cannot be meant, or must not be taken."""
     words = _with_positional(command, [_at_home(word) for word in typed])
-    for word in words:
-        if CALL.search(word) and not word.startswith("hydra."):
-            raise ConfigError(f"'{word}' would write the environment into files; let the shell put in what is meant")
+    for before, word in zip(["", *words], words, strict=False):
+        if before not in WITH_VALUE:
+            _check(command, word)
     words = [_literal(_grouped(word)) for word in words]
     return [*(_with_resumed(words) if command == "fit" else words), *search_path()]
+
+
+def _check(command: str, word: str) -> None:
+    """Raise ConfigError for a word that is neither `key=value` nor an option, and for one that calls a resolver."""
+    if word.startswith("-") and word not in (*WITH_VALUE, *OPTIONS):
+        raise ConfigError(f"unknown option '{word}'; see `vgm2p {command} --help`")
+    key, equals, _ = word.partition("=")
+    if not word.startswith(("-", "~")) and not (equals and key.lstrip("+")):
+        known = [each.name for each in dataclasses.fields(SETTINGS[command]) if not each.metadata.get("composed")]
+        hint = f"; write {word}=<value>" if word in known else "" if equals else nearest(word, known)
+        raise ConfigError(f"'{word}' is not key=value{hint}")
+    if CALL.search(word) and not word.startswith("hydra."):
+        raise ConfigError(f"'{word}' would write the environment into files; let the shell put in what is meant")
 
 
 def _at_home(word: str) -> str:
@@ -67,10 +82,11 @@ def _literal(word: str) -> str:
     if not equals or word.startswith("-") or value[:1] in tuple("'\"[{"):
         return word
     try:
-        OverridesParser.create().parse_override(word)
+        parsed = OverridesParser.create().parse_override(word)
     except HydraException:
         return f"{key}={quoted(value)}"
-    return word
+    is_name = parsed.is_sweep_override() or isinstance(parsed.value(), str)
+    return f"{key}={quoted(value)}" if key in GROUPS and not is_name else word
 
 
 def _with_resumed(words: list[str]) -> list[str]:
@@ -79,6 +95,8 @@ def _with_resumed(words: list[str]) -> list[str]:
     if not named:
         return words
     value = OverridesParser.create().parse_override(named[-1]).value()
+    if not isinstance(value, str | int | float) or value == "":
+        raise ConfigError(f"'{named[-1]}': resume takes auto, no or a run folder")
     folder = RunFolder(Path(str(value)))
     config = folder.read_manifest().get("config")
     before = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)

@@ -13,6 +13,7 @@ from vgm2p.run.fingerprint import leaves
 
 OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
 GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
+AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<word>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
 
 SHARED_GROUPS = ("net", "optim")  # groups that algorithms take by interpolation
@@ -23,6 +24,9 @@ def explain(error: Exception, command: str) -> ConfigError:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
+    if found := AMBIGUOUS.search(text):
+        key, _, values = found["word"].partition("=")
+        return ConfigError(f"{key}: several values start several runs with -m, as one list they stand in [{values}]")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice), (OVERRIDE, _key)):
         found = pattern.search(text)
         if found:
@@ -61,8 +65,9 @@ def _choice(choice: str, command: str) -> str:
     group, _, name = choice.rpartition("/")
     known = options(group)
     if not known and "/" in group:  # names such as env=mamujoco/x belong to the first folder
-        group, _, rest = choice.partition("/")
-        name, known = rest, options(group)
+        first, _, rest = choice.partition("/")
+        if known := options(first):
+            group, name = first, rest
     return f"unknown {group} '{name}'{nearest(name, known)}"
 
 

@@ -138,8 +138,10 @@ class FitSettings:
     callbacks: Node = field(metadata=key(stored=False))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for ways to act that there are not."""
+        """Raise ConfigError for ways to act that there are not, and for no folder."""
         check_acting(self.eval_acting, "eval_acting")
+        if not self.out:
+            raise ConfigError("out= names no folder; give one, or leave it")
 
     @property
     def policy(self) -> PolicySettings:

@@ -64,7 +64,9 @@ class CollectSettings:
     data: ViewSettings
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless a file is named."""
+        """Raise ConfigError unless a file and a policy are named."""
+        if self.policy == []:
+            raise ConfigError("policy=[] names no policy; give random, heuristic or a run folder")
         if self.target.suffix != ".h5":
             raise ConfigError(f"collect needs out=<file>.h5, got {self.out!r}")
 
