@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from vgm2p.config import compose
-from vgm2p.config.build import algorithm_class, class_of, make_algorithm, make_data, make_env, without_target
+from vgm2p.config.build import algorithm_class, class_of, make_algorithm, make_data, without_target
 from vgm2p.config.checks import check_pair, check_spec
 from vgm2p.config.nodes import arguments, settings_of, to_plain
 from vgm2p.config.settings import FitSettings, training_part
@@ -197,72 +197,6 @@ def test_settings_come_back_from_the_plain_containers_that_they_were_made_of():
     assert settings.label == "7"
     assert to_plain(settings) == {**config, "label": "7"}
     assert settings_of(to_plain(settings), FitSettings) == settings
-
-
-@pytest.mark.parametrize(
-    ("word", "line"),
-    [
-        ("+nonsense=1", "unknown key 'nonsense'"),
-        ("+trainer.max_time=1", "use updates"),
-        ("+trainer.limit_train_batches=3", "use updates"),
-        ("+trainer.logger=true", "set by the program"),
-        ("+trainer.strategy=ddp", "set by the program"),
-        ("+trainer.profilr=simple", "did you mean 'profiler'"),
-        ("seeds=true", "seeds must be a whole number from 1, got True"),
-        ("block_updates=fast", "block_updates must be auto or a whole number from 1, got 'fast'"),
-        ("eval_async=maybe", "eval_async must be auto or true or false"),
-        ("compare=[[1]]", "compare must be text"),
-        ("algo=null", "algo must be keys with values"),
-        ("callbacks=null", "callbacks must be keys with values"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(word, line):
-    config = composed()
-    key, value = word.lstrip("+").split("=")
-    node = config
-    for part in key.split(".")[:-1]:
-        node = node[part]
-    node[key.split(".")[-1]] = yaml.safe_load(value)
-    with pytest.raises(ConfigError, match=re.escape(line)):
-        settings_of(config, FitSettings)
-
-
-class Foreign:
-    """Not a class of ours: a user's environment may take any number."""
-
-    def __init__(
-        self, offset: float = 0.0, start: int = 0, sizes: list[int] = (), table: dict[str, float] | None = None
-    ):
-        self.offset, self.start, self.sizes, self.table = offset, start, sizes, table
-
-
-def test_a_users_class_takes_negative_numbers_lists_and_dicts():
-    node = {"offset": -0.5, "start": -3, "sizes": [0, -1], "table": {"a": -1.0}}
-    assert arguments(Foreign, node, "env") == node
-    for wrong in ({"offset": "far"}, {"sizes": 3}, {"sizes": ["x"]}, {"table": [1]}, {"start": True}, {"nothing": 1}):
-        with pytest.raises(ConfigError, match=f"env.{next(iter(wrong))}"):
-            arguments(Foreign, wrong, "env")
-
-
-@pytest.mark.parametrize(
-    ("target", "line"),
-    [
-        (None, "env._target_ must name a class"),
-        ("nowhere.Env", "cannot be imported"),
-        ("os.mkdir", "is no class"),
-        ("vgm2p.types.Spec", "is no environment"),
-    ],
-)
-def test_what_is_no_environment_is_refused(target, line):
-    with pytest.raises(ConfigError, match=re.escape(line)):
-        make_env({"_target_": target})
-
-
-def test_a_node_of_a_live_configuration_names_no_code_inside():
-    for key, value in (("_partial_", True), ("env_kwargs", {"a": [{"_target_": "os.mkdir"}]})):
-        node = {**composed("env=mamujoco/3hopper")["env"], key: value}
-        with pytest.raises(ConfigError, match=f"env.{key}.*this node is data"):
-            make_env(node)
 
 
 def test_every_field_of_the_task_is_compared():

@@ -1,0 +1,78 @@
+"""Configurations that cannot be meant are refused in one line, before anything is loaded."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.test_config import composed
+from vgm2p.config.build import make_env
+from vgm2p.config.nodes import arguments, settings_of
+from vgm2p.config.settings import FitSettings
+from vgm2p.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("+nonsense=1", "unknown key 'nonsense'"),
+        ("+trainer.max_time=1", "use updates"),
+        ("+trainer.limit_train_batches=3", "use updates"),
+        ("+trainer.logger=true", "set by the program"),
+        ("+trainer.strategy=ddp", "set by the program"),
+        ("+trainer.profilr=simple", "did you mean 'profiler'"),
+        ("seeds=true", "seeds must be a whole number from 1, got True"),
+        ("block_updates=fast", "block_updates must be auto or a whole number from 1, got 'fast'"),
+        ("eval_async=maybe", "eval_async must be auto or true or false"),
+        ("compare=[[1]]", "compare must be text"),
+        ("algo=null", "algo must be keys with values"),
+        ("callbacks=null", "callbacks must be keys with values"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(word, line):
+    config = composed()
+    key, value = word.lstrip("+").split("=")
+    node = config
+    for part in key.split(".")[:-1]:
+        node = node[part]
+    node[key.split(".")[-1]] = yaml.safe_load(value)
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        settings_of(config, FitSettings)
+
+
+class Foreign:
+    """Not a class of ours: a user's environment may take any number."""
+
+    def __init__(
+        self, offset: float = 0.0, start: int = 0, sizes: list[int] = (), table: dict[str, float] | None = None
+    ):
+        self.offset, self.start, self.sizes, self.table = offset, start, sizes, table
+
+
+def test_a_users_class_takes_negative_numbers_lists_and_dicts():
+    node = {"offset": -0.5, "start": -3, "sizes": [0, -1], "table": {"a": -1.0}}
+    assert arguments(Foreign, node, "env") == node
+    for wrong in ({"offset": "far"}, {"sizes": 3}, {"sizes": ["x"]}, {"table": [1]}, {"start": True}, {"nothing": 1}):
+        with pytest.raises(ConfigError, match=f"env.{next(iter(wrong))}"):
+            arguments(Foreign, wrong, "env")
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        (None, "env._target_ must name a class"),
+        ("nowhere.Env", "cannot be imported"),
+        ("os.mkdir", "is no class"),
+        ("vgm2p.types.Spec", "is no environment"),
+    ],
+)
+def test_what_is_no_environment_is_refused(target, line):
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        make_env({"_target_": target})
+
+
+def test_a_node_of_a_live_configuration_names_no_code_inside():
+    for key, value in (("_partial_", True), ("env_kwargs", {"a": [{"_target_": "os.mkdir"}]})):
+        node = {**composed("env=mamujoco/3hopper")["env"], key: value}
+        with pytest.raises(ConfigError, match=f"env.{key}.*this node is data"):
+            make_env(node)
