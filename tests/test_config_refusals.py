@@ -61,7 +61,7 @@ def test_a_users_class_takes_negative_numbers_lists_and_dicts():
     ("target", "line"),
     [
         (None, "env._target_ must name a class"),
-        ("nowhere.Env", "cannot be imported"),
+        ("nowhere.Env", "no module 'nowhere'"),
         ("os.mkdir", "is no class"),
         ("vgm2p.types.Spec", "is no environment"),
     ],
