@@ -134,13 +134,12 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
     setup = receive(source)
     if setup is None:
         return
-    config = setup["config"]
-    policy = settings_of(config, FitSettings).policy
-    algorithm, env = make_algorithm(policy, Spec(**setup["spec"])), make_env(policy.env)
+    settings = settings_of(setup["config"], FitSettings)
+    algorithm, env = make_algorithm(settings.policy, Spec(**setup["spec"])), make_env(settings.env)
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
         update, count = snapshot["update"], snapshot["episodes"]
-        episodes = evaluate(algorithm, env, update, count, lambda: False, precision=config["eval_precision"])
+        episodes = evaluate(algorithm, env, update, count, lambda: False, precision=settings.eval_precision)
         answer(json.dumps({"update": snapshot["update"], "episodes": [asdict(episode) for episode in episodes]}))
 
 

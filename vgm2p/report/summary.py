@@ -26,8 +26,8 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
     say(f"run folder       {folder.path}")
     say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
-    config = folder.read_manifest()["config"]
-    same = [word for word in config["overrides"] if not word.startswith(("updates=", "resume="))]
+    stored = folder.read_manifest()["config"]
+    same = [word for word in stored["overrides"] if not word.startswith(("updates=", "resume="))]
     other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out="))]
-    say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * config['updates']}"]))
+    say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * stored['updates']}"]))
     say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))

@@ -1,4 +1,4 @@
-"""One whole update as a CUDA graph: on a GPU the update costs launches, not arithmetic, and a replay launches once.
+"""One whole update as a CUDA graph: its time on a GPU is that of many kernel launches, and a replay needs one launch.
 
 The captured function is the one that runs eagerly; it reads static tables (`rng.StaticKey`), and every tensor that it
 changes keeps its address. Warm-up and capture perform real updates, so the state is put back afterwards.
