@@ -216,7 +216,7 @@ def test_a_module_that_needs_a_missing_package_says_which(tmp_path, monkeypatch)
     monkeypatch.setattr("sys.path", [*sys.path])
     with pytest.raises(MissingInput, match="the package not_there_at_all"):
         check_parts(settings("+callbacks.mine._target_=needy.Callback"))
-    with pytest.raises(ConfigError, match=r"cannot be imported .SyntaxError"):
+    with pytest.raises(ConfigError, match=r"cannot be imported \(SyntaxError"):
         check_parts(settings("+callbacks.mine._target_=wrong.Callback"))
 
 
