@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vgm2p.datamodules.layout.combine import select
-from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import columns_of, read_recording
 from vgm2p.io.files import sha256_file
 

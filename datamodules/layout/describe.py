@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash, read
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import decimals, shown

@@ -16,10 +16,27 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, Columns, attributes_hash, content_hash
 from vgm2p.errors import StorageError
+from vgm2p.io.files import remove_stale, written_aside
 from vgm2p.signals import held_back
 
 CHUNK_BYTES = 1 << 22  # of larger ones nothing more is gained, of smaller ones time is lost between them
+
+
+def write(path: Path, columns: Columns, compress: bool = False) -> str:
+    """Write a dataset aside and rename it; return its content hash. The file is a function of its content alone."""
+    attributes = {**columns.attributes, "schema_version": SCHEMA_VERSION, "content_sha256": content_hash(columns)}
+    attributes["attributes_sha256"] = attributes_hash(attributes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path.parent, path.name)
+    with written_aside(path) as temporary:
+        with new_hdf5(temporary) as (file, check):
+            for name, array in columns.arrays():
+                make_dataset(file, name, len(array), array.shape[1:], array.dtype, compress)[...] = array
+                check()
+            write_attributes(file, attributes)
+        return str(attributes["content_sha256"])
 
 
 class Sink(io.FileIO):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry, entry_of
 from vgm2p.datamodules.sources.hub import Hub
 from vgm2p.datamodules.vaults.convert import Converter

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vgm2p
-from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, content_hash, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, content_hash
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sha256_file
 from vgm2p.run.lock import one_at_a_time

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from vgm2p.datamodules.layout.reading import outline
 from vgm2p.datamodules.layout.rules import check_layout
-from vgm2p.datamodules.layout.schema import outline
 from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.datamodules.store.flat import UNUSED, WIDE
 from vgm2p.datamodules.store.resident import VIEWS_BYTES

@@ -23,18 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.combine import check_same_task, concatenate
-from vgm2p.datamodules.layout.lanes import Beside
+from vgm2p.datamodules.layout.lanes import Lanes
+from vgm2p.datamodules.layout.reading import damaged, hash_file, must_hash, outline, stream
 from vgm2p.datamodules.layout.rules import check_episodes, check_layout, check_numbers
-from vgm2p.datamodules.layout.schema import (
-    Columns,
-    ContentHash,
-    as_bytes,
-    damaged,
-    hash_file,
-    must_hash,
-    outline,
-    stream,
-)
+from vgm2p.datamodules.layout.schema import Columns, ContentHash, as_bytes
 from vgm2p.datamodules.layout.verified import is_remembered, remember
 from vgm2p.errors import StorageError
 from vgm2p.io.files import remove_stale, require_space, sha256_file, write_atomic, written_aside
@@ -185,14 +177,14 @@ class FlatFiles:
             }
             for path, part in zip(self.paths, self.parts, strict=True):
                 content = ContentHash()
-                with Beside() as beside:
+                with Lanes() as lanes:
                     for full, column, slab in stream(path):
                         calls: dict[str, Callable[[], Any]] = {"content": partial(content.add, full, column, slab)}
                         name, data = full.removeprefix("steps/"), as_bytes(slab)
                         if name in files:
                             calls["column"] = partial(digests[name].update, data)
                             calls["write"] = partial(files[name].write, data)
-                        beside(**calls)
+                        lanes.run(**calls)
                 if content.hexdigest() != part.attributes["content_sha256"]:
                     raise damaged(path)
         return {name: digest.hexdigest() for name, digest in digests.items()}

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from vgm2p.datamodules.layout.combine import best, check_same_task, concatenate, rows_of, select
-from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.flat import map_columns, narrow
 from vgm2p.datamodules.store.gather import gather
 from vgm2p.datamodules.store.mapped import MappedRows

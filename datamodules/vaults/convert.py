@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.episodes import Episodes, Flags, check_rewards, find_episodes
-from vgm2p.datamodules.layout.lanes import Beside
+from vgm2p.datamodules.layout.lanes import Lanes
+from vgm2p.datamodules.layout.reading import hash_file
 from vgm2p.datamodules.layout.schema import (
     INCOMPLETE,
     SCHEMA_VERSION,
@@ -24,7 +25,6 @@ from vgm2p.datamodules.layout.schema import (
     ContentHash,
     as_bytes,
     attributes_hash,
-    hash_file,
 )
 from vgm2p.datamodules.layout.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.datamodules.sources.catalogue import Entry
@@ -206,12 +206,12 @@ class Converter:
             column[first : first + len(rows)] = rows
             check()
 
-        with Beside() as beside:
+        with Lanes() as lanes:
             for start, rows in self._plain(wide.leaf):
                 keep = episodes.keep[start : start + len(rows)]
                 kept = wide.rule(rows if keep.all() else rows[keep])
                 kept = np.ascontiguousarray(kept.astype(wide.dtype, copy=False))
-                beside(
+                lanes.run(
                     leaf=partial(digest.update, as_bytes(rows)),
                     content=partial(content.add, name, column, kept),
                     write=partial(write, written, kept),

@@ -9,7 +9,7 @@ from tests.corridor import Corridor, Guide, recorded
 from tests.support import continuous_spec, discrete_spec, random_batch, small_columns
 from vgm2p.commands.collect import Behaviour
 from vgm2p.config.build import build_algorithm
-from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.execution.rollout import rollout
 from vgm2p.rng import ActKey, UpdateKey

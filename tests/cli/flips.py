@@ -15,7 +15,9 @@ from tests.cli.answers import TINY, answer
 from tests.cli.wrong_runs import checkpoint
 from tests.run.runs import same_bits
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import Columns, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.errors import DataError
 from vgm2p.run.checkpoint import digest_path, read_checkpoint

@@ -13,7 +13,7 @@ from tests.run.runs import program
 from vgm2p.commands.collect import components
 from vgm2p.config.nodes import settings_of
 from vgm2p.config.words import CollectSettings
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError

@@ -12,7 +12,8 @@ from tests.support import small_columns
 from vgm2p.cli import main
 from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import config_folder, quoted
-from vgm2p.datamodules.layout.schema import read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.errors import ConfigError
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from tests.cli.answers import TINY
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import Columns, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Bundled
 
 

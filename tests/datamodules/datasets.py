@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import Columns, write
+from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.envs.observation import agents_view
 

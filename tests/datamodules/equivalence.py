@@ -2,7 +2,7 @@
 
 import torch
 
-from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.cli.flips import flips as flips_in_file
 from tests.cli.flips import same_columns
 from tests.datamodules.vaults.truths import ROOT
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.published import VaultFolder
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import UserError

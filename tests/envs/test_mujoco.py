@@ -11,7 +11,8 @@ import pytest
 
 from tests.run.runs import environment
 from tests.support import RECORDED
-from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.sources.recorded import Bundled, columns_of, read_recording
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError

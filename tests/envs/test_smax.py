@@ -19,7 +19,7 @@ import jax
 
 from tests.run.runs import program
 from vgm2p.commands.collect import Behaviour
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.envs.smax import SMAX
 from vgm2p.envs.smax_game import GAMES, STOP
 from vgm2p.errors import ConfigError

@@ -13,7 +13,7 @@ from tools.results import battles, robots
 from tools.results.battles_page import behaviours, write
 from tools.results.cells import settings
 from tools.results.page import BORDER
-from vgm2p.datamodules.layout.schema import write as write_columns
+from vgm2p.datamodules.layout.writing import write as write_columns
 from vgm2p.report.runs import Run
 
 ROWS = {row.label: row for row in battles.ROWS}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tools.results.battles import CLONES, GUIDED, ROWS, SETS, SIZE
 from tools.results.cells import Row, command_table, finished, load_finished
 from tools.results.page import halves, save
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.io.text import grid
 from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.runs import Run, final_values

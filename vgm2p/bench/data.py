@@ -38,8 +38,8 @@ def main(words: Sequence[str]) -> None:
 
 def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, Any], float]:
     """Print what a batch costs; return the times, and the memory of a million transitions in GB."""
-    from vgm2p.datamodules.layout.schema import read
-    from vgm2p.datamodules.layout.schema import write as write_columns
+    from vgm2p.datamodules.layout.reading import read
+    from vgm2p.datamodules.layout.writing import write as write_columns
     from vgm2p.datamodules.store.transitions import TransitionStore
 
     path = folder / "data.h5"
@@ -67,8 +67,8 @@ def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, An
 
 def measure_loading(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Print what reading a file into tensors costs, beside np.fromfile of the same bytes, page cache warm."""
-    from vgm2p.datamodules.layout.schema import read
-    from vgm2p.datamodules.layout.schema import write as write_columns
+    from vgm2p.datamodules.layout.reading import read
+    from vgm2p.datamodules.layout.writing import write as write_columns
 
     path, plain = folder / "load.h5", folder / "load.bin"
     made = columns(options["load"])

@@ -18,7 +18,9 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_env
 from vgm2p.config.words import CollectSettings
 from vgm2p.datamodules.layout.combine import concatenate
-from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.envs.base import VectorEnv, heuristic
 from vgm2p.envs.observation import VIEWS
 from vgm2p.errors import ConfigError, RolloutStopped, StorageError

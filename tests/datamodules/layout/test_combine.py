@@ -7,7 +7,7 @@ import torch
 from tests.datamodules.datasets import store_of
 from tests.support import RECORDED, small_columns
 from vgm2p.datamodules.layout.combine import concatenate
-from vgm2p.datamodules.layout.schema import write
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Recorded
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, DataError

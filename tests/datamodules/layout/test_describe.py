@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from vgm2p.datamodules.layout.describe import coverage, describe, picture
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import ContentHash, content_hash, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import ContentHash, content_hash
+from vgm2p.datamodules.layout.writing import write
 
 
 @pytest.mark.parametrize("chunk", [64, 1 << 12, 1 << 21])

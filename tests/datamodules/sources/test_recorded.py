@@ -11,7 +11,9 @@ import pytest
 from tests.run.runs import environment
 from tests.support import RECORDED, small_columns
 from vgm2p.datamodules.layout.describe import check
-from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash, read, write
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Bundled, Files, Recorded, convert
 from vgm2p.errors import DataError, MissingInput
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.datamodules.datasets import CASES, write_to
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.store.budget import allowed, choose, parse
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError

@@ -11,7 +11,8 @@ from tests.datamodules.datasets import write_to
 from tests.datamodules.equivalence import assert_same, both
 from tests.run.runs import environment
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import Columns, read
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import DataError, MissingInput
 

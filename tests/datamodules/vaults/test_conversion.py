@@ -9,12 +9,10 @@ import time
 
 import pytest
 
-import vgm2p.datamodules.layout.schema
-import vgm2p.datamodules.layout.writing
-import vgm2p.datamodules.vaults.vault
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.support import small_columns
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.published import VaultFolder
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
@@ -37,7 +35,7 @@ def test_temporary_files_of_others_stay(tmp_path):
     for name in (".precious.tmp", ".other.h5.0123abcd.tmp", ".x.h5.0123abcd.tmp"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / ".x.h5.89abcdef.tmp").mkdir()
-    vgm2p.datamodules.layout.schema.write(tmp_path / "x.h5", small_columns())
+    write(tmp_path / "x.h5", small_columns())
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         ".other.h5.0123abcd.tmp",
         ".precious.tmp",

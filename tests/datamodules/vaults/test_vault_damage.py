@@ -11,7 +11,7 @@ import pytest
 from tests.cli.answers import TINY
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.run.runs import environment
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.published import VaultFolder
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.digests import NAME, check_seal

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-import vgm2p.datamodules.layout.schema
+import vgm2p.datamodules.layout.reading
 import vgm2p.datamodules.layout.writing
 import vgm2p.datamodules.vaults.vault
 from tests.datamodules.vaults.truths import ENDS, ROOT, TRUTHS, converted
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from vgm2p.datamodules.layout.episodes import Flags, find_episodes
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
@@ -56,7 +56,7 @@ def test_every_number_of_the_truth_is_met(path, tmp_path):
 def test_chunking_and_repetition_do_not_change_the_hash(path, tmp_path, monkeypatch):
     first = converted(path, tmp_path / "a.h5")[1]
     monkeypatch.setattr(vgm2p.datamodules.layout.writing, "CHUNK_BYTES", 4096)
-    monkeypatch.setattr(vgm2p.datamodules.layout.schema, "SLAB_BYTES", 5000)
+    monkeypatch.setattr(vgm2p.datamodules.layout.reading, "SLAB_BYTES", 5000)
     monkeypatch.setattr(vgm2p.datamodules.vaults.vault, "SLAB_BYTES", 1)
     assert converted(path, tmp_path / "b.h5")[1] == first
     assert (tmp_path / "a.h5").read_bytes() != (tmp_path / "b.h5").read_bytes()

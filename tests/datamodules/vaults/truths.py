@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from vgm2p.datamodules.layout.schema import read
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
