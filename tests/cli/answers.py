@@ -22,8 +22,8 @@ TINY = [
     "net.depth=1",
     "data.batch_size=4",
     "evaluate=none",
-    "logger.tensorboard=false",
-    "callbacks.plot=false",
+    "logger.tensorboard=null",
+    "callbacks.plot=null",
     "trainer.threads=1",
 ]
 

@@ -10,6 +10,6 @@ def trained(tmp_path_factory):
     """Two finished runs of different algorithms, with plots."""
     folder = tmp_path_factory.mktemp("trained")
     for name in ("vgm2p_plus", "bc_gaussian"):
-        done = run(folder / name, algo=name, callbacks__plot="true", **SMALL)
+        done = run(folder / name, algo=name, callbacks__plot=None, **SMALL)
         assert done.returncode == 0, done.stderr
     return folder

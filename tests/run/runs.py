@@ -20,14 +20,14 @@ BUDGET = {
     "checkpoint_every": 10,
     "eval_episodes": 1,
     "log_every": 7,
-    "logger.tensorboard": "false",
+    "logger.tensorboard": "null",
     "net.width": 16,
     "net.depth": 1,
     "data.batch_size": 8,
     "compare": "[]",
     "env.episode_limit": 60,
     "block_updates": 7,
-    "callbacks.plot": "false",
+    "callbacks.plot": "null",
     "trainer.threads": 1,
 }
 SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
@@ -46,8 +46,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 def words(out: Path, **changes) -> list[str]:
+    """Return the words of a small run; a change to None leaves the key as the program has it."""
     keys = {**BUDGET, "out": str(out)} | {key.replace("__", "."): value for key, value in changes.items()}
-    return ["fit", *(f"{key}={value}" for key, value in keys.items())]
+    return ["fit", *(f"{key}={value}" for key, value in keys.items() if value is not None)]
 
 
 def command(out: Path, patch: str = "", **changes) -> list[str]:
