@@ -51,6 +51,12 @@ def test_a_strangers_algorithm_passes_every_contract_test(place, name):
     assert "skipped" not in done.stdout
 
 
+def test_a_centralised_controller_is_marked_where_results_are_shown(place):
+    text = command(place, "fit", "algo=joint_planner", *TINY)
+    assert results(place)["decentralised"] is False
+    assert "| joint_planner (centralised) |" in text
+
+
 @pytest.mark.parametrize(("name", "target"), [("mine", "mine.Mine"), ("planner", "planner.Planner")])
 def test_a_strangers_algorithm_trains_on_the_quick_starts_experiment(place, name, target):
     text = command(place, "fit", f"algo={name}", *TINY)

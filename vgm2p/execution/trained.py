@@ -37,6 +37,11 @@ class TrainedPolicy:
         self.spec: Spec = algorithm.spec
         self.reset()
 
+    @property
+    def decentralised(self) -> bool:
+        """Whether agent i acts from row i and its own memory alone."""
+        return self.algorithm.decentralised
+
     def reset(self, episode: int = 0) -> None:
         """Begin an episode: forget the memory; the noise of `act` is that of evaluation episode `episode`."""
         device = self.algorithm.obs_mean.device

@@ -97,7 +97,8 @@ def load_run(path: Path) -> Run:
     numbers = [number for key in REFERENCES for number in (results[f"{key}_mean"], *(results[f"{key}_ci95"] or [None]))]
     if not all(isinstance(number, int | float) for number in numbers) or not isinstance(manifest["config"], dict):
         raise DataError(f"{path}: results.json or manifest.json is damaged; restore it, or train it again")
-    run = Run(path, manifest, results, results["algorithm"])
+    mark = "" if results.get("decentralised", True) else " (centralised)"  # its agents saw one another's rows
+    run = Run(path, manifest, results, f"{results['algorithm']}{mark}")
     try:
         _read_episodes(run)
     except (ValueError, KeyError) as error:

@@ -47,6 +47,7 @@ def evaluate_finally(
         "data_digest": data["digest"],
         "seeds": list(algorithm.seeds),
         "diverged_seeds": frozen,
+        "decentralised": algorithm.decentralised,
         "updates": module.done,
         "dataset_return_mean": average(returns),
         "dataset_return_ci95": interval([returns]),
