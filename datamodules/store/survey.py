@@ -47,12 +47,14 @@ def survey(source: RowSource, table: TransitionTable, moments: tuple[Tensor, Ten
 
     def obs_quantiles(knots: int) -> Tensor:
         rows = _spaced(table, min(ROWS, OBS_BYTES // (4 * spec.n_agents * spec.obs_dim)))
-        found = torch.cat([source.observations(part).cpu().flatten(0, 1) for part in rows.split(SLAB)])
+        found = torch.cat([source.observations(part).cpu().flatten(0, 1) for part in torch.split(rows, SLAB)])
         return _quantiles(found.sub_(mean).div_(std), knots)
 
     def action_quantiles(knots: int) -> Tensor:
         rows = _spaced(table, ROWS)
-        return _quantiles(torch.cat([source.actions(part).cpu().flatten(0, 1) for part in rows.split(SLAB)]), knots)
+        return _quantiles(
+            torch.cat([source.actions(part).cpu().flatten(0, 1) for part in torch.split(rows, SLAB)]), knots
+        )
 
     def return_quantile(share: float) -> Tensor:
         return torch.tensor(np.quantile(table.returns_to_go(gamma), share), dtype=torch.float32)

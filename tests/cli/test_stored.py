@@ -246,6 +246,27 @@ def test_the_environment_is_not_written_into_files(tmp_path):
     assert not holds_secret(tmp_path)
 
 
+OWN_LOGGER = """
+from lightning.pytorch.loggers.csv_logs import CSVLogger
+
+class Mine(CSVLogger):
+    def __init__(self, token):
+        assert token == "hf_9f8e7d6c"
+        super().__init__("logged")
+"""
+
+
+def test_keys_of_a_users_logger_are_not_written_into_files(tmp_path):
+    (tmp_path / "conf" / "logger").mkdir(parents=True)
+    yaml = "defaults:\n  - default\n  - _self_\nmine:\n  _target_: mine.Mine\n  token: ${oc.env:SECRET}\n"
+    (tmp_path / "conf" / "logger" / "mine.yaml").write_text(yaml)
+    (tmp_path / "mine.py").write_text(OWN_LOGGER)
+    ((_, code, errors),) = answers(tmp_path, [["fit", *TINY, "logger=mine", "out=run"]])
+    assert code == 0, errors
+    assert (tmp_path / "logged").is_dir()
+    assert holds_secret(tmp_path) == [tmp_path / "mine.py"]
+
+
 def test_classes_are_those_that_yaml_files_name(tmp_path, monkeypatch):
     (tmp_path / "conf" / "algo").mkdir(parents=True)
     (tmp_path / "conf" / "algo" / "mine.yaml").write_text("_target_: mine.Mine\nnet:\n  _target_: os.mkdir\n")
