@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.cli.answers import TINY, answer
-from tests.datamodules.truths import ROOT as VAULTS
+from tests.datamodules.vaults.truths import ROOT as VAULTS
 from tests.support import small_columns
 from vgm2p.cli import main
 from vgm2p.config.command_line import hydra_words

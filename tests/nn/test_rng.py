@@ -5,7 +5,6 @@ import hashlib
 import pytest
 import torch
 
-from vgm2p.datamodules.store.mapped import OnHost
 from vgm2p.rng import EPISODE_TABLE, ROWS, TABLE, ActKey, StaticKey, UpdateKey, rows
 
 LARGE = (2**20,)  # four rows per table
@@ -117,11 +116,3 @@ def test_a_key_keeps_a_table_of_what_it_draws_ahead_and_nothing_of_what_is_fresh
     assert not key._drawn
     key.normal("eps", LARGE)
     assert [table.numel() for _, table in key._drawn.values()] == [TABLE]
-
-
-def test_a_key_on_the_host_passes_every_kind_of_number_on():
-    key, host = UpdateKey([3]), OnHost(UpdateKey([3]))
-    assert torch.equal(key.normal("a", (3,)), host.normal("a", (3,)))
-    assert torch.equal(key.uniform("b", (3,)), host.uniform("b", (3,)))
-    assert torch.equal(key.integers("c", (3,), 9), host.integers("c", (3,), 9))
-    assert torch.equal(key.fresh("d", (3,)), host.fresh("d", (3,)))

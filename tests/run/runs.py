@@ -35,6 +35,7 @@ SMALL = {"updates": 20, "eval_every": 10, "checkpoint_every": 10}
 # a dataset whose time limit is that of the shortened environment is not at hand: the limit is patched on both sides
 SHORT = """
 import dataclasses
+import sys
 from vgm2p.datamodules.store.transitions import TransitionStore
 TransitionStore.spec = property(lambda store: dataclasses.replace(store.rows.spec, episode_limit=60))
 """

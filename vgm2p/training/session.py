@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
@@ -71,11 +72,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     Raises ConfigError where data, environment, algorithm and `trainer.capture` do not go together.
     """
     settings, store = run.settings, data.store
-    if not store.resident:
-        if settings.trainer.capture is True:
-            raise ConfigError("trainer.capture=true needs resident data; raise data.max_resident, or use auto (eager)")
-        if wanted(settings.trainer.capture, run.device):
-            run.say("capture      off: updates on data mapped from disk run eagerly")
+    check_capture(settings.trainer.capture, store.resident, run.device, run.say)
     if run.env is not None:
         check_spec(store.spec, run.env.spec)
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
@@ -93,6 +90,16 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
         trainer.tf32,
         settings.log_every,
     )
+
+
+def check_capture(choice: bool | str, resident: bool, device: torch.device, say: Callable[[str], None]) -> None:
+    """Say that updates on mapped data are not captured. Raises ConfigError where capture was asked for."""
+    if resident:
+        return
+    if choice is True:
+        raise ConfigError("trainer.capture=true needs resident data; raise data.max_resident, or use auto (eager)")
+    if wanted(choice, device):
+        say("capture      off: updates on data mapped from disk run eagerly")
 
 
 def fit(

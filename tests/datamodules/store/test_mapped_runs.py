@@ -4,9 +4,11 @@ import os
 import signal
 
 import pytest
+import torch
 
 from tests.run.runs import content, differences, newest, run, start
 from vgm2p.errors import ConfigError
+from vgm2p.training.session import check_capture
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +56,12 @@ def test_an_error_of_the_disk_is_one_line(tmp_path):
     ]
 
 
-def test_capture_is_refused_on_mapped_data(monkeypatch, capsys):
-    from vgm2p.commands.fit import _check_capture
-
+def test_capture_is_refused_on_mapped_data():
+    said, cpu, cuda = [], torch.device("cpu"), torch.device("cuda")
     with pytest.raises(ConfigError, match=r"data\.max_resident"):
-        _check_capture({"trainer": {"capture": True, "accelerator": "cpu"}}, resident=False)
-    _check_capture({"trainer": {"capture": True, "accelerator": "cpu"}}, resident=True)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
-    _check_capture({"trainer": {"capture": "auto", "accelerator": "cuda"}}, resident=False)
-    assert capsys.readouterr().out == "capture      off: updates on data mapped from disk run eagerly\n"
+        check_capture(True, False, cpu, said.append)
+    check_capture(True, True, cpu, said.append)
+    check_capture("auto", False, cpu, said.append)
+    assert said == []
+    check_capture("auto", False, cuda, said.append)
+    assert said == ["capture      off: updates on data mapped from disk run eagerly"]
