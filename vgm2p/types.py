@@ -86,9 +86,9 @@ class Batch:
         past_seen: (S, B, P) float32, 0 where the episode had not begun; such rows hold anything.
         window_obs: (S, B, L, N, O) float32, L = history + ahead steps around `obs`, which is step history - 1 of them.
             Steps outside the episode repeat its first or last row; a stored final observation counts as the last row.
-        window_action: as `action` with an axis L after B.
+        window_action: as `action` with an axis L after B; zeros at a final observation, for which no action is stored.
         window_legal: (S, B, L, N, A) bool, discrete only.
-        window_real: (S, B, L) float32, 0 where the step lies outside the episode.
+        window_real: (S, B, L) float32, 0 where the step lies outside the episode; a stored final observation is inside.
     """
 
     obs: Tensor
