@@ -40,7 +40,7 @@ def results(place):
 def test_a_strangers_algorithm_passes_every_contract_test(place, name):
     tests = [str(ROOT / "tests/algos/test_contract.py"), "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests],
         cwd=place,
         env={**environment(), "PYTHONPATH": f"{ROOT}{os.pathsep}{place}", "CONTRACT_ALGOS": name},
         capture_output=True,
