@@ -86,7 +86,7 @@ def held_back() -> Iterator[Held]:
         yield held
     except BaseException:
         restore()
-        held.release()  # whoever interrupts wins over what went wrong meanwhile
+        held.release()  # a signal counts more than the error that came meanwhile
         raise
     restore()
     held.release()

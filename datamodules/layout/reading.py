@@ -108,7 +108,7 @@ def outline(path: Path, leave: Collection[str]) -> Columns:
 def stream(path: Path) -> Iterator[tuple[str, Column, NDArray[Any]]]:
     """Yield (path in the file, column, slab of rows) in the order of the content hash, in little memory.
 
-    Checksums are not compared: whoever reads so compares a hash. Raises DataError if the file cannot be read.
+    Checksums are not compared: the caller must compare a hash. Raises DataError if the file cannot be read.
     """
     with _reading(path):
         file = h5py.File(path, "r", locking=False)

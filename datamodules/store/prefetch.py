@@ -20,7 +20,7 @@ class Prefetcher:
     Args:
         make: returns the batches of updates start .. start + span - 1 along a leading axis; called in any thread.
         span: updates made at once.
-        threads: how many make them; 0: whoever asks.
+        threads: how many make them; 0: the thread that asks.
         deliver: applied to what was made, in the thread that asks.
     """
 

@@ -28,7 +28,7 @@ from vgm2p.datamodules.layout.schema import (
 )
 from vgm2p.datamodules.layout.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.datamodules.sources.catalogue import Entry
-from vgm2p.datamodules.vaults.leaves import Wide, Wides
+from vgm2p.datamodules.vaults.leaves import LeafRule, LeafRules
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.errors import DataError
 from vgm2p.io.files import remove_stale, require_space, written_aside
@@ -169,7 +169,7 @@ class Converter:
 
     def _write(self, file: h5py.File, flags: Flags, episodes: Episodes, check: Callable[[], None]) -> str:
         """Write all columns; return the content hash of what was meant to be written."""
-        narrow, wides = self._narrow(flags, episodes), Wides(self.vault, self.discrete, self._zscored)
+        narrow, wides = self._narrow(flags, episodes), LeafRules(self.vault, self.discrete, self._zscored)
         wide = {f"steps/{each.column}": each for each in wides.columns()}
         content = ContentHash()
         groups = (
@@ -193,7 +193,7 @@ class Converter:
         self,
         file: h5py.File,
         name: str,
-        wide: Wide,
+        wide: LeafRule,
         episodes: Episodes,
         content: ContentHash,
         check: Callable[[], None],

@@ -19,12 +19,12 @@ RECOVERY = 1e-3  # largest difference between z-scored vectors and those rebuilt
 PIECE_ROWS = 4096  # rows that are rebuilt at once
 
 
-def nothing(rows: NDArray[Any]) -> None:
-    """Judge nothing more than the rule did."""
+def accept(rows: NDArray[Any]) -> None:
+    """Accept every row: the rule alone judges."""
 
 
 @dataclass
-class Wide:
+class LeafRule:
     """How one wide leaf is converted.
 
     Attributes:
@@ -41,10 +41,10 @@ class Wide:
     dtype: str
     shape: tuple[int, ...]
     rule: Callable[[NDArray[Any]], NDArray[Any]]
-    judge: Callable[[NDArray[Any]], None] = nothing
+    judge: Callable[[NDArray[Any]], None] = accept
 
 
-class Wides:
+class LeafRules:
     """Rules for the wide leaves of one vault, and what they found.
 
     Args:
@@ -62,18 +62,20 @@ class Wides:
         self._facts: dict[str, Any] = {}
         self._state = StateCheck()
 
-    def columns(self) -> list[Wide]:
+    def columns(self) -> list[LeafRule]:
         """Return the leaves in the order in which they must be read: legal masks are compared with actions."""
         leaves = self.vault.leaves
         observed, width = leaves["observations"].shape, leaves["actions"].shape[1:] if not self.discrete else ()
-        found = [Wide("actions", "actions", "<i2" if self.discrete else "<f4", (self.agents, *width), self._actions)]
+        found = [
+            LeafRule("actions", "actions", "<i2" if self.discrete else "<f4", (self.agents, *width), self._actions)
+        ]
         if self.discrete:
-            found.append(Wide("infos.legals", "legal_actions", "|u1", leaves["infos.legals"].shape, self._legals))
-        judge = self._recover if self.zscored else nothing
-        found.append(Wide("observations", "observations", "<f4", observed, self._observations, judge))
+            found.append(LeafRule("infos.legals", "legal_actions", "|u1", leaves["infos.legals"].shape, self._legals))
+        judge = self._recover if self.zscored else accept
+        found.append(LeafRule("observations", "observations", "<f4", observed, self._observations, judge))
         if "infos.state" in leaves:
             found.append(
-                Wide("infos.state", "state", "<f4", leaves["infos.state"].shape, self._states, self._state.add)
+                LeafRule("infos.state", "state", "<f4", leaves["infos.state"].shape, self._states, self._state.add)
             )
         return found
 

@@ -82,11 +82,11 @@ class VGM2P(Algorithm):
         (o, next_o), action = self.encode_pair(batch), self.represent(batch.action)
         next_action, baselines = self.imagine(batch, o, next_o, key)  # lines 5 and 8
         critic_loss, q, critic_info = self.critic_loss(batch, o, action, next_o, next_action)
-        self.minimise("critic", critic_loss)  # line 6
+        self.minimise("critic", critic_loss)  # Eq. 13
         c, condition_info = self.condition(batch, o, action, baselines, q)  # line 9
         policy_loss, policy_info = self.policy_loss(o, action, c, key)
-        self.minimise("policy", policy_loss)  # line 10
-        self.target.follow(self.tau)  # line 11
+        self.minimise("policy", policy_loss)  # line 10, Eq. 11
+        self.target.follow(self.tau)
         return critic_info | condition_info | policy_info | on_bounds(next_action, self.spec.discrete)
 
     @torch.no_grad()

@@ -79,8 +79,8 @@ def groups() -> list[str]:
 def known_keys(command: str) -> list[str]:
     """Return every dotted key of a command's default configuration that a user may type, inner nodes included."""
     keys = {prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)}
-    shared = tuple(f"algo.{group}" for group in SHARED_GROUPS)
-    return sorted(key for key in keys if not key.startswith(shared))
+    shared = tuple(f"algo.{group}." for group in SHARED_GROUPS)
+    return sorted(key for key in keys if not f"{key}.".startswith(shared))
 
 
 def _prefixes(key: str) -> Iterator[str]:

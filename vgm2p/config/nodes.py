@@ -115,7 +115,7 @@ def arguments(
         values: a node of the configuration.
         where: the node's name, for messages.
         least: as for `convert`; classes that are not ours take negative numbers, too.
-        given: arguments that are no keys: whoever builds the class gives them.
+        given: arguments that are no keys: the caller passes them itself.
 
     Raises:
         ConfigError: for a key that no constructor takes, or a value of the wrong kind.
