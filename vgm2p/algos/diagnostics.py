@@ -6,6 +6,8 @@ from torch import Tensor, ones_like
 
 from vgm2p.types import per_seed_mean
 
+SATURATED = 0.999  # a component of a tanh policy beyond it counts as lying on the bound
+
 
 def q_levels(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> dict[str, Tensor]:
     """Return the mean of Q (S, C, B, N), and the level it drifts to: mean reward / (1 - mean discount).
@@ -38,6 +40,9 @@ def agreement(c: Tensor) -> Tensor:
     return (ones * (ones - 1) + (n - ones) * (n - ones - 1)) / (n * (n - 1))
 
 
-def on_bounds(action: Tensor, discrete: bool) -> dict[str, Tensor]:
-    """Return the share of the components of generated continuous actions (S, ...) that lie on -1 or 1."""
-    return {} if discrete else {"clipped": per_seed_mean((action.abs() >= 1.0).to(action.dtype))}
+def on_bounds(action: Tensor, discrete: bool, bound: float = 1.0) -> dict[str, Tensor]:
+    """Return the share of the components of generated continuous actions (S, ...) that reach -bound or bound.
+
+    A policy that is clipped reaches 1; one that ends in a tanh only comes near it: SATURATED.
+    """
+    return {} if discrete else {"clipped": per_seed_mean((action.abs() >= bound).to(action.dtype))}

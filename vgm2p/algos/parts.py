@@ -19,7 +19,8 @@ class CriticSettings:
     """The critic of an algorithm.
 
     Attributes:
-        members: networks whose values are averaged [mac-flow: 2; VGM2P writes one].
+        members: networks of the ensemble. VGM2P takes the mean of their values [mac-flow: 2; the paper writes one]; the
+            target of a `ValueLearner` takes the smallest value for continuous actions, and the mean for discrete ones.
         depth: hidden layers; None: as the policy's.
         layer_norm: whether a LayerNorm follows every hidden layer [mac-flow: yes].
         tau: Polyak rate of the target per update [mac-flow: 0.005; VGM2P: "slowly updated"].
@@ -104,6 +105,11 @@ def best_rated(actions: Tensor, q: Tensor) -> Tensor:
 def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Return -log N(action; mean, exp(log_std)^2) per component."""
     return 0.5 * ((action - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2.0 * math.pi)
+
+
+def value_at(q: Tensor, action: Tensor) -> Tensor:
+    """Return Q(o, a) (S, C, B, N) for the values of all actions q (S, C, B, N, A) and indices (S, B, N)."""
+    return q.gather(-1, action[:, None, ..., None].expand(*q.shape[:-1], 1)).squeeze(-1)
 
 
 def log_softmax_at(logits: Tensor, action: Tensor) -> Tensor:

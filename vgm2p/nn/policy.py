@@ -1,4 +1,4 @@
-"""Velocity networks: what flow policies regress. Times are raw scalars, conditions one-hot rows."""
+"""Policies: velocity networks, which flow policies regress (raw times, one-hot conditions), and deterministic ones."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ class Velocity(nn.Module):
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
         v: Tensor = self.mlp(_join([x, k, o, c], x.shape[:-1]))
         return v
+
+
+class Deterministic(nn.Module):
+    """pi(o) = tanh(f(o)): one action per observation (TD3)."""
+
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, net: Net) -> None:
+        super().__init__()
+        self.mlp = MLP((seeds,), obs_dim, action_dim, net)
+
+    def forward(self, o: Tensor) -> Tensor:
+        """Map o (S, ..., O) to actions (S, ..., A) in [-1, 1]."""
+        return torch.tanh(self.mlp(o))

@@ -1,4 +1,4 @@
-"""Critics: an ensemble of Q^i(o^i, a^i) and a state value V^i(o^i), shared by the agents."""
+"""Critics: ensembles of Q^i(o^i, a^i) and Q^i(o^i, .), and a state value V^i(o^i), shared by the agents."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ class Critic(nn.Module):
         """Map o (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
         q: Tensor = self.mlp(torch.cat([o, action], dim=-1))
         return q.squeeze(-1)
+
+
+class ActionValues(nn.Module):
+    """C members of Q(o, .): the values of all A discrete actions in one pass."""
+
+    def __init__(self, seeds: int, members: int, obs_dim: int, actions: int, net: Net, layer_norm: bool = True) -> None:
+        super().__init__()
+        self.mlp = MLP((seeds, members), obs_dim, actions, net, layer_norm)
+
+    def forward(self, o: Tensor) -> Tensor:
+        """Map o (S, ..., O) to (S, C, ..., A)."""
+        q: Tensor = self.mlp(o)
+        return q
 
 
 class Value(nn.Module):

@@ -1,0 +1,180 @@
+"""`ValueLearner`: Q-learning on stored transitions, the common part of MA-TD3BC, MA-BCQ, MA-CQL and OMAR.
+
+A critic Q^i(o^i, a^i) per agent, shared by the agents, learns from r + gamma Qbar^i(o'^i, a'^i), mixed over the agents.
+What an algorithm adds are hooks: the actions a' that a target may use, a penalty on the critic, the policy's loss.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.diagnostics import q_levels
+from vgm2p.algos.encoding import masked
+from vgm2p.algos.parts import CriticSettings, td_loss, value_at
+from vgm2p.nn.mlp import Net
+from vgm2p.nn.policy import Deterministic
+from vgm2p.nn.value import ActionValues, Critic
+from vgm2p.optim import Optim
+from vgm2p.types import Acting, Batch, Randomness, Spec
+
+Info = dict[str, Tensor]
+
+
+class ValueLearner(Algorithm):
+    r"""min mean_e (mix_i Q_e^i(o^i, a^i) - [r + gamma mix_i Qbar^i(o'^i, a'^i)])^2, with a' as follows.
+
+    Discrete actions: the critic gives the values of all actions. The mean of the online critic's members chooses a'
+    among the allowed actions, and the mean of the target critic's members rates it (double DQN). Continuous actions:
+    a' = pibar(o') of a target policy tanh(f(o)), rated by the smallest value of the target critic's members (TD3).
+
+    An algorithm writes `policy_loss` if it has an optimiser named `policy`: with continuous actions it always has one.
+    Its other hooks have defaults: `allowed`, `next_action`, `following`, `penalty`, `team`, `make_mixing`, `execute`.
+
+    Args:
+        spec: the task.
+        seeds: training seeds.
+        net: size of the networks.
+        optim: how they are optimised; the critic's rate does not decay.
+        critic: the critic.
+        history: steps that an agent remembers, the present one included.
+        gamma: discount per step.
+        mixer: what one TD residual holds: the `sum` of the agents' values (VDN), their `mean`, or a single agent's
+            value (`independent`).
+    """
+
+    fits = "critic_loss"
+    delay: int = 1  # updates from one step of policy and targets to the next
+    policy: Deterministic
+    target_policy: Deterministic
+
+    def __init__(
+        self,
+        spec: Spec,
+        seeds: Sequence[int],
+        *,
+        net: Net = Net(),
+        optim: Optim = Optim(),
+        critic: CriticSettings = CriticSettings(),
+        history: int = 1,
+        gamma: float = 0.995,
+        mixer: Literal["sum", "mean", "independent"] = "sum",
+    ) -> None:
+        super().__init__(spec, seeds, history)
+        self.gamma, self.mixer, self.tau, self.reward_scale = gamma, mixer, critic.tau, critic.reward_scale
+        self.critic, self.mixing = self.make_critic(net, critic), self.make_mixing()
+        values = nn.ModuleList([self.critic, *([] if self.mixing is None else [self.mixing])])
+        online = self.make_optimiser("critic", values, replace(optim, decay_updates=None))
+        targets = copy.deepcopy(values)
+        self.target_critic, self.target_mixing = targets[0], targets[1] if self.mixing is not None else None
+        self.targets = [self.follow(targets, online)]
+        if not spec.discrete:
+            self.policy = Deterministic(len(self.seeds), self.id_dim, spec.action_dim, net)
+            actor = self.make_optimiser("policy", [self.policy], optim)
+            self.target_policy = copy.deepcopy(self.policy)
+            self.targets.append(self.follow(self.target_policy, actor))
+
+    def make_critic(self, net: Net, critic: CriticSettings) -> nn.Module:
+        """Return Q(o, .) of all discrete actions, or Q(o, a)."""
+        size = replace(net, depth=critic.depth or net.depth)
+        kind = ActionValues if self.spec.discrete else Critic
+        return kind(len(self.seeds), critic.members, self.id_dim, self.spec.action_dim, size, critic.layer_norm)
+
+    # --- one update --------------------------------------------------------------------------------------------------
+    def update(self, batch: Batch, key: Randomness) -> Info:
+        """Step the critic; every `delay` updates, step the policy and move the targets."""
+        o, next_o = self.encode_pair(batch)
+        critic_loss, info = self.critic_loss(batch, o, next_o, key)
+        self.minimise("critic", critic_loss)
+        due = self.every(self.delay)
+        if "policy" in self.optimisers:
+            policy_loss, policy_info = self.policy_loss(batch, o, key)
+            self.minimise("policy", policy_loss, due)
+            info |= {"policy_loss": policy_loss.detach()} | policy_info
+        for target in self.targets:
+            target.follow(self.tau * due.to(o.dtype))
+        return info
+
+    def critic_loss(self, batch: Batch, o: Tensor, next_o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+        """Return TD, or 0.5 TD + penalty where there is one: (S,). No illegal action enters it."""
+        with torch.no_grad():
+            following = self.following(batch, next_o, key)
+        every = self.critic(o) if self.spec.discrete else None
+        q = self.critic(o, batch.action) if every is None else value_at(every, batch.action)
+        loss, info = self.td_loss(batch, q, following)
+        penalty = self.penalty(batch, o, next_o, q, every, key)
+        if penalty is not None:
+            info |= {"td_loss": loss.detach(), "penalty": penalty.detach()}
+            loss = 0.5 * loss + penalty
+        return loss, {"critic_loss": loss.detach()} | info
+
+    def td_loss(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Info]:
+        """Return the squared TD residual (S,) of q (S, C, B, N) and the values `following` (S, B, N) of o'."""
+        q, following = self.team(batch, q, following)
+        reward, discount = self.reward_scale * batch.reward, self.gamma * batch.bootstrap
+        mixer = self.mixer if self.mixing is None else "sum"  # of one column
+        loss = td_loss(q, reward, discount.unsqueeze(-1) * following, batch.valid, mixer)
+        level = q.detach().sum(-1) if mixer == "sum" else q.detach()
+        return loss, q_levels(level, reward, discount, batch.valid)
+
+    # --- hooks -------------------------------------------------------------------------------------------------------
+    def following(self, batch: Batch, next_o: Tensor, key: Randomness) -> Tensor:
+        """Return Qbar^i(o'^i, a'^i): (S, B, N)."""
+        if not self.spec.discrete:
+            smallest: Tensor = self.target_critic(next_o, self.next_action(next_o, key)).amin(1)
+            return smallest
+        rated = masked(self.critic(next_o).mean(1), self.allowed(next_o, batch.next_legal))
+        return value_at(self.target_critic(next_o), rated.argmax(-1)).mean(1)
+
+    def next_action(self, next_o: Tensor, key: Randomness) -> Tensor:
+        """Return the continuous actions a' of the target: pibar(o') (S, B, N, A)."""
+        action: Tensor = self.target_policy(next_o)
+        return action
+
+    def allowed(self, o: Tensor, legal: Tensor | None) -> Tensor | None:
+        """Return which discrete actions a target may use: (S, ..., N, A) bool, here the legal ones."""
+        return legal
+
+    def penalty(
+        self, batch: Batch, o: Tensor, next_o: Tensor, q: Tensor, every: Tensor | None, key: Randomness
+    ) -> Tensor | None:
+        """Return what is added to 0.5 TD: (S,), its weight included; None: the critic's loss is TD alone.
+
+        Args:
+            batch: the batch; its `legal` are the actions that may enter.
+            o: (S, B, N, id_dim) encoded observations.
+            next_o: (S, B, N, id_dim) those of the next step.
+            q: (S, C, B, N) values of the stored actions, with gradient.
+            every: (S, C, B, N, A) values of all actions, with gradient; None for continuous actions.
+            key: randomness of this update.
+        """
+        return None
+
+    def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+        """Return the loss (S,) of the optimiser `policy`, after the critic's step, and what explains it."""
+        raise NotImplementedError
+
+    def make_mixing(self) -> nn.Module | None:
+        """Return a learnt mixer; it trains with the critic, and `target_mixing` follows it. None: a fixed mixer."""
+        return None
+
+    def team(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Return q (S, C, B, n) and following (S, B, n) as `mixer` takes them.
+
+        Here: the agents' own values. A learnt mixer returns one column, n = 1, of the team's values: by `mixing`, and
+        without gradient by `target_mixing`.
+        """
+        return q, following
+
+    def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
+        """Act by the policy, or by the legal action that the members' mean rates highest."""
+        if not self.spec.discrete:
+            action: Tensor = self.policy(o)
+            return action
+        return masked(self.critic(o).mean(1), legal).argmax(-1)
