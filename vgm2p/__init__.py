@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load(run: str, **options: Any) -> TrainedPolicy:
-    """Load the policy of a run folder or checkpoint file; see `vgm2p.execution.trained.load`."""
+    """Load the trained policy of a run folder or checkpoint file; see `vgm2p.execution.trained.load`."""
     from vgm2p.execution.trained import load as load_policy
 
     return load_policy(run, **options)

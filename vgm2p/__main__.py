@@ -1,4 +1,4 @@
-"""`python -m vgm2p <command>`."""
+"""Entry point of `python -m vgm2p <command>`."""
 
 from vgm2p.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line: the first word picks `conf/<command>.yaml`, the rest of the line belongs to Hydra."""
+"""The command line: the first word chooses `conf/<command>.yaml`; Hydra reads the other words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, near
 from vgm2p.io.files import write_atomic
 from vgm2p.signals import StopFlag
 
-SWEEP = "VGM2P_SWEEP"  # folder in which the cells of a multirun leave their failures
+SWEEP = "VGM2P_SWEEP"  # environment variable: the folder where the runs of a sweep write their failures
 USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
@@ -28,19 +28,19 @@ USAGE = """vgm2p <command> [key=value ...]
   collect policy=<run>|random|heuristic   record a dataset   [env=... episodes=50 noise=0.3 out=x.h5]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
-  doctor                    what works on this machine, and how to mend what does not
-  bench step|loop|rollout|data|gpu   speed as ratios in one run (torch and numpy are enough)
+  doctor                    what works on this machine, and how to fix what does not
+  bench step|loop|rollout|data|gpu   measure speed, as ratios within one run (needs only torch and numpy)
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """
 COMMANDS = ("fit", "evaluate", "collect", "data", "report", "doctor", "bench")
 
 STOP = StopFlag()
-FAILURE: list[Exception] = []  # what the one cell of a single run raised
+FAILURE: list[Exception] = []  # the exception of a single run; at most one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code (see `vgm2p.errors`); every user error is one line on stderr."""
+    """Run one command and return its exit code (see `vgm2p.errors`). An error is printed as one line on stderr."""
     line = list(sys.argv[1:] if arguments is None else arguments)
     STOP.install()
     try:
@@ -76,7 +76,7 @@ def _hydra_command(command: str, words: list[str]) -> int:
     from vgm2p.config.help import help_page
 
     register_resolvers()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `explain` instead of Hydra's own printer
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them; `explain` shortens them
     asked = [word for word in words if word in ("-h", "--help")]
     overrides = hydra_words(command, [word for word in words if word not in asked])
     if asked:
@@ -100,7 +100,7 @@ def _hydra(command: str, overrides: list[str]) -> None:
 
 
 def _explained(command: str, run: Callable[[], Any]) -> None:
-    """Run something that composes a configuration; what Hydra refuses comes back as one line."""
+    """Call `run`, which composes a configuration. Turn an error of Hydra into a UserError of one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -113,7 +113,7 @@ def _explained(command: str, run: Callable[[], Any]) -> None:
 
 
 def cell(cfg: Any) -> None:
-    """Run one composed configuration; under multirun a failure is noted and the sweep goes on."""
+    """Run one composed configuration. In a sweep (multirun), note a failure and let the sweep continue."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -133,7 +133,7 @@ def cell(cfg: Any) -> None:
                 link_last(Path(str(cfg.out)))
     except Exception as error:
         if single:
-            FAILURE.append(error)  # raised by `_hydra`: Hydra would print a line of its own about it
+            FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own
         elif isinstance(error, Interrupted):
             raise
         else:

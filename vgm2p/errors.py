@@ -9,7 +9,7 @@ MAX_LINE = 200
 
 
 class UserError(Exception):
-    """What is wrong, where, and how to mend it, in one line; `exit_code` ends the process."""
+    """An error of one line: what is wrong, where, and how to fix it. The process ends with `exit_code`."""
 
     exit_code = 2
 
@@ -18,7 +18,7 @@ class UserError(Exception):
 
     @property
     def line(self) -> str:
-        """The message cut to `MAX_LINE` characters; the remedy at its end survives the cut."""
+        """The message in at most `MAX_LINE` characters. The middle of a longer one is left out, so the advice stays."""
         text = str(self)
         if len(text) <= MAX_LINE:
             return text
@@ -39,7 +39,7 @@ class DataError(UserError):
 
 
 class MissingInput(UserError):
-    """A file, package or dataset that is needed is not there."""
+    """A required file, package or dataset is missing."""
 
     exit_code = 66
 
@@ -57,7 +57,7 @@ class StorageError(UserError):
 
 
 class Interrupted(UserError):
-    """SIGINT (130) or SIGTERM (143) ended the command after its state was saved."""
+    """SIGINT (exit code 130) or SIGTERM (143) stopped the command. A training run has saved its state before."""
 
     def __init__(self, signum: int, line: str) -> None:
         super().__init__(line)
@@ -65,7 +65,7 @@ class Interrupted(UserError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known word closest to `word`, or the known words themselves."""
+    """Return `; did you mean 'x'?` if the known word x is close to `word`; otherwise list the known words."""
     words = sorted(set(known))
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if close:
@@ -74,4 +74,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 class RolloutStopped(Exception):
-    """Somebody asked to end; episodes under way are thrown away."""
+    """The user stopped the command during a rollout. Unfinished episodes are discarded."""

@@ -1,8 +1,8 @@
-"""Adam over one flat storage, one step per seed: seeds skip, clip, scale and anneal independently.
+"""Adam with a seed axis: each seed has its own step count, learning rate, loss scale and gradient clipping.
 
-An ordinary `torch.optim.Optimizer`: its state_dict has torch's per-parameter layout (`step`, `exp_avg`, `exp_avg_sq`),
-so that Lightning and other optimisers can read it. Parameters are views into one flat tensor, so that a Polyak target
-follows by one `lerp_`; gradients are the tensors that the backward pass made, neither zeroed nor added up.
+`SeedAdam` is an ordinary `torch.optim.Optimizer`. Its state_dict has torch's layout per parameter (`step`, `exp_avg`,
+`exp_avg_sq`), so Lightning and other optimisers can read it. The parameters are views of one flat tensor, so one
+`lerp_` updates a Polyak target. Gradients are not accumulated: every backward pass makes new tensors.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from vgm2p.seeds import broadcast, per_seed_norm
 
 @dataclass(frozen=True)
 class Optim:
-    """How networks are optimised; the group `optim` of the configuration.
+    """Settings of Adam; the group `optim` of the configuration.
 
     Attributes:
         lr: Adam's learning rate [VGM2P Table 3: 3e-4].
-        decay_updates: None, or the number of steps over which the rate falls to 0 along a cosine, and stays there.
-        clip_norm: None, or the largest gradient norm per seed.
+        decay_updates: number of steps in which a cosine schedule takes the rate to 0, where it stays; None: constant.
+        clip_norm: largest gradient norm per seed; None: no clipping.
     """
 
     lr: float = 3e-4
@@ -33,7 +33,7 @@ class Optim:
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Move the parameters into one flat tensor, parameter after parameter, and return it; they become views of it."""
+    """Copy the parameters one after another into a flat tensor, make them views of it, and return it."""
     flat = torch.cat([p.detach().flatten() for p in parameters])
     for p, piece in zip(parameters, split(flat, parameters), strict=True):
         p.data = piece
@@ -53,7 +53,12 @@ def multiply(tensors: Sequence[Tensor], factor: Tensor) -> None:
 
 
 class Follower:
-    """A module whose parameters follow another's: target <- (1 - tau) target + tau online (Polyak; EMA)."""
+    """A target network that follows an online network: target <- (1 - tau) target + tau online (Polyak averaging).
+
+    Args:
+        module: the target network, a copy of the online network.
+        online: optimiser of the online network.
+    """
 
     def __init__(self, module: nn.Module, online: SeedAdam) -> None:
         self.parameters = list(module.parameters())
@@ -61,19 +66,20 @@ class Follower:
         self.flat = flatten(self.parameters)
 
     def rebind(self) -> None:
-        """Gather the parameters again after the module moved to another device or type."""
+        """Flatten the parameters again. Call it after the module moved to another device or dtype."""
         self.flat = flatten(self.parameters)
 
     @torch.no_grad()
     def follow(self, tau: float | Tensor) -> None:
-        """Move by `tau` towards the online parameters; a tensor () on the device may hold a rate that changes."""
+        """Do one Polyak step with rate `tau`: a float, or a tensor () on the device if the rate changes."""
         self.flat.lerp_(self.online.flat, tau)
 
 
 class LossScale(nn.Module):
-    """Dynamic loss scale per seed for float16 (CUDA): halve on overflow, double after `interval` clean steps.
+    """Dynamic loss scale per seed for float16 (CUDA): halved on overflow, doubled after `interval` steps without one.
 
-    Same rule as `torch.amp.GradScaler` [PyTorch documentation], but a seed that overflows skips alone.
+    The rule is that of `torch.amp.GradScaler` [PyTorch documentation], but only the seed with the overflow skips its
+    step.
     """
 
     def __init__(self, seeds: int, initial: float = 2.0**16, interval: int = 2000) -> None:
@@ -86,7 +92,7 @@ class LossScale(nn.Module):
 
     @torch.no_grad()
     def update(self, overflow: Tensor) -> None:
-        """Adapt to `overflow` (S,) bool without a host sync."""
+        """Update the scales for `overflow` (S,) bool, without waiting for the device."""
         clean = torch.where(overflow, torch.zeros_like(self.clean), self.clean + 1)
         grown = clean >= self.interval
         factor = torch.where(overflow, 0.5, torch.where(grown, 2.0, 1.0))
@@ -95,12 +101,14 @@ class LossScale(nn.Module):
 
 
 class SeedAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba; lr 3e-4, betas 0.9 / 0.999, eps 1e-8: optax's defaults) with a seed axis.
+    """Adam (Kingma & Ba 2015) with a seed axis; betas and eps are optax's defaults.
 
     Args:
-        parameters: tensors with the same leading axis S.
-        optim: rate, decay and clipping.
-        loss_scale: per-seed scale for float16, or None.
+        parameters: tensors (S, ...).
+        optim: learning rate, decay and clipping.
+        loss_scale: scale per seed for float16, or None.
+        betas: decay rates of the first and the second moment.
+        eps: constant added to the denominator.
     """
 
     def __init__(
@@ -119,7 +127,7 @@ class SeedAdam(torch.optim.Optimizer):
         self.rebind()
 
     def rebind(self) -> None:
-        """Gather parameters and moments on the parameters' device and type (after `module.to`)."""
+        """Flatten parameters and moments on the device and dtype of the parameters. Call it after `module.to`."""
         fresh = not self.state
         like = self.parameters
         self.flat = flatten(like)
@@ -131,24 +139,24 @@ class SeedAdam(torch.optim.Optimizer):
         first, second = (split(flat, like) for flat in moments)
         for p, m, v in zip(like, first, second, strict=True):
             self.state[p] = {"step": self.steps, "exp_avg": m, "exp_avg_sq": v}
-        # per seed: what the kernel changes in place
+        # per seed: parameters, first and second moments, all changed in place by the Adam kernel
         self._rows = [[[x.detach()[s] for x in xs] for xs in (like, first, second)] for s in range(self.seeds)]
 
     def minimise(self, loss: Tensor, alive: Tensor) -> None:
-        """Take one step on loss (S,) for every seed with alive (S,) bool; frozen seeds keep parameters and moments."""
+        """Take one step on loss (S,) for the seeds with `alive` (S,) bool; the others keep parameters and moments."""
         self.zero_grad()
         scaled = loss if self.loss_scale is None else loss * self.loss_scale.scale
-        with torch.autocast(loss.device.type, enabled=False):  # else it would cast the products of a float32 network
+        with torch.autocast(loss.device.type, enabled=False):  # otherwise a float32 network would be cast in this pass
             torch.autograd.backward(scaled.sum())
         with torch.no_grad():
             self._step(alive)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients: the next backward pass makes new ones."""
+        """Drop the gradients; the next backward pass makes new tensors."""
         super().zero_grad(set_to_none)
 
     def learning_rates(self) -> Sequence[float | Tensor]:
-        """Return the rate of the next step for each of the S seeds; a decaying one stays on the device."""
+        """Return the learning rate of the next step for each seed. A decaying rate is a tensor () on the device."""
         initial = self.param_groups[0]["lr"]
         if self.decay_updates is None:
             return [initial] * self.seeds
@@ -170,7 +178,7 @@ class SeedAdam(torch.optim.Optimizer):
         skipped = skip.to(self.steps.dtype)
         self.steps.add_(1.0 - skipped)
         for s in range(self.seeds):
-            # a skipped first step would divide by a zero bias correction: the kernel still reads the step count
+            # the kernel computes the bias correction of a skipped seed, too: step 0 would make it divide by zero
             self._adam(s, [grad[s] for grad in grads], rates[s], self.steps[s].clamp(min=1.0), skipped[s])
 
     def _adam(self, s: int, grads: list[Tensor], rate: float | Tensor, step: Tensor, skipped: Tensor) -> None:
@@ -188,12 +196,12 @@ class SeedAdam(torch.optim.Optimizer):
         )
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step every seed on the gradients at hand (for callers that ran `backward` themselves)."""
+        """Take a step of every seed with the present gradients, for callers that ran `backward` themselves."""
         with torch.no_grad():
             self._step(torch.ones(self.seeds, dtype=torch.bool, device=self.flat.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return torch's layout with tensors of their own (views would drag the whole flat storage along)."""
+        """Return torch's layout with copies of the tensors. (Saving a view would save the whole flat tensor.)"""
         state = super().state_dict()
         state["state"] = {
             index: {name: value.clone() for name, value in entry.items()} for index, entry in state["state"].items()
@@ -201,7 +209,7 @@ class SeedAdam(torch.optim.Optimizer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy a state_dict into the flat storage. Raises ValueError if its shapes are not ours."""
+        """Copy a state_dict into the flat tensors. Raises ValueError if a shape differs from that of the parameter."""
         entries = state_dict["state"]
         for index, p in enumerate(self.parameters):
             for name, mine in self.state[p].items():

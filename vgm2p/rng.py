@@ -1,8 +1,9 @@
-"""Randomness as a pure function of (seed, update, purpose): resume needs no generator state.
+"""Random numbers as a pure function of (seed, update, purpose): a resumed run needs no generator state.
 
-One `torch.Generator`, seeded by `derive(seed, purpose, chunk)`, draws a table of R rows; row r holds the numbers of
-update chunk * R + r. R is `rows(shape)`: 64 for small shapes, so that a generator costs little per update. Every seed
-has its own stream: S seeds at once equal S single runs. The global generators play no part.
+A `torch.Generator`, seeded by `derive("update", seed, purpose, chunk)`, fills a table of R rows. Row r holds the
+numbers of update chunk * R + r. R is `rows(shape)`: 64 for small shapes, because making a generator for every update
+would be slow. Every training seed has its own stream, so S seeds together draw the same numbers as S single runs.
+Torch's global generators are not used.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ import torch
 from torch import Tensor
 
 ROWS = 64
-TABLE = 2**22  # numbers in a table of one seed: at most 16 MiB, 32 MiB of integers
-EPISODE_TABLE = 2**17  # the same per episode, since about a hundred episodes run at once
+TABLE = 2**22  # largest count of numbers in the table of one seed: 16 MiB of float32, 32 MiB of int64
+EPISODE_TABLE = 2**17  # the same for one episode; smaller, because about a hundred episodes run together
 
 
 def rows(shape: Sequence[int], numbers: int = TABLE) -> int:
-    """Return how many draws of `shape` one table holds: 64, or fewer where they would be more than `numbers`."""
+    """Return how many draws of `shape` one table holds: at most 64 and at most `numbers` numbers, but at least one."""
     return max(1, min(ROWS, numbers // max(1, math.prod(shape))))
 
 
 def derive(*parts: Hashable) -> int:
-    """Hash `parts` to a 63-bit generator seed, the same on every machine and Python."""
+    """Hash `parts` to a 63-bit generator seed. It is the same on every machine and in every Python version."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
@@ -37,9 +38,9 @@ def generator(device: torch.device | str, *parts: Hashable) -> torch.Generator:
 
 
 class _Tables:
-    """Draws of successive indices for a list of streams.
+    """Makes and fills tables of random numbers for a list of streams. Row r belongs to index chunk * rows + r.
 
-    A table's name is (kind, purpose, shape, high); kind `fresh` has one row per table.
+    The name of a table is (kind, purpose, shape, high). A table of kind `fresh` has one row.
     """
 
     def __init__(self, streams: Sequence[tuple[Hashable, ...]], device: torch.device | str, numbers: int) -> None:
@@ -48,18 +49,18 @@ class _Tables:
         self.numbers = numbers
 
     def rows(self, name: tuple[Any, ...]) -> int:
-        """Return the number of rows of a table."""
+        """Return the number of rows of the table with this name."""
         return 1 if name[0] == "fresh" else rows(name[2], self.numbers)
 
     def new(self, chunk: int, name: tuple[Any, ...]) -> Tensor:
-        """Return a table of its own memory, (number of streams, rows, *shape)."""
+        """Return a new table with the numbers of `chunk`: (number of streams, rows, *shape)."""
         dtype = torch.int64 if name[0] == "integers" else torch.float32
         table = torch.empty((len(self.streams), self.rows(name), *name[2]), dtype=dtype, device=self.device)
         self.fill(table, chunk, name)
         return table
 
     def fill(self, table: Tensor, chunk: int, name: tuple[Any, ...]) -> None:
-        """Write the draws of `chunk` into a table."""
+        """Overwrite a table with the numbers of `chunk`."""
         kind, purpose, _, high = name
         for stream, part in zip(self.streams, table, strict=True):
             parts = (*stream, "fresh", purpose, chunk) if kind == "fresh" else (*stream, purpose, chunk)
@@ -73,19 +74,19 @@ class _Tables:
 
 
 class _Key:
-    """What all keys share: the kinds of numbers, and the rule that an index asks for a purpose once.
+    """Base of all keys: the kinds of random numbers, and the rule "each purpose once per index".
 
-    Two draws of one purpose would be the same numbers, or overlapping ones.
+    The index is an update or a step. A second request for a purpose would return the same numbers, or overlapping ones.
     """
 
-    index_name: str  # of an index, for the error
+    index_name: str  # "update" or "step", for the error message
 
     def __init__(self) -> None:
         self._index = 0
         self._asked: set[str] = set()
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 (S, *shape). Raises ValueError if `purpose` was asked for since the last `at`."""
+        """Return N(0, 1) float32 (S, *shape). Raises ValueError if `purpose` was already used since the last `at`."""
         return self._numbers("normal", purpose, shape)
 
     def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
@@ -97,9 +98,9 @@ class _Key:
         return self._numbers("integers", purpose, shape, high)
 
     def fresh(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 (S, *shape) of which no further rows are drawn ahead or kept. Raises as `normal`.
+        """Return N(0, 1) float32 (S, *shape) that is drawn for this index only and not kept. Raises as `normal`.
 
-        For large draws of many purposes, such as the noise of each step of ancestral sampling.
+        Use it for large draws with many purposes, such as the noise of each step of ancestral sampling.
         """
         return self._numbers("fresh", purpose, shape)
 
@@ -120,12 +121,12 @@ class _Key:
         return self._read((kind, purpose, tuple(shape), high))
 
     def _read(self, name: tuple[Any, ...]) -> Tensor:
-        """Return the numbers (S, *shape) of the key's index."""
+        """Return the numbers (S, *shape) of the present index."""
         raise NotImplementedError
 
 
 class _Drawing(_Key):
-    """A key that draws a table when an index leaves the last one."""
+    """A key that draws a new table when the index leaves the present one."""
 
     def __init__(self, tables: _Tables) -> None:
         super().__init__()
@@ -136,7 +137,7 @@ class _Drawing(_Key):
         return self._from_here(name)[:, 0]
 
     def _from_here(self, name: tuple[Any, ...]) -> Tensor:
-        """Return the numbers of the key's index and of the later ones in its table: (streams, at least 1, *shape)."""
+        """Return the numbers of the present index and of the later ones in its table: (streams, at least 1, *shape)."""
         chunk, offset = divmod(self._index, self._tables.rows(name))
         if name[0] == "fresh":
             return self._tables.new(chunk, name)
@@ -147,7 +148,7 @@ class _Drawing(_Key):
 
 
 class UpdateKey(_Drawing):
-    """Random numbers of one update for S seeds; `at(update)` moves it. Implements `types.Randomness`."""
+    """Random numbers of one update for S seeds; `at(update)` chooses the update. Implements `types.Randomness`."""
 
     index_name = "update"
 
@@ -166,17 +167,17 @@ class UpdateKey(_Drawing):
         return self
 
     def integers_ahead(self, purpose: str, shape: tuple[int, ...], high: int, most: int) -> Tensor:
-        """Return `integers` of this update and of up to most - 1 after it, (1 to most, S, *shape)."""
+        """Return `integers` of this update and the next ones, `most` updates or fewer: (1 to most, S, *shape)."""
         self._once(purpose)
         return self._from_here(("integers", purpose, tuple(shape), high))[:, :most].transpose(0, 1)
 
 
 class StaticKey(_Key):
-    """The numbers of `UpdateKey`, read from tables at fixed addresses by positions on the device.
+    """The same numbers as `UpdateKey`, for an update that is captured as a CUDA graph.
 
-    For a captured update: what it reads on replay depends on memory alone. `at` moves the positions, one per number of
-    rows, and fills the tables again where their next chunk begins. A purpose must have been asked for once before
-    capture.
+    A replayed graph reads fixed addresses. Therefore a table keeps its memory, and a tensor on the device holds the row
+    to read. `at` sets this row, and fills a table again when its next chunk begins. Every purpose must be used once
+    before the capture, because its table is made then.
     """
 
     index_name = "update"
@@ -186,7 +187,7 @@ class StaticKey(_Key):
         self.seeds = tuple(seeds)
         self._source = _Tables([("update", seed) for seed in self.seeds], device, TABLE)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
-        self._positions: dict[int, Tensor] = {}  # rows of a table -> offset of the update in it
+        self._positions: dict[int, Tensor] = {}  # number of rows of a table -> row of the present update, (1,) int64
 
     def at(self, update: int) -> StaticKey:
         """Point the key at `update` and return it."""
@@ -210,10 +211,10 @@ class StaticKey(_Key):
 
 
 class ActKey(_Drawing):
-    """Random numbers of one step of E evaluation episodes, keyed (seed, update, episode, step).
+    """Random numbers of one step of E evaluation episodes: a function of (seed, update, episode, step).
 
-    Shapes passed to it begin with E, the episode axis; row e depends on `episodes[e]` alone, so that how episodes are
-    grouped, which of them have finished and how often they are repeated changes nothing.
+    Every requested shape begins with the episode axis E. Row e depends on `episodes[e]` only. So the grouping of the
+    episodes, the end of other episodes, and repetitions do not change the numbers.
     """
 
     index_name = "step"
@@ -226,7 +227,7 @@ class ActKey(_Drawing):
         super().__init__(_Tables(streams, device, EPISODE_TABLE))
 
     def at(self, step: int) -> ActKey:
-        """Point the key at `step` of every episode and return it."""
+        """Point the key at step `step` of all episodes and return it."""
         self._move(step)
         return self
 
@@ -239,7 +240,7 @@ class ActKey(_Drawing):
 
 
 def initial(shape: tuple[int, ...], limit: float, seed: int, name: str) -> Tensor:
-    """Return U(-limit, limit) float32 of `shape` that depends on (seed, name) alone."""
+    """Return initial weights U(-limit, limit), float32 of `shape`, as a function of (seed, name) only."""
     source = generator("cpu", "init", seed, name)
     return (torch.rand(shape, generator=source) * 2 - 1) * limit
 

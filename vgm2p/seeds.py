@@ -1,4 +1,4 @@
-"""The seed axis S: initial weights as a function of (seed, role), and what is done once per seed."""
+"""The seed axis S: initial weights as a function of (seed, role), and operations per seed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 
 class SeededLayer(nn.Module):
-    """A layer that fills its own parameters, which begin with the seed axis: (S, ...).
+    """A layer that initialises its own parameters, each (S, ...).
 
-    `kind` is a word of the layer's role (see `roles`): two classes may share one, and renaming the class keeps it.
+    `kind` names this type of layer in a role (see `roles`). It stays the same when the class is renamed. Two classes
+    may share one `kind`.
     """
 
     kind: ClassVar[str] = "layer"
@@ -24,22 +25,22 @@ class SeededLayer(nn.Module):
 
 
 class SeededBody(nn.Module):
-    """Layers that have one role in a network; the body says which part of it each layer plays."""
+    """A group of layers in a network, such as an MLP. It gives each of its layers a name."""
 
     kind: ClassVar[str] = "body"
 
     def parts(self) -> Iterator[tuple[str, SeededLayer]]:
-        """Yield every layer and its name in the body, for example `hidden.0`."""
+        """Yield every layer with its name in the body, for example `hidden.0`."""
         raise NotImplementedError
 
 
 def initialise(modules: Iterable[nn.Module], seeds: Sequence[int], name: str) -> None:
-    """Fill every layer of `modules`, so that a run with S seeds starts exactly where S single runs start.
+    """Initialise every layer of `modules`. A run with S seeds gets exactly the weights of S single runs.
 
     Args:
-        modules: networks, in an order that is part of the roles.
+        modules: networks; their order is part of the roles.
         seeds: S training seeds.
-        name: of the optimiser that trains the modules.
+        name: name of the optimiser that trains the modules.
 
     Raises:
         ValueError: if a parameter belongs to no SeededLayer, or has no seed axis.
@@ -54,9 +55,10 @@ def initialise(modules: Iterable[nn.Module], seeds: Sequence[int], name: str) ->
 def roles(modules: Iterable[nn.Module], name: str) -> Iterator[tuple[str, SeededLayer]]:
     """Yield every layer of `modules` with its role, a text that no other layer has.
 
-    A role is `name`, the number of the module, the kind of the body (or lone layer) in it, and the part that the layer
-    plays in its body: `critic.0.mlp.hidden.1`. The second body of a kind in one module is `mlp[1]`. A module that is
-    itself a body has no word for it: `policy.0.hidden.1`. Names of attributes do not enter.
+    A role consists of `name`, the number of the module, the kind of the body, and the layer's name in the body:
+    `critic.0.mlp.hidden.1`. A layer outside any body ends the role with its own kind. The second body of a kind in one
+    module is `mlp[1]`. If the module itself is a body or a layer, its kind is left out: `policy.0.hidden.1`. Names of
+    attributes are not part of a role.
     """
     met: set[int] = set()
     for number, module in enumerate(modules):
@@ -74,7 +76,7 @@ def roles(modules: Iterable[nn.Module], name: str) -> Iterator[tuple[str, Seeded
 
 
 def _units(module: nn.Module, met: set[int]) -> Iterator[SeededLayer | SeededBody]:
-    """Yield bodies and the layers outside them, depth first in the order of registration, each once."""
+    """Yield the bodies, and the layers outside bodies, each once: depth first, in the order of registration."""
     if id(module) in met:
         return
     met.add(id(module))
@@ -92,19 +94,19 @@ def _check_parameters(modules: list[nn.Module], layers: list[SeededLayer], seeds
             where = f"optimiser '{name}': parameter '{path}' of {type(module).__name__}"
             if id(parameter) not in owned:
                 raise ValueError(
-                    f"{where} belongs to no layer that is filled per seed; "
-                    "use the layers of vgm2p.nn, or write one as a subclass of vgm2p.seeds.SeededLayer"
+                    f"{where} belongs to no layer that is initialised per seed; "
+                    "use the layers of vgm2p.nn, or write a subclass of vgm2p.seeds.SeededLayer"
                 )
             if parameter.dim() == 0 or len(parameter) != seeds:
-                raise ValueError(f"{where} has shape {tuple(parameter.shape)}, but must begin with the {seeds} seeds")
+                raise ValueError(f"{where} has shape {tuple(parameter.shape)}; its first axis must have length {seeds}")
 
 
 def per_seed_norm(grads: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm over all tensors per seed: each (S, ...) -> (S,)."""
+    """Return the Euclidean norm of all tensors together, per seed: each (S, ...) -> (S,)."""
     squares = torch.stack([grad.flatten(1).square().sum(1) for grad in grads])
     return squares.sum(0).sqrt()
 
 
 def broadcast(values: Tensor, like: Tensor) -> Tensor:
-    """Return per-seed values (S,) shaped to multiply `like` (S, ...)."""
+    """Reshape values per seed (S,) so that they broadcast with `like` (S, ...)."""
     return values.reshape(-1, *[1] * (like.dim() - 1))

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a flag polled between updates and between environment steps, so that no state is lost."""
+"""SIGTERM and SIGINT set a flag. It is checked between updates and between environment steps, so no state is lost."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from vgm2p.errors import Interrupted
 class StopFlag:
     """Remembers the first SIGTERM or SIGINT.
 
-    Before `graceful` is set nothing can be lost and the signal ends the command at once; afterwards it only raises the
-    flag, and whoever polls it saves and stops. Later signals then change nothing: a save under way is not disturbed.
+    While `graceful` is False, there is no state to save, and a signal ends the command at once. While it is True, a
+    signal only sets the flag; the code that checks the flag saves the state and stops. Later signals then have no
+    effect, so they cannot interrupt the saving.
     """
 
     def __init__(self) -> None:
@@ -24,16 +25,16 @@ class StopFlag:
         self.graceful = False
 
     def install(self) -> None:
-        """Take over SIGTERM and SIGINT (again: Lightning installs its own handlers when fit begins)."""
+        """Handle SIGTERM and SIGINT. Call it again when a fit begins, because Lightning installs its own handlers."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._handle)
 
     def requested(self) -> bool:
-        """Whether to stop at the next safe point."""
+        """Return whether the command should stop at the next safe point."""
         return self.signum is not None
 
     def interruption(self, line: str) -> Interrupted:
-        """Return the error that ends the command with 128 + signal number."""
+        """Return the error that ends the command with exit code 128 + signal number."""
         return Interrupted(self.signum or signal.SIGTERM, line)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
@@ -45,14 +46,14 @@ class StopFlag:
 
 
 class Held:
-    """SIGTERM and SIGINT that came while a library must not be interrupted; `release` delivers the first of them."""
+    """The signals that arrived while a library must not be interrupted. `release` delivers the first of them."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
         self.before: dict[int, Any] = {}
 
     def release(self) -> None:
-        """Do what the signal would have done, if one came."""
+        """Deliver the first signal to its handler, if one arrived."""
         if self.signum is None:
             return
         signum, self.signum = self.signum, None
@@ -66,7 +67,10 @@ class Held:
 
 @contextmanager
 def held_back() -> Iterator[Held]:
-    """Hold signals back until `release`, or until the end; in the main thread, to which Python delivers them."""
+    """Delay SIGTERM and SIGINT until `release` or the end of the block.
+
+    Outside the main thread this does nothing, because Python delivers signals to the main thread only.
+    """
     held = Held()
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -77,7 +81,7 @@ def held_back() -> Iterator[Held]:
             signal.signal(signum, handler)
 
     mine = threading.current_thread() is threading.main_thread()
-    # a handler that was not set from Python is None, and cannot be put back
+    # `getsignal` returns None for a handler that was not set from Python; such a handler could not be restored
     numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if mine and signal.getsignal(number) is not None]
     try:
         for signum in numbers:
@@ -86,7 +90,7 @@ def held_back() -> Iterator[Held]:
         yield held
     except BaseException:
         restore()
-        held.release()  # a signal counts more than the error that came meanwhile
+        held.release()  # the signal takes precedence over the error of the block
         raise
     restore()
     held.release()

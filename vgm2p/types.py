@@ -1,4 +1,4 @@
-"""The contracts that every room shares: what a task is, what a batch is, what an actor does."""
+"""Types that all rooms share: the task, the batch, statistics of the data, and the interface of an actor."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
 
 @dataclass(frozen=True)
 class Spec:
-    """One task, as data or environment declare it; both must agree field by field.
+    """One task. The data declare a Spec and the environment declares one; all fields must agree.
 
     Attributes:
         n_agents: number of agents N.
-        obs_dim: width O of one agent's observation vector, agent one-hot included where the view has one.
-        action_dim: continuous: components per agent; discrete: number of actions.
+        obs_dim: width O of one agent's observation; includes the agent's one-hot if the view has one.
+        action_dim: A, the width of one agent's action if continuous, the number of actions if discrete.
         discrete: whether actions are indices.
         state_dim: width of the global state, or None.
-        episode_limit: steps after which an episode is cut (truncated).
+        episode_limit: number of steps after which an episode is truncated.
         view: how observations are built: `raw_onehot`, `omiga` (both end in the agent's one-hot) or `native`.
         env_id: environment identifier, for example `HalfCheetah-v5`.
         env_kwargs: arguments that the environment was made with.
@@ -42,15 +42,15 @@ class Spec:
 
     @property
     def has_agent_id(self) -> bool:
-        """Whether observations already end in the agent's one-hot; networks add one only where they do not."""
+        """Whether observations already end in the agent's one-hot. If not, `Encoding.encode` adds it."""
         return self.view in VIEWS_WITH_AGENT_ID
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers, as checkpoints and manifests store them."""
+        """Return a dict of plain values, as checkpoints and manifests store it."""
         return dataclasses.asdict(self)
 
     def differences(self, other: Spec) -> list[str]:
-        """Return one `field: mine != theirs` text per field that differs."""
+        """Return a text `field: mine != theirs` for each field that differs."""
         mine, theirs = self.to_dict(), other.to_dict()
         return [
             f"{name}: {_show(mine[name])} != {_show(theirs[name])}"
@@ -65,26 +65,26 @@ def _show(value: Any) -> str:
 
 @dataclass
 class Batch:
-    """Transitions drawn for one update; leading axes (S, B), every optional field None where the data lack it.
+    """Transitions drawn for one update, with leading axes (S, B). A field that `Needs` or the data lack is None.
 
     Attributes:
         obs: (S, B, N, O) float32.
         action: (S, B, N, A) float32 in [-1, 1], or (S, B, N) int64.
-        reward: (S, B) team reward, counted once.
+        reward: (S, B) float32 team reward: one number per transition, not one per agent.
         next_obs: (S, B, N, O) float32.
-        bootstrap: (S, B) float32, 0 where no value follows (terminal, or a time limit without successor).
-        valid: (S, B) float32, 0 where the row must not enter the TD loss; cloning losses use every row.
+        bootstrap: (S, B) float32, 0 where the TD target has no next value: terminal, or a time limit without successor.
+        valid: (S, B) float32, 0 where the TD loss must leave the row out; cloning losses use every row.
         next_action: same shape as `action`.
         legal: (S, B, N, A) bool, discrete only.
         next_legal: (S, B, N, A) bool, discrete only.
         state: (S, B, D) or (S, B, N, D) float32.
         next_state: same shape as `state`.
         return_to_go: (S, B) float32 discounted return from this step on.
-        episode_rank: (S, B) float32 in (0, 1], the share of the data's steps in episodes that return as much or less.
-        past_obs: (S, B, P, N, O) float32, the P observations before `obs`, oldest first.
-        past_action: as `action` with an axis P after B: what was done at `past_obs`.
-        past_seen: (S, B, P) float32, 0 where the episode had not begun; such rows hold anything.
-        window_obs: (S, B, L, N, O) float32, L = history + ahead steps around `obs`, which is step history - 1 of them.
+        episode_rank: (S, B) float32 in (0, 1]: share of the data's steps in episodes with an equal or smaller return.
+        past_obs: (S, B, P, N, O) float32, the P = history - 1 observations before `obs`, oldest first.
+        past_action: as `action` with an axis P after B: the actions at `past_obs`.
+        past_seen: (S, B, P) float32, 0 before the start of the episode; the other `past_` fields are undefined there.
+        window_obs: (S, B, L, N, O) float32, a window of L = history + ahead steps. `obs` is its step history - 1.
             Steps outside the episode repeat its first or last row; a stored final observation counts as the last row.
         window_action: as `action` with an axis L after B; zeros at a final observation, for which no action is stored.
         window_legal: (S, B, L, N, A) bool, discrete only.
@@ -120,27 +120,27 @@ class Batch:
         return Batch(**mapped)
 
     def unbind(self) -> list[Batch]:
-        """Return the batches along a leading axis of batches."""
+        """Split tensors with an extra leading axis (K, S, B, ...) into K batches."""
         columns = [repeat(None) if value is None else value.unbind(0) for value in vars(self).values()]
         return [Batch(*parts) for parts in zip(*columns, strict=False)]
 
     def to(self, *args: Any) -> Batch:
-        """Move or cast the floating tensors (indices and masks keep their type)."""
+        """Move or cast the floating-point tensors; indices and masks stay unchanged."""
         return self.map(lambda tensor: tensor.to(*args) if tensor.is_floating_point() else tensor)
 
     def seed(self, s: int) -> Batch:
-        """Return the batch of seed `s` alone, its leading axis kept with length 1."""
+        """Return the batch of seed number `s`, with a seed axis of length 1."""
         return self.map(lambda tensor: tensor[s : s + 1])
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What an update reads of the data.
+    """What an update reads from the data.
 
     Attributes:
         fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `episode_rank`.
-        history: steps up to now, the present one included; 1 is memoryless.
-        ahead: steps after now (planners); above 0 the batch holds windows in the place of the past.
+        history: number of past steps, including the present step; 1 means no memory.
+        ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
     """
 
     fields: frozenset[str] = frozenset()
@@ -150,13 +150,13 @@ class Needs:
 
 @dataclass(frozen=True)
 class Survey:
-    """Statistics of a dataset, computed when they are asked for.
+    """Statistics of a dataset. The quantiles are computed when they are called.
 
     Attributes:
-        mean: (O,) by which observations are standardised; zeros where they are not.
-        std: (O,) likewise; ones where they are not.
-        obs_quantiles: K -> (O, K), the quantiles 0 to 1 of every feature of the standardised observations.
-        action_quantiles: K -> (A, K) of every component of continuous actions; None for discrete ones.
+        mean: (O,) means that standardise observations; zeros for features that are not standardised.
+        std: (O,) standard deviations, likewise; ones for features that are not standardised.
+        obs_quantiles: K -> (O, K): K quantiles, from 0 to 1, of every feature of the standardised observations.
+        action_quantiles: K -> (A, K), the same for every component of continuous actions; None for discrete actions.
         return_quantile: share in [0, 1] -> () quantile of `return_to_go` over the rows.
     """
 
@@ -169,12 +169,12 @@ class Survey:
 
 @dataclass
 class Seen:
-    """What a rollout shows to an actor before a step of E episodes, for S seeds.
+    """What an actor sees before a step of E episodes, for S seeds.
 
     Attributes:
         obs: (S, E, N, O) float32.
         legal: (S, E, N, A) bool, discrete actions only.
-        reward: (S, E) float32 team reward of the step before, zeros at the first one; None where nobody counts it.
+        reward: (S, E) float32 team reward of the previous step, zeros at the first step; None if the caller has none.
         active: (S, E) bool, episodes that still run; None: all of them.
     """
 
@@ -184,7 +184,7 @@ class Seen:
     active: Tensor | None = None
 
     def expand(self, seeds: int) -> Seen:
-        """Show the episodes of one seed to S seeds."""
+        """Return a view in which S = `seeds` seeds see the episodes of one seed."""
 
         def wide(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.expand(seeds, *x.shape[1:])
@@ -194,13 +194,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Acting:
-    """One way to act of an algorithm that starts from noise.
+    """How an algorithm acts that generates actions from noise.
 
     Attributes:
-        noise: scale of the start noise; 1 is the paper's.
+        noise: standard deviation of the start noise; 1 in the paper.
         shared: whether all agents draw the same start noise from a common seed (still decentralised).
-        steps: sampling steps; 1 is VGM2P's Algorithm 2.
-        best_of: candidates per agent, of which its own Q chooses the best; 1 is Algorithm 2.
+        steps: number of sampling steps; 1 in VGM2P's Algorithm 2.
+        best_of: number of candidates per agent; the agent's own Q chooses the best. 1 in Algorithm 2.
     """
 
     noise: float = 1.0
@@ -210,7 +210,7 @@ class Acting:
 
 
 class Randomness(Protocol):
-    """Random tensors as a pure function of what the key stands for (seed and update, or seed, episode and step)."""
+    """Random tensors as a pure function of (seed, update, purpose), or of (seed, update, episode, step, purpose)."""
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
         """Return N(0, 1) float32 of shape (S, *shape)."""
@@ -225,25 +225,25 @@ class Randomness(Protocol):
         ...
 
     def fresh(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Return N(0, 1) float32 of shape (S, *shape), for large draws that are not kept (ancestral noise)."""
+        """Return N(0, 1) float32 of shape (S, *shape), for large draws that are not kept (ancestral sampling)."""
         ...
 
 
 class Actor(Protocol):
-    """What evaluation needs of a trained algorithm."""
+    """The interface of a trained algorithm for evaluation."""
 
     def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
         """Return actions (S, E, N, A) or (S, E, N) and the memory of the next step.
 
         Args:
-            seen: what the agents see now; a decentralised actor's agent i acts from row i alone.
-            memory: what the previous step of these episodes returned; None begins them.
-            key: randomness of this step.
-            acting: a way to act other than the actor's own.
+            seen: what the agents see now. In a decentralised actor, agent i uses only its own observation and memory.
+            memory: the memory that the previous step returned; None at the start of the episodes.
+            key: random numbers of this step.
+            acting: how to act; None: the actor's default.
         """
         ...
 
 
 def per_seed_mean(x: Tensor) -> Tensor:
-    """Average everything but the leading seed axis: (S, ...) -> (S,). The one reduction of every loss."""
+    """Average over all axes except the seed axis: (S, ...) -> (S,). Every loss uses it."""
     return x.flatten(1).mean(1) if x.dim() > 1 else x

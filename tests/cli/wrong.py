@@ -98,7 +98,7 @@ CASES = [
     Wrong("misspelt data key", fit("data.batchsize=3"), 2, "did you mean 'data.batch_size'"),
     Wrong("misspelt key appended with +", fit("+algo.omga=3"), 2, "did you mean 'omega'"),
     Wrong("key of another algorithm", fit("algo=bc_flow", "+algo.omega=3"), 2, "unknown key 'algo.omega'"),
-    Wrong("key without meaning", fit("algo=vgm2p_fm", "algo.times.equal_fraction=0.5"), 2, "belongs to MeanFlow"),
+    Wrong("key without meaning", fit("algo=vgm2p_fm", "algo.times.equal_fraction=0.5"), 2, "is for MeanFlow"),
     Wrong("key of a variant", fit("algo=vgm2p_fm", "algo.adaptive_power=1"), 2, "chosen here do not have it"),
     Wrong("unknown switch value", fit("algo.mixer=max"), 2, "mixer"),
     Wrong("unknown advantage", fit("algo.advantage=teams"), 2, "must be agent or team"),

@@ -99,7 +99,7 @@ def test_parameters_that_nothing_fills_per_seed_are_refused():
 
 
 def test_a_parameter_without_the_seed_axis_is_refused():
-    with pytest.raises(ValueError, match=r"'hidden.0.weight' of MLP has shape \(3, 4, 3\).* 2 seeds"):
+    with pytest.raises(ValueError, match=r"'hidden.0.weight' of MLP has shape \(3, 4, 3\).* length 2"):
         initialise([MLP((3,), 3, 2, Net(4, 1))], [0, 1], "policy")
 
 

@@ -1,1 +1,1 @@
-"""Algorithms: one file each, written as equations over (S, ..., N, A); found by Hydra's `_target_`."""
+"""Algorithms, one file each: equations on tensors (S, ..., N, A). `_target_` in `conf/algo/` names the class."""

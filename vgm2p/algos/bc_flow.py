@@ -23,10 +23,10 @@ class BCFlow(Algorithm):
         spec: the task.
         seeds: training seeds.
         net: size of the network.
-        optim: how it is optimised.
-        history: steps that an agent remembers, the present one included.
-        times: law of the time k.
-        acting: scale and sharing of the start noise, Euler steps.
+        optim: settings of Adam.
+        history: number of steps that an agent sees, including the present step.
+        times: distribution of the time k.
+        acting: scale and sharing of the start noise, number of Euler steps.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BCFlow(Algorithm):
         self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
-        """Take one step on Eq. 2."""
+        """Take one gradient step on Eq. 2."""
         loss = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
         self.minimise("policy", loss)
         return {"policy_loss": loss.detach()}
@@ -60,6 +60,6 @@ class BCFlow(Algorithm):
         return per_seed_mean(flow_matching_loss(self.policy(a_k, k, o, None), v))
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Integrate the learnt field from noise to an action, then clip, or take the legal argmax."""
+        """Integrate the learnt velocity from noise to an action vector. Clip it (discrete: take the legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
         return self.to_env(self.to_action(euler_sample(self.policy, z, o, None, acting.steps), legal))

@@ -1,7 +1,8 @@
 """BC(Gaussian): behaviour cloning by maximum likelihood (VGM2P Sec. 5, first baseline).
 
-Continuous actions: N(mu(o), sigma(o)^2), log sigma clamped to [-5, 2]; acts by its mean. Discrete actions: categorical
-over the legal actions, in the loss as well. Network, optimiser and budget are VGM2P's.
+Continuous actions: N(mu(o), sigma(o)^2), with log sigma clamped to [-5, 2]; the policy acts by the mean. Discrete
+actions: a categorical distribution over the legal actions, in the loss and when acting. Network size, optimiser and
+number of updates are those of VGM2P.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class BCGaussian(Algorithm):
-    r"""min_theta E[-log pi_theta(a^i | o^i)], parameters shared by the agents.
+    r"""min_theta E[-log pi_theta(a^i | o^i)], with parameters that all agents share.
 
     Args:
         spec: the task.
         seeds: training seeds.
         net: size of the network.
-        optim: how it is optimised.
-        history: steps that an agent remembers, the present one included.
-        decode: discrete actions: `argmax` removes the data's exploration noise, `sample` reproduces it.
+        optim: settings of Adam.
+        history: number of steps that an agent sees, including the present step.
+        decode: for discrete actions: `argmax` removes the data's exploration noise, `sample` reproduces it.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class BCGaussian(Algorithm):
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Act by the mean, clipped; discrete: by the likeliest legal action, or by a Gumbel-max sample."""
+        """Return the clipped mean; discrete: the most likely legal action, or a sample (Gumbel-max trick)."""
         head = self.policy(o)
         if not self.spec.discrete:
             return self.to_action(self.gaussian(head)[0], None)

@@ -1,7 +1,7 @@
 """BC(MF): behaviour cloning with an unconditional MeanFlow policy (VGM2P Eq. 10, arXiv 2604.08174).
 
-Eq. 10 prints the sample velocity inside the integral; the average velocity needs the marginal one, of which the sample
-velocity is the Monte-Carlo stand-in (docs/algorithms/vgm2p.md). Acts in one network pass.
+Eq. 10 has the sample velocity inside the integral. The average velocity needs the marginal velocity there; the sample
+velocity is its Monte-Carlo estimate (docs/algorithms/vgm2p.md). The policy acts in one network pass.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class BCMeanFlow(Algorithm):
         spec: the task.
         seeds: training seeds.
         net: size of the network.
-        optim: how it is optimised.
-        history: steps that an agent remembers, the present one included.
-        times: law of the time pair (k, r).
-        adaptive_power: p of the adaptive row weight; 0 is the paper.
-        acting: scale and sharing of the start noise, sampling steps; all 1 is Alg. 2.
+        optim: settings of Adam.
+        history: number of steps that an agent sees, including the present step.
+        times: distribution of the time pair (k, r).
+        adaptive_power: p of the weight 1 / (loss + eps)^p of a row; 0 in the paper.
+        acting: scale and sharing of the start noise, number of sampling steps; Alg. 2 has scale 1 and one step.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class BCMeanFlow(Algorithm):
         self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
-        """Take one step on Eq. 10."""
+        """Take one gradient step on Eq. 10."""
         loss, info = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
         self.minimise("policy", loss)
         return info
 
     def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 10 per seed (S,) for o (S, B, N, O) and action vectors (S, B, N, A)."""
+        """Eq. 10 per seed (S,), and diagnostics, for o (S, B, N, O) and action vectors (S, B, N, A)."""
         k, r = self.times.pair(key, action)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
         a_k, v = point(action, eps, k), velocity(action, eps)
@@ -68,6 +68,6 @@ class BCMeanFlow(Algorithm):
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Alg. 2: a = z - u(z, 0, 1, o), clipped, or the legal argmax."""
+        """Alg. 2: a = z - u(z, 0, 1, o), then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
         return self.to_env(self.to_action(meanflow_sample(self.policy, z, o, None, acting.steps), legal))

@@ -1,4 +1,4 @@
-"""What every algorithm is: one whole gradient step on a batch, and actions from local observations."""
+"""The base class of all algorithms: one gradient step on a batch, and actions from observations."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
 
 
 class Algorithm(Encoding):
-    """Base of all algorithms; equations are written over (S, ..., N, A), S being independent seeds.
+    """Base of all algorithms. Equations are written on tensors (S, ..., N, A); the S seeds are independent.
 
-    A subclass writes `update` and `execute`; one whose memory or rows are of another kind writes `act` instead of
-    `execute`. Class attributes declare what it supports; other pairs are refused before anything is loaded.
+    A subclass writes `update` and `execute`. If its memory or its inputs have another form, it writes `act` in place of
+    `execute`. Class attributes declare what it supports. A task that it does not support is refused before training.
 
     Args:
         spec: the task.
-        seeds: training seeds; seed s of a joint run computes what a single run with that seed computes.
-        history: steps that an agent remembers, the present one included; 1 is memoryless.
+        seeds: training seeds. Each seed computes the same numbers as a single run with this seed.
+        history: number of steps that an agent sees, including the present step; 1 means no memory.
 
     Attributes:
-        needs: what `update` reads of the data.
-        acting: how it acts; None for an algorithm that starts from no noise and has one way to act.
-        alive: (S,) bool, False for a seed whose loss was not finite: it is frozen for good.
-        clock: () int64, updates done, on the device: delays and periods are computed from it and masked, not branched.
+        needs: what `update` reads from the data.
+        acting: default way to act; None for an algorithm that does not start from noise.
+        alive: (S,) bool, False for a seed whose loss was not finite. Such a seed is frozen for the rest of the run.
+        clock: () int64 on the device, number of updates done. Use it in masks, never in a Python branch.
     """
 
     supports_discrete: ClassVar[bool] = True
     supports_continuous: ClassVar[bool] = True
     needs_state: ClassVar[bool] = False
     max_seeds: ClassVar[int | None] = None
-    decentralised: ClassVar[bool] = True  # agent i acts from row i and its own memory alone
-    rates_candidates: ClassVar[bool] = False  # whether `acting.best_of` has a meaning
-    fits: ClassVar[str] = "policy_loss"  # the diagnostic that must fall on data that can be fitted
+    decentralised: ClassVar[bool] = True  # agent i uses only its own observation and memory
+    rates_candidates: ClassVar[bool] = False  # whether `acting.best_of` may be above 1
+    fits: ClassVar[str] = "policy_loss"  # the diagnostic that must fall in training, if the data can be fitted
     needs: Needs = Needs()
     acting: Acting | None = None
-    gamma: float = 0.0  # discount, of algorithms that have one
+    gamma: float = 0.0  # discount; 0 if the algorithm has none
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
         super().__init__(spec, seeds, history)
@@ -59,7 +59,7 @@ class Algorithm(Encoding):
 
     # --- what a subclass writes ------------------------------------------------------------------------------------
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
-        """Do one whole gradient step on (S, B, ...) data; return detached diagnostics of shape (S,)."""
+        """Do one complete gradient step on a batch (S, B, ...). Return detached diagnostics, each (S,)."""
         raise NotImplementedError
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
@@ -67,27 +67,27 @@ class Algorithm(Encoding):
         raise NotImplementedError
 
     def survey(self, survey: Survey) -> None:
-        """Take statistics of the data into buffers, which travel in the checkpoint; here: how to standardise."""
+        """Store statistics of the data in buffers, so that checkpoints hold them. Here: mean and standard deviation."""
         self.set_statistics(survey.mean, survey.std)
 
     # --- what a run calls ------------------------------------------------------------------------------------------
     def step(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
-        """Do one update and move the clock."""
+        """Do one update and advance the clock."""
         info = self.update(batch, key)
         self.clock += 1
         return info
 
     def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
-        """Map what S x E x N agents see to actions, agent i from row i and its own memory alone.
+        """Map the observations of S x E x N agents to actions. Agent i uses only its own observation and memory.
 
         Args:
             seen: observations (S, E, N, O), legal actions (S, E, N, A), rewards and episodes that still run.
-            memory: what the previous step of these episodes returned; None begins them.
-            key: randomness of this step.
-            acting: a way to act other than the algorithm's own.
+            memory: the memory that the previous step returned; None at the start of the episodes.
+            key: random numbers of this step.
+            acting: how to act; None: the default of the algorithm.
 
         Returns:
-            Actions (S, E, N, A) or (S, E, N), and the memory (S, E, N, P * frame_dim), None for history = 1.
+            Actions (S, E, N, A) or (S, E, N), and the memory (S, E, N, P * frame_dim), which is None if history = 1.
         """
         obs = seen.obs
         if memory is None and self.history > 1:
@@ -97,34 +97,35 @@ class Algorithm(Encoding):
 
     # --- tools for `update` ----------------------------------------------------------------------------------------
     def act_by(self, acting: Acting) -> None:
-        """Set the algorithm's own way to act. Raises ConfigError where it cannot choose among candidates."""
+        """Set the default way to act. Raises ConfigError if `best_of` is above 1 but not supported."""
         if acting.best_of != 1 and not self.rates_candidates:
             raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_plus")
         self.acting = acting
 
     def make_optimiser(self, name: str, modules: Iterable[nn.Module], optim: Optim) -> SeedAdam:
-        """Initialise the modules per (seed, role) and give them one Adam."""
+        """Initialise the modules from (seed, role), and return one Adam for all of them (`vgm2p.seeds.initialise`)."""
         members = nn.ModuleList(modules)
         initialise(members, self.seeds, name)
         self.optimisers[name] = SeedAdam(members.parameters(), optim)
         return self.optimisers[name]
 
     def follow(self, module: nn.Module, online: SeedAdam) -> Follower:
-        """Make `module` a gradient-free copy that can follow the optimiser's parameters."""
+        """Make `module` a target network without gradients, which follows the network that `online` trains."""
         module.requires_grad_(False)
         self.followers.append(Follower(module, online))
         return self.followers[-1]
 
     def minimise(self, name: str, loss: Tensor, due: Tensor | None = None) -> None:
-        """Step optimiser `name` on loss (S,), where `due` (() or (S,) bool, None: always) says so.
+        """Take a step of optimiser `name` on loss (S,).
 
-        A seed whose loss is not finite is frozen for good; others go on.
+        A seed whose loss is not finite is frozen for the rest of the run; the other seeds continue. `due`, () or (S,)
+        bool, tells which seeds take the step; None: all.
         """
         self.alive &= torch.isfinite(loss.detach())
         self.optimisers[name].minimise(loss, self.alive if due is None else self.alive & due)
 
     def every(self, period: int) -> Tensor:
-        """Return () bool: whether this update is number period, 2 period, ... (a delayed policy, a hard copy)."""
+        """Return () bool, true in every `period`-th update; for delayed policy updates or hard target copies."""
         return (self.clock + 1) % period == 0
 
     def state(self) -> list[Tensor]:

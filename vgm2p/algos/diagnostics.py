@@ -1,4 +1,4 @@
-"""What a run logs to explain itself; everything (S,), nothing of it enters a loss."""
+"""Diagnostics that a run logs, each (S,). They do not enter a loss."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ SATURATED = 0.999  # a component of a tanh policy beyond it counts as lying on t
 
 
 def q_levels(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Return the mean of Q (S, C, B, N), and the level it drifts to: mean reward / (1 - mean discount).
+    """Return the mean of Q (S, C, B, N), and its fixed point: mean reward / (1 - mean discount).
 
-    The drift takes 1 / (tau (1 - gamma)) updates. reward, discount (gamma * bootstrap) and valid are (S, B); rows
-    that are not valid do not count. Under mixer `sum` the level is that of the sum over agents.
+    Q approaches the fixed point with a time constant of 1 / (tau (1 - gamma)) updates. With mixer `sum`, the fixed
+    point is that of the sum over agents.
+
+    Args:
+        q: (S, C, B, N) values.
+        reward: (S, B).
+        discount: (S, B) gamma * bootstrap.
+        valid: (S, B), 0 for rows that do not count.
     """
     left = per_seed_mean(valid) - per_seed_mean(valid * discount)
     return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(valid * reward) / left}
 
 
 def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:
-    """Return the share of class 1, overall and per agent, how often agents agree, and mean and spread of A.
+    """Return the share of class 1 (overall, per agent), how often agents agree, and mean and standard deviation of A.
 
     Args:
         better: (S, B, N) bool conditions.
-        adv: (S, B, N) the critic's advantages.
+        adv: (S, B, N) advantages A of the critic.
     """
     c = better.to(adv.dtype)
     info = {"c1_fraction": per_seed_mean(c), "adv_mean": per_seed_mean(adv), "adv_std": adv.flatten(1).std(1)}
@@ -33,7 +39,7 @@ def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:
 
 
 def agreement(c: Tensor) -> Tensor:
-    """Return the share of pairs of agents with the same binary condition: c (S, B, N) of 0 and 1 -> (S, B)."""
+    """Return the share of agent pairs with the same condition: c (S, B, N), 0 or 1 -> (S, B). One agent: 1."""
     n, ones = c.shape[-1], c.sum(-1)
     if n == 1:
         return ones_like(ones)
@@ -41,8 +47,8 @@ def agreement(c: Tensor) -> Tensor:
 
 
 def on_bounds(action: Tensor, discrete: bool, bound: float = 1.0) -> dict[str, Tensor]:
-    """Return the share of the components of generated continuous actions (S, ...) that reach -bound or bound.
+    """Return the share of components of generated actions (S, ...) that reach -bound or bound; nothing if discrete.
 
-    A policy that is clipped reaches 1; one that ends in a tanh only comes near it: SATURATED.
+    A clipped policy reaches 1. A policy that ends in a tanh only comes near it: use SATURATED.
     """
     return {} if discrete else {"clipped": per_seed_mean((action.abs() >= bound).to(action.dtype))}

@@ -1,4 +1,4 @@
-"""What networks see and what their outputs mean: observations with memory and agent id, actions as vectors."""
+"""Inputs and outputs of the networks: observations with memory and the agent's one-hot, actions as vectors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vgm2p.types import Batch, Spec
 
 
 class Encoding(nn.Module):
-    """Base of `Algorithm` for one task: encoded observations, action vectors, memory (docs/algorithms/history.md).
+    """Base of `Algorithm`: encodes observations, actions and memory for one task (docs/algorithms/history.md).
 
     Args:
         spec: the task.
         seeds: training seeds.
-        history: steps that an agent remembers, the present one included: networks see its last H observations and
-            actions side by side. 1 is memoryless.
+        history: number H of steps that an agent sees, including the present step. Networks get the present observation
+            and the H - 1 observations and actions before it, concatenated. 1 means no memory.
     """
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int) -> None:
@@ -31,24 +31,24 @@ class Encoding(nn.Module):
 
     @property
     def id_dim(self) -> int:
-        """Width of the encoded observation: agent one-hots are added where the view has none."""
+        """Width of an encoded observation: memory, observation, and the agent's one-hot."""
         identity = 0 if self.spec.has_agent_id else self.spec.n_agents
         return (self.history - 1) * self.frame_dim + self.spec.obs_dim + identity
 
     @property
     def frame_dim(self) -> int:
-        """Width of one remembered step: observation without the agent's one-hot, and action vector."""
+        """Width of one remembered step: the observation without the agent's one-hot, and the action vector."""
         return self.spec.obs_dim - (self.spec.n_agents if self.spec.has_agent_id else 0) + self.spec.action_dim
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardise observations by (O,) statistics of the dataset; they travel in the checkpoint."""
+        """Set mean and standard deviation (O,) by which observations are standardised. Checkpoints hold them."""
         self.obs_mean.copy_(mean)
         self.obs_std.copy_(std)
 
     def encode(self, obs: Tensor, past: Tensor | None = None) -> Tensor:
-        """Put past (..., N, P * frame_dim), standardised obs (..., N, O) and the agent's one-hot side by side.
+        """Concatenate past (..., N, P * frame_dim), standardised obs (..., N, O) and the agent's one-hot.
 
-        The one-hot is added where the view has none. Returns (..., N, id_dim).
+        The one-hot is added only if the view has none. Returns (..., N, id_dim).
         """
         x = (obs - self.obs_mean) / self.obs_std
         parts = [x] if past is None else [past, x]
@@ -57,11 +57,11 @@ class Encoding(nn.Module):
         return torch.cat(parts, dim=-1) if len(parts) > 1 else x
 
     def joint(self, obs: Tensor) -> Tensor:
-        """Return the standardised observations of all agents side by side: (S, ..., N, O) -> (S, ..., N * O)."""
+        """Concatenate the standardised observations of all agents: (S, ..., N, O) -> (S, ..., N * O)."""
         return ((obs - self.obs_mean) / self.obs_std).flatten(-2)
 
     def past(self, batch: Batch) -> Tensor | None:
-        """Return what the agents remember at `obs`, oldest first: (S, B, N, P * frame_dim), or None."""
+        """Return the memory at `batch.obs`, oldest step first: (S, B, N, P * frame_dim); None if history = 1."""
         if self.history == 1:
             return None
         assert batch.past_obs is not None, "the batch was drawn without history"
@@ -71,13 +71,13 @@ class Encoding(nn.Module):
         return frames.transpose(2, 3).flatten(3)
 
     def advance(self, past: Tensor | None, obs: Tensor, action: Tensor) -> Tensor | None:
-        """Return what is remembered one step later: the oldest step goes, (obs, action) comes."""
+        """Return the memory one step later: the oldest step is dropped, (obs, action) is appended."""
         if past is None:
             return None
         return torch.cat([past[..., self.frame_dim :], self._frame(obs, action)], dim=-1)
 
     def amend(self, memory: Tensor | None, action: Tensor) -> Tensor | None:
-        """Remember that `action` was done last, where it is not what `act` returned (exploration)."""
+        """Replace the last action in the memory, if the executed action is not what `act` returned (exploration)."""
         if memory is None:
             return None
         return torch.cat([memory[..., : -self.spec.action_dim], self.represent(action)], dim=-1)
@@ -92,22 +92,22 @@ class Encoding(nn.Module):
         return self.encode(batch.obs, past), self.encode(batch.next_obs, self.advance(past, batch.obs, batch.action))
 
     def represent(self, action: Tensor) -> Tensor:
-        """Return the vector that networks see: continuous as stored; indices (..., N) as one-hots in {0, 1}^A."""
+        """Return actions as vectors (..., N, A): continuous ones unchanged, indices (..., N) as one-hots in {0, 1}."""
         if not self.spec.discrete:
             return action
         return one_hot(action, self.spec.action_dim, self.obs_mean.dtype)
 
     def to_action(self, x: Tensor, legal: Tensor | None) -> Tensor:
-        """Turn a generated vector (..., A) into an action: clipped to [-1, 1], or one-hot of the legal argmax."""
+        """Turn a generated vector (..., A) into an action vector: clip to [-1, 1], or one-hot of the legal argmax."""
         if not self.spec.discrete:
             return x.clamp(-1.0, 1.0)
         return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
 
     def to_env(self, x: Tensor) -> Tensor:
-        """Return environment actions for action vectors (..., A): themselves, or their indices."""
+        """Turn action vectors (..., A) into environment actions: unchanged if continuous, indices (...) if discrete."""
         return x.argmax(-1) if self.spec.discrete else x
 
 
 def masked(x: Tensor, legal: Tensor | None) -> Tensor:
-    """Return scores (..., A) with -inf where not legal."""
+    """Return scores (..., A) with -inf for illegal actions."""
     return x if legal is None else x.masked_fill(~legal, -torch.inf)

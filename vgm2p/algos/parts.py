@@ -1,4 +1,4 @@
-"""Steps that several algorithms share: mixing of agents' values, TD and expectile losses, likelihoods."""
+"""Functions that several algorithms share: mixing of the agents' values, TD and expectile losses, likelihoods."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vgm2p.types import Randomness, per_seed_mean
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """The critic of an algorithm.
+    """Settings of a critic.
 
     Attributes:
-        members: networks of the ensemble. VGM2P takes the mean of their values [mac-flow: 2; the paper writes one]; the
-            target of a `ValueLearner` takes the smallest value for continuous actions, and the mean for discrete ones.
-        depth: hidden layers; None: as the policy's.
-        layer_norm: whether a LayerNorm follows every hidden layer [mac-flow: yes].
-        tau: Polyak rate of the target per update [mac-flow: 0.005; VGM2P: "slowly updated"].
-        reward_scale: factor of the rewards; 1 - gamma makes Q a reward per step, which networks reach sooner.
+        members: size C of the ensemble [code of MAC-Flow: 2; VGM2P: one]. VGM2P takes the mean of the members' values.
+            The target of a `ValueLearner` takes the smallest value for continuous actions, the mean for discrete ones.
+        depth: number of hidden layers; None: as many as the policy has.
+        layer_norm: whether a LayerNorm follows every hidden layer [code of MAC-Flow: yes].
+        tau: Polyak rate of the target critic per update [code of MAC-Flow: 0.005; VGM2P: "slowly updated"].
+        reward_scale: factor of the rewards. With 1 - gamma, Q has the scale of one reward and is learnt faster.
     """
 
     members: int = 2
@@ -50,9 +50,9 @@ def _independent(q: Tensor, reward: Tensor, discounted_next: Tensor) -> Tensor:
     return q - (reward.unsqueeze(-1) + discounted_next)
 
 
-# TD residual of q (S, C, B, N), reward (S, 1, B), gamma * bootstrap * next value (S, 1, B, N):
-# mean and sum give (S, C, B); `literal`, N times the mean, has the reward inside the agents' sum, as Eq. 13 prints it;
-# `independent` keeps (S, C, B, N).
+# A mixer maps q (S, C, B, N), reward (S, 1, B) and gamma * bootstrap * next value (S, 1, B, N) to the TD residual.
+# `mean`, `sum` and `literal` return (S, C, B), `independent` returns (S, C, B, N). `literal` has the reward inside the
+# sum over agents, as Eq. 13 is printed; this is N times `mean`.
 Mixer = Literal["mean", "sum", "literal", "independent"]
 MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mean": _mean,
@@ -63,13 +63,13 @@ MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, mixer: Mixer) -> Tensor:
-    """Return the squared TD residual (Eq. 13; Eq. 6 for `independent`), averaged over valid rows and members: (S,).
+    """Return the squared TD residual, averaged over valid rows and members: (S,). Eq. 13; for `independent` Eq. 6.
 
     Args:
         q: (S, C, B, N) values of the stored actions.
-        reward: (S, B) team reward, once.
+        reward: (S, B) team reward.
         discounted_next: (S, B, N) gamma * bootstrap * next value, without gradient.
-        valid: (S, B) 1 where the row has a TD target.
+        valid: (S, B), 1 if the row has a TD target, else 0.
         mixer: key of MIXERS.
     """
     residual = MIXERS[mixer](q, reward.unsqueeze(1), discounted_next.unsqueeze(1))
@@ -79,31 +79,31 @@ def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, m
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
-    """Return |expectile - 1[error < 0]| error^2 averaged per seed (IQL): error (S, ...) -> (S,)."""
+    """Return the mean of |expectile - 1[error < 0]| error^2 per seed (IQL): error (S, ...) -> (S,)."""
     weight = (expectile - (error < 0).to(error.dtype)).abs()
     return per_seed_mean(weight * error.square())
 
 
 def stack_copies(first: Tensor | None, second: Tensor, copies: int) -> Tensor:
-    """Stack `first` (S, B, ...) and `copies` repeats of `second` on a new axis 2: (S, B, 1 + copies, ...)."""
+    """Stack `first` and `copies` copies of `second`, each (S, B, ...), on a new axis 2: (S, B, 1 + copies, ...)."""
     assert first is not None
     repeated = second.unsqueeze(2).expand(-1, -1, copies, *[-1] * (second.dim() - 2))
     return torch.cat([first.unsqueeze(2), repeated], dim=2)
 
 
 def drop_labels(c: Tensor, null: int, share: float, key: Randomness) -> Tensor:
-    """Replace a share of the conditions (S, ...) by `null`, so that the network also learns all data (CFGRL)."""
+    """Replace a share of the conditions c (S, ...) by `null`; for `null`, the network learns all data (CFGRL)."""
     return c.masked_fill(key.uniform("label_dropout", tuple(c.shape[1:])) < share, null)
 
 
 def best_rated(actions: Tensor, q: Tensor) -> Tensor:
-    """Return each agent's candidate with the highest value: actions (S, E, n, N, A), q (S, E, n, N) -> (S, E, N, A)."""
+    """Return per agent the candidate with the highest q: actions (S, E, n, N, A), q (S, E, n, N) -> (S, E, N, A)."""
     best = q.argmax(2, keepdim=True)
     return actions.gather(2, best.unsqueeze(-1).expand(*best.shape, actions.shape[-1]))[:, :, 0]
 
 
 def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Return -log N(action; mean, exp(log_std)^2) per component."""
+    """Return -log N(action; mean, exp(log_std)^2) per component; all (..., A)."""
     return 0.5 * ((action - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2.0 * math.pi)
 
 
@@ -118,6 +118,6 @@ def log_softmax_at(logits: Tensor, action: Tensor) -> Tensor:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Divide (S, ...) by its deviation per seed."""
+    """Divide x (S, ...) by its standard deviation per seed."""
     deviation = x.flatten(1).std(1).clamp(min=1e-8)
     return x / deviation.reshape(-1, *[1] * (x.dim() - 1))

@@ -1,8 +1,8 @@
 """VGM2P: Value-Guidance MeanFlow Policy (arXiv 2604.08174; Algorithms 1 and 2, Eq. 9 to 13).
 
-Behaviour cloning with a MeanFlow policy u(a_k, r, k, o, c) under the condition c = 1 ("this action is better than
-usual"), judged by a critic whose values are summed over the agents. Flow time: k = 0 data, k = 1 noise. What the paper
-leaves open, and what was decided, stands in docs/algorithms/vgm2p.md.
+A MeanFlow policy u(a_k, r, k, o, c) clones the data under a condition c, and acts with c = 1: "this action is better
+than usual". A critic, whose values are mixed over the agents, decides which actions are better. Flow time: k = 0 is
+data, k = 1 is noise. docs/algorithms/vgm2p.md tells what the paper leaves open and what we chose.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Info = dict[str, Tensor]
 class VGM2P(Algorithm):
     r"""Critic: min (mean_i Q^i - [r + gamma mean_i Qbar^i(o', a')])^2; policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
 
-    Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source. Switches that the paper does
-    not have are those of `VGM2PPlus`.
+    Every argument is a key of `conf/algo/vgm2p.yaml`; the yaml gives its meaning and source. Switches that the paper
+    does not have are in `VGM2PPlus`.
     """
 
     classes = 2
@@ -78,7 +78,7 @@ class VGM2P(Algorithm):
         self.target = self.follow(self.target_critic, online)
 
     def update(self, batch: Batch, key: Randomness) -> Info:
-        """One pass through Algorithm 1."""
+        """Do one gradient step of Algorithm 1."""
         (o, next_o), action = self.encode_pair(batch), self.represent(batch.action)
         next_action, baselines = self.imagine(batch, o, next_o, key)  # lines 5 and 8
         critic_loss, q, critic_info = self.critic_loss(batch, o, action, next_o, next_action)
@@ -102,7 +102,7 @@ class VGM2P(Algorithm):
     def critic_loss(
         self, batch: Batch, o: Tensor, action: Tensor, next_o: Tensor, next_action: Tensor
     ) -> tuple[Tensor, Tensor, Info]:
-        """Eq. 13, reward once and bootstrap mask inside (docs/algorithms/vgm2p.md): (S,); Q(o, a) (S, C, B, N)."""
+        """Return the loss (S,) of Eq. 13 with a bootstrap mask (docs/algorithms/vgm2p.md), and Q(o, a) (S, C, B, N)."""
         with torch.no_grad():
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * self.next_value(next_o, next_action)
         q, reward = self.critic(o, action), self.reward_scale * batch.reward
@@ -111,12 +111,12 @@ class VGM2P(Algorithm):
         return loss, q.detach(), {"critic_loss": loss.detach()} | levels
 
     def next_value(self, next_o: Tensor, next_action: Tensor) -> Tensor:
-        """Qbar^i(o', a') of the target critic (Eq. 13): (S, B, N)."""
+        """Return Qbar^i(o', a'), the mean of the target critic's members (Eq. 13): (S, B, N)."""
         q: Tensor = self.target_critic(next_o, next_action)
         return q.mean(1)
 
     def condition(self, batch: Batch, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Info]:
-        """c^i = 1[A^i >= 0] (Eq. 9 as Alg. 1 line 9 runs it, Sec. 3.3): (S, B, N) int64."""
+        """c^i = 1[A^i >= 0] (Eq. 9 in the form of Alg. 1 line 9 and Sec. 3.3): (S, B, N) int64, and diagnostics."""
         adv, value = self.advantage(o, action, baselines, q)
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
@@ -125,9 +125,9 @@ class VGM2P(Algorithm):
 
     @torch.no_grad()
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """A^i = Q^i(o, a) - V^i, V^i = mean_K Q^i(o, a^) (Alg. 1 line 8); both (S, B, N).
+        """A^i = Q^i(o, a) - V^i with V^i = mean_K Q^i(o, a^) (Alg. 1 line 8); returns A and V, both (S, B, N).
 
-        Q is the critic's after its step of this update; `q` (S, C, B, N), its Q(o, a) before, is not used here.
+        Q is the critic after its step of this update. `q` (S, C, B, N) is Q(o, a) before this step; not used here.
         """
         actions = torch.cat([action.unsqueeze(2), baselines], dim=2)
         values = self.critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)  # (S, C, B, 1 + K, N)
@@ -135,11 +135,11 @@ class VGM2P(Algorithm):
         return values[:, :, :, 0].mean(1) - value, value
 
     def is_better(self, batch: Batch, o: Tensor, adv: Tensor, value: Tensor) -> Tensor:
-        """Return A >= 0 (Sec. 3.3), or A >= V (Alg. 1 line 9 literally): (S, B, N) bool."""
+        """Return A >= 0 (Sec. 3.3), or A >= V (Alg. 1 line 9 as printed): (S, B, N) bool."""
         return adv >= (value if self.against_value else 0.0)
 
     def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Eq. 11 per seed (S,) for action vectors (S, B, N, A) and conditions (S, B, N)."""
+        """Eq. 11 per seed (S,), and diagnostics, for action vectors (S, B, N, A) and conditions (S, B, N)."""
         k, r = self.times.pair(key, action)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
         a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
@@ -156,7 +156,7 @@ class VGM2P(Algorithm):
         return torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, BETTER)), v, self.omega)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Algorithm 2: noise, one pass under c = 1, clipped, or the legal argmax."""
+        """Algorithm 2: map noise to an action vector under c = 1, then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
         return self.to_env(self.to_action(self.sample(z, o, acting.steps), legal))
 
@@ -171,11 +171,11 @@ class VGM2P(Algorithm):
         return v
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """|| u - sg[v_g - (k - r) du/dk] ||^2 (Eq. 11) per row (S, B, N), and u."""
+        """|| u - sg[v_g - (k - r) du/dk] ||^2 (Eq. 11) per row (S, B, N), and u (S, B, N, A)."""
         return meanflow_loss(self.policy, a_k, v, k, r, o, c)  # type: ignore[arg-type]
 
     def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
-        """Eq. 12 under c = 1: z - u(z, 0, 1, o, 1) (one step)."""
+        """Eq. 12 under c = 1; with one step z - u(z, 0, 1, o, 1): (S, ..., A)."""
         return meanflow_sample(self.policy, z, o, self.class_one(o), steps)
 
     def class_one(self, o: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """VGM2P(FM): VGM2P with a flow-matching policy (arXiv 2604.08174 Sec. 5.4).
 
-Same critic, condition and guidance; the network learns the instantaneous velocity v(a_k, k, o, c), and a', the
-baselines and execution integrate it in 10 Euler steps.
+Critic, condition and guidance are the same. The network learns the instantaneous velocity v(a_k, k, o, c). The next
+action a', the baselines and the executed actions integrate it in 10 Euler steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class VGM2PFlowMatching(VGM2P):
     r"""Policy: min || v_theta(a_k, k, o, c) - sg[omega (eps - a) + (1 - omega) v_theta(a_k, k, o, 1)] ||^2.
 
     Raises:
-        ConfigError: if a key is set that only an average velocity has a meaning for.
+        ConfigError: if `times.order` or `times.equal_fraction` is set; they exist for MeanFlow only.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class VGM2PFlowMatching(VGM2P):
         plain = Times()
         changed = [key for key in ("order", "equal_fraction") if getattr(times, key) != getattr(plain, key)]
         if changed:
-            raise ConfigError(f"algo.times.{changed[0]} belongs to MeanFlow; flow matching has one time: leave it")
-        self.times = OneTime(times.law, mean=times.mean, std=times.std)  # k ~ U(0, 1), as BC(FM)
+            raise ConfigError(f"algo.times.{changed[0]} is for MeanFlow; flow matching has one time: remove this key")
+        self.times = OneTime(times.law, mean=times.mean, std=times.std)  # k ~ U(0, 1), as in BC(FM)
 
     def make_policy(self, net: Net) -> nn.Module:
         """Return the network v(a_k, k, o, c)."""
@@ -47,10 +47,10 @@ class VGM2PFlowMatching(VGM2P):
         return v
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow-matching row losses (S, B, N) and v; the second time r is not used."""
+        """Return flow-matching row losses (S, B, N) and the predicted velocity (S, B, N, A); r is not used."""
         predicted = self.policy(a_k, k, o, c)
         return flow_matching_loss(predicted, v), predicted.detach()
 
     def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
-        """Integrate the field of c = 1 from noise to an action vector."""
+        """Integrate the velocity of c = 1 from noise z (S, ..., A) to an action vector (S, ..., A)."""
         return euler_sample(self.policy, z, o, self.class_one(o), steps)

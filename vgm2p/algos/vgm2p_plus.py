@@ -1,9 +1,9 @@
-"""VGM2P+: VGM2P with switches that the paper does not have. With every switch off it is the paper's update.
+"""VGM2P+: VGM2P with switches that the paper does not have. With every switch off, it is the paper's update.
 
-Its own condition: within a state, a critic ranks actions; over a whole episode, the recorded return tells which
-behaviour an action belongs to. So class 1 is what was done in the better episodes and what the critic does not call
-clearly worse than usual. The critic's verdict can also be replaced or joined by the outcome of the stored action: its
-return-to-go minus an expectile of the returns-to-go seen from that observation (docs/algorithms/vgm2p.md).
+The condition: class 1 holds the actions of the better episodes, except those that the critic rates clearly worse than
+usual. The return of an episode shows which behaviour an action belongs to; the critic ranks the actions in a state.
+`judge` can replace the critic's advantage by the outcome of the stored action, or add it. The outcome is the return-to-
+go minus an expectile of the returns-to-go from this observation (docs/algorithms/vgm2p.md).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from vgm2p.nn.value import Value
 from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
 
-NULL = 2  # value of the condition that means "no condition"; it exists under `uncond: null` only
+NULL = 2  # value of c that means "no condition"; it exists only with `uncond: null`
 UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
 
 
 class VGM2PPlus(VGM2P):
     """Condition: c = 1[A >= -margin * std(A)] * 1[the episode is among the best `best_share`].
 
-    `conf/algo/vgm2p_switches.yaml` has every switch and its source, all off. Raises ConfigError for contradictions.
+    `conf/algo/vgm2p_switches.yaml` lists every switch and its source. Raises ConfigError if switches contradict.
     """
 
     rates_candidates = True
@@ -103,7 +103,7 @@ class VGM2PPlus(VGM2P):
             raise ConfigError("algo.threshold=value compares A with V; set algo.margin=0 and algo.judge=critic")
 
     def update(self, batch: Batch, key: Randomness) -> Info:
-        """V(o) learns before Algorithm 1's pass, the averaged policy follows after it."""
+        """Do a step of V(o), then one of Algorithm 1, then a Polyak step of the averaged policy."""
         if self.value is not None:
             o, action = self.encode(batch.obs, self.past(batch)), self.represent(batch.action)
             self.minimise("value", self.value_loss(self.value, o, action))
@@ -113,7 +113,7 @@ class VGM2PPlus(VGM2P):
         return info
 
     def value_loss(self, value: Value, o: Tensor, action: Tensor) -> Tensor:
-        """Expectile regression of V^i on the target critic (IQL), for `baseline` or `td_target` = expectile: (S,)."""
+        """Expectile regression of V^i to the target critic (IQL), if `baseline` or `td_target` is expectile: (S,)."""
         with torch.no_grad():
             q = self.target_critic(o, action).mean(1)
         return expectile_loss(q - value(o), self.expectile)
@@ -127,7 +127,7 @@ class VGM2PPlus(VGM2P):
 
     @torch.no_grad()
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """A^i and V^i (S, B, N); V^i in-sample if chosen, Q(o, a) of before the critic's step with `reuse_q`."""
+        """Return A^i, V^i (S, B, N); `reuse_q`: Q(o, a) before the critic's step; `baseline=expectile`: learnt V^i."""
         if self.in_sample_baseline and self.value is not None:
             value = self.value(o)
             return (q if self.reuse_q else self.critic(o, action)).mean(1) - value, value
@@ -138,7 +138,7 @@ class VGM2PPlus(VGM2P):
         return q.mean(1) - value, value
 
     def is_better(self, batch: Batch, o: Tensor, adv: Tensor, value: Tensor) -> Tensor:
-        """Return the judge's verdict where the episode is good: (S, B, N) bool. V_G makes one step if it is asked."""
+        """Return the judge's decision, False outside the best episodes: (S, B, N) bool. Also trains V_G one step."""
         if self.against_value or (self.margin == 0.0 and self.judge == "critic"):
             better = super().is_better(batch, o, adv, value)
         else:
@@ -149,30 +149,30 @@ class VGM2PPlus(VGM2P):
         return better & (batch.episode_rank > 1.0 - self.best_share).unsqueeze(-1)
 
     def judged(self, batch: Batch, o: Tensor, adv: Tensor) -> Tensor:
-        """Return what the judge looks at (S, B, N): A_Q, A_G, or both in units of their spread."""
+        """Return the judge's score (S, B, N): A_Q, or A_G, or A_Q / std(A_Q) + A_G / std(A_G)."""
         if self.usual is None:
             return adv
         outcome = self.learn_outcome(batch, o, self.usual)
         return outcome if self.judge == "return" else unit(adv) + unit(outcome)
 
     def learn_outcome(self, batch: Batch, o: Tensor, usual: Value) -> Tensor:
-        """Train V_G one step; return A_G (S, B, N) as it was before that step."""
+        """Do one step of V_G, the expectile of the returns-to-go. Return A_G (S, B, N) from before this step."""
         assert batch.return_to_go is not None, "the batch lacks a field of `needs`"
-        paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # reward per step, so that V_G learns fast
+        paid = (1.0 - self.gamma) * batch.return_to_go.unsqueeze(-1)  # on the scale of one reward: V_G learns faster
         error = paid - usual(o)
         self.minimise("usual", expectile_loss(error, self.return_expectile))
         outcome: Tensor = error.detach()
         return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
 
     def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Eq. 11; under `uncond: null` a share of the labels is dropped first (CFGRL)."""
+        """Eq. 11; with `uncond: null`, a share of the conditions is first replaced by NULL (CFGRL)."""
         if self.uncond == NULL:
             c = drop_labels(c, NULL, self.label_dropout, key)
         return super().policy_loss(o, action, c, key)
 
     @torch.no_grad()
     def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
-        """v_g = omega v + (1 - omega) v(a_k, k, o, uncond); rows without guidance keep v."""
+        """v_g = omega v + (1 - omega) u(a_k, k, k, o, uncond); rows without guidance keep v."""
         if self.omega == 1.0:
             return v
         guided = torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, self.uncond)), v, self.omega)
@@ -180,19 +180,19 @@ class VGM2PPlus(VGM2P):
         return torch.where(plain.unsqueeze(-1), v, guided)
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Row losses (S, B, N) and u; class 0 weighs less, and the weights of a batch average to 1."""
+        """Return row losses (S, B, N) and u; class 0 has a smaller weight, and the mean weight of a batch is 1."""
         power, half = self.adaptive_power, self.bf16_derivative
         rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, c, power, half)  # type: ignore[arg-type]
         weight = 1.0 - (1.0 - self.class0_weight) * c[..., WORSE]
-        mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # 0 where nothing is better, weight 0
+        mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # all rows class 0 with weight 0: mean 0
         return rows * (weight / mean.reshape(-1, 1, 1)), u
 
     def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
-        """Eq. 12 under c = 1, by the averaged policy where there is one."""
+        """Eq. 12 under c = 1, by the averaged policy if there is one."""
         return meanflow_sample(self.averaged_policy, z, o, self.class_one(o), steps)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Algorithm 2; with `best_of` n each agent keeps the candidate that its own Q^i rates highest."""
+        """Algorithm 2; with `best_of` = n, each agent takes the one of n candidates that its own Q^i rates highest."""
         o = o.unsqueeze(2).expand(-1, -1, acting.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, o, self.spec.action_dim, acting)
         actions = self.to_action(self.sample(z, o, acting.steps), None if legal is None else legal.unsqueeze(2))

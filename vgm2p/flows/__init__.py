@@ -1,1 +1,1 @@
-"""Flow objectives and samplers as functions of a network: k = 0 is data, k = 1 is noise, velocity `eps - a`."""
+"""Losses and samplers of flow policies. Flow time: k = 0 is data, k = 1 is noise, the velocity is `eps - a`."""

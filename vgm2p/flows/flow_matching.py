@@ -1,4 +1,4 @@
-"""Flow matching (VGM2P Eq. 2): learn the instantaneous velocity v(x, k), act in several Euler steps."""
+"""Flow matching (VGM2P Eq. 2): learn the instantaneous velocity v(x, k); sample in several Euler steps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ VelocityField = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def flow_matching_loss(v: Tensor, target: Tensor) -> Tensor:
-    """Return row losses (S, ...) of || v - sg[target] ||^2 / A for v, target (S, ..., A)."""
+    """Return the loss || v - sg[target] ||^2 / A per row: v, target (S, ..., A) -> (S, ...)."""
     return (v - target.detach()).square().mean(-1)
 
 
 def euler_sample(net: VelocityField, z: Tensor, o: Tensor, c: Tensor | None, steps: int) -> Tensor:
-    """Carry noise z (S, ..., A) at k = 1 to data at k = 0 in `steps` Euler steps: x <- x - v(x, k) / steps."""
+    """Integrate from noise z (S, ..., A) at k = 1 to data at k = 0 in `steps` Euler steps: x <- x - v(x, k) / steps."""
     x = z
     for i in range(steps):
         k = torch.full((1,), 1.0 - i / steps, dtype=z.dtype, device=z.device)

@@ -1,7 +1,7 @@
-"""MeanFlow (VGM2P Eq. 3 to 5, 10): learn the average velocity u(x, r, k), act in one step.
+"""MeanFlow (VGM2P Eq. 3 to 5, 10): learn the average velocity u(x, r, k); sample in one step.
 
-Differentiating `(k - r) u = integral_r^k v` along the path gives the identity `u = v - (k - r) du/dk` with
-`du/dk = (du/dx) v + du/dk`, the tangent being (v, 0, 1) on (x, r, k).
+By definition, `(k - r) u = integral_r^k v`. Its derivative along the path gives the MeanFlow identity
+`u = v - (k - r) du/dk`. Here `du/dk` is the total derivative along the tangent (v, 0, 1) on (x, r, k).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from vgm2p.flows.path import adaptive_weight
 
 
 class AverageVelocityField(Protocol):
-    """What the loss needs of a network: the value and its derivative along a tangent."""
+    """A network that returns its value and its derivative along a tangent."""
 
     def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u (S, ..., A), differentiable in the parameters, and du/dk (S, ..., A) without gradient."""
+        """Return u, differentiable in the parameters, and du/dk along (dx, 0, 1) without gradient; both (S, ..., A)."""
         ...
 
 
 def identity_target(v: Tensor, k: Tensor, r: Tensor, dudk: Tensor) -> Tensor:
-    """Return the detached right-hand side of the MeanFlow identity, v - (k - r) du/dk."""
+    """Return the detached right side of the MeanFlow identity, v - (k - r) du/dk: (S, ..., A)."""
     return (v - (k - r) * dudk).detach()
 
 
@@ -40,20 +40,21 @@ def meanflow_loss(
     adaptive_power: float = 0.0,
     half: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return row losses (S, ...) of || u - sg[v - (k - r) du/dk] ||^2 / A, and u detached (S, ..., A).
+    """Return the loss || u - sg[v - (k - r) du/dk] ||^2 / A per row (S, ...), and the detached u (S, ..., A).
 
-    Runs in float32 whatever the autocast region around it, unless `half`: bf16 derivatives are off by 0.8 %.
+    It computes in float32, also inside an autocast region, because derivatives in bfloat16 have errors of 0.8 %. With
+    `half`, it computes in the dtype of the autocast region.
 
     Args:
         net: the average-velocity network.
         x: (S, ..., A) point x_k.
-        v: (S, ..., A) velocity to learn, and the x-part of the tangent (guided or plain).
+        v: (S, ..., A) velocity to learn, guided or not. It is also the tangent of x.
         k: (S, ..., 1) end time.
         r: (S, ..., 1) start time.
         o: (S, ..., O) encoded observations.
-        c: (S, ..., C) one-hot conditions or None.
-        adaptive_power: p of the weight 1 / (loss + eps)^p; 0 is the paper.
-        half: leave an autocast region as it is.
+        c: (S, ..., classes) one-hot conditions, or None.
+        adaptive_power: p of the weight 1 / (loss + eps)^p of a row; 0 in the paper.
+        half: whether to keep the dtype of an autocast region.
     """
     with nullcontext() if half else torch.autocast(x.device.type, enabled=False):
         u, dudk = net.along(x, r, k, o, c, dx=v)
@@ -68,7 +69,7 @@ def meanflow_sample(
     c: Tensor | None,
     steps: int = 1,
 ) -> Tensor:
-    """Carry noise z (S, ..., A) to data: x <- x - (k - r) u(x, r, k); `steps` = 1 is Alg. 2, z - u(z, 0, 1)."""
+    """Map noise z (S, ..., A) to data in steps x <- x - (k - r) u(x, r, k). One step is Alg. 2: z - u(z, 0, 1)."""
     x = z
     for i in range(steps):
         k = z.new_full((1,), 1.0 - i / steps)

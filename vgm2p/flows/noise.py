@@ -1,4 +1,4 @@
-"""The noise that execution starts from."""
+"""The noise from which a flow policy generates actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from vgm2p.types import Acting, Randomness
 def start_noise(key: Randomness, o: Tensor, action_dim: int, acting: Acting, purpose: str = "act") -> Tensor:
     """Return acting.noise * N(0, 1) of shape (S, ..., N, A) for o (S, ..., N, O).
 
-    `acting.shared` gives all agents of a row the same noise: they draw it from a common seed, and stay decentralised.
+    With `acting.shared`, all agents of a row have the same noise. They can draw it from a common seed, so execution
+    stays decentralised. `purpose` names the draw (`Randomness.normal`).
     """
     *lead, agents = o.shape[1:-1]
     noise = key.normal(purpose, (*lead, 1 if acting.shared else agents, action_dim)).to(o.dtype)

@@ -1,7 +1,7 @@
-"""The linear path between data and noise, and the laws of its times.
+"""The linear path between data and noise, and the distributions of its times.
 
-Convention of the whole project (VGM2P, MeanFlow): `x_k = (1 - k) a + k eps`, velocity `eps - a`. FQL, MAC-Flow and OM2P
-print the other direction; substitute t = 1 - k and v -> -v.
+The whole project uses the convention of VGM2P and MeanFlow: `x_k = (1 - k) a + k eps`, velocity `eps - a`. FQL,
+MAC-Flow and OM2P use the opposite direction: t = 1 - k, and -v in place of v.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from vgm2p.types import Randomness
 
 
 def point(a: Tensor, eps: Tensor, k: Tensor) -> Tensor:
-    """Return x_k = (1 - k) a + k eps; a, eps (S, ..., A), k (S, ..., 1)."""
+    """Return x_k = (1 - k) a + k eps (S, ..., A) for a, eps (S, ..., A) and k (S, ..., 1)."""
     return torch.lerp(a, eps, k)
 
 
 def velocity(a: Tensor, eps: Tensor) -> Tensor:
-    """Return the velocity of the linear path, eps - a."""
+    """Return the velocity of the linear path, eps - a (S, ..., A)."""
     return eps - a
 
 
 @dataclass(frozen=True)
 class Times:
-    """Law of the time pair (k, r) of MeanFlow, drawn per row and per agent.
+    """Distribution of the time pair (k, r) of MeanFlow. Each row and each agent has its own pair.
 
     Attributes:
-        law: `uniform` (paper) or `logit_normal` = sigmoid(mean + std N(0, 1)) (MeanFlow's JAX code: -0.4, 1.0).
-        order: `sorted` makes r <= k (design); `none` keeps the pair as drawn.
-        equal_fraction: share of rows with r = k (MeanFlow's JAX code 0.75, its PyTorch code 0.25, here 0).
-        mean: of the normal before the sigmoid.
-        std: of the normal before the sigmoid.
+        law: `uniform` [paper], or `logit_normal`: sigmoid(mean + std N(0, 1)) [MeanFlow's JAX code: -0.4, 1.0].
+        order: `sorted` makes r <= k [our choice]; `none` keeps the pair as drawn.
+        equal_fraction: share of rows with r = k [MeanFlow's JAX code: 0.75, its PyTorch code: 0.25; here 0].
+        mean: mean of the normal distribution before the sigmoid.
+        std: standard deviation of the normal distribution before the sigmoid.
     """
 
     law: Literal["uniform", "logit_normal"] = "uniform"
@@ -67,7 +67,7 @@ class Times:
 
 @dataclass(frozen=True)
 class OneTime(Times):
-    """The law of flow matching, which has one time: k alone, drawn as `Times` draws a single one."""
+    """Distribution of the time of flow matching, which has only k: r = k."""
 
     def pair(self, key: Randomness, like: Tensor) -> tuple[Tensor, Tensor]:
         """Draw k (S, ..., 1) and return it twice."""
@@ -76,7 +76,7 @@ class OneTime(Times):
 
 
 def adaptive_weight(row_loss: Tensor, power: float, eps: float = 0.01) -> Tensor:
-    """Return w = 1 / (loss + eps)^power without gradient; power 0 (paper) gives ones, 1 is MeanFlow's JAX code."""
+    """Return w = 1 / (loss + eps)^power (S, ...) without gradient. The paper has power 0, MeanFlow's JAX code 1."""
     if power == 0.0:
         return torch.ones_like(row_loss)
     return (row_loss.detach() + eps).pow(-power)

@@ -1,1 +1,1 @@
-"""Network bodies whose parameters carry a leading seed axis S (and, for ensembles, a member axis C)."""
+"""Networks whose parameters have a leading seed axis S, and in ensembles a member axis C after it."""

@@ -1,4 +1,4 @@
-"""Attention over agents with the seed axis: every agent's row looks at the rows of all agents."""
+"""Self-attention over agents, with the seed axis."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from vgm2p.nn.linear import Linear
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the agents of a row, with a learnt output map; no agent has a position.
+    """Multi-head self-attention over the N agents of a row, with a linear output layer and without position codes.
 
     Args:
-        seeds: S.
-        dim: width of an agent's row.
+        seeds: number of seeds S.
+        dim: width of an agent's features.
         heads: number of heads.
         head_dim: width of a head.
     """

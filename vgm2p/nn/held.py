@@ -1,4 +1,4 @@
-"""Gradients through a network whose parameters want none: dQ/da through a critic that another loss trains."""
+"""Gradients through a network to its inputs only, such as dQ/da through a critic that another loss trains."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 @contextmanager
 def held(module: nn.Module) -> Iterator[None]:
-    """Keep gradients from the parameters of `module` for a while; those of its inputs flow on.
+    """Compute no gradients of the parameters of `module` in this block. Gradients of its inputs are computed.
 
-    The weights' gradients are not computed at all: they cost 7 to 22 % of such a pass.
+    This saves 7 to 22 % of the time of such a pass.
     """
     wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in wanted:

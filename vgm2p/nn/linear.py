@@ -1,4 +1,4 @@
-"""Stacked affine maps and layer norms: one weight set per seed (and ensemble member)."""
+"""Linear layers and layer norms with one set of parameters per seed (and ensemble member)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vgm2p.seeds import SeededLayer
 
 
 class Linear(SeededLayer):
-    """Affine maps with parameters (*lead, out, in) and (*lead, out), `lead` being (S,) or (S, C).
+    """Linear layers with weights (*lead, out, in) and biases (*lead, out); `lead` is (S,) or (S, C).
 
-    Parameters are filled by `initialise`, which knows the seeds.
+    The weights are undefined until `initialise` fills them.
     """
 
     kind = "linear"
@@ -27,12 +27,12 @@ class Linear(SeededLayer):
         self.bias = nn.Parameter(torch.zeros(*lead, out_dim))
 
     def stacked(self) -> tuple[Tensor, Tensor]:
-        """Return weight (G, out, in) and bias (G, out) with the leading axes merged."""
+        """Return weight (G, out, in) and bias (G, out), where G merges the axes of `lead`."""
         return self.weight.flatten(0, -3), self.bias.flatten(0, -2)
 
     @torch.no_grad()
     def initialise(self, seeds: Sequence[int], role: str) -> None:
-        """Fill with Glorot uniform weights, member m of seed s from (seeds[s], role, m), and zero biases."""
+        """Fill with Glorot uniform weights and zero biases; member m of seed s depends on (seeds[s], role, m) only."""
         out_dim, in_dim = self.weight.shape[-2:]
         limit = glorot_limit(in_dim, out_dim)
         members = self.weight.flatten(1, -3) if self.weight.dim() == 4 else self.weight.unsqueeze(1)
@@ -58,7 +58,7 @@ class LayerNorm(SeededLayer):
         self.eps = eps
 
     def stacked(self) -> tuple[Tensor, Tensor]:
-        """Return scale (G, width) and shift (G, width) with the leading axes merged."""
+        """Return scale (G, width) and shift (G, width), where G merges the axes of `lead`."""
         return self.weight.flatten(0, -2), self.bias.flatten(0, -2)
 
     @torch.no_grad()

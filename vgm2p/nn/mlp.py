@@ -1,4 +1,4 @@
-"""The body of every network here: Dense -> activation (-> LayerNorm), `depth` times, then Dense."""
+"""Multilayer perceptron: `depth` times linear -> activation (-> LayerNorm), then a linear output layer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vgm2p.nn.fast import body
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.seeds import SeededBody, SeededLayer
 
-FEW_ROWS = 64  # in float32, up to here one batched product beats a product per group on a CPU; far beyond, it is slower
+FEW_ROWS = 64  # float32 on a CPU: up to so many rows, one batched product is faster than one product per group
 
 
 @dataclass(frozen=True)
 class Net:
-    """Size of a network's body.
+    """Size of a network.
 
     Attributes:
-        width: units of a hidden layer; 512 [VGM2P Table 3].
-        depth: hidden layers; 4 [VGM2P Table 3]; 0 is a linear map.
-        activation: of the hidden layers; `gelu` in its tanh form [code of MAC-Flow and FQL].
+        width: number of units of a hidden layer [VGM2P Table 3: 512].
+        depth: number of hidden layers [VGM2P Table 3: 4]; 0 gives a linear network.
+        activation: activation of the hidden layers; `gelu` is the tanh form [code of MAC-Flow and FQL].
     """
 
     width: int = 512
@@ -34,10 +34,10 @@ class Net:
 
 
 class MLP(SeededBody):
-    """Stacked multilayer perceptron with leading axes `lead` = (S,) or (S, C).
+    """Multilayer perceptrons, one per seed (and ensemble member): `lead` is (S,) or (S, C).
 
-    Source: Glorot uniform, LayerNorm after the activation in critics only [code of MAC-Flow and FQL]. `plain` is the
-    definition; `forward` and `value_and_tangent` compute the same by `nn.fast.body`.
+    Source: Glorot uniform weights; LayerNorm after the activation, in critics only [code of MAC-Flow and FQL]. `plain`
+    defines the network with ordinary operations; `forward` and `value_and_tangent` compute it faster (`nn.fast.body`).
     """
 
     kind = "mlp"
@@ -59,15 +59,18 @@ class MLP(SeededBody):
         yield "output", self.output
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (S, ..., in) to (*lead, ..., out); under autocast in its type, the result in the parameters'."""
-        if torch._C._are_functorch_transforms_active():  # torch.func sees through ordinary operations only
+        """Map x (S, ..., in) to (*lead, ..., out).
+
+        Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters.
+        """
+        if torch._C._are_functorch_transforms_active():  # torch.func can differentiate ordinary operations only
             return self.plain(x)
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
                 y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
                 return self._leave(y, x)
-            # a rollout's few rows: a call per group would cost more than its products do
+            # the few rows of a rollout: one call per group would cost more than the products themselves
             few = torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS and dtype != torch.bfloat16
             grouped = grouped and not few
             units = body.work(self.shape, dtype, grouped, rows, None, parameters)
@@ -77,12 +80,21 @@ class MLP(SeededBody):
     def value_and_tangent(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return y = f(x), differentiable in the parameters, and the tangent f'(x) dx without gradient.
 
-        The tangent rides next to the primal pass and shares its activation derivatives; `torch.func.jvp` of `plain` is
-        the oracle. x: (S, ..., in), dx: the tangent of its leading columns, the others being still -> both (*lead, ...,
-        out). Raises ValueError for bodies with LayerNorm.
+        Both are computed in one pass and share the derivatives of the activations. The tangent equals that of
+        `torch.func.jvp` of `plain`.
+
+        Args:
+            x: (S, ..., in).
+            dx: (S, ..., at most in), tangent of the first columns of x; the tangent of the other columns is zero.
+
+        Returns:
+            y and the tangent, both (*lead, ..., out).
+
+        Raises:
+            ValueError: if the network has LayerNorm.
         """
         if self.norms:
-            raise ValueError("value_and_tangent has no rule for LayerNorm; use torch.func.jvp")
+            raise ValueError("value_and_tangent does not support LayerNorm; use torch.func.jvp")
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
             tangent = dx.detach().flatten(1, -2)
@@ -90,18 +102,18 @@ class MLP(SeededBody):
         return self._leave(y, x), self._leave(dy, x)
 
     def plain(self, x: Tensor) -> Tensor:
-        """Map x as `forward` does, by ordinary differentiable operations."""
+        """Compute the same as `forward`, by ordinary differentiable operations."""
         members = self.lead[1] if len(self.lead) > 1 else 1
         h = x.flatten(1, -2).repeat_interleave(members, 0)
         norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
         for layer, norm in zip(self.hidden, norms, strict=True):
             z = layer(h)
             h = norm(F.relu(z) if self.shape.activation == "relu" else F.gelu(z, approximate="tanh"))
-        with torch.autocast(x.device.type, enabled=False):  # the output layer keeps its type: see `body.Shape.cast`
+        with torch.autocast(x.device.type, enabled=False):  # the output layer keeps its dtype: see `body.Shape.cast`
             return self._leave(self.output(h.to(self.output.weight.dtype)), x)
 
     def _prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor], torch.dtype, bool]:
-        """Return rows (S, R, in), parameters (G, ...), the type of the products, and whether groups run one by one."""
+        """Return rows (S, R, in), parameters (G, ...), dtype of the products, and whether groups run one by one."""
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.output.weight.dtype
         parameters: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Policies: velocity networks, which flow policies regress (raw times, one-hot conditions), and deterministic ones."""
+"""Policy networks: velocities of flow policies (times as raw scalars, conditions as one-hots), deterministic policies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ def _join(parts: list[Tensor | None], shape: torch.Size) -> Tensor:
 
 
 class AverageVelocity(nn.Module):
-    """u(x, r, k, o, c): average velocity from time r to time k (MeanFlow; r <= k, data at 0, noise at 1)."""
+    """u(x, r, k, o, c): average velocity from time r to time k (MeanFlow). r <= k; 0 is data, 1 is noise.
+
+    Args:
+        seeds: number of seeds S.
+        obs_dim: width of an encoded observation.
+        action_dim: width A of an action vector.
+        classes: number of conditions; 0 for an unconditional network.
+        net: size of the network.
+    """
 
     def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
         super().__init__()
@@ -26,16 +34,16 @@ class AverageVelocity(nn.Module):
             x: (S, ..., A) point on the path.
             r: (S, ..., 1) start time, broadcastable to x.
             k: (S, ..., 1) end time, broadcastable to x.
-            o: (S, ..., O) encoded observation with agent id.
-            c: (S, ..., C) one-hot condition, or None for an unconditional network.
+            o: (S, ..., obs_dim) encoded observation with the agent's one-hot.
+            c: (S, ..., classes) one-hot condition, or None for an unconditional network.
         """
         u: Tensor = self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
         return u
 
     def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u (differentiable in the parameters) and du/dk along the tangent (dx, 0, 1), without gradient.
+        """Return u, differentiable in the parameters, and du/dk without gradient; both (S, ..., A).
 
-        The total derivative is (du/dx) dx + the partial du/dk; both (S, ..., A).
+        du/dk is the total derivative along the tangent (dx, 0, 1) on (x, r, k): (du/dx) dx + the partial du/dk.
         """
         point = _join([x, r, k, o, c], x.shape[:-1])
         tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k)], x.shape[:-1])
@@ -43,7 +51,7 @@ class AverageVelocity(nn.Module):
 
 
 class Velocity(nn.Module):
-    """v(x, k, o, c): instantaneous velocity at time k (flow matching)."""
+    """v(x, k, o, c): instantaneous velocity at time k (flow matching). Arguments as in `AverageVelocity`."""
 
     def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Critics: ensembles of Q^i(o^i, a^i) and Q^i(o^i, .), and a state value V^i(o^i), shared by the agents."""
+"""Critics: ensembles of Q^i(o^i, a^i) and Q^i(o^i, .), and a value V^i(o^i). All agents share the networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from vgm2p.nn.mlp import MLP, Net
 
 
 class Critic(nn.Module):
-    """C members of Q(o, a)."""
+    """Ensemble of C networks Q(o, a).
+
+    Args:
+        seeds: number of seeds S.
+        members: number of networks C.
+        obs_dim: width of an encoded observation.
+        action_dim: width A of an action vector.
+        net: size of the networks.
+        layer_norm: whether a LayerNorm follows every hidden layer.
+    """
 
     def __init__(
         self, seeds: int, members: int, obs_dim: int, action_dim: int, net: Net, layer_norm: bool = True
@@ -18,32 +27,47 @@ class Critic(nn.Module):
         self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
 
     def forward(self, o: Tensor, action: Tensor) -> Tensor:
-        """Map o (S, ..., O) and action (S, ..., A) to (S, C, ...)."""
+        """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...)."""
         q: Tensor = self.mlp(torch.cat([o, action], dim=-1))
         return q.squeeze(-1)
 
 
 class ActionValues(nn.Module):
-    """C members of Q(o, .): the values of all A discrete actions in one pass."""
+    """Ensemble of C networks Q(o, .), which give the values of all A discrete actions in one pass.
+
+    Args:
+        seeds: number of seeds S.
+        members: number of networks C.
+        obs_dim: width of an encoded observation.
+        actions: number of actions A.
+        net: size of the networks.
+        layer_norm: whether a LayerNorm follows every hidden layer.
+    """
 
     def __init__(self, seeds: int, members: int, obs_dim: int, actions: int, net: Net, layer_norm: bool = True) -> None:
         super().__init__()
         self.mlp = MLP((seeds, members), obs_dim, actions, net, layer_norm)
 
     def forward(self, o: Tensor) -> Tensor:
-        """Map o (S, ..., O) to (S, C, ..., A)."""
+        """Map o (S, ..., obs_dim) to values (S, C, ..., A)."""
         q: Tensor = self.mlp(o)
         return q
 
 
 class Value(nn.Module):
-    """V(o), one member, same body as the critic."""
+    """One network V(o), with a LayerNorm after every hidden layer.
+
+    Args:
+        seeds: number of seeds S.
+        obs_dim: width of an encoded observation.
+        net: size of the network.
+    """
 
     def __init__(self, seeds: int, obs_dim: int, net: Net) -> None:
         super().__init__()
         self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm=True)
 
     def forward(self, o: Tensor) -> Tensor:
-        """Map o (S, ..., O) to (S, ...)."""
+        """Map o (S, ..., obs_dim) to values (S, ...)."""
         v: Tensor = self.mlp(o)
         return v.squeeze(-1)

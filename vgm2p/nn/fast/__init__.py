@@ -1,1 +1,1 @@
-"""Hand-written forward and backward passes, each with a plain fallback that tests compare."""
+"""Hand-written forward and backward passes. Tests compare each with a plain implementation."""

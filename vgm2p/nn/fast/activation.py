@@ -1,7 +1,8 @@
-"""ReLU, and GELU (tanh form, as flax) written so that value and derivative share their work.
+"""Value and derivative of ReLU and GELU (tanh form, as in flax), computed together.
 
-`gelu_tanh(z) = z * sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))`. ATen's kernels evaluate a tanh in the forward pass and
-again in the backward pass; on a CPU one sigmoid serves both here. On a GPU, where launches cost more, ATen's are used.
+`gelu_tanh(z) = z * sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))`. Torch's own kernels (ATen) compute a tanh in the forward
+pass and again in the backward pass. On a CPU, this file computes one sigmoid for both. On a GPU, ATen's kernels are
+used, because the number of kernel launches matters more there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 SCALE = 2.0 * math.sqrt(2.0 / math.pi)
 CUBIC = 0.044715
-PIECE = 3 << 15  # numbers worked on at once on a CPU: with the temporaries, what a second-level cache holds
+PIECE = 3 << 15  # count of numbers in a piece on a CPU: a piece and its temporaries fit into the second-level cache
 
 
 def gelu(z: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ def gelu(z: Tensor) -> Tensor:
 
 
 def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, Tensor]:
-    """Return act(z) and act'(z) without gradient; GELU of half-precision z is computed in float32."""
+    """Return act(z) and act'(z), shaped as z, without gradient. GELU of half-precision z is computed in float32."""
     if activation == "relu":
         return z.detach().relu(), (z.detach() > 0).to(z.dtype)
     if z.is_cuda:
@@ -41,14 +42,16 @@ def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, T
 
 
 def by_two_kernels(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return GELU(z) and GELU'(z) by ATen's own kernels, which compute half precision in float32, too."""
+    """Return GELU(z) and GELU'(z) by ATen's kernels. They, too, compute in float32 if z has half precision."""
     one = constants(z.dtype, z.device)[2]
     return F.gelu(z, approximate="tanh"), torch.ops.aten.gelu_backward(one.expand_as(z), z, approximate="tanh")
 
 
 def _write(z: Tensor, value: Tensor, derivative: Tensor) -> None:
-    """Six passes: p = SCALE (1 + CUBIC z^2), gate = sigmoid(p z), value = z gate, and since 3 p - 2 SCALE is the
-    derivative of p z, GELU' = gate + (value - value gate) (3 p - 2 SCALE).
+    """Write GELU(z) and GELU'(z) in six passes over z.
+
+    p = SCALE (1 + CUBIC z^2), gate = sigmoid(p z), value = z gate. The derivative of p z is 3 p - 2 SCALE, so
+    GELU' = gate + (value - value gate) (3 p - 2 SCALE).
     """
     scale, minus_two_scale, _ = constants(z.dtype, z.device)
     p = torch.addcmul(scale, z, z, value=CUBIC * SCALE)
@@ -62,6 +65,6 @@ def _write(z: Tensor, value: Tensor, derivative: Tensor) -> None:
 @functools.cache
 def constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return SCALE, -2 SCALE and 1 as scalars on the device."""
-    with torch.inference_mode(False):  # the cached scalars must also serve training, which refuses inference tensors
+    with torch.inference_mode(False):  # training also uses these scalars, and it cannot use inference tensors
         scale, minus_two_scale, one = torch.tensor([SCALE, -2.0 * SCALE, 1.0], dtype=dtype, device=device).unbind()
     return scale, minus_two_scale, one

@@ -1,9 +1,9 @@
-"""The multilayer perceptron as one function with a hand-written backward pass, and a tangent beside the primal pass.
+"""The multilayer perceptron as one autograd function with a hand-written backward pass and an optional tangent.
 
-Per hidden layer one kernel gives h = act(z) and d = act'(z), act being GELU or ReLU; the tangent is (W dh) d and the
-backward pass g d, so that no derivative is evaluated twice, and nothing runs through autograd's bookkeeping. Groups
-(seeds and ensemble members) run one after another on a CPU, where each fits the cache, and as one batched product
-elsewhere.
+In every hidden layer, one kernel computes h = act(z) and d = act'(z). The tangent is (W dh) d, and the backward pass
+multiplies the gradient by the same d. So each derivative is computed once, and autograd records one operation only. A
+group is one seed, or one member of a seed's ensemble. On a CPU, groups run one after another, because one group fits
+into the cache. On other devices, all groups run as one batched product.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from torch import Tensor
 from vgm2p.nn.fast.activation import value_and_derivative
 from vgm2p.nn.fast.kernels import affine, affine_gelu
 
-EPS = 1e-6  # of LayerNorm, as in flax
+EPS = 1e-6  # epsilon of LayerNorm, as in flax
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the network is: `layers` hidden layers with an activation (gelu or relu), then a LayerNorm or not.
+    """Architecture: `layers` hidden layers with an activation (gelu or relu), each with or without a LayerNorm.
 
-    Parameters come as weight, bias (, scale, shift) per hidden layer, then weight, bias of the output; each (G, ...).
+    Order of the parameters, each (G, ...): weight, bias (, scale, shift) of every hidden layer, then weight and bias of
+    the output layer.
     """
 
     layers: int
@@ -34,14 +35,14 @@ class Shape:
 
     @property
     def per_layer(self) -> int:
-        """Parameters of a hidden layer."""
+        """Number of parameter tensors of a hidden layer."""
         return 4 if self.layer_norm else 2
 
     def cast(self, parameters: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-        """Return the parameters with the hidden layers' weights and biases in `dtype`.
+        """Return the parameters, with weights and biases of the hidden layers in `dtype`.
 
-        Scales, shifts and the output layer keep theirs: values of several hundred, told apart by less than 1, would be
-        equal in bfloat16.
+        Scales, shifts and the output layer keep their dtype: in bfloat16, outputs of several hundred that differ by
+        less than 1 would be equal.
         """
         hidden = self.layers * self.per_layer
         return [p if i >= hidden or i % self.per_layer > 1 else p.to(dtype) for i, p in enumerate(parameters)]
@@ -49,26 +50,26 @@ class Shape:
 
 @dataclass
 class Tape:
-    """What the backward pass of one group needs: per hidden layer its input, its derivative, and its norm's inputs."""
+    """What the backward pass of a unit of work needs: inputs, activation derivatives and LayerNorm inputs per layer."""
 
     inputs: list[Tensor] = field(default_factory=list)
     derivatives: list[Tensor] = field(default_factory=list)
     norms: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def tensors(self) -> list[Tensor]:
-        """Everything in a fixed order."""
+        """Return all tensors in a fixed order."""
         return [*self.inputs, *self.derivatives, *[tensor for norm in self.norms for tensor in norm]]
 
     @staticmethod
     def restore(tensors: Sequence[Tensor], shape: Shape) -> Tape:
-        """Return the tape whose `tensors` these are."""
+        """Return the tape from the tensors that `tensors` returned."""
         n = shape.layers
         norms = [(tensors[i], tensors[i + 1], tensors[i + 2]) for i in range(2 * n + 1, len(tensors), 3)]
         return Tape(list(tensors[: n + 1]), list(tensors[n + 1 : 2 * n + 1]), norms)
 
 
 def infer(x: Tensor, parameters: Sequence[Tensor], shape: Shape) -> Tensor:
-    """Return the output for x (R, in) or (G, R, in) without a tape."""
+    """Return the output (R, out) or (G, R, out) for x (R, in) or (G, R, in). Keeps nothing for a backward pass."""
     h = x.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         weight, bias = parameters[at], parameters[at + 1]
@@ -81,7 +82,7 @@ def infer(x: Tensor, parameters: Sequence[Tensor], shape: Shape) -> Tensor:
 def record(
     x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor], shape: Shape, tape: Tape
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the output, and its tangent along dx if given, and fill the tape."""
+    """Return the output and, if dx is given, its tangent along dx. Fill the tape. Shapes as in `infer`."""
     h, dx = x.to(parameters[0].dtype), None if dx is None else dx.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         tape.inputs.append(h)
@@ -102,7 +103,16 @@ def record(
 def backward(
     g: Tensor, parameters: Sequence[Tensor], shape: Shape, tape: Tape, into: Sequence[Tensor] | None, through: bool
 ) -> Tensor | None:
-    """Write the parameters' gradients into `into`, if given; return the input's gradient if it is to go `through`."""
+    """Do the backward pass for the gradient g of the output, (R, out) or (G, R, out).
+
+    Args:
+        g: gradient of the output.
+        parameters: as in `Shape`.
+        shape: architecture.
+        tape: what `record` kept.
+        into: tensors that receive the gradients of the parameters, or None.
+        through: whether to return the gradient of the input; otherwise None is returned.
+    """
     if into is not None:
         weight_gradient(g, tape.inputs[-1].to(g.dtype), into[-2], into[-1])
     if not shape.layers and not through:
@@ -122,7 +132,7 @@ def backward(
 
 
 def weight_gradient(g: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> None:
-    """Write the gradients of a layer's weight and bias for its input h and its output's gradient g."""
+    """Write a layer's gradients into `weight` and `bias`, from its input h and the gradient g of its output."""
     if g.dtype == weight.dtype:
         torch.matmul(g.mT, h, out=weight)
     else:
@@ -140,7 +150,7 @@ def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tens
 def _norm_backward(
     g: Tensor, saved: tuple[Tensor, Tensor, Tensor], scale: Tensor, into: tuple[Tensor, Tensor] | None
 ) -> Tensor:
-    """Return the input's gradient; write those of scale and shift into `into`, if given."""
+    """Return the gradient of the input. Write the gradients of scale and shift into `into`, if given."""
     before, mean, rstd = saved
     kernel, width = torch.ops.aten.native_layer_norm_backward, list(before.shape[-1:])
     if g.dim() == 2:
@@ -161,14 +171,16 @@ def _norm_backward(
 class Body(torch.autograd.Function):
     """forward(shape, dtype, grouped, x, dx, *parameters) -> (y, dy).
 
+    y and dy are (G, R, out).
+
     Args of forward:
-        shape: what the network is.
-        dtype: type of the hidden layers' products (bfloat16 in an autocast region); parameters, the output layer and
-            results keep their own.
-        grouped: run group after group (CPU), else all at once.
-        x: (S, R, in); each of its S rows feeds G / S groups.
-        dx: (S, R, at most in) tangent of x's leading columns, the others being still, or None; dy is then None. No
-            gradient passes through dx or dy.
+        shape: architecture.
+        dtype: dtype of the products in hidden layers (bfloat16 in an autocast region). Parameters, the output layer and
+            results keep their dtype.
+        grouped: whether groups run one after another (CPU) or all together.
+        x: (S, R, in); the input of seed s is the input of its G / S groups.
+        dx: (S, R, at most in), tangent of the first columns of x; the other columns have tangent zero. If it is None,
+            dy is None. No gradient passes through dx or dy.
         parameters: (G, ...) each, in the order of `Shape`.
     """
 
@@ -176,7 +188,7 @@ class Body(torch.autograd.Function):
     def forward(
         ctx: Any, shape: Shape, dtype: torch.dtype, grouped: bool, x: Tensor, dx: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the network and keep a tape per unit of work."""
+        """Run the network and save one tape per unit of work."""
         units = list(work(shape, dtype, grouped, x, dx, parameters))
         tapes = [Tape() for _ in units]
         results = [record(a, da, ps, shape, tape) for (a, da, ps), tape in zip(units, tapes, strict=True)]
@@ -192,7 +204,7 @@ class Body(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Return gradients of x (where wanted) and of every parameter."""
+        """Return the gradients of x and of the parameters, where they are needed."""
         shape, through, saved = ctx.shape, ctx.needs_input_grad[3], list(ctx.saved_tensors)
         count = shape.layers * shape.per_layer + 2
         parameters, saved = saved[:count], saved[count:]
@@ -214,14 +226,17 @@ class Body(torch.autograd.Function):
 
 
 def group_by_group(device: str) -> bool:
-    """Return whether groups run one after another on a device of this type."""
+    """Return whether groups run one after another on a device of this type (`cpu`, `cuda`)."""
     return device == "cpu"
 
 
 def work(
     shape: Shape, dtype: torch.dtype, grouped: bool, x: Tensor, dx: Tensor | None, parameters: Sequence[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor | None, list[Tensor]]]:
-    """Yield (x, dx, parameters) per unit of work, one group each or all of them, for x (S, R, in) or (G, R, in)."""
+    """Yield (x, dx, parameters) of each unit of work, for x (S, R, in) or (G, R, in).
+
+    A unit is one group if `grouped`; otherwise there is one unit with all groups.
+    """
     groups = parameters[0].shape[0]
     repeat = groups // x.shape[0]
     if grouped:
@@ -235,5 +250,5 @@ def work(
 
 
 def joined(parts: Sequence[Tensor], grouped: bool) -> Tensor:
-    """Return the results of the units of work as (G, R, ...)."""
+    """Join the results of the units of work to (G, R, ...)."""
     return torch.stack(list(parts)) if grouped else parts[0]

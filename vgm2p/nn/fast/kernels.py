@@ -1,8 +1,8 @@
-"""Dense layers in their fastest form for the device at hand, each with a plain fallback that the tests compare.
+"""Linear layers in the fastest form for the device. Tests compare each with a plain implementation.
 
-On a CPU, oneDNN's fused linear does the bias, and where no gradient is wanted the GELU, while the product is still in
-cache. It is a private operator of torch, and bfloat16 needs a processor that has it: a probe decides once per type
-whether it is there and right.
+On a CPU without gradient, oneDNN's fused operator adds the bias and applies the GELU while the product is still in the
+cache. The operator is private to torch, and for bfloat16 it needs a suitable processor. Therefore `has_fused_gelu`
+tests once per dtype whether it exists and computes correctly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vgm2p.nn.fast.activation import gelu
 
 @contextmanager
 def tf32_products(on: bool) -> Iterator[None]:
-    """Let CUDA multiply float32 matrices in TF32, or not, for a while."""
+    """Switch TF32 for float32 matrix products on CUDA on or off in this block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if on else "highest")
     try:
@@ -30,8 +30,8 @@ def tf32_products(on: bool) -> Iterator[None]:
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x weight^T + bias for x (..., R, in), weight (..., out, in), bias (..., out): two axes, or three."""
-    if x.is_cuda and x.dim() == 3 and x.shape[0] == 1:  # no copies of the bias, no batch of one
+    """Return x weight^T + bias for x (R, in), weight (out, in), bias (out,); or each with a leading axis G."""
+    if x.is_cuda and x.dim() == 3 and x.shape[0] == 1:  # faster: no copy of the bias, no batched product
         return F.linear(x[0], weight[0], None if bias is None else bias[0])[None]
     if x.dim() == 3:
         return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
@@ -39,7 +39,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def affine_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return GELU(x weight^T + bias) without gradient."""
+    """Return GELU(x weight^T + bias) without gradient; shapes as in `affine`."""
     if x.dim() == 2 and x.device.type == "cpu" and has_fused_gelu(x.dtype):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "tanh")  # type: ignore[no-any-return]
     with torch.no_grad():
@@ -47,14 +47,14 @@ def affine_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def one_hot(index: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Return one-hot rows (..., classes) of indices (...); unlike torch's, it never looks at their values."""
+    """Return one-hots (..., classes) of indices (...). Torch's own function would wait for the device."""
     rows = torch.zeros(*index.shape, classes, dtype=dtype, device=index.device)
     return rows.scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
 @functools.cache
 def has_fused_gelu(dtype: torch.dtype) -> bool:
-    """Return whether this torch and processor have oneDNN's fused linear + GELU for `dtype`, and it is right."""
+    """Return whether oneDNN's fused linear + GELU exists here for `dtype` and computes correctly."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     x, weight, bias = torch.linspace(-3, 3, 32).reshape(4, 8), torch.eye(8)[:5] + 0.1, torch.linspace(-1, 1, 5)
@@ -62,6 +62,6 @@ def has_fused_gelu(dtype: torch.dtype) -> bool:
         found = torch.ops.mkldnn._linear_pointwise(x.to(dtype), weight.to(dtype), bias.to(dtype), "gelu", [], "tanh")
     except (AttributeError, RuntimeError):
         return False
-    tolerance = 1e-5 if dtype == torch.float32 else 0.05  # bfloat16 keeps 8 bits of values up to 5
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05  # bfloat16 has 8 significant bits; values are at most 5
     truth = F.gelu(F.linear(x, weight, bias), approximate="tanh")
     return torch.allclose(found.float(), truth, atol=tolerance, rtol=0.0)
