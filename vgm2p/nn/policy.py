@@ -1,4 +1,4 @@
-"""Policy networks: velocities of flow policies (times as raw scalars, conditions as one-hots), deterministic policies."""
+"""Policy networks: velocities of flow policies (times as raw scalars, conditions as one-hots), and tanh policies."""
 
 from __future__ import annotations
 
