@@ -63,6 +63,7 @@ class Evaluate(Callback):
         beside: Beside | None = None,
     ) -> None:
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
+        self.due = range(every, total, every)  # the updates after which it evaluates
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
         self.seconds = 0.0
@@ -95,14 +96,14 @@ class Evaluate(Callback):
         self._loggers = trainer.loggers
         if pl_module.done == 0:
             self._try_out(pl_module.algorithm)
-        elif self._due(pl_module.done) and not self._written(pl_module):
+        elif pl_module.done in self.due and not self._written(pl_module):
             self.file.truncate(pl_module.done - 1)
             self._evaluate(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Evaluate at interval edges, or collect what was evaluated asynchronously."""
         assert isinstance(pl_module, OfflineModule)
-        if self._due(pl_module.done) and not self.stop():
+        if pl_module.done in self.due and not self.stop():
             self._evaluate(pl_module)
         if self.beside is not None:
             self._write(self.beside.collect())
@@ -140,9 +141,6 @@ class Evaluate(Callback):
         """Whether all rows of the present update are there: a disk that filled may have taken a part of them."""
         rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
         return len(rows) == len(module.algorithm.seeds) * self.episodes
-
-    def _due(self, done: int) -> bool:
-        return done % self.every == 0 and done != self.total
 
     def _try_out(self, algorithm: Algorithm) -> None:
         try:

@@ -75,7 +75,9 @@ def check_parts(settings: FitSettings) -> None:
 
 def make_loggers(run: Run) -> list[Logger]:
     """Build the loggers of the group `logger`."""
-    return _make(run, run.settings.logger, "logger", Logger)  # type: ignore[type-abstract]
+    chosen = _classes(run.settings.logger, "logger", Logger)  # type: ignore[type-abstract]
+    built = [build_plugin(cls, node, where, run) for where, cls, node in chosen]
+    return [logger for logger in built if logger is not None]
 
 
 def make_callbacks(run: Run) -> list[Callback]:
@@ -88,7 +90,9 @@ def make_callbacks(run: Run) -> list[Callback]:
     def place(callback: Callback) -> int:
         return 0 if isinstance(callback, EvaluationLog) else 2 if isinstance(callback, theirs.Checkpoint) else 1
 
-    return sorted(_make(run, run.settings.callbacks, "callbacks", Callback), key=place)
+    chosen = _classes(run.settings.callbacks, "callbacks", Callback)
+    built = [build_plugin(cls, node, where, run) for where, cls, node in chosen]
+    return sorted((callback for callback in built if callback is not None), key=place)
 
 
 def intervals(callbacks: Sequence[Callback]) -> list[int]:
@@ -97,20 +101,18 @@ def intervals(callbacks: Sequence[Callback]) -> list[int]:
     return [every for every in found if isinstance(every, int) and every > 0]
 
 
-def _make(run: Run, group: Mapping[str, Any], name: str, kind: type[Part]) -> list[Part]:
-    built = [build_plugin(cls, group[key], f"{name}.{key}", run) for key, cls in _classes(group, name, kind)]
-    return [part for part in built if part is not None]
-
-
-def _classes(group: Mapping[str, Any], name: str, kind: type[Part]) -> Iterator[tuple[str, type[Part]]]:
-    """Yield the key and the class of every node; null and false leave a node out."""
+def _classes(
+    group: Mapping[str, Any], name: str, kind: type[Part]
+) -> Iterator[tuple[str, type[Part], Mapping[str, Any]]]:
+    """Yield dotted name, class and keys of every node; null and false leave a node out."""
     for key, node in group.items():
         if node is None or node is False:
             continue
-        cls = plugin_class(node, f"{name}.{key}", kind)
+        where = f"{name}.{key}"
+        cls = plugin_class(node, where, kind)
         if issubclass(cls, WRONG_CLOCK):
             raise ConfigError(
-                f"{name}.{key}: {cls.__name__} of Lightning does not count updates; use updates, eval_every, "
+                f"{where}: {cls.__name__} of Lightning does not count updates; use updates, eval_every, "
                 "checkpoint_every or a callback of your own"
             )
-        yield key, cls
+        yield where, cls, node
