@@ -207,14 +207,8 @@ def test_every_test_checks_something():
     assert [name for name in tests if name[1] not in checks] == []
 
 
-# tests that still replace a private name by its text; the list may only get shorter
-PATCHED = {
-    ("tests.run.test_capture", "_capture"),
-}
-
-
 def test_no_test_replaces_a_private_name():
-    assert {(name_of(path), text) for path in TESTS for text in private_patches(tree_of(path))} <= PATCHED
+    assert [(name_of(path), text) for path in TESTS for text in private_patches(tree_of(path))] == []
 
 
 def test_the_checks_of_tests_see_what_they_should():

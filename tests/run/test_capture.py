@@ -11,7 +11,7 @@ from tests.support import random_batch
 from vgm2p.rng import ROWS, StaticKey, UpdateKey
 from vgm2p.training.capture import untouched
 from vgm2p.training.module import OfflineModule
-from vgm2p.training.run import wanted
+from vgm2p.training.session import capture_of
 
 
 def test_static_tables_hold_the_numbers_of_the_key():
@@ -34,8 +34,6 @@ def test_static_tables_keep_their_addresses():
 class Fixed:
     """A source that gives the same batch again and again."""
 
-    resident = True
-
     def __init__(self, spec):
         self.batch = random_batch(spec)
 
@@ -49,8 +47,8 @@ class Fixed:
 FIRST = PAIRS[0].values
 
 
-def module_of(name, spec, **options):
-    return OfflineModule(build(name, spec), Fixed(spec), 8, **options)
+def module_of(name, spec, source=Fixed, **options):
+    return OfflineModule(build(name, spec), source(spec), 8, **options)
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
@@ -104,24 +102,33 @@ def test_a_failure_leaves_no_trace_and_what_is_kept_has_no_past():
         assert torch.equal(one, two)
 
 
-def fails(*unused):
-    raise RuntimeError("no graph")
+class Uncapturable(Fixed):
+    """Gives batches to updates that run one by one only. (Without CUDA, capture fails before it draws.)"""
+
+    def draw(self, key, batch_size, needs):
+        if isinstance(key, StaticKey):
+            raise RuntimeError("no graph")
+        return super().draw(key, batch_size, needs)
 
 
-@pytest.mark.parametrize("choice", ["auto", True])
-def test_where_capture_fails_auto_goes_on_and_true_says_so(choice, monkeypatch):
-    module = module_of(*FIRST, capture=choice)
-    monkeypatch.setattr(OfflineModule, "_capture", True)
-    monkeypatch.setattr("vgm2p.training.module.Captured", fails)
+def test_where_capture_is_tried_and_fails_updates_run_one_by_one():
+    module, eager = (module_of(*FIRST, source=Uncapturable, capture=choice) for choice in ("try", "off"))
+    module.on_fit_start(), eager.on_fit_start()
+    with pytest.warns(UserWarning, match="capture failed"):
+        module.training_step((0, 3), 0)
+    module.training_step((3, 5), 0)
+    eager.training_step((0, 5), 0)
+    assert module.done == 5
+    for one, two in zip(module.state(), eager.state(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_where_capture_is_required_and_fails_nothing_is_trained():
+    module = module_of(*FIRST, source=Uncapturable, capture="require")
     module.on_fit_start()
-    if choice == "auto":
-        with pytest.warns(UserWarning, match="capture failed"):
-            module.training_step((0, 3), 0)
-        module.training_step((3, 5), 0)
-        assert module.done == 5
-    else:
-        with pytest.raises(RuntimeError, match="no graph"):
-            module.training_step((0, 3), 0)
+    with pytest.raises(RuntimeError):
+        module.training_step((0, 3), 0)
+    assert module.done == 0
 
 
 @pytest.mark.parametrize(("tf32", "expected"), [(True, "high"), (False, "highest")])
@@ -181,11 +188,6 @@ def test_the_check_for_waiting_finds_waiting():
 
 def test_capture_is_for_cuda():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [wanted(choice, device) for choice in ("auto", True, False) for device in (cpu, cuda)] == [
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+    choices = [(choice, device) for choice in ("auto", True, False) for device in (cpu, cuda)]
+    found = [capture_of(choice, True, device, print) for choice, device in choices]
+    assert found == ["off", "try", "require", "require", "off", "off"]

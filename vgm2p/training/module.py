@@ -15,10 +15,10 @@ from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.training.capture import Captured
 from vgm2p.training.logs import log_diagnostics
-from vgm2p.training.run import wanted
 from vgm2p.types import Batch, Needs, Randomness
 
 FORMAT = 1
+Capture = Literal["off", "try", "require"]  # try: updates run one by one where capture fails
 
 
 class Source(Protocol):
@@ -30,11 +30,6 @@ class Source(Protocol):
 
     def to(self, device: torch.device) -> Any:
         """Move to the training device."""
-        ...
-
-    @property
-    def resident(self) -> bool:
-        """Whether `draw` runs on the training device, as a captured update needs it."""
         ...
 
 
@@ -78,7 +73,7 @@ class OfflineModule(LightningModule):
         batch_size: transitions per update and seed.
         config: the configuration that files keep, plain containers: stored in every checkpoint, given to the loggers.
         stop: polled between updates; True ends the block early.
-        capture: whether to replay an update as a CUDA graph; `auto`: on CUDA.
+        capture: whether to replay an update as a CUDA graph.
         tf32: whether to multiply float32 matrices in TF32.
         log_every: updates whose diagnostics are averaged and given to the loggers at once.
 
@@ -94,7 +89,7 @@ class OfflineModule(LightningModule):
         batch_size: int,
         config: Mapping[str, Any] | None = None,
         stop: Callable[[], bool] = lambda: False,
-        capture: Literal["auto"] | bool = False,
+        capture: Capture = "off",
         tf32: bool = False,
         log_every: int = 500,
     ) -> None:
@@ -108,13 +103,9 @@ class OfflineModule(LightningModule):
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
         self._source, self._batch_size, self._stop = source, batch_size, stop
-        self._choice, self._tf32, self._log_every = capture, tf32, log_every
+        self._capture, self._tf32, self._log_every = capture, tf32, log_every
         self._key: UpdateKey | None = None
         self._captured: Callable[[int], None] | None = None
-
-    @property
-    def _capture(self) -> bool:
-        return wanted(self._choice, self.device) and self._source.resident
 
     def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Show the algorithm's optimisers to Lightning, which checkpoints them."""
@@ -154,12 +145,12 @@ class OfflineModule(LightningModule):
             log_diagnostics(self.loggers, self.done, self.algorithm.seeds, means)
 
     def _runner(self) -> Callable[[int], None]:
-        """Return what does one update: the captured one on CUDA (made in Lightning's precision context)."""
-        if self._capture and self._captured is None:
+        """Return what does one update: the captured one if asked for (made in Lightning's precision context)."""
+        if self._capture != "off" and self._captured is None:
             try:
                 self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
             except RuntimeError as error:
-                if self._choice != "auto":
+                if self._capture == "require":
                     raise
                 self._captured = self._eager
                 warnings.warn(f"updates run one by one: capture failed ({str(error).splitlines()[0]})", stacklevel=2)

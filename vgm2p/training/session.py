@@ -24,7 +24,7 @@ from vgm2p.training.final_evaluation import evaluate_finally
 from vgm2p.training.introduction import compare_with_before, introduce
 from vgm2p.training.logs import log_evaluation
 from vgm2p.training.manifest import manifest
-from vgm2p.training.module import OfflineModule
+from vgm2p.training.module import Capture, OfflineModule
 from vgm2p.training.parts import ResultsReader, intervals, make_callbacks, make_loggers
 from vgm2p.training.run import Run, wanted
 from vgm2p.training.stopping import Stopping
@@ -72,34 +72,38 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     Raises ConfigError where data, environment, algorithm and `trainer.capture` do not go together.
     """
     settings, store = run.settings, data.store
-    check_capture(settings.trainer.capture, store.resident, run.device, run.say)
+    capture = capture_of(settings.trainer.capture, store.resident, run.device, run.say)
     if run.env is not None:
         check_spec(store.spec, run.env.spec)
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
     algorithm.survey(store.survey(algorithm.gamma))
     store.provide(algorithm.needs, algorithm.gamma)
-    trainer = settings.trainer
     return OfflineModule(
         algorithm,
         store,
         data.batch_size,
         stored_part(to_plain(settings)),
         run.stop.requested,
-        trainer.capture,
-        trainer.tf32,
+        capture,
+        settings.trainer.tf32,
         settings.log_every,
     )
 
 
-def check_capture(choice: bool | str, resident: bool, device: torch.device, say: Callable[[str], None]) -> None:
-    """Say that updates on mapped data are not captured. Raises ConfigError where capture was asked for."""
+def capture_of(choice: bool | str, resident: bool, device: torch.device, say: Callable[[str], None]) -> Capture:
+    """Return what auto | true | false means for these data on this device: `auto` tries it on CUDA.
+
+    Says that updates on mapped data are not captured. Raises ConfigError where capture was asked for.
+    """
+    if not wanted(choice, device):
+        return "off"
     if resident:
-        return
+        return "require" if choice is True else "try"
     if choice is True:
         raise ConfigError("trainer.capture=true needs resident data; raise data.max_resident, or use auto (eager)")
-    if wanted(choice, device):
-        say("capture      off: updates on data mapped from disk run eagerly")
+    say("capture      off: updates on data mapped from disk run eagerly")
+    return "off"
 
 
 def fit(
