@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.types import Batch, Needs, Spec
 
@@ -81,30 +82,13 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32, nee
 def small_columns(seed=0, lengths=(4, 7, 5), agents=2, width=3) -> Columns:
     """A tiny robot dataset: the last episode ends at the limit of 5, the others terminate; final observations stored."""
     rng = np.random.default_rng(seed)
-    rows = np.array(lengths) + 1
-    total = int(rows.sum())
-    start = np.cumsum(rows) - rows
-    final = start + np.array(lengths)
-    acting = np.ones(total, np.uint8)
-    acting[final] = 0
+    ends = [TERMINAL] * (len(lengths) - 1) + [TIMEOUT]
+    episodes = Episodes(np.array(lengths), np.array(ends), finals=True)
+    total, acting = episodes.total, episodes.has_action
     steps = {
         "robot_observation": rng.normal(size=(total, width)).astype(np.float32),
         "actions": (rng.uniform(-1, 1, size=(total, agents, 1)) * acting[:, None, None]).astype(np.float32),
         "rewards": (rng.normal(size=total) * acting).astype(np.float32),
-        "terminal": np.zeros(total, np.uint8),
-        "timeout": np.zeros(total, np.uint8),
-        "has_action": acting,
-        "t": (np.arange(total) - np.repeat(start, rows)).astype(np.int32),
-    }
-    ends = np.array([TERMINAL] * (len(lengths) - 1) + [TIMEOUT], np.uint8)
-    for e, end in enumerate(ends):
-        steps["terminal" if end == TERMINAL else "timeout"][final[e] - 1] = 1
-    episodes = {
-        "start": start.astype(np.int64),
-        "rows": rows.astype(np.int32),
-        "length": np.array(lengths, np.int32),
-        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
-        "end": ends,
     }
     attributes = {
         "name": "small",
@@ -115,4 +99,4 @@ def small_columns(seed=0, lengths=(4, 7, 5), agents=2, width=3) -> Columns:
         "env_id": "toy",
         "env_kwargs": "{}",
     }
-    return Columns(steps, episodes, attributes)
+    return episodes.columns(steps, attributes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vgm2p.datamodules.layout.episodes import first_rows
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.task import spec_of
 from vgm2p.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ def concatenate(parts: list[Columns]) -> Columns:
     steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
     shared = [name for name in parts[0].episodes if all(name in part.episodes for part in parts)]
     episodes = {name: np.concatenate([part.episodes[name] for part in parts]) for name in shared}
-    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    episodes["start"] = first_rows(episodes["rows"])
     attributes = dict(parts[0].attributes)
     attributes["name"] = "+".join(str(part.attributes["name"]) for part in parts)
     attributes["content_sha256"] = digest_of([str(part.attributes["content_sha256"]) for part in parts])
@@ -55,7 +56,7 @@ def select(columns: Columns, chosen: Any) -> Columns:
     keep = rows_of(columns, chosen)
     steps = {name: array[keep] for name, array in columns.steps.items()}
     episodes = {name: array[chosen] for name, array in columns.episodes.items()}
-    episodes["start"] = (np.cumsum(episodes["rows"]) - episodes["rows"]).astype(np.int64)
+    episodes["start"] = first_rows(episodes["rows"])
     parent = str(columns.attributes["content_sha256"])
     attributes = {**columns.attributes, "content_sha256": digest_of([parent, *map(str, chosen)])}
     return Columns(steps, episodes, attributes)

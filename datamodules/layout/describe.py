@@ -1,4 +1,4 @@
-"""What a dataset holds, as text and as a picture, and its full verification."""
+"""What a dataset contains, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns, content_hash
-from vgm2p.errors import DataError, MissingInput
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import decimals, shown
 
@@ -130,41 +129,3 @@ def picture(path: Path, target: Path) -> None:
     with written_aside(target) as temporary:
         figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")
     plt.close(figure)
-
-
-def check(path: Path) -> list[tuple[str, bool, str]]:
-    """Verify a dataset in full: (what, whether it is good, detail) per check."""
-    try:
-        columns = read(path, verify="full")
-    except (DataError, MissingInput) as error:
-        return [("file", False, error.line)]
-    episodes, steps = columns.episodes, columns.steps
-    sums = np.add.reduceat(steps["rewards"].astype(np.float64), episodes["start"])
-    worst = float(np.abs(sums - episodes["return"]).max())
-    limit = int(columns.attributes["episode_limit"])
-    longest = int(episodes["length"].max())
-    still = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
-    return [
-        ("file", True, f"{path.name}: layout, types, ranges and episode boundaries are good"),
-        ("content", True, f"sha256 {content_hash(columns)[:16]}... matches"),
-        ("returns", worst < 1e-3, f"largest difference to the summed rewards {worst:.2g}"),
-        ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
-        *(
-            [("state", still < len(sums), f"changes within {len(sums) - still} of {len(sums)} episodes")]
-            * ("state" in steps)
-        ),
-    ]
-
-
-def figures(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a dataset's name, and the figures that its card tells: complete episodes and their returns."""
-    columns = read(path)
-    whole = columns.episodes["end"] != INCOMPLETE
-    returns = columns.episodes["return"][whole]
-    return str(columns.attributes["name"]), {
-        "episodes": len(returns),
-        "return_mean": float(returns.mean()),
-        "return_std": float(returns.std()),
-        "return_min": float(returns.min()),
-        "return_max": float(returns.max()),
-    }

@@ -1,126 +1,126 @@
-"""From a vault's flags and rewards to episodes: which rows are steps, where episodes end, and why."""
+"""The only builder of the step table and the episode table of our layout.
+
+A producer says how long each episode is and how it ended. From this, `Episodes` derives where each row lies, the flags
+of each row and the columns of each episode.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION
-from vgm2p.errors import DataError
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
+
+Table = Mapping[str, NDArray[Any]]
 
 
-@dataclass
-class Flags:
-    """What the first pass over a vault of T rows keeps.
-
-    Attributes:
-        terminal: (T,) whether all agents' `terminals` are set.
-        truncation: (T,) whether all agents' `truncations` are set.
-        reward: (T,) mean over agents.
-        agent_reward: (T, N), or None where all agents are paid alike.
-        idle: (T,) whether actions and rewards of all agents are zero.
-    """
-
-    terminal: NDArray[np.bool_]
-    truncation: NDArray[np.bool_]
-    reward: NDArray[np.float32]
-    agent_reward: NDArray[np.float32] | None
-    idle: NDArray[np.bool_]
-
-    @property
-    def ends(self) -> NDArray[np.int64]:
-        """Rows that carry an end flag."""
-        return np.flatnonzero(self.terminal | self.truncation)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Episodes:
-    """The episode table of a converted vault, and which of its rows are kept.
-
-    Attributes:
-        keep: (T,) rows that are steps.
-        start: first kept row of each episode, counted in kept rows.
-        length: steps of each episode.
-        end: TERMINAL, TIMEOUT, TRUNCATION or INCOMPLETE.
-        layout: `native` or `delimiter_row`, as found.
-        notices: what a reader should know.
-    """
-
-    keep: NDArray[np.bool_]
-    start: NDArray[np.int64]
-    length: NDArray[np.int32]
-    end: NDArray[np.uint8]
-    layout: str
-    notices: list[str] = field(default_factory=list)
-
-    def last_rows(self, kinds: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return the last kept row of every episode that ended so."""
-        chosen = np.isin(self.end, kinds)
-        return (self.start + self.length - 1)[chosen]
-
-
-def find_episodes(flags: Flags, limit: int | None, layout: str, where: str) -> Episodes:
-    """Cut rows into episodes.
+    """E episodes that follow one another in R rows, with n steps in total.
 
     Args:
-        flags: what the vault's flags say.
-        limit: steps after which the task cuts an episode; None: the longest episode.
-        layout: `native`, `delimiter_row` (an extra flagged row of zeros ends each episode) or `auto`. What is declared
-            is checked against the rows.
-        where: names the vault in errors.
-
-    Raises:
-        DataError: without any complete episode, on an episode beyond the limit, or rows that contradict the layout.
+        length: (E,) number of steps of each episode.
+        end: (E,) how each episode ended: TERMINAL, TIMEOUT, TRUNCATION or INCOMPLETE.
+        finals: True if each episode stores its final observation, in a row of its own behind the last step. Then
+            R = n + E, otherwise R = n.
     """
-    ends = flags.ends
-    if not len(ends):
-        raise DataError(f"{where}: no row ends an episode; the vault is incomplete, fetch it again")
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    rows = ends - begins + 1
-    found = _layout(flags, rows, limit, where)
-    if layout not in ("auto", found):
-        raise DataError(f"{where}: declared {layout}, but its rows are {found}; correct the catalogue")
-    marked = found == "delimiter_row"
-    lengths = rows - 1 if marked else rows
-    keep = np.ones(len(flags.reward), bool)
-    if marked:
-        keep[ends] = False
-    tail = len(keep) - (ends[-1] + 1)
-    if limit is not None and tail > limit:
-        raise DataError(
-            f"{where}: {tail} rows follow the last end flag, beyond the limit of {limit}; flags are missing"
-        )
-    limit = limit or int(lengths.max())
-    end = np.where(flags.truncation[ends], TRUNCATION, np.where(lengths == limit, TIMEOUT, TERMINAL))
-    empty = int((lengths == 0).sum())
-    end, lengths = end[lengths > 0], lengths[lengths > 0]
-    notices = [f"{empty} episodes of a marker row alone are left out"] if empty else []
-    if tail:
-        end, lengths = np.append(end, INCOMPLETE), np.append(lengths, tail)
-        notices.append(f"{tail} rows after the last end flag are kept as an incomplete episode")
-    start = np.cumsum(lengths) - lengths
-    return Episodes(keep, start.astype(np.int64), lengths.astype(np.int32), end.astype(np.uint8), found, notices)
+
+    length: NDArray[Any]
+    end: NDArray[Any]
+    finals: bool
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """(E,) number of rows of each episode."""
+        return self.length + int(self.finals)
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """(E,) first row of each episode."""
+        return first_rows(self.rows)
+
+    @property
+    def total(self) -> int:
+        """R, the number of rows of all episodes."""
+        return int(self.rows.sum())
+
+    @property
+    def has_action(self) -> NDArray[np.bool_]:
+        """(R,) True for steps, False for final observations."""
+        found = np.ones(self.total, bool)
+        if self.finals:
+            found[self.start + self.length] = False
+        return found
+
+    def spread(self, values: NDArray[Any], finals: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return a column (R, ...) from one value per step (n, ...).
+
+        The rows of the final observations get `finals` (E, ...), or zeros if there are none.
+        """
+        has_action = self.has_action
+        column = np.zeros((self.total, *values.shape[1:]), values.dtype)
+        column[has_action] = values
+        if finals is not None:
+            column[~has_action] = finals
+        return column
+
+    def columns(self, steps: Table, attributes: Mapping[str, Any], known: Table | None = None) -> Columns:
+        """Return the dataset.
+
+        Args:
+            steps: columns with R rows: `rewards`, and what was observed and done.
+            attributes: attributes of the dataset.
+            known: further columns with E rows, for example `seed` and `behaviour`.
+        """
+        derived: Table = {
+            "terminal": self._flag(TERMINAL),
+            "timeout": self._flag(TIMEOUT, TRUNCATION),
+            "has_action": self.has_action.astype(np.uint8),
+            "t": (np.arange(self.total) - np.repeat(self.start, self.rows)).astype(np.int32),
+        }
+        table: Table = {
+            "start": self.start,
+            "rows": self.rows.astype(np.int32),
+            "length": self.length.astype(np.int32),
+            "return": returns_of(steps["rewards"], self.start),
+            "end": self.end.astype(np.uint8),
+        }
+        return Columns({**steps, **derived}, {**table, **(known or {})}, dict(attributes))
+
+    def _flag(self, *ends: int) -> NDArray[np.uint8]:
+        """Return a column (R,) that is 1 in the last step of the episodes that ended in one of these ways."""
+        column = np.zeros(self.total, np.uint8)
+        chosen = np.isin(self.end, ends) & (self.length > 0)
+        column[(self.start + self.length - 1)[chosen]] = 1
+        return column
 
 
-def _layout(flags: Flags, rows: NDArray[np.int64], limit: int | None, where: str) -> str:
-    idle = bool(flags.idle[flags.ends].all())
-    longest = int(rows.max())
-    if limit is None:
-        return "delimiter_row" if idle and len(rows) > 1 else "native"
-    if longest > limit + 1 or (longest == limit + 1 and not idle):
-        raise DataError(
-            f"{where}: an episode of {longest} rows exceeds the limit of {limit}; an end flag is missing, or the limit"
-        )
-    if longest == limit + 1:
-        return "delimiter_row"
-    return "delimiter_row" if idle and len(rows) > 1 and flags.idle.sum() == len(rows) else "native"
+def first_rows(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the first row (E,) of episodes that follow one another and have `rows` (E,) rows each."""
+    found: NDArray[np.int64] = (np.cumsum(rows) - rows).astype(np.int64)
+    return found
 
 
-def check_rewards(rewards: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return the team reward (T,) of agents' rewards (T, N), and those rewards where they differ by more than 1e-6."""
-    shared = np.abs(rewards - rewards[:, :1]).max(initial=0.0) <= 1e-6
-    if shared:
-        return rewards[:, 0].astype(np.float32), None
-    return rewards.mean(1, dtype=np.float64).astype(np.float32), rewards.astype(np.float32)
+def returns_of(rewards: NDArray[Any], start: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the sums (E,) of rewards (R,) over episodes that begin in the rows `start` (E,)."""
+    found: NDArray[np.float64] = np.add.reduceat(rewards.astype(np.float64), start)
+    return found
+
+
+def figures(table: Table) -> dict[str, float]:
+    """Return the number of complete episodes of an episode table, and the mean, deviation and range of their returns.
+
+    The keys are those of a catalogue entry: `episodes`, `return_mean`, `return_std`, `return_min`, `return_max`.
+    """
+    returns = table["return"][table["end"] != INCOMPLETE]
+    return {
+        "episodes": len(returns),
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_min": float(returns.min()),
+        "return_max": float(returns.max()),
+    }

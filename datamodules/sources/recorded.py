@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vgm2p
+from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, content_hash
 from vgm2p.datamodules.layout.writing import write
@@ -127,46 +128,33 @@ def read_recording(source: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
         raise DataError(
             f"{source}: not a robot recording of format {FORMAT} ({(missing or ['format_version'])[0]} missing)"
         )
+    _check_flags(source, arrays)
     return arrays, attributes
 
 
+def _check_flags(source: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise DataError unless the last step of each episode, and no other step, carries an end flag."""
+    flagged = np.flatnonzero(arrays["terminations"] | arrays["truncations"])
+    if not np.array_equal(flagged, arrays["episode_offsets"][1:] - 1):
+        raise DataError(f"{source}: the end flags contradict episode_offsets; copy the recording again")
+
+
 def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], source_hash: str) -> Columns:
-    """Return a recording in our layout: final observations become rows with has_action = 0."""
+    """Return a recording in our layout, with a row for the final observation of each episode."""
     offsets = arrays["episode_offsets"]
-    lengths = np.diff(offsets)
-    start = offsets[:-1] + np.arange(len(lengths))
-    total = int(offsets[-1]) + len(lengths)
-    final = start + lengths
-    acting = np.ones(total, bool)
-    acting[final] = False
-
-    def spread(values: NDArray[Any], at_end: NDArray[Any] | None = None) -> NDArray[Any]:
-        rows = np.zeros((total, *values.shape[1:]), values.dtype)
-        rows[acting] = values
-        if at_end is not None:
-            rows[final] = at_end
-        return rows
-
+    fell = arrays["terminations"][offsets[1:] - 1]
+    episodes = Episodes(np.diff(offsets), np.where(fell, TERMINAL, TIMEOUT), finals=True)
     agents, per_agent = attributes["n_agents"], attributes["actions_per_agent"]
-    steps: dict[str, NDArray[Any]] = {
-        "robot_observation": spread(arrays["observations"], arrays["final_observations"]),
-        "actions": spread(arrays["actions"].reshape(-1, agents, per_agent)),
-        "rewards": spread(arrays["rewards"]),
-        "terminal": spread(arrays["terminations"].astype(np.uint8)),
-        "timeout": spread(arrays["truncations"].astype(np.uint8)),
-        "has_action": acting.astype(np.uint8),
-        "t": (np.arange(total) - np.repeat(start, lengths + 1)).astype(np.int32),
+    steps = {
+        "robot_observation": episodes.spread(arrays["observations"], arrays["final_observations"]),
+        "actions": episodes.spread(arrays["actions"].reshape(-1, agents, per_agent)),
+        "rewards": episodes.spread(arrays["rewards"]),
     }
-    episodes: dict[str, NDArray[Any]] = {
-        "start": start.astype(np.int64),
-        "rows": (lengths + 1).astype(np.int32),
-        "length": lengths.astype(np.int32),
-        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
-        "end": np.where(arrays["terminations"][offsets[1:] - 1], TERMINAL, TIMEOUT).astype(np.uint8),
+    known: dict[str, NDArray[Any]] = {
         "seed": arrays["episode_seeds"].astype(np.int64),
         "behaviour": arrays["episode_behaviours"].astype(np.int8),
     }
-    return Columns(steps, episodes, attributes_of(attributes, source_hash))
+    return episodes.columns(steps, attributes_of(attributes, source_hash), known)
 
 
 def attributes_of(attributes: dict[str, Any], source_hash: str) -> dict[str, Any]:

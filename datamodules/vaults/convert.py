@@ -13,21 +13,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.datamodules.layout.episodes import Episodes, Flags, check_rewards, find_episodes
+from vgm2p.datamodules.layout.episodes import figures
 from vgm2p.datamodules.layout.lanes import Lanes
 from vgm2p.datamodules.layout.reading import hash_file
-from vgm2p.datamodules.layout.schema import (
-    INCOMPLETE,
-    SCHEMA_VERSION,
-    TERMINAL,
-    TIMEOUT,
-    TRUNCATION,
-    ContentHash,
-    as_bytes,
-    attributes_hash,
-)
+from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, ContentHash, as_bytes, attributes_hash
 from vgm2p.datamodules.layout.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.datamodules.sources.catalogue import Entry
+from vgm2p.datamodules.vaults.boundaries import Boundaries, Flags, find_boundaries, split_rewards
 from vgm2p.datamodules.vaults.leaves import LeafRule, LeafRules
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.errors import DataError
@@ -75,13 +67,13 @@ class Converter:
             DataError: if the vault is damaged, contradicts the catalogue's shapes, or was written back differently.
         """
         flags = self._flags()
-        episodes = find_episodes(
+        boundaries = find_boundaries(
             flags,
             self.entry.episode_limit if self.entry else None,
             self.entry.layout if self.entry else "auto",
             self.where,
         )
-        for notice in episodes.notices:
+        for notice in boundaries.notices:
             self.say(f"{self.vault.folder.name}: {notice}")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.vault.leaves.values())
@@ -89,8 +81,12 @@ class Converter:
         remove_stale(self.target.parent, self.target.name)
         with written_aside(self.target) as temporary:
             with new_hdf5(temporary) as (file, check):
-                digest = self._write(file, flags, episodes, check)
-                attributes = {**self._attributes(episodes), "schema_version": SCHEMA_VERSION, "content_sha256": digest}
+                digest = self._write(file, flags, boundaries, check)
+                attributes = {
+                    **self._attributes(boundaries),
+                    "schema_version": SCHEMA_VERSION,
+                    "content_sha256": digest,
+                }
                 attributes["attributes_sha256"] = attributes_hash(attributes)
                 write_attributes(file, attributes)
             if hash_file(temporary) != digest:
@@ -105,7 +101,7 @@ class Converter:
         rewards = self._whole("rewards", lambda x: x.reshape(len(x), -1))
         if not np.isfinite(rewards).all():
             raise DataError(f"{self.where}: rewards hold NaN or infinity; fetch the vault again")
-        reward, agent_reward = check_rewards(rewards)
+        reward, agent_reward = split_rewards(rewards)
         acted = [(rows == 0).reshape(len(rows), -1).all(1) for _, rows in self.vault.slabs("actions")]
         return Flags(terminal, truncation, reward, agent_reward, np.concatenate(acted) & (rewards == 0).all(1))
 
@@ -121,45 +117,19 @@ class Converter:
         for start, rows in self.vault.slabs(leaf):
             yield start, np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<"), copy=False)
 
-    def _narrow(self, flags: Flags, episodes: Episodes) -> dict[str, NDArray[Any]]:
+    def _narrow(self, flags: Flags, boundaries: Boundaries) -> dict[str, NDArray[Any]]:
         """Return the narrow columns by their path in the file."""
-        keep, total = episodes.keep, int(episodes.keep.sum())
-        terminal, timeout = np.zeros(total, np.uint8), np.zeros(total, np.uint8)
-        terminal[episodes.last_rows((TERMINAL,))] = 1
-        timeout[episodes.last_rows((TIMEOUT, TRUNCATION))] = 1
-        reward = flags.reward[keep]
-        steps: dict[str, NDArray[Any]] = {
-            "rewards": reward,
-            "terminal": terminal,
-            "timeout": timeout,
-            "has_action": np.ones(total, np.uint8),
-            "t": (np.arange(total) - np.repeat(episodes.start, episodes.length)).astype(np.int32),
-        }
+        steps: dict[str, NDArray[Any]] = {"rewards": flags.reward[boundaries.keep]}
         if flags.agent_reward is not None:
-            steps["agent_rewards"] = flags.agent_reward[keep]
-        table: dict[str, NDArray[Any]] = {
-            "start": episodes.start,
-            "rows": episodes.length,
-            "length": episodes.length,
-            "end": episodes.end,
-            "return": np.add.reduceat(reward.astype(np.float64), episodes.start),
-        }
-        self.facts["longest"] = int(episodes.length.max())
-        self._returns(table)
-        named = {f"steps/{name}": array for name, array in steps.items()}
-        return named | {f"episodes/{name}": array for name, array in table.items()}
+            steps["agent_rewards"] = flags.agent_reward[boundaries.keep]
+        columns = boundaries.episodes.columns(steps, {})
+        self.facts["longest"] = int(columns.episodes["length"].max())
+        self._returns(columns.episodes)
+        return dict(columns.arrays())
 
     def _returns(self, table: dict[str, NDArray[Any]]) -> None:
         """Compare complete episodes with the card; a difference is told, not refused: cards have errors too."""
-        whole = table["end"] != INCOMPLETE
-        returns = table["return"][whole]
-        found = {
-            "episodes": len(returns),
-            "return_mean": float(returns.mean()),
-            "return_std": float(returns.std()),
-            "return_min": float(returns.min()),
-            "return_max": float(returns.max()),
-        }
+        found = figures(table)
         self.facts |= found
         found["vault_rows"] = self.vault.rows
         for line in self.entry.differences(found) if self.entry else ():
@@ -167,9 +137,9 @@ class Converter:
 
     # --- second pass: every column in the order of the content hash -------------------------------------------------
 
-    def _write(self, file: h5py.File, flags: Flags, episodes: Episodes, check: Callable[[], None]) -> str:
+    def _write(self, file: h5py.File, flags: Flags, boundaries: Boundaries, check: Callable[[], None]) -> str:
         """Write all columns; return the content hash of what was meant to be written."""
-        narrow, wides = self._narrow(flags, episodes), LeafRules(self.vault, self.discrete, self._zscored)
+        narrow, wides = self._narrow(flags, boundaries), LeafRules(self.vault, self.discrete, self._zscored)
         wide = {f"steps/{each.column}": each for each in wides.columns()}
         content = ContentHash()
         groups = (
@@ -178,14 +148,14 @@ class Converter:
         )
         for name in (*groups[0], *groups[1]):
             if name in wide:
-                self._stream(file, name, wide[name], episodes, content, check)
+                self._stream(file, name, wide[name], boundaries.keep, content, check)
             else:
                 array = narrow[name]
                 make_dataset(file, name, len(array), array.shape[1:], array.dtype)[...] = array
                 check()
                 content.add(name, array, array)
-        self.facts |= wides.facts(episodes)
-        for notice in wides.notices(episodes):
+        self.facts |= wides.facts(boundaries.episodes)
+        for notice in wides.notices(boundaries.episodes):
             self.say(f"{self.vault.folder.name}: {notice}")
         return content.hexdigest()
 
@@ -194,12 +164,12 @@ class Converter:
         file: h5py.File,
         name: str,
         wide: LeafRule,
-        episodes: Episodes,
+        keep: NDArray[np.bool_],
         content: ContentHash,
         check: Callable[[], None],
     ) -> None:
         """Convert one leaf. While a slab is hashed, judged and written, the next is unpacked."""
-        column = make_dataset(file, name, int(episodes.keep.sum()), wide.shape, np.dtype(wide.dtype))
+        column = make_dataset(file, name, int(keep.sum()), wide.shape, np.dtype(wide.dtype))
         written, digest = 0, hashlib.sha256()
 
         def write(first: int, rows: NDArray[Any]) -> None:
@@ -208,8 +178,8 @@ class Converter:
 
         with Lanes() as lanes:
             for start, rows in self._plain(wide.leaf):
-                keep = episodes.keep[start : start + len(rows)]
-                kept = wide.rule(rows if keep.all() else rows[keep])
+                chosen = keep[start : start + len(rows)]
+                kept = wide.rule(rows if chosen.all() else rows[chosen])
                 kept = np.ascontiguousarray(kept.astype(wide.dtype, copy=False))
                 lanes.run(
                     leaf=partial(digest.update, as_bytes(rows)),
@@ -227,7 +197,7 @@ class Converter:
     def _zscored(self) -> bool:
         return self.entry is not None and self.entry.zscored
 
-    def _attributes(self, episodes: Episodes) -> dict[str, Any]:
+    def _attributes(self, boundaries: Boundaries) -> dict[str, Any]:
         entry, leaves = self.entry, self.vault.leaves
         width = leaves["infos.legals" if self.discrete else "actions"].shape[-1]
         return {
@@ -240,11 +210,11 @@ class Converter:
             "env_id": entry.env_id if entry else self.vault.folder.name,
             "env_kwargs": "{}",
             **self.origin,
-            "layout": episodes.layout,
+            "layout": boundaries.layout,
             "stored_view": "omiga" if self._zscored else "native",
             "vault_version": self.vault.version,
             "vault_sha256": json.dumps(self.digests, sort_keys=True),
-            "n_episodes": len(episodes.length),
+            "n_episodes": len(boundaries.episodes.length),
             "facts": json.dumps({key: value for key, value in self.facts.items() if key != "longest"}, sort_keys=True),
             "action_limit": self.facts.get("action_limit", 1.0),
         }

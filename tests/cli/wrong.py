@@ -22,7 +22,6 @@ from tests.cli.wrong_datasets import (
     foreign_hdf5,
     incomplete,
     newer,
-    no_final_observation,
     retype,
     set_step,
     shorten,
@@ -46,6 +45,7 @@ from tests.cli.wrong_runs import (
     text_checkpoint,
     with_run,
 )
+from tests.datamodules.datasets import without_finals
 from tests.support import RECORDED
 
 
@@ -161,7 +161,7 @@ CASES = [
     Wrong("broken episode boundaries", dataset(edited(break_episodes)), 65, "boundaries"),
     Wrong("end flag inside an episode", dataset(edited(set_step("terminal", 0, 1))), 65, "inside an episode"),
     Wrong("wrong agent count", dataset(edited(wrong_agents)), 65, "actions have shape"),
-    Wrong("no final observations", dataset(edited(no_final_observation)), 2, "data.timeouts=bootstrap"),
+    Wrong("no final observations", dataset(edited(without_finals)), 2, "data.timeouts=bootstrap"),
     Wrong("folder with other things", occupied, 2, "thesis.txt"),
     Wrong("folder that cannot be written", fit("out=/proc/run"), 74, "/proc/run"),
     Wrong("disk full in a save", full_disk, 74, "previous checkpoint", "run/checkpoints/*"),

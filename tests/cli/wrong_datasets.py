@@ -104,13 +104,6 @@ def changed_attribute(path: Path) -> None:
         file.attrs["episode_limit"] = 11
 
 
-def no_final_observation(columns: Columns) -> None:
-    keep = columns.steps["has_action"].astype(bool)
-    columns.steps = {name: array[keep] for name, array in columns.steps.items()}
-    columns.episodes["rows"] = columns.episodes["length"].copy()
-    columns.episodes["start"] = (np.cumsum(columns.episodes["rows"]) - columns.episodes["rows"]).astype(np.int64)
-
-
 def foreign_hdf5(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)

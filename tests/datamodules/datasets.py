@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from tests.support import small_columns
+from vgm2p.datamodules.layout.episodes import first_rows
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store.transitions import TransitionStore
@@ -14,7 +15,7 @@ def without_finals(columns: Columns) -> Columns:
     keep = columns.steps["has_action"].astype(bool)
     columns.steps = {name: array[keep] for name, array in columns.steps.items()}
     columns.episodes["rows"] = columns.episodes["length"].copy()
-    columns.episodes["start"] = (np.cumsum(columns.episodes["rows"]) - columns.episodes["rows"]).astype(np.int64)
+    columns.episodes["start"] = first_rows(columns.episodes["rows"])
     return columns
 
 

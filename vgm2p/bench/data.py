@@ -106,31 +106,15 @@ def scaled(measure: Any, count: int) -> Any:
 
 def columns(transitions: int) -> Any:
     """Return random episodes of a robot in our layout."""
-    from vgm2p.datamodules.layout.schema import TIMEOUT, Columns
+    from vgm2p.datamodules.layout.episodes import Episodes
+    from vgm2p.datamodules.layout.schema import TIMEOUT
 
-    rng, episodes = np.random.default_rng(0), transitions // EPISODE
-    rows = np.full(episodes, EPISODE + 1)
-    total = int(rows.sum())
-    start = np.cumsum(rows) - rows
-    acting = np.ones(total, np.uint8)
-    acting[start + EPISODE] = 0
-    timeout = np.zeros(total, np.uint8)
-    timeout[start + EPISODE - 1] = 1
+    rng, count = np.random.default_rng(0), transitions // EPISODE
+    episodes = Episodes(np.full(count, EPISODE), np.full(count, TIMEOUT), finals=True)
     steps = {
-        "robot_observation": rng.normal(size=(total, ROBOT)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, (total, AGENTS, 1)).astype(np.float32),
-        "rewards": rng.normal(size=total).astype(np.float32),
-        "terminal": np.zeros(total, np.uint8),
-        "timeout": timeout,
-        "has_action": acting,
-        "t": (np.arange(total) - np.repeat(start, rows)).astype(np.int32),
-    }
-    table = {
-        "start": start.astype(np.int64),
-        "rows": rows.astype(np.int32),
-        "length": np.full(episodes, EPISODE, np.int32),
-        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
-        "end": np.full(episodes, TIMEOUT, np.uint8),
+        "robot_observation": rng.normal(size=(episodes.total, ROBOT)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (episodes.total, AGENTS, 1)).astype(np.float32),
+        "rewards": rng.normal(size=episodes.total).astype(np.float32),
     }
     attributes = {
         "name": "synthetic",
@@ -141,7 +125,7 @@ def columns(transitions: int) -> Any:
         "env_id": "synthetic",
         "env_kwargs": "{}",
     }
-    return Columns(steps, table, attributes)
+    return episodes.columns(steps, attributes)
 
 
 def resident(store: Any, batch: int) -> Callable[[], Any]:

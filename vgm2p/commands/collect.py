@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_env
 from vgm2p.config.words import CollectSettings
 from vgm2p.datamodules.layout.combine import concatenate
+from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.datamodules.layout.writing import write
@@ -217,48 +219,40 @@ def _digest(provenance: Mapping[str, Any]) -> str:
 
 
 def columns_of(tapes: Sequence[Tape], behaviour: int, spec: Spec, attributes: dict[str, Any]) -> Columns:
-    """Return recorded episodes in our layout; robots are stored as such, their views are built at loading."""
-    lengths = np.array([len(tape.rewards) for tape in tapes])
-    rows = lengths + 1
-    start = np.cumsum(rows) - rows
-    final, total = start + lengths, int(rows.sum())
-    acting = np.ones(total, np.uint8)
-    acting[final] = 0
-    terminal, timeout = np.zeros(total, np.uint8), np.zeros(total, np.uint8)
-    ended = np.array([tape.terminated for tape in tapes])
-    terminal[(final - 1)[ended]] = 1
-    timeout[(final - 1)[~ended]] = 1
+    """Return recorded episodes in our layout.
 
-    def spread(values: list[Any], dtype: Any) -> Any:
-        found = np.zeros((total, *np.shape(values[0])), dtype)
-        found[acting.astype(bool)] = np.stack(values)
-        return found
+    Of a robot, its own observation is stored. The views of the agents are built when the dataset is loaded.
+    """
+    episodes = Episodes(
+        length=np.array([len(tape.rewards) for tape in tapes]),
+        end=np.array([TERMINAL if tape.terminated else TIMEOUT for tape in tapes]),
+        finals=True,
+    )
+
+    def per_step(values: Iterable[Any], dtype: type[np.generic]) -> NDArray[Any]:
+        return episodes.spread(np.stack(list(values)).astype(dtype))
+
+    def per_row(frames: Iterable[list[NDArray[Any]]], dtype: type[np.generic]) -> NDArray[Any]:
+        return np.concatenate([np.stack(rows) for rows in frames]).astype(dtype)
 
     robot = spec.view in VIEWS
     steps = {
-        "actions": spread([a for tape in tapes for a in tape.actions], np.int16 if spec.discrete else np.float32),
-        "rewards": spread([r for tape in tapes for r in tape.rewards], np.float32),
-        "terminal": terminal,
-        "timeout": timeout,
-        "has_action": acting,
-        "t": (np.arange(total) - np.repeat(start, rows)).astype(np.int32),
+        "actions": per_step((a for tape in tapes for a in tape.actions), np.int16 if spec.discrete else np.float32),
+        "rewards": per_step((r for tape in tapes for r in tape.rewards), np.float32),
     }
-    seen = [(tape.state if robot else tape.obs) for tape in tapes]
-    steps["robot_observation" if robot else "observations"] = np.concatenate([np.stack(x) for x in seen]).astype("<f4")
+    if robot:
+        steps["robot_observation"] = per_row((tape.state for tape in tapes), np.float32)
+    else:
+        steps["observations"] = per_row((tape.obs for tape in tapes), np.float32)
     if not robot and tapes[0].state:
-        steps["state"] = np.concatenate([np.stack(tape.state) for tape in tapes]).astype("<f4")
+        steps["state"] = per_row((tape.state for tape in tapes), np.float32)
     if tapes[0].legal:
-        steps["legal_actions"] = np.concatenate([np.stack(tape.legal) for tape in tapes]).astype(np.uint8)
-    episodes = {
-        "start": start.astype(np.int64),
-        "rows": rows.astype(np.int32),
-        "length": lengths.astype(np.int32),
-        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
-        "end": np.where(ended, TERMINAL, TIMEOUT).astype(np.uint8),
+        steps["legal_actions"] = per_row((tape.legal for tape in tapes), np.uint8)
+    known: dict[str, NDArray[Any]] = {
         "seed": np.array([tape.seed for tape in tapes], np.int64),
         "behaviour": np.full(len(tapes), behaviour, np.int8),
     }
-    return Columns(steps, episodes, attributes)
+    return episodes.columns(steps, attributes, known)
 
 
 def run(settings: CollectSettings, stop: StopFlag) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 from vgm2p.config.build import make_data
 from vgm2p.config.compose import composed, options, quoted
 from vgm2p.config.words import DataSettings
-from vgm2p.datamodules.layout.describe import check, describe, picture
+from vgm2p.datamodules.layout.checks import check
+from vgm2p.datamodules.layout.describe import describe, picture
+from vgm2p.datamodules.layout.episodes import figures
+from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue, select
 from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled
@@ -177,16 +180,15 @@ def _check(paths: list[Path], settings: DataSettings, say: Say) -> None:
 
 def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
     """Compare a converted dataset with its card."""
-    from vgm2p.datamodules.layout.describe import figures
-
     try:
-        name, found = figures(path)
+        columns = read(path)
     except DataError:
-        return []  # `check` has told it
+        return []  # `check` has reported the damage
+    name = str(columns.attributes["name"])
     entry = catalogue(settings.catalogue).get(name)
     if entry is None:
         return []
-    lines = entry.differences(found)
+    lines = entry.differences(figures(columns.episodes))
     return [("catalogue", False, line) for line in lines] or [("catalogue", True, f"agrees with the card of {name}")]
 
 

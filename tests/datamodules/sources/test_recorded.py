@@ -10,7 +10,7 @@ import pytest
 
 from tests.run.runs import environment
 from tests.support import RECORDED, small_columns
-from vgm2p.datamodules.layout.describe import check
+from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash
 from vgm2p.datamodules.layout.writing import write
@@ -122,6 +122,19 @@ def test_a_truncated_recording_is_refused(share, tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         Recorded(str(tmp_path), ["hopper-medium"], str(tmp_path / "cache")).resolve()
     assert not list((tmp_path / "cache").glob("*.h5"))
+
+
+@pytest.mark.parametrize("row", [0, -1])
+def test_end_flags_that_contradict_the_episodes_are_refused(row, tmp_path):
+    path = tmp_path / "x.hdf5"
+    path.write_bytes((RECORDED / "hopper-medium.hdf5").read_bytes())
+    with h5py.File(path, "a") as file:
+        flags = file["terminations"]
+        flags[row] = not flags[row]
+        file["truncations"][row] = False
+    with pytest.raises(DataError, match="end flags contradict"):
+        convert(path, tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()
 
 
 def test_globs_are_sorted_and_a_pattern_without_match_is_named(tmp_path):

@@ -11,8 +11,9 @@ from tests.datamodules.datasets import write_to
 from tests.datamodules.equivalence import assert_same, both
 from tests.run.runs import environment
 from tests.support import small_columns
+from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.schema import TERMINAL
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import DataError, MissingInput
 
@@ -158,24 +159,11 @@ def native_columns_of(rows, agents=6, width=44, episode=100):
     """Continuous native data without final observations."""
     rng = np.random.default_rng(0)
     count = rows // episode
+    episodes = Episodes(np.full(count, episode), np.full(count, TERMINAL), finals=False)
     steps = {
         "observations": rng.random((rows, agents, width), np.float32),
         "actions": rng.random((rows, agents, 1), np.float32),
         "rewards": rng.random(rows, np.float32),
-        "has_action": np.ones(rows, np.uint8),
-        "terminal": np.zeros(rows, np.uint8),
-        "timeout": np.zeros(rows, np.uint8),
-        "t": np.tile(np.arange(episode, dtype=np.int32), count),
-    }
-    steps["terminal"][episode - 1 :: episode] = 1
-    start = np.arange(count, dtype=np.int64) * episode
-    length = np.full(count, episode, np.int32)
-    episodes = {
-        "start": start,
-        "rows": length,
-        "length": length,
-        "end": np.zeros(count, np.uint8),
-        "return": np.add.reduceat(steps["rewards"].astype(np.float64), start),
     }
     attributes = {**small_columns().attributes, "n_agents": agents, "episode_limit": episode}
-    return Columns(steps, episodes, attributes)
+    return episodes.columns(steps, attributes)

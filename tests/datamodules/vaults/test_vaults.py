@@ -12,10 +12,10 @@ import vgm2p.datamodules.layout.writing
 import vgm2p.datamodules.vaults.vault
 from tests.datamodules.vaults.truths import ENDS, ROOT, TRUTHS, converted
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
-from vgm2p.datamodules.layout.episodes import Flags, find_episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.datamodules.vaults.boundaries import Flags, find_boundaries
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import robot_of_omiga
@@ -154,14 +154,18 @@ def test_unpadded_rewards_and_ends_of_hand_made_flags():
         marks = np.isin(np.arange(rows), ends)
         return Flags(marks, np.zeros(rows, bool), np.ones(rows, np.float32), None, np.isin(np.arange(rows), idle))
 
-    found = find_episodes(flags([2, 5], idle=[2, 5]), 2, "auto", "x")
-    assert (found.layout, found.length.tolist(), found.end.tolist()) == ("delimiter_row", [2, 2], [1, 1])
+    found = find_boundaries(flags([2, 5], idle=[2, 5]), 2, "auto", "x")
+    assert (found.layout, found.episodes.length.tolist(), found.episodes.end.tolist()) == (
+        "delimiter_row",
+        [2, 2],
+        [1, 1],
+    )
     assert found.keep.tolist() == [True, True, False] * 2
-    found = find_episodes(flags([2, 3, 5], idle=[2, 3, 5]), 2, "delimiter_row", "x")
-    assert found.length.tolist() == [2, 1] and "1 episodes of a marker row" in found.notices[0]
-    assert find_episodes(flags([1, 5]), 4, "auto", "x").end.tolist() == [0, 1]
+    found = find_boundaries(flags([2, 3, 5], idle=[2, 3, 5]), 2, "delimiter_row", "x")
+    assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a marker row" in found.notices[0]
+    assert find_boundaries(flags([1, 5]), 4, "auto", "x").episodes.end.tolist() == [0, 1]
     with pytest.raises(DataError, match="no row ends an episode"):
-        find_episodes(flags([]), None, "auto", "x")
+        find_boundaries(flags([]), None, "auto", "x")
 
 
 def test_agents_paid_differently_and_padding_are_kept(tmp_path):
