@@ -15,7 +15,7 @@ from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry, entry_of
 from vgm2p.datamodules.sources.hub import Hub
 from vgm2p.datamodules.vaults.convert import Converter
-from vgm2p.datamodules.vaults.digests import check_seal
+from vgm2p.datamodules.vaults.digests import verify_digests
 from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.datamodules.vaults.vault import MARKERS, Vault, find_vaults
 from vgm2p.errors import ConfigError, DataError, MissingInput
@@ -160,11 +160,14 @@ class VaultFolder:
 
 
 def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: dict[str, str]) -> None:
-    """Convert the vault in `folder`, its files compared with their record. Raises as `check_seal` and `Converter`."""
+    """Compare a vault with its stored digests, then convert it.
+
+    Raises as `Vault`, `verify_digests` and `Converter.run` do.
+    """
     vault = Vault(folder)
-    record = check_seal(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
+    store_digests = verify_digests(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
     Converter(vault, target, entry, say, origin).run()
-    record()
+    store_digests()
 
 
 def intact(path: Path, say: Say) -> bool:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from vgm2p.datamodules.vaults.digests import NAME, write_seal
+from vgm2p.datamodules.vaults.digests import DIGEST_FILE, write_digests
 from vgm2p.datamodules.vaults.vault import MARKERS
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sync
@@ -29,7 +29,7 @@ def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
     """Unpack the vaults of `uids` into `target`/<uid> and return their folders.
 
     A uid's root is the folder with a vault's two marker files, wherever it lies in the zip. Everything is written into
-    a temporary folder beside its target and renamed at the end, with a record of its digests (`seals`).
+    a temporary folder beside its target and renamed at the end, with the digests of its files (`digests`).
 
     Raises:
         DataError: if the zip is damaged, or a member could write elsewhere, is encrypted, or is a bomb.
@@ -103,7 +103,7 @@ def _unpack(
                 path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 digests[name] = _copy(archive, info, path, source)
-        write_seal(temporary / NAME, digests)
+        write_digests(temporary / DIGEST_FILE, digests)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
         sync(target.parent)

@@ -14,7 +14,7 @@ from tests.run.runs import environment
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.published import VaultFolder
 from vgm2p.datamodules.vaults.convert import Converter
-from vgm2p.datamodules.vaults.digests import NAME, check_seal
+from vgm2p.datamodules.vaults.digests import DIGEST_FILE, verify_digests
 from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.errors import DataError, MissingInput, UserError
@@ -132,25 +132,25 @@ def test_a_vault_placed_by_hand_is_recorded_and_a_later_flip_is_named(tmp_path):
     path.unlink()
     broken = largest(tmp_path / "v.vlt" / "Good")
     flip(broken, broken.stat().st_size // 2)
-    with pytest.raises(DataError, match=f"{broken.name} is not what it was"):
+    with pytest.raises(DataError, match=f"{broken.name} differs from its stored digest"):
         source.resolve()
     assert not path.exists()
 
 
-def test_an_unpacked_vault_carries_its_record(tmp_path):
+def test_an_unpacked_vault_carries_its_digests(tmp_path):
     write_vault(tmp_path / "raw" / "3m.vlt" / "Good", smac_like(40))
     shutil.make_archive(str(tmp_path / "3m"), "zip", tmp_path / "raw")
     folder = unzip(tmp_path / "3m.zip", ["Good"], tmp_path / "out")["Good"]
     told = []
-    check_seal(folder, tmp_path / "none.json", told.append)()
+    verify_digests(folder, tmp_path / "none.json", told.append)()
     assert told == [] and not (tmp_path / "none.json").exists()
     (folder / "d" / "extra").write_bytes(b"x")
-    with pytest.raises(DataError, match="d/extra is not what it was"):
-        check_seal(folder, tmp_path / "none.json", told.append)
+    with pytest.raises(DataError, match="d/extra differs from its stored digest"):
+        verify_digests(folder, tmp_path / "none.json", told.append)
     (folder / "d" / "extra").unlink()
-    (folder / NAME).write_text("[")
+    (folder / DIGEST_FILE).write_text("[")
     with pytest.raises(DataError, match="damaged"):
-        check_seal(folder, tmp_path / "none.json", told.append)
+        verify_digests(folder, tmp_path / "none.json", told.append)
 
 
 FULL = """
