@@ -59,7 +59,7 @@ oracles: $(READY)  ## every exact and statistical oracle as a table
 	$(PY) -m tests.oracles
 
 test-seeds: $(READY)  ## three seeds at once equal three runs; blocks of 1, 7, 50 updates give the same weights
-	$(PY) -m pytest -v tests/algos/test_contract.py -k "single_runs"
+	$(PY) -m pytest -v -m "slow or not slow" tests/algos/test_contract.py -k "single_runs"
 	$(PY) -m pytest -v tests/run/test_blocks.py
 
 test-resume: $(READY)  ## KILLS=20: kill -9 at random moments, then compare with the uninterrupted run
