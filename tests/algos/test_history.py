@@ -141,9 +141,16 @@ def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("algo", "discrete"), [("vgm2p", True), ("vgm2p_fm", True), ("vgm2p_plus critic.reward_scale=1", False)]
+    ("algo", "discrete"),
+    [
+        ("vgm2p", True),
+        ("vgm2p_fm", True),
+        ("vgm2p_plus critic.reward_scale=1", False),
+        pytest.param("ma_bcq", True, marks=pytest.mark.slow),
+        pytest.param("ma_td3bc critic.tau=0.05", False, marks=pytest.mark.slow),
+    ],
 )
-def test_guidance_finds_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
+def test_values_find_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
     """The data turn at random: critic and policy must both remember the cue to do better than 0.5."""
     env = Corridor(discrete, "cue")
     lost = Guide(env.spec, "cue", lost=True)

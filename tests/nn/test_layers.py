@@ -54,6 +54,20 @@ def test_a_stack_equals_its_members(lead, layer_norm):
         torch.testing.assert_close(y[tuple(index)], plain(mlp, *index)(x[index[0]]), atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.parametrize("grouped", [True, False])  # as on a CPU, and as on a GPU
+def test_one_member_alone_gives_what_it_gives_in_its_stack(grouped, monkeypatch):
+    monkeypatch.setattr("vgm2p.nn.fast.body.group_by_group", lambda device: grouped)
+    mlp, x = filled(MLP((3, 2), 4, 2, Net(8, 2), True)), torch.randn(3, 5, 4, dtype=DOUBLE, requires_grad=True)
+    for member in range(2):
+        whole, alone = mlp(x)[:, member], mlp(x, member)
+        torch.testing.assert_close(alone, whole, atol=1e-14, rtol=1e-12)
+        wanted, found = (torch.autograd.grad(y.square().sum(), [x, *mlp.parameters()]) for y in (whole, alone))
+        for mine, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-13, rtol=1e-12)
+        with torch.inference_mode():
+            torch.testing.assert_close(mlp(x, member), whole, atol=1e-14, rtol=1e-12)
+
+
 @pytest.mark.parametrize("lead", [(1,), (3,)])
 def test_the_tangent_is_that_of_torch_func(lead):
     mlp = filled(MLP(lead, 4, 2, Net(8, 3)))

@@ -58,24 +58,27 @@ class MLP(SeededBody):
                 yield f"{name}.{i}", layer  # type: ignore[misc]
         yield "output", self.output
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, member: int | None = None) -> Tensor:
         """Map x (S, ..., in) to (*lead, ..., out).
 
-        Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters.
+        Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters. With lead
+        (S, C), `member` runs one of the C networks alone: (S, ..., out).
         """
         if torch._C._are_functorch_transforms_active():  # torch.func can differentiate ordinary operations only
-            return self.plain(x)
+            return self.plain(x) if member is None else self.plain(x)[:, member]
         rows, parameters, dtype, grouped = self._prepared(x)
+        if member is not None:
+            parameters = [parameter[member :: self.lead[1]] for parameter in parameters]
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
                 y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
-                return self._leave(y, x)
+                return self._leave(y, x, member)
             # the few rows of a rollout: one call per group would cost more than the products themselves
             few = torch.is_inference_mode_enabled() and rows.shape[1] <= FEW_ROWS and dtype != torch.bfloat16
             grouped = grouped and not few
             units = body.work(self.shape, dtype, grouped, rows, None, parameters)
             found = body.joined([body.infer(a, ps, self.shape) for a, _, ps in units], grouped)
-        return self._leave(found, x)
+        return self._leave(found, x, member)
 
     def value_and_tangent(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return y = f(x), differentiable in the parameters, and the tangent f'(x) dx without gradient.
@@ -122,5 +125,6 @@ class MLP(SeededBody):
             parameters += self.norms[i].stacked() if self.norms else ()  # type: ignore[operator]
         return x.flatten(1, -2), [*parameters, *self.output.stacked()], dtype, body.group_by_group(device)
 
-    def _leave(self, y: Tensor, x: Tensor) -> Tensor:
-        return y.reshape(*self.lead, *x.shape[1:-1], y.shape[-1])
+    def _leave(self, y: Tensor, x: Tensor, member: int | None = None) -> Tensor:
+        lead = self.lead if member is None else self.lead[:1]
+        return y.reshape(*lead, *x.shape[1:-1], y.shape[-1])

@@ -26,9 +26,9 @@ class Critic(nn.Module):
         super().__init__()
         self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
 
-    def forward(self, o: Tensor, action: Tensor) -> Tensor:
-        """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...)."""
-        q: Tensor = self.mlp(torch.cat([o, action], dim=-1))
+    def forward(self, o: Tensor, action: Tensor, member: int | None = None) -> Tensor:
+        """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...), or (S, ...) of one member."""
+        q: Tensor = self.mlp(torch.cat([o, action], dim=-1), member)
         return q.squeeze(-1)
 
 

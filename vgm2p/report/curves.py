@@ -31,8 +31,11 @@ PANELS: dict[str, tuple[str, ...]] = {
     "agents with equal class": ("c_agreement",),
     "spread of the advantage": ("adv_std",),
     "actions on the bounds": ("clipped",),
+    "distance to the stored actions": ("clone_loss",),
+    "weight of Q": ("q_weight",),
+    "share of legal actions kept": ("kept",),
 }
-SHARES = ("c1_fraction", "c_agreement", "clipped")
+SHARES = ("c1_fraction", "c_agreement", "clipped", "kept")
 COLUMNS = 4
 
 

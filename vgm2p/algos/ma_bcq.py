@@ -1,0 +1,74 @@
+"""MA-BCQ: discrete BCQ (Fujimoto et al., arXiv 1910.01708) for a team, with the agents' values summed (VDN).
+
+A clone G of the behaviour decides which actions a target may use: those that are at least `threshold` times as likely
+as the likeliest one. So the value of an action that the data hardly hold enters no target. The policy chooses among the
+same actions. Choices and their sources: docs/algorithms/ma_bcq.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from vgm2p.algos.encoding import masked
+from vgm2p.algos.parts import CriticSettings, log_softmax_at
+from vgm2p.algos.value_learner import Info, ValueLearner
+from vgm2p.errors import ConfigError
+from vgm2p.nn.mlp import MLP, Net
+from vgm2p.optim import Optim
+from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
+
+
+class MABCQ(ValueLearner):
+    r"""a' = argmax Q^i(o', a) over the legal a with G(a | o') >= threshold max_a G(a | o'); G: min -log G(a^i | o^i).
+
+    Every argument is a key of `conf/algo/ma_bcq.yaml`, which gives its meaning and source; the others are those of
+    `ValueLearner`. Raises ConfigError for a threshold outside [0, 1].
+    """
+
+    supports_continuous = False
+
+    def __init__(
+        self,
+        *task: Any,
+        net: Net = Net(),
+        optim: Optim = Optim(),
+        critic: CriticSettings = CriticSettings(members=1),
+        threshold: float = 0.3,
+        mask_at_eval: bool = True,
+        **of_the_learner: Any,
+    ) -> None:
+        super().__init__(*task, net=net, optim=optim, critic=critic, **of_the_learner)
+        if not 0.0 <= threshold <= 1.0:
+            raise ConfigError(f"algo.threshold must lie between 0 and 1, got {threshold}")
+        self.log_threshold = math.log(threshold) if threshold > 0.0 else -math.inf
+        self.mask_at_eval = mask_at_eval
+        self.behaviour = MLP((len(self.seeds),), self.id_dim, self.spec.action_dim, net)
+        self.make_optimiser("policy", [self.behaviour], optim)
+
+    def allowed(self, o: Tensor, legal: Tensor | None) -> Tensor:
+        """Return the legal actions that the behaviour takes often enough: (S, ..., N, A) bool."""
+        return self.kept(self.behaviour(o), legal)
+
+    def kept(self, logits: Tensor, legal: Tensor | None) -> Tensor:
+        """Return where G(a) / max G >= threshold: a difference of logits, so that no row divides by zero.
+
+        The likeliest legal action is always kept; a row without a legal action keeps none.
+        """
+        logits = masked(logits, legal)
+        likely = logits >= logits.amax(-1, keepdim=True) + self.log_threshold
+        return likely if legal is None else likely & legal
+
+    def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+        """Return -log G(a | o), G over the legal actions, a mean over rows and agents: (S,)."""
+        logits = self.behaviour(o)
+        kept = self.kept(logits.detach(), batch.legal).to(logits.dtype)
+        possible = self.spec.action_dim if batch.legal is None else per_seed_mean(batch.legal.to(logits.dtype).sum(-1))
+        info = {"kept": per_seed_mean(kept.sum(-1)) / possible}
+        return per_seed_mean(-log_softmax_at(masked(logits, batch.legal), batch.action)), info
+
+    def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
+        """Act by the highest Q among the kept actions; without `mask_at_eval`, among the legal ones."""
+        return super().execute(o, self.allowed(o, legal) if self.mask_at_eval else legal, key, acting)
