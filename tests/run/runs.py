@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -39,11 +38,6 @@ import sys
 from vgm2p.datamodules.store.transitions import TransitionStore
 TransitionStore.spec = property(lambda store: dataclasses.replace(store.rows.spec, episode_limit=60))
 """
-MAIN = """
-import sys
-from vgm2p.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def words(out: Path, **changes) -> list[str]:
@@ -52,19 +46,13 @@ def words(out: Path, **changes) -> list[str]:
     return ["fit", *(f"{key}={value}" for key, value in keys.items() if value is not None)]
 
 
-def command(out: Path, patch: str = "", **changes) -> list[str]:
-    return [sys.executable, "-c", SHORT + patch + MAIN, *words(out, **changes)]
-
-
 def environment() -> dict[str, str]:
     root = Path(__file__).resolve().parents[2]
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
 
 
-def start(out: Path, patch: str = "", **changes) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(out, patch, **changes), env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start(out: Path, patch: str = "", **changes) -> zygote.Child:
+    return zygote.Child(words(out, **changes), Path.cwd(), environment(), SHORT + patch)
 
 
 def run(out: Path, patch: str = "", **changes) -> subprocess.CompletedProcess[str]:

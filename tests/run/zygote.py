@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -36,6 +39,52 @@ def run(
         child.join()
         raise subprocess.TimeoutExpired(words, timeout, out.read_text(), err.read_text())
     return subprocess.CompletedProcess(words, child.exitcode, out.read_text(), err.read_text())
+
+
+class Child:
+    """A command that still runs, with what tests use of `subprocess.Popen`; its output comes through two named pipes."""
+
+    def __init__(self, words: list[str], cwd: Path, variables: Mapping[str, str], patch: str = "") -> None:
+        scratch = tempfile.mkdtemp()
+        paths = [os.path.join(scratch, name) for name in ("stdout", "stderr")]
+        for path in paths:
+            os.mkfifo(path)
+        self.process = CONTEXT.Process(target=_command, args=(words, str(cwd), dict(variables), *paths, patch))
+        self.process.start()
+        # each waits until the command has opened it, too
+        self.stdout, self.stderr = (open(path) for path in paths)  # noqa: SIM115
+        shutil.rmtree(scratch)
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def wait(self, timeout: float | None = None) -> None:
+        self.process.join(timeout)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Return the rest of both streams once the command has ended."""
+        with ThreadPoolExecutor(2) as pool:
+            streams = [pool.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            self.process.join(timeout)
+            if self.process.is_alive():
+                self.process.kill()
+            out, err = (stream.result() for stream in streams)
+        return out, err
 
 
 def _command(words: list[str], cwd: str, variables: dict[str, str], out: str, err: str, patch: str) -> None:

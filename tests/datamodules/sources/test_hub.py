@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.datamodules.sources.hub_server import Hub, serve
+from tests.run import zygote
 
 VAULTS = Path(__file__).parents[2] / "data" / "vaults" / "fixture"
 ZIP = "prior_work/fixture/smac_v1/3m.zip"
@@ -74,8 +73,7 @@ def start(place, server, *words, action="convert", **environment):
         **environment,
     }
     keys = [f"root={place / 'root'}", f"cache={place / 'cache'}", f"catalogue={place / 'catalogue.yaml'}"]
-    command = [sys.executable, "-m", "vgm2p", "data", action, *(words or [ID]), *keys]
-    return subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return zygote.Child(["data", action, *(words or [ID]), *keys], place, env)
 
 
 def run(place, server, *words, **options):
