@@ -1,1 +1,1 @@
-"""Offline datasets: our HDF5 layout, converters, and the resident store that training draws from."""
+"""Offline datasets: our HDF5 layout, sources and converters of files, and the store that training draws from."""

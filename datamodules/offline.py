@@ -1,4 +1,4 @@
-"""The LightningDataModule: HDF5 to a resident dataset, and a loader that yields blocks of update numbers."""
+"""The LightningDataModule. It loads a dataset, and its loader yields blocks of update numbers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 
 
 class FileSource(Protocol):
-    """Where the HDF5 files come from; converts or downloads them if it must."""
+    """A source of HDF5 files. It downloads or converts them if necessary."""
 
     def resolve(self) -> list[Path]:
-        """Return the files in our layout. Raises MissingInput naming what to place where."""
+        """Return the files in our layout. Raises MissingInput, which says which file to place where."""
         ...
 
 
 class Blocks:
-    """Iterable of (start, stop): the updates still missing, cut at multiples of every interval.
+    """Iterable of blocks (start, stop) of the remaining updates.
 
-    Edges lie on an absolute grid, so that a run resumed in the middle of a block meets the same edges, and nothing
-    depends on the block size. Blocks are computed as they are asked for: a run may have millions of them.
+    A block ends at each multiple of `block` or of an interval. The ends do not depend on `start`, so a resumed run has
+    the same ends. Blocks are computed one by one, because a run may have millions of them.
+
+    Args:
+        start: number of updates that are done.
+        total: number of updates of the whole run.
+        block: largest number of updates in a block.
+        intervals: periods, in updates, of evaluations, checkpoints and the like.
     """
 
     def __init__(self, start: int, total: int, block: int, intervals: Sequence[int]) -> None:
@@ -49,7 +55,7 @@ class Blocks:
             start = stop
 
     def _edges(self, last: int) -> int:
-        """Return how many numbers from 1 to `last` are multiples of a step (inclusion and exclusion)."""
+        """Return how many numbers from 1 to `last` are multiples of a step (inclusion-exclusion principle)."""
         signed = [
             (1 if size % 2 else -1, math.lcm(*chosen))
             for size in range(1, len(self._steps) + 1)
@@ -59,21 +65,21 @@ class Blocks:
 
 
 class OfflineDataModule(LightningDataModule):
-    """Made by Hydra from `conf/data/*.yaml`.
+    """The dataset of a run, built from `conf/data/*.yaml`.
 
     Args:
         name: name of the dataset, for reports.
-        source: where the files come from.
+        source: provides the files.
         batch_size: transitions per update and seed.
-        view: how agents' observations are built (`raw_onehot`, `omiga`, `native`).
-        obs_norm: `auto`, `dataset` or `none`.
-        timeouts: what follows a time limit: `bootstrap`, `terminal`, `drop` or `self`.
-        verify: `auto` (hash once per file), `full` or `never`.
-        best_share: train on this share of the episodes, those with the highest return; null: on all.
-        root: folder of recordings; the yaml's source refers to it.
-        cache: folder of converted files and of flat files; the yaml's source refers to it.
-        max_resident: bytes (or `4GiB`, `500MB`) that the dataset may take in memory, `auto`: half of what is free;
-            what is larger is mapped from flat files.
+        view: how the agents' observations are built (`raw_onehot`, `omiga`, `native`).
+        obs_norm: when observations are standardised: `auto`, `dataset` or `none`.
+        timeouts: TD target at a time limit: `bootstrap`, `terminal`, `drop` or `self`.
+        verify: when the content hash is compared: `auto` (once per file), `full` (always) or `never`.
+        best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
+        root: folder of recordings. The `source` of the yaml refers to it.
+        cache: folder of converted files and flat files. The `source` of the yaml refers to it.
+        max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free
+            memory. A larger dataset is mapped from flat files.
     """
 
     def __init__(
@@ -96,15 +102,18 @@ class OfflineDataModule(LightningDataModule):
         self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
         self.best_share = best_share
         self.max_resident = max_resident
-        self.device = torch.device("cpu")  # of training; set before the dataset is loaded
-        self.memory = ""  # where the dataset is held, and why
+        self.device = torch.device("cpu")  # the training device; set before the dataset is loaded
+        self.memory = ""  # line for the user: memory or disk, and why
         self._store: TransitionStore | None = None
         self.returns: list[float] = []
         self._blocks: Callable[[], Blocks] | None = None
 
     @property
     def store(self) -> TransitionStore:
-        """The dataset, loaded on first use; `returns` are those of all its episodes, trained on or not."""
+        """The dataset, loaded on first use. Raises as `FileSource.resolve`, `TransitionStore.load` and `map` do.
+
+        `returns` then holds the returns of all episodes, also of those that `best_share` leaves out.
+        """
         if self._store is None:
             whole = self._load(self.source.resolve())
             self.returns = whole.returns
@@ -120,7 +129,7 @@ class OfflineDataModule(LightningDataModule):
         return TransitionStore.map(paths, paths[0].parent if self.cache is None else Path(self.cache), *options)
 
     def teardown(self, stage: str | None = None) -> None:
-        """End what prepares batches (Lightning's hook)."""
+        """End the threads that prepare batches (Lightning's hook)."""
         if self._store is not None:
             self._store.close()
 
@@ -129,11 +138,11 @@ class OfflineDataModule(LightningDataModule):
         _ = self.store
 
     def schedule(self, blocks: Callable[[], Blocks]) -> None:
-        """Set what `train_dataloader` returns; called when fit knows the restored update."""
+        """Set the function that makes the blocks. `train_dataloader` calls it, after a checkpoint is restored."""
         self._blocks = blocks
 
     def train_dataloader(self) -> Blocks:
-        """Return the blocks still missing."""
+        """Return the blocks of the remaining updates. Raises RuntimeError if `schedule` was not called."""
         if self._blocks is None:
             raise RuntimeError("OfflineDataModule.schedule must be called before fit")
         return self._blocks()

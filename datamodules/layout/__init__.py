@@ -1,1 +1,1 @@
-"""Our HDF5 layout: schema, rules, chunks, writing, verifying, combining."""
+"""Our HDF5 layout: schema, rules, step and episode tables, reading, writing, checking and combining."""

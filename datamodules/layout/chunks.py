@@ -1,8 +1,9 @@
-"""Reading HDF5 columns chunk by chunk: with their checksums through HDF5, without them straight from the file.
+"""Read HDF5 columns chunk by chunk, through HDF5 or directly from the file.
 
-HDF5 checks and copies chunks in one thread behind a lock. Where a hash over all bytes is compared, checksums are not
-needed: a chunk that is whole rows, uncompressed and followed by its fletcher32 is then read to its place by the
-operating system, 1.4 to 2.4 times faster, and beside others in threads.
+HDF5 copies chunks and compares their checksums in one thread, behind a lock. If the caller compares a hash over all
+bytes, the checksums are not needed. The operating system can then read chunks directly, in several threads, which is
+1.4 to 2.4 times faster. This works for chunks that consist of whole rows, are not compressed, and are followed by a
+fletcher32 checksum.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-WORKERS = 2  # threads that read; more gain nothing, copying from the page cache is bound by memory
+WORKERS = 2  # threads that read; copying from the page cache is limited by memory, so more threads are not faster
 CHECKSUM_BYTES = 4
 
 
@@ -26,8 +27,9 @@ class Column:
     """One column of an open file.
 
     Args:
-        dataset: its dataset.
-        check: whether to compare chunks with their checksums; not needed where a hash over all bytes is compared.
+        dataset: the HDF5 dataset that stores the column.
+        check: whether to compare the chunks with their checksums. Not needed if the caller compares a hash over all
+            bytes.
     """
 
     def __init__(self, dataset: h5py.Dataset, check: bool = True) -> None:
@@ -40,12 +42,12 @@ class Column:
         self._descriptor = int(dataset.file.id.get_vfd_handle()) if self._direct else -1
 
     def pieces(self) -> Iterator[tuple[int, int]]:
-        """Yield (first row, row behind the last) of every chunk."""
+        """Yield (first row, row after the last) of every chunk."""
         for start in range(0, self.shape[0], self.step):
             yield start, min(start + self.step, self.shape[0])
 
     def read(self, start: int, out: NDArray[Any]) -> None:
-        """Fill `out` (rows, ...) with the chunk that begins at row `start`. Raises OSError where it is damaged."""
+        """Fill `out` (rows, ...) with the chunk that begins at row `start`. Raises OSError if the chunk is damaged."""
         where = self._place(start) if self._direct else None
         if where is None:
             self.dataset.read_direct(out, np.s_[start : start + len(out)])
@@ -53,18 +55,18 @@ class Column:
             raise OSError("the file is shorter than its chunks")
 
     def _place(self, start: int) -> int | None:
-        """Return where a chunk lies, or None if it was never written or not filtered like the others."""
+        """Return the position of a chunk in the file, in bytes. None: it was never written, or has other filters."""
         info = self.dataset.id.get_chunk_info_by_coord((start, *(0 for _ in self.shape[1:])))
         plain = info.byte_offset is not None and info.filter_mask == 0
         return info.byte_offset if plain and info.size == self.step * self.row_bytes + CHECKSUM_BYTES else None
 
     def load(self, pool: ThreadPoolExecutor) -> tuple[NDArray[Any], list[Future[None]]]:
-        """Return an array for the whole column, and what fills it, chunk after chunk."""
+        """Return an array for the whole column, and the tasks that fill it, one per chunk."""
         out = np.empty(self.shape, self.dtype)
         return out, [pool.submit(self.read, start, out[start:stop]) for start, stop in self.pieces()]
 
     def slabs(self, size: int) -> Iterator[NDArray[Any]]:
-        """Yield the column in slabs of about `size` bytes, each whole chunks; at least one, if an empty one."""
+        """Yield the column in slabs of about `size` bytes, made of whole chunks. An empty column has one empty slab."""
         rows = self.step * max(1, size // (self.step * self.row_bytes))
         for first in range(0, max(1, self.shape[0]), rows):
             slab = np.empty((min(rows, self.shape[0] - first), *self.shape[1:]), self.dtype)
@@ -75,7 +77,10 @@ class Column:
 
 @contextmanager
 def workers(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads; what has not begun at the end is dropped: an error or a signal waits for little."""
+    """Yield a pool of threads. At the end, tasks that have not begun are dropped.
+
+    An error or a signal therefore waits only for the tasks that are running.
+    """
     pool = ThreadPoolExecutor(count)
     try:
         yield pool
@@ -84,7 +89,7 @@ def workers(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def is_plain(dataset: h5py.Dataset) -> bool:
-    """Whether chunks are whole rows in this machine's byte order with a checksum behind each, and nothing else."""
+    """Whether chunks are whole rows in this machine's byte order, and fletcher32 is their only filter."""
     if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:] or not dataset.dtype.isnative:
         return False
     made = dataset.id.get_create_plist()

@@ -1,4 +1,4 @@
-"""Datasets made of datasets: several files joined, some episodes chosen."""
+"""Datasets made from other datasets: several files joined, or some episodes selected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vgm2p.errors import ConfigError, DataError
 
 
 def check_same_task(paths: list[Path], parts: list[Columns], view: str) -> None:
-    """Raise DataError where files record different tasks."""
+    """Raise DataError if the files record different tasks."""
     for path, part in zip(paths, parts, strict=True):
         found = spec_of(parts[0], view).differences(spec_of(part, view))
         if found:
@@ -23,7 +23,7 @@ def check_same_task(paths: list[Path], parts: list[Columns], view: str) -> None:
 
 
 def concatenate(parts: list[Columns]) -> Columns:
-    """Join datasets episode after episode; the digest of the whole is that of its parts' digests."""
+    """Join datasets, episode after episode. The digest of the result is computed from the digests of the parts."""
     if len(parts) == 1:
         return parts[0]
     steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
@@ -37,7 +37,12 @@ def concatenate(parts: list[Columns]) -> Columns:
 
 
 def best(columns: Columns, share: float) -> Any:
-    """Return the sorted indices of the `share` of episodes with the highest return. Raises ConfigError."""
+    """Return the sorted indices of the episodes with the highest returns.
+
+    Args:
+        columns: the dataset.
+        share: fraction of the episodes, above 0 and at most 1; else ConfigError. At least one episode is returned.
+    """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"data.best_share must be above 0 and at most 1, got {share}")
     returns = columns.episodes["return"]
@@ -46,7 +51,7 @@ def best(columns: Columns, share: float) -> Any:
 
 
 def rows_of(columns: Columns, chosen: Any) -> Any:
-    """Return the rows of the chosen episodes."""
+    """Return the row numbers of the chosen episodes."""
     start, rows = columns.episodes["start"], columns.episodes["rows"]
     return np.concatenate([np.arange(start[e], start[e] + rows[e]) for e in chosen])
 
@@ -63,5 +68,5 @@ def select(columns: Columns, chosen: Any) -> Columns:
 
 
 def digest_of(parts: list[str]) -> str:
-    """Return a digest of an ordered list of digests."""
+    """Return one digest for an ordered list of digests."""
     return hashlib.sha256("+".join(parts).encode()).hexdigest()

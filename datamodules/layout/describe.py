@@ -21,7 +21,7 @@ WIDTH = 40
 
 
 def describe(path: Path) -> str:
-    """Return a page on a dataset. Raises MissingInput or DataError."""
+    """Return the text of `data show` for one dataset. Raises MissingInput or DataError."""
     columns = read(path)
     attributes, episodes = columns.attributes, columns.episodes
     returns, lengths = episodes["return"], episodes["length"]
@@ -74,11 +74,12 @@ def _legal(columns: Columns) -> str:
         return ""
     legal = columns.steps["legal_actions"][columns.steps["has_action"].astype(bool)]
     choices = legal.sum(-1)
-    return f"{choices.mean():.1f} actions on average, {int(choices.min())} to {int(choices.max())}; every stored one is"
+    span = f"{int(choices.min())} to {int(choices.max())}"
+    return f"{choices.mean():.1f} actions on average, {span}; every stored action is legal"
 
 
 def coverage(columns: Columns) -> float:
-    """Return the share of distinct (joint observation, joint action) rows (SACo)."""
+    """Return how many steps have distinct (joint observation, joint action) pairs, as a share of all steps (SACo)."""
     steps, acting = columns.steps, columns.steps["has_action"].astype(bool)
     seen = steps["robot_observation" if "robot_observation" in steps else "observations"]
     rows = np.flatnonzero(acting).tolist()
@@ -107,7 +108,7 @@ def _histogram(returns: NDArray[Any]) -> list[str]:
 
 
 def picture(path: Path, target: Path) -> None:
-    """Draw returns and lengths of a dataset's episodes to a PNG."""
+    """Write a PNG file with histograms of the episodes' returns and lengths. Raises MissingInput or DataError."""
     import matplotlib
 
     matplotlib.use("Agg")

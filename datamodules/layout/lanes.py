@@ -1,4 +1,4 @@
-"""Hashing and writing beside reading: slabs are handed to consumers, each in a thread of its own, in order."""
+"""Hash and write slabs while the next ones are read. Each consumer has its own thread and gets the slabs in order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-DEPTH = 2  # slabs that may be unfinished: memory is bounded, and reading rarely waits
+DEPTH = 2  # largest number of unfinished slabs: it bounds the memory, and reading rarely waits
 
 
 class Lanes:
-    """Context manager that runs calls in named lanes: those of one lane one after another, lanes side by side.
+    """Context manager that runs calls in named lanes.
 
-    What a call raises is raised here, by the next `run` or at the end.
+    The calls of one lane run one after another. Different lanes run at the same time. If a call raises an error, a
+    later `run` or the end of the context raises it again.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Lanes:
         return self
 
     def run(self, **calls: Callable[[], Any]) -> None:
-        """Run calls for one slab, by lane; return when at most DEPTH slabs are unfinished."""
+        """Run one call per lane for one slab. Return when at most DEPTH slabs are unfinished."""
         for lane in calls.keys() - self._lanes.keys():
             self._lanes[lane] = ThreadPoolExecutor(1)
         self._slabs.append([self._lanes[lane].submit(call) for lane, call in calls.items()])

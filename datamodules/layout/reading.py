@@ -1,4 +1,4 @@
-"""Reading datasets in our layout: verified and validated, as outlines, or slab by slab."""
+"""Read datasets in our layout: whole and validated, without their wide columns, or slab by slab."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def read(path: Path, verify: str = "auto") -> Columns:
 
     Args:
         path: the file.
-        verify: `full` compares the content hash, `auto` does so unless this very file was verified before, `never`
-            relies on the checksums of HDF5's chunks.
+        verify: `full` compares the content hash. `auto` compares it unless this exact file was verified before.
+            `never` relies on the checksums of HDF5's chunks.
 
     Raises:
-        MissingInput: if there is no such file.
-        DataError: if the file is damaged, of another layout, or its content breaks the rules.
-        ConfigError: on another `verify`.
+        MissingInput: if the file does not exist.
+        DataError: if the file is damaged, has another layout, or breaks a rule of the layout.
+        ConfigError: if `verify` has another value.
     """
     hashed = must_hash(path, verify)
     with workers(1) as hasher:
         columns, digest = _load(path, hasher if hashed else None)
         try:
             validate(path, columns.steps, columns.episodes, columns.attributes)
-        finally:  # damage explains whatever else is wrong
+        finally:  # damage may be the cause of a broken rule, so it is reported instead
             if digest is not None and digest.result() != columns.attributes["content_sha256"]:
                 raise damaged(path)
     if hashed:
@@ -51,7 +51,7 @@ def read(path: Path, verify: str = "auto") -> Columns:
 
 
 def must_hash(path: Path, verify: str) -> bool:
-    """Return whether `verify` asks for the content hash of this file. Raises as `read`."""
+    """Return whether `verify` requires the content hash of this file. Raises MissingInput and ConfigError as `read`."""
     if verify not in ("auto", "full", "never"):
         raise ConfigError(f"data.verify must be auto, full or never, got '{verify}'")
     if not path.is_file():
@@ -60,12 +60,12 @@ def must_hash(path: Path, verify: str) -> bool:
 
 
 def damaged(path: Path) -> DataError:
-    """Return the error of a file whose content is not what its hash says."""
-    return DataError(f"{path}: content differs from its hash (damaged); fetch or convert it again")
+    """Return the error for a file whose content differs from its hash."""
+    return DataError(f"{path}: the content differs from its hash, so the file is damaged; fetch or convert it again")
 
 
 def _load(path: Path, hasher: ThreadPoolExecutor | None) -> tuple[Columns, Future[str] | None]:
-    """Return the columns, and their content hash to come: it is computed beside reading and what follows."""
+    """Return the columns, and a future for their content hash, which a thread computes."""
     with _reading(path), h5py.File(path, "r", locking=False) as file, workers(WORKERS) as readers:
         attributes = _attributes(path, file)
         opened = {name: Column(file[name], check=hasher is None) for name in column_names(file)}
@@ -91,9 +91,10 @@ def _hash_loads(opened: dict[str, Column], loads: dict[str, tuple[NDArray[Any], 
 
 
 def outline(path: Path, leave: Collection[str]) -> Columns:
-    """Return a dataset without reading the step columns in `leave`: these are arrays without memory behind them.
+    """Return a dataset without reading the step columns in `leave`.
 
-    Raises as `read`; the columns that are read are not validated.
+    The arrays of these columns have the right type and shape, contain zeros and take no memory. The other columns are
+    not validated. Raises as `read` does.
     """
     must_hash(path, "never")
     with _reading(path), h5py.File(path, "r", locking=False) as file:
@@ -106,9 +107,9 @@ def outline(path: Path, leave: Collection[str]) -> Columns:
 
 
 def stream(path: Path) -> Iterator[tuple[str, Column, NDArray[Any]]]:
-    """Yield (path in the file, column, slab of rows) in the order of the content hash, in little memory.
+    """Yield (path in the file, column, slab of rows) in the order of the content hash. This takes little memory.
 
-    Checksums are not compared: the caller must compare a hash. Raises DataError if the file cannot be read.
+    Checksums are not compared, so the caller must compare a hash. Raises DataError if the file cannot be read.
     """
     with _reading(path):
         file = h5py.File(path, "r", locking=False)
@@ -142,7 +143,7 @@ def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever h5py raises for a damaged file, a dozen kinds, into one line."""
+    """Turn every error that h5py raises for a damaged file into a DataError with one line."""
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file; fetch or convert it again")
@@ -152,7 +153,7 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:
         cause = " ".join(str(error).split())
         raise DataError(
-            f"{path}: cannot be read ({cause[:90]}); damaged or not ours: fetch or convert it again"
+            f"{path}: cannot be read ({cause[:90]}); it is damaged or not in our layout: fetch or convert it again"
         ) from error
 
 
@@ -164,14 +165,14 @@ def _plain(value: Any) -> Any:
 
 def _check_version(path: Path, attributes: Mapping[str, Any]) -> None:
     if "schema_version" not in attributes:
-        raise DataError(f"{path}: HDF5, but not in our layout; convert it first (recordings: data=recorded_*)")
+        raise DataError(f"{path}: an HDF5 file, but not in our layout; convert it first (recordings: data=recorded_*)")
     if attributes["schema_version"] != SCHEMA_VERSION:
         found = attributes["schema_version"]
         raise DataError(
-            f"{path}: layout version {found}, this program reads {SCHEMA_VERSION}; update vgm2p or convert again"
+            f"{path}: layout version {found}, but this program reads {SCHEMA_VERSION}; update vgm2p or convert it again"
         )
     if attributes.get("complete") != 1:
-        raise DataError(f"{path}: incomplete (its conversion was cut off); delete it and convert again")
+        raise DataError(f"{path}: incomplete, because its conversion was interrupted; delete it and convert it again")
 
 
 def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -179,4 +180,6 @@ def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
     if missing:
         raise DataError(f"{path}: attribute '{missing[0]}' is missing; convert it again")
     if attributes_hash(attributes) != attributes["attributes_sha256"]:
-        raise DataError(f"{path}: attributes differ from their hash (damaged); fetch or convert it again")
+        raise DataError(
+            f"{path}: the attributes differ from their hash, so the file is damaged; fetch or convert it again"
+        )

@@ -1,4 +1,4 @@
-"""What a dataset in our layout must obey: columns, types, lengths, numbers, legal actions, episode boundaries."""
+"""The rules of our layout, for columns, types, lengths, numbers, legal actions and episode boundaries."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ STEP_TYPES = {
     "t": "<i4",
 }
 EPISODE_TYPES = {"start": "<i8", "rows": "<i4", "length": "<i4", "return": "<f8", "end": "|u1"}
-PIECE_BYTES = 1 << 20  # rows are judged in pieces that stay in the processor's cache
+PIECE_BYTES = 1 << 20  # rows are checked in pieces that fit into the processor's cache
 
 Table = Mapping[str, NDArray[Any]]
 Rows = Callable[[str, int, int], NDArray[Any]]
 
 
 def validate(path: Path, steps: Table, episodes: Table, attributes: Mapping[str, Any]) -> None:
-    """Check columns, types, lengths, ranges and episode boundaries. Raises DataError naming the first defect."""
+    """Check columns, types, lengths, ranges and episode boundaries. Raises DataError, which names the first defect."""
     check_layout(path, steps, episodes, attributes)
     check_numbers(path, steps, attributes, lambda name, start, stop: steps[name][start:stop])
     check_episodes(path, steps, episodes)
 
 
 def check_layout(path: Path, steps: Table, episodes: Table, attributes: Mapping[str, Any]) -> None:
-    """Check names, types, lengths and shapes of the columns. Raises DataError naming the first defect."""
+    """Check names, types, lengths and shapes of the columns. Raises DataError, which names the first defect."""
     observed = observed_in(steps)
     for table, names in ((steps, [*STEP_TYPES, "actions"]), (episodes, list(EPISODE_TYPES))):
         absent = [name for name in names if name not in table]
@@ -47,12 +47,12 @@ def check_layout(path: Path, steps: Table, episodes: Table, attributes: Mapping[
                 raise DataError(f"{path}: column '{name}' has type {table[name].dtype}, not {dtype}; convert it again")
         lengths = {name: len(array) for name, array in table.items()}
         if len(set(lengths.values())) > 1 or 0 in lengths.values():
-            raise DataError(f"{path}: columns of unequal or no length {lengths}; convert it again")
+            raise DataError(f"{path}: columns are empty or of unequal length {lengths}; convert it again")
     _check_shapes(path, steps, attributes, observed)
 
 
 def observed_in(steps: Mapping[str, Any]) -> str | None:
-    """Return the name of the column that holds what was observed."""
+    """Return the name of the column with the observations, or None if there is none."""
     return next((name for name in ("robot_observation", "observations") if name in steps), None)
 
 
@@ -62,25 +62,25 @@ def _check_shapes(path: Path, steps: Table, attributes: Mapping[str, Any], obser
     wanted = (agents,) if discrete else (agents, width)
     if actions.shape[1:] != wanted:
         raise DataError(
-            f"{path}: actions have shape {actions.shape[1:]} per row, attributes say {wanted}; convert it again"
+            f"{path}: actions have shape {actions.shape[1:]} per row, the attributes require {wanted}; convert it again"
         )
     if discrete and steps.get("legal_actions", actions).shape[1:] != (agents, width):
-        raise DataError(f"{path}: legal_actions are missing or not ({agents}, {width}) per row; convert it again")
+        raise DataError(f"{path}: legal_actions are missing, or not ({agents}, {width}) per row; convert it again")
     if steps[observed].ndim != (2 if observed == "robot_observation" else 3):
         raise DataError(f"{path}: '{observed}' has {steps[observed].ndim} axes; convert it again")
 
 
 def check_numbers(path: Path, steps: Table, attributes: Mapping[str, Any], rows: Rows) -> None:
-    """Check that numbers are finite and stored actions possible, piece by piece.
+    """Check that numbers are finite and stored actions are legal and in range. Rows are read piece by piece.
 
     Args:
-        path: names the file in errors.
-        steps: the columns' types and shapes.
-        attributes: the file's attributes.
-        rows: returns rows start .. stop - 1 of a column.
+        path: name of the file for error messages.
+        steps: the columns. Only their types and shapes are used.
+        attributes: attributes of the file.
+        rows: function (name, start, stop) -> rows start .. stop - 1 of a column.
 
     Raises:
-        DataError: naming the first defect.
+        DataError: it names the first defect.
     """
     observed = observed_in(steps)
     names = [name for name in (observed, "rewards", "actions") if name and steps[name].dtype.kind == "f"]
@@ -105,7 +105,7 @@ def check_numbers(path: Path, steps: Table, attributes: Mapping[str, Any], rows:
 
 
 def _illegal(rows: Rows, start: int, stop: int) -> int:
-    """Return how many actions of acting rows are not legal."""
+    """Return how many stored actions are not legal. Rows without an action do not count."""
     actions = rows("actions", start, stop).astype(np.int64)
     legal = rows("legal_actions", start, stop)
     inside = (actions >= 0) & (actions < legal.shape[-1])
@@ -116,19 +116,21 @@ def _illegal(rows: Rows, start: int, stop: int) -> int:
 
 def _check_range(path: Path, rows: Rows, start: int, stop: int, limit: float) -> None:
     actions = rows("actions", start, stop)
-    if max(actions.max(), -actions.min()) > limit + 1e-6:  # rows without an action may hold anything
+    if max(actions.max(), -actions.min()) > limit + 1e-6:  # rows without an action may hold any number
         largest = np.abs(actions[rows("has_action", start, stop).astype(bool)]).max(initial=0.0)
         if largest > limit + 1e-6:
-            raise DataError(f"{path}: actions reach {largest:.3f}, outside [-1, 1]; rescale them")
+            raise DataError(
+                f"{path}: actions reach {largest:.3f}, which is outside [-{limit:g}, {limit:g}]; rescale them"
+            )
 
 
 def check_episodes(path: Path, steps: Table, episodes: Table) -> None:
-    """Check that episodes follow one another and agree with steps and flags. Raises DataError."""
+    """Check that episodes follow one another and agree with has_action, t and the end flags. Raises DataError."""
     start, rows, length = (episodes[name].astype(np.int64) for name in ("start", "rows", "length"))
     total = len(steps["t"])
     ends = start + rows
     if start[0] != 0 or ends[-1] != total or (ends[:-1] != start[1:]).any() or (rows < 1).any():
-        raise DataError(f"{path}: episode boundaries do not cover the rows one after another; convert it again")
+        raise DataError(f"{path}: the episode boundaries do not cover all rows in order; convert it again")
     acting = np.add.reduceat(steps["has_action"].astype(np.int64), start)
     if (acting != length).any() or ((rows - length) > 1).any():
         raise DataError(f"{path}: episode lengths do not agree with has_action; convert it again")
@@ -138,4 +140,4 @@ def check_episodes(path: Path, steps: Table, episodes: Table) -> None:
     last = start + length - 1
     flags = steps["terminal"] + steps["timeout"]
     if flags.sum() != flags[last[length > 0]].sum():
-        raise DataError(f"{path}: an end flag stands inside an episode; convert it again")
+        raise DataError(f"{path}: an end flag is inside an episode; convert it again")

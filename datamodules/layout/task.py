@@ -1,4 +1,4 @@
-"""The task that a dataset was recorded in, as its columns and attributes tell it."""
+"""The task in which a dataset was recorded, found in its columns and attributes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from vgm2p.types import Spec
 
 
 def stored_as(columns: Columns) -> str:
-    """Return what was stored of observations: `robot` (one vector of the robot), `omiga` or `native` (agents' vectors).
+    """Return which observations a dataset stores: `robot`, `omiga` or `native`.
 
-    Of omiga's vectors the robot's can be recovered; native ones are taken as they are.
+    `robot` is one vector of the whole robot. `omiga` and `native` are vectors of the agents. The robot's vector can be
+    recovered from `omiga` vectors. `native` vectors are used unchanged.
     """
     if "robot_observation" in columns.steps:
         return "robot"
@@ -21,7 +22,7 @@ def stored_as(columns: Columns) -> str:
 
 
 def spec_of(columns: Columns, view: str) -> Spec:
-    """Return the task that a dataset was recorded in, seen in `view`. Raises ConfigError if it has no such view."""
+    """Return the task of a dataset, with observations in `view`. Raises ConfigError if the dataset has no such view."""
     attributes, steps, stored = columns.attributes, columns.steps, stored_as(columns)
     agents, name = int(attributes["n_agents"]), attributes["name"]
     if stored != "native" and view not in VIEWS:

@@ -1,4 +1,7 @@
-"""Remembers which files were verified, by path, size and modification time, in the user's cache folder."""
+"""A list of verified files in the user's cache folder, so that `verify=auto` hashes a file only once.
+
+The list names a file by its path, size, modification time and inode number.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from vgm2p.io.files import write_atomic
 
-KEPT = 500
+KEPT = 500  # number of files in the list
 
 
 def _memory() -> Path:
@@ -30,12 +33,12 @@ def _load() -> dict[str, str]:
 
 
 def is_remembered(path: Path) -> bool:
-    """Whether this very file was verified before."""
+    """Whether this exact file was verified before."""
     return _load().get(str(path.resolve())) == _fingerprint(path)
 
 
 def remember(path: Path) -> None:
-    """Note that the file is verified; a cache that cannot be written only costs the next hash."""
+    """Add a verified file to the list. If the list cannot be written, the file is hashed again next time."""
     entries = {**_load(), str(path.resolve()): _fingerprint(path)}
     try:
         _memory().parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Writing HDF5 where the disk may fill: HDF5 does not survive a failed write, so none reaches it.
+"""Write HDF5 files in a way that survives a full disk: HDF5 never sees a failed write.
 
-After a failed write the library can neither close the file nor end the process without a crash. What the disk refuses
-is therefore swallowed here, and raised when HDF5 has closed its file, which is then thrown away. Signals wait for the
-next check: their handlers raise, and would do so in the middle of a write.
+After a failed write, the HDF5 library can neither close the file nor end the process without a crash. `Sink` therefore
+hides the error from HDF5. The error is raised when HDF5 has closed the file, and the file is deleted. Signals are held
+back until the next check, because their handlers raise an exception, which could come in the middle of a write.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from vgm2p.errors import StorageError
 from vgm2p.io.files import remove_stale, written_aside
 from vgm2p.signals import held_back
 
-CHUNK_BYTES = 1 << 22  # of larger ones nothing more is gained, of smaller ones time is lost between them
+CHUNK_BYTES = 1 << 22  # larger chunks are not faster, smaller chunks are slower
 
 
 def write(path: Path, columns: Columns, compress: bool = False) -> str:
-    """Write a dataset aside and rename it; return its content hash. The file is a function of its content alone."""
+    """Write a dataset to a temporary file, rename it to `path`, and return the content hash.
+
+    The same columns always give the same bytes. Raises StorageError if the disk is full.
+    """
     attributes = {**columns.attributes, "schema_version": SCHEMA_VERSION, "content_sha256": content_hash(columns)}
     attributes["attributes_sha256"] = attributes_hash(attributes)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,14 +43,14 @@ def write(path: Path, columns: Columns, compress: bool = False) -> str:
 
 
 class Sink(io.FileIO):
-    """A new file for reading and writing whose writes always seem to succeed; `failure` is the first that did not."""
+    """A new file whose writes always seem to succeed. `failure` is the error of the first failed write, or None."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all bytes, or swallow them after a failure."""
+        """Write all bytes. After a failure, discard them."""
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view) and self.failure is None:
@@ -55,22 +58,24 @@ class Sink(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length."""
+        """Set the length of the file in bytes."""
         self._tried(super().truncate, size)
         return size or 0
 
     def readinto(self, buffer: Any) -> int:
-        """Read what was written; zeros where it was swallowed."""
+        """Read what was written. Discarded bytes are read as zeros."""
         view = memoryview(buffer).cast("B")
         found = super().readinto(view) or 0
         view[found:] = bytes(len(view) - found)
         return len(view)
 
     def check(self) -> None:
-        """Raise StorageError for the first failed write."""
+        """Raise StorageError if a write has failed."""
         if self.failure is not None:
             folder = Path(str(self.name)).parent
-            raise StorageError(f"{folder}: {self.failure.strerror}; free space there, or write elsewhere (data.cache=)")
+            raise StorageError(
+                f"{folder}: {self.failure.strerror}; free space there, or set data.cache to another folder"
+            )
 
     def _tried(self, call: Callable[..., int | None], *arguments: Any) -> int | None:
         try:
@@ -82,7 +87,10 @@ class Sink(io.FileIO):
 
 @contextmanager
 def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Yield a new HDF5 file, and what raises StorageError where a write has failed; called at the end, too."""
+    """Yield a new HDF5 file, and a function that raises StorageError if a write has failed.
+
+    The function also lets signals through that were held back. It is called once more at the end.
+    """
     with held_back() as signals, Sink(path) as sink:
 
         def check() -> None:
@@ -93,16 +101,16 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
             with h5py.File(sink, "w", libver="latest", track_order=False) as file:
                 yield file, check
         except Exception:
-            sink.check()  # a full disk explains whatever HDF5 makes of it
+            sink.check()  # a full disk may be the cause of this error
             raise
         sink.check()
 
 
 def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
-    """Write attributes, and last the mark of a whole file.
+    """Write the attributes, and at last `complete`, which marks a complete file.
 
-    Texts have fixed lengths: they then stand in the object header, which has a checksum. HDF5's heap for texts of other
-    lengths has none, and a flipped bit there can keep the library reading for ever.
+    Texts are written with a fixed length. HDF5 then stores them in the object header, which has a checksum. It stores
+    texts of variable length in a heap without a checksum, where a flipped bit can make the library read forever.
     """
     for key, value in sorted(attributes.items()):
         if isinstance(value, str):
@@ -116,7 +124,7 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
 def make_dataset(
     file: h5py.File, name: str, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any], compress: bool = False
 ) -> h5py.Dataset:
-    """Create a checksummed dataset (rows, *shape) in chunks of about 4 MiB."""
+    """Create an HDF5 dataset (rows, *shape) with checksums, in chunks of at most CHUNK_BYTES if a row is not larger."""
     row_bytes = max(1, dtype.itemsize * int(np.prod(shape)))
     chunk = max(1, min(rows, CHUNK_BYTES // row_bytes))
     options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if compress else {}

@@ -1,1 +1,1 @@
-"""Where files come from: published, recorded, the hub, the catalogue."""
+"""Where dataset files come from: recordings, published datasets, their catalogue, and the hub that stores them."""

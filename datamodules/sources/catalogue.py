@@ -1,4 +1,4 @@
-"""The published datasets: ids `<source>/<env>/<scenario>/<uid>`, what their cards say, and which simulator they fit."""
+"""The catalogue of published datasets: ids `<source>/<env>/<scenario>/<uid>`, facts from their cards, simulators."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import yaml
 import vgm2p
 from vgm2p.errors import ConfigError, DataError, nearest
 
-HUB = "InstaDeepAI/og-marl"
+HUB = "InstaDeepAI/og-marl"  # repository of the datasets on the Hugging Face hub
 ROBOTS = {"6halfcheetah": "HalfCheetah-v4", "3hopper": "Hopper-v4", "2ant": "Ant-v4"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One dataset; what a card does not tell is None. Returns are sums of the team reward over an episode."""
+    """One published dataset. What its card does not say is None. A return is the sum of an episode's team rewards."""
 
     id: str
     source: str
@@ -54,17 +54,17 @@ class Entry:
 
     @property
     def discrete(self) -> bool:
-        """Whether actions are indices."""
+        """Whether actions are indices (discrete) and not vectors."""
         return self.action_kind == "discrete"
 
     @property
     def zscored(self) -> bool:
-        """Whether observations are robot + one-hot, z-scored over each vector (omiga/mujoco)."""
+        """Whether an observation is the robot's vector and the agent's one-hot, z-scored per vector (omiga/mujoco)."""
         return "z-scored" in (self.obs_preprocessed or "")
 
     @property
     def env_id(self) -> str:
-        """Identifier of the simulator that the data fit; where we have none, where they came from."""
+        """Name of our environment for these data. If we have none: a name made of source, environment and scenario."""
         if self.source == "omiga" and self.env == "mamujoco" and self.scenario in ROBOTS:
             return ROBOTS[self.scenario]
         if self.env == "gymnasium_mamujoco":
@@ -74,7 +74,7 @@ class Entry:
         )
 
     def differences(self, found: Mapping[str, float]) -> list[str]:
-        """Return a line per figure that is not what the card says: counts exactly, returns within 0.1 %."""
+        """Return one line per figure that differs from the card. Counts must be equal, returns may differ by 0.1 %."""
         lines = []
         for name, value in found.items():
             wanted = getattr(self, name, None)
@@ -88,9 +88,9 @@ class Entry:
 
 @functools.cache
 def catalogue(extra: str | None = None) -> dict[str, Entry]:
-    """Return id -> entry of the shipped catalogue, and of a file of one's own in the same form.
+    """Return id -> entry, for the shipped catalogue and for `extra`, the path of a user's catalogue in the same form.
 
-    Raises DataError if that file is none.
+    Raises DataError if a file is not a catalogue.
     """
     shipped = Path(vgm2p.__file__).resolve().parent / "data" / "datasets.yaml"
     entries = _read(shipped)
@@ -109,7 +109,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def entry_of(name: str, extra: str | None = None) -> Entry:
-    """Return one entry. Raises ConfigError naming the nearest id."""
+    """Return the entry with the id `name`. Raises ConfigError, which suggests the nearest id."""
     known = catalogue(extra)
     if name not in known:
         raise ConfigError(f"dataset '{name}' is unknown{_near(name, known)}; see `vgm2p data list`")
@@ -117,7 +117,11 @@ def entry_of(name: str, extra: str | None = None) -> Entry:
 
 
 def select(patterns: Iterable[str], extra: str | None = None) -> list[Entry]:
-    """Return entries whose id matches a pattern, whole or as a part. Raises ConfigError where none does."""
+    """Return the entries whose ids match one of the patterns.
+
+    A pattern is a glob for the whole id. If no id matches the glob, the pattern is searched as a part of the ids.
+    Raises ConfigError if a pattern is found in no id.
+    """
     known = catalogue(extra)
     found: dict[str, Entry] = {}
     for pattern in patterns:

@@ -1,4 +1,8 @@
-"""Fetching a dataset's zip from the Hugging Face hub: pinned on first contact, verified, resumable, offline-aware."""
+"""Download the zip of a dataset from the Hugging Face hub.
+
+The first contact with a file pins its commit and its digest. Every download is verified, and an interrupted download is
+resumed. Without a network, zips in the cache or placed by hand are used.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,14 @@ from vgm2p.io.files import open_own, sha256_file, write_atomic
 
 Answer = TypeVar("Answer")
 LOCKFILE = "hub.lock.json"
-SPARE = 1.1
-UNPACKED = 2.4  # bytes of the vault and of our file, per byte of the zip, where the catalogue does not know
-PACKED = 0.7  # bytes of a vault per byte of its arrays
+SPARE = 1.1  # free space that is required, relative to the space that is needed
+UNPACKED = 2.4  # bytes of vault and converted file per byte of the zip, if the catalogue has no estimate
+PACKED = 0.7  # bytes of a vault on disk per byte of its arrays in memory
 
 
 @dataclass(frozen=True)
 class Pin:
-    """What a file of the hub must be: commit of its repository, bytes, SHA-256 (None where the hub has none)."""
+    """Identity of a file on the hub: commit of the repository, size in bytes, SHA-256 (None if the hub has none)."""
 
     commit: str
     size: int
@@ -32,23 +36,24 @@ class Pin:
 
 
 class Hub:
-    """The hub's copy of the datasets.
+    """Client for the published datasets on the hub.
 
     Args:
-        root: folder for the lock file, and for zips placed by hand (`raw/<source>/<env>/<scenario>.zip`).
-        cache: folder in which vaults are unpacked and converted; counts where space is checked.
-        revision: commit, tag or branch; None: what the lock file says, else `main` as it is now.
-        say: told the plan and what happens.
+        root: folder of the lock file, and of zips that the user places by hand (`raw/<source>/<env>/<scenario>.zip`).
+        cache: folder in which vaults are unpacked and converted. Its free space is checked before a download.
+        revision: commit, tag or branch. None: the commit in the lock file. If the lock file does not have the dataset:
+            the newest commit of `main`.
+        say: function that receives lines for the user.
     """
 
     def __init__(
         self, root: Path, cache: Path, revision: str | None = None, say: Callable[[str], None] = print
     ) -> None:
         self.root, self.cache, self.revision, self.say = root, cache, revision, say
-        self._commit = "unknown"  # of the last fetch: a revision may be a branch
+        self._commit = "unknown"  # commit of the last fetch; `revision` may be a branch
 
     def placed(self, entry: Entry) -> Path | None:
-        """Return a vault folder or a zip that lies in the manual folder, if any."""
+        """Return the vault folder or zip that the user placed by hand, or None."""
         base = self.root / "raw" / entry.source / entry.env
         for path in (base / f"{entry.scenario}.vlt", base / f"{entry.scenario}.zip"):
             if path.exists():
@@ -56,26 +61,28 @@ class Hub:
         return None
 
     def origin(self, entry: Entry, path: Path) -> dict[str, str]:
-        """Return where a file or folder is from, for the converted file's attributes.
+        """Return the origin of a zip or vault folder, as attributes for the converted file.
 
-        Raises DataError if a zip is not the one that the catalogue pins.
+        Raises DataError if a zip does not have the SHA-256 of the catalogue.
         """
         digest = {"zip_sha256": sha256_file(path)} if path.is_file() else {}
         if entry.zip_sha256 is not None and digest.get("zip_sha256", entry.zip_sha256) != entry.zip_sha256:
             raise DataError(
-                f"{path}: SHA-256 {digest['zip_sha256'][:12]}, catalogue: {entry.zip_sha256[:12]}; fetch it again"
+                f"{path}: SHA-256 {digest['zip_sha256'][:12]}, in the catalogue: {entry.zip_sha256[:12]}; "
+                "fetch it again"
             )
         commit = "placed by hand" if path == self.placed(entry) else self._commit
         return {"hub_path": entry.hub_path, "hub_commit": commit, **digest}
 
     def fetch(self, entry: Entry) -> Path:
-        """Return the local zip of an entry's scenario, downloaded if need be and verified.
+        """Return the verified local zip of an entry's scenario. Download it if necessary.
 
         Raises:
-            MissingInput: offline and not in the cache; the line says what to place where.
-            ServiceError: the hub cannot be reached, or refuses.
-            DataError: the hub delivers other bytes than it announces, twice, or announces other bytes than pinned.
-            StorageError: not enough space.
+            MissingInput: if the hub must not be contacted and the zip is not in the cache. The line says where to place
+                the zip. Also if the hub does not have the file.
+            ServiceError: if the hub cannot be reached, or refuses the request.
+            DataError: if two downloads differ from the pin, or the hub and the catalogue have different digests.
+            StorageError: if there is not enough space.
         """
         pin = _agreed(entry, self._pinned(entry))
         self._commit = pin.commit
@@ -95,7 +102,10 @@ class Hub:
     # --- pins -------------------------------------------------------------------------------------------------------
 
     def _pinned(self, entry: Entry) -> Pin:
-        """Return what the file must be: by the lock file, or as the hub has it now (written down at first)."""
+        """Return the pin of a file from the lock file.
+
+        If it is not there, or for another revision, ask the hub. Only the first answer is written into the lock file.
+        """
         held = self._lock().get(entry.hub_path)
         if held is not None and self.revision in (None, held.commit):
             return held
@@ -105,7 +115,7 @@ class Hub:
         if held is None:
             self.root.mkdir(parents=True, exist_ok=True)
             with open_own(self.root / ".hub.lock", "a") as guard:
-                fcntl.flock(guard, fcntl.LOCK_EX)  # other scenarios are pinned at the same time
+                fcntl.flock(guard, fcntl.LOCK_EX)  # other processes may pin other scenarios at the same time
                 pins = {name: asdict(known) for name, known in {**self._lock(), entry.hub_path: pin}.items()}
                 write_atomic(self.root / LOCKFILE, json.dumps(pins, indent=1, sort_keys=True))
         return pin
@@ -115,7 +125,9 @@ class Hub:
         try:
             return {name: Pin(**pin) for name, pin in json.loads(path.read_text()).items()} if path.exists() else {}
         except (ValueError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: damaged; delete it, and the next fetch pins the hub's state again") from error
+            raise DataError(
+                f"{path}: damaged; delete it, and the next fetch makes a new one from the hub's present state"
+            ) from error
 
     def _ask(self, entry: Entry) -> Pin:
         from huggingface_hub import HfApi
@@ -125,7 +137,7 @@ class Hub:
             commit = api.repo_info(HUB, repo_type="dataset", revision=self.revision or "main").sha
             found = api.get_paths_info(HUB, entry.hub_path, repo_type="dataset", revision=commit)
             if not found or commit is None:
-                raise MissingInput(f"{entry.hub_path}: the hub's {HUB} has no such file any more; see `data list`")
+                raise MissingInput(f"{entry.hub_path}: {HUB} on the hub has no such file any more; see `data list`")
             file: Any = found[0]
             lfs = getattr(file, "lfs", None)
             return Pin(commit, int(file.size), None if lfs is None else str(lfs.sha256))
@@ -163,12 +175,12 @@ class Hub:
         return None
 
     def _plan(self, entry: Entry, pin: Pin) -> None:
-        """Print what will be transferred and written. Raises StorageError where it cannot fit."""
+        """Report how much will be downloaded and written. Raises StorageError if there is not enough space."""
         from huggingface_hub.constants import HF_HUB_CACHE
 
         raw = entry.uncompressed_bytes_estimate
         unpacked = int(pin.size * UNPACKED if raw is None else raw * (1 + PACKED))
-        needs: dict[int, tuple[Path, float]] = {}  # by file system: one folder on it, and what all together need
+        needs: dict[int, tuple[Path, float]] = {}  # device number -> a folder on it, bytes needed on it
         for folder, size in ((Path(HF_HUB_CACHE), pin.size), (self.cache, unpacked)):
             known = _existing(folder)
             device = os.stat(known).st_dev
@@ -187,7 +199,7 @@ class Hub:
                 )
 
     def _answered(self, entry: Entry, call: Callable[[], Answer]) -> Answer:
-        """Call the hub; whatever goes wrong becomes one line."""
+        """Call the hub. Turn every error into a UserError with one line."""
         from huggingface_hub import errors
 
         try:
@@ -195,8 +207,8 @@ class Hub:
         except UserError:
             raise
         except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
-            raise ServiceError(self._by_hand(entry, f"the hub refuses {HUB} (login or address)")) from error
-        except errors.LocalEntryNotFoundError as error:  # the client's word for a hub that does not answer
+            raise ServiceError(self._by_hand(entry, f"the hub refuses {HUB} (check login and address)")) from error
+        except errors.LocalEntryNotFoundError as error:  # the client raises this if the hub does not answer
             raise ServiceError(self._by_hand(entry, _cause(error.__cause__ or error))) from error
         except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
             raise MissingInput(f"{entry.hub_path}: not at revision {self.revision or 'main'} of {HUB}") from error
@@ -204,7 +216,7 @@ class Hub:
             if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
                 raise StorageError(f"{error.filename or 'the cache'}: {error.strerror}; set HF_HOME") from error
             raise ServiceError(self._by_hand(entry, _cause(error))) from error
-        except Exception as error:  # the client's transport raises kinds of its own
+        except Exception as error:  # the client's transport has error classes of its own
             raise ServiceError(self._by_hand(entry, _cause(error))) from error
 
     def _by_hand(self, entry: Entry, why: str) -> str:
@@ -213,19 +225,19 @@ class Hub:
 
 
 def _agreed(entry: Entry, pin: Pin) -> Pin:
-    """Return what a file must be by hub and catalogue. Raises DataError where they contradict each other."""
+    """Return the pin with the SHA-256 of the catalogue. Raises DataError if the hub's SHA-256 is another one."""
     if entry.zip_sha256 is None:
         return pin
     if pin.sha256 not in (None, entry.zip_sha256):
         raise DataError(
-            f"{entry.hub_path}: the hub has {str(pin.sha256)[:12]} at {pin.commit[:12]}, the catalogue pins "
-            f"{entry.zip_sha256[:12]}; ask for the commit it pins with revision=, or correct the catalogue"
+            f"{entry.hub_path}: the hub has {str(pin.sha256)[:12]} at {pin.commit[:12]}, but the catalogue pins "
+            f"{entry.zip_sha256[:12]}; set revision= to the commit of that file, or correct the catalogue"
         )
     return replace(pin, sha256=entry.zip_sha256)
 
 
 def offline() -> bool:
-    """Whether the hub must not be asked."""
+    """Whether the user forbids contact with the hub (HF_HUB_OFFLINE)."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
 
 
@@ -240,7 +252,7 @@ def _existing(path: Path) -> Path:
 
 
 def _forget(path: Path) -> None:
-    """Drop a wrong file from the hub's cache: the pointer and the bytes it points to."""
+    """Delete a wrong file from the hub's cache: the symbolic link and the file that it points to."""
     real = path.resolve()
     path.unlink(missing_ok=True)
     real.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A published dataset as a source: found, fetched, unpacked and converted once, under one lock per scenario."""
+"""Published datasets and vaults as sources. They are fetched, unpacked and converted once, under a lock."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Say = Callable[[str], None]
 
 
 class Published:
-    """Source of one entry of the catalogue (`<source>/<env>/<scenario>/<uid>`).
+    """Source for one entry of the catalogue. Raises ConfigError for an unknown id.
 
     Args:
-        id: which one.
-        root: folder for what is placed by hand and for the hub's lock file.
-        cache: folder of converted files: `<cache>/<id>.h5`.
-        revision: commit of the hub's repository; None: as pinned on first contact.
-        catalogue: further catalogue file, or None.
-        say: told what happens.
+        id: id of the entry, `<source>/<env>/<scenario>/<uid>`.
+        root: folder of files that the user places by hand, and of the hub's lock file.
+        cache: folder of converted files (`<cache>/<id>.h5`).
+        revision: commit of the hub's repository. None: the commit that was pinned on first contact.
+        catalogue: path of the user's own catalogue, or None.
+        say: function that receives lines for the user. None: they are printed.
     """
 
     def __init__(
@@ -57,41 +57,42 @@ class Published:
 
     @property
     def state(self) -> str:
-        """What is here: `converted`, `placed` (vault or zip in the manual folder) or `-`."""
+        """What this machine has: `converted`, `placed` (a vault or zip that was placed by hand) or `-` (nothing)."""
         if self.target.is_file():
             return "converted"
         return "placed" if self.hub.placed(self.entry) else "-"
 
     def resolve(self) -> list[Path]:
-        """Return the converted file; fetches and converts if it is not there. Raises as `Hub.fetch` and `Converter`.
+        """Return the converted file. If it does not exist, fetch the dataset and convert it.
 
         Raises:
-            ConfigError: if the file was made from another revision than the one asked for.
+            ConfigError: if the file was made from another commit than `revision`.
+            UserError: the errors of `Hub.fetch`, `unzip` and `convert`.
         """
         if not self.target.is_file():
             with scenario_lock(self.cache, self.entry, self.say):
                 if not self.target.is_file():
                     self._make(self.target)
-        if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # branches move
+        if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # a branch may move
             found = attribute(self.target, "hub_commit")
             if found != self.hub.revision:
                 raise ConfigError(f"{self.target} was made from commit {found}; delete it, or drop revision=")
         return [self.target]
 
     def renew(self) -> Path:
-        """Return the converted file, verified in full and made again if it is damaged."""
+        """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
         if self.target.is_file() and not intact(self.target, self.say):
             self.target.unlink()
         return self.resolve()[0]
 
     def convert_to(self, target: Path) -> Path:
-        """Fetch and convert into a new file, leaving the cache of converted files alone. Raises as `resolve`."""
+        """Fetch the dataset and convert it into a new file outside the cache. Raises as `resolve` does."""
         with scenario_lock(self.cache, self.entry, self.say):
             self._make(target)
         return target
 
     def fetch(self) -> Path:
-        """Return the zip or vault that the file is made of, fetched if it is not there, and verified."""
+        """Return the verified zip or vault of the dataset. Fetch it if it is not there. Raises as `Hub.fetch` does."""
         with scenario_lock(self.cache, self.entry, self.say):
             return self._origin()[0]
 
@@ -105,7 +106,7 @@ class Published:
             self._convert(_uid_folder(path, self.entry), target, origin)
             return
         scratch = target.parent / f".{self.entry.uid}.vault"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a killed conversion
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed conversion
         try:
             self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], target, origin)
         finally:
@@ -117,12 +118,12 @@ class Published:
 
 
 class VaultFolder:
-    """Source of a vault of one's own: the folder of one uid.
+    """Source for the user's own vault.
 
     Args:
-        path: the folder.
+        path: folder of one uid.
         cache: folder of converted files.
-        say: told what happens.
+        say: function that receives lines for the user. None: they are printed.
     """
 
     def __init__(self, path: str, cache: str, say: Say | None = None) -> None:
@@ -130,7 +131,7 @@ class VaultFolder:
 
     @property
     def target(self) -> Path:
-        """The converted file: another one for a vault elsewhere, or for one that was written again."""
+        """The converted file. Its name contains a digest of the vault's path and marker files."""
         parts = [str(self.path.resolve())] + [
             sha256_file(self.path / name) for name in MARKERS if (self.path / name).is_file()
         ]
@@ -138,7 +139,7 @@ class VaultFolder:
         return self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}-{mark}.h5"
 
     def resolve(self) -> list[Path]:
-        """Return the converted file, made on first use."""
+        """Return the converted file. If it does not exist, convert the vault. Raises as `convert` does."""
         target = self.target
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,12 +149,12 @@ class VaultFolder:
         return [target]
 
     def convert_to(self, target: Path) -> Path:
-        """Convert into a new file, leaving the cache of converted files alone."""
+        """Convert the vault into a new file outside the cache. Raises as `convert` does."""
         convert(self.path, target, None, self.say, {})
         return target
 
     def renew(self) -> Path:
-        """Return the converted file, verified in full and made again if it is damaged."""
+        """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
         if self.target.is_file() and not intact(self.target, self.say):
             self.target.unlink()
         return self.resolve()[0]
@@ -171,7 +172,7 @@ def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: d
 
 
 def intact(path: Path, say: Say) -> bool:
-    """Whether a converted file is what its hash says; a damaged one is told."""
+    """Whether a converted file matches its content hash. If it does not, report this."""
     try:
         read(path, verify="full")
     except DataError as error:
@@ -181,7 +182,7 @@ def intact(path: Path, say: Say) -> bool:
 
 
 def attribute(path: Path, name: str) -> str:
-    """Return an attribute of a converted file. Raises DataError if it cannot be opened."""
+    """Return an attribute of a converted file, or `unknown`. Raises DataError if the file cannot be opened."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             return str(file.attrs.get(name, "unknown"))
@@ -198,7 +199,7 @@ def _uid_folder(root: Path, entry: Entry) -> Path:
 
 @contextmanager
 def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
-    """Let one process at a time fetch and convert a scenario."""
+    """Hold a lock, so that only one process at a time fetches and converts a scenario."""
     folder = cache / entry.source / entry.env
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):

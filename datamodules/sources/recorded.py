@@ -1,4 +1,4 @@
-"""Sources of datasets: recordings of single robots (converted once), files at hand, and the bundled set."""
+"""Sources of datasets: recordings of single robots, files in our layout, and the bundled dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sha256_file
 from vgm2p.run.lock import one_at_a_time
 
-FORMAT = 1
+FORMAT = 1  # format_version of a recording
 FIELDS = (
     "observations",
     "actions",
@@ -37,11 +37,11 @@ KEPT_ATTRIBUTES = ("robot", "agent_conf", "behaviours", "seed", "gymnasium_versi
 
 
 class Recorded:
-    """Recordings `<name>.hdf5` of a robot, converted to our layout once and concatenated in the order given.
+    """Recordings `<name>.hdf5` of a robot, concatenated in the given order. Each is converted to our layout once.
 
     Args:
-        root: folder below which the recordings lie.
-        names: their names, without ending.
+        root: folder of the recordings. Its subfolders are searched, too.
+        names: names of the recordings, without `.hdf5`.
         cache: folder of converted files.
     """
 
@@ -49,7 +49,12 @@ class Recorded:
         self.root, self.names, self.cache = Path(root), names, Path(cache)
 
     def resolve(self) -> list[Path]:
-        """Return converted files. Raises MissingInput naming the file to place and the key `data.root`."""
+        """Return the converted files.
+
+        Raises:
+            MissingInput: if a recording is not below `root`. The line says where to place it.
+            DataError: if a recording is damaged.
+        """
         return [self._converted(name) for name in self.names]
 
     def _converted(self, name: str) -> Path:
@@ -71,21 +76,23 @@ class Recorded:
 
 
 class Files:
-    """HDF5 files in our layout, given by path or glob.
+    """HDF5 files in our layout.
 
     Args:
-        paths: files and globs.
-        command: what records a missing file, for the message.
+        paths: paths and globs.
+        command: command that records the file, for the error message about a missing file.
     """
 
     def __init__(self, paths: list[str], command: str | None = None) -> None:
         self.paths, self.command = paths, command
 
     def resolve(self) -> list[Path]:
-        """Return the files, globs expanded and sorted. Raises MissingInput for a pattern without match."""
+        """Return the files. The matches of a glob are sorted. Raises MissingInput if a path or glob matches no file."""
         found: list[Path] = []
         for pattern in self.paths:
-            literal = Path(pattern).exists()  # a file's own name may hold brackets
+            literal = Path(
+                pattern
+            ).exists()  # the name of a file may contain brackets, which mean something else in a glob
             matches = [pattern] if literal else sorted(glob.glob(pattern, recursive=True))
             if not matches:
                 remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
@@ -98,22 +105,22 @@ class Bundled:
     """The dataset that ships with the package."""
 
     def resolve(self) -> list[Path]:
-        """Return its file."""
+        """Return the path of its file."""
         return [Path(vgm2p.__file__).resolve().parent / "data" / "6halfcheetah_quickstart.h5"]
 
 
 def convert(source: Path, target: Path) -> None:
-    """Convert a recording and verify the result against it. Raises DataError if the recording is damaged."""
+    """Convert a recording, then read the file back and verify it. Raises DataError if one of the two is damaged."""
     arrays, attributes = read_recording(source)
     columns = columns_of(arrays, attributes, sha256_file(source))
     written = write(target, columns)
     if content_hash(read(target, verify="full")) != written:
         target.unlink()
-        raise DataError(f"{target}: read back differently from what was written; check the disk")
+        raise DataError(f"{target}: the file read back differs from the data written; check the disk")
 
 
 def read_recording(source: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return arrays and attributes of a recording. Raises DataError naming what is wrong with the file."""
+    """Return the arrays and attributes of a recording. Raises DataError if it is damaged or has another format."""
     try:
         with h5py.File(source, "r", locking=False) as file:
             attributes = {
@@ -121,7 +128,7 @@ def read_recording(source: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
             }
             missing = [name for name in FIELDS if name not in file]
             arrays = {} if missing else {name: file[name][...] for name in FIELDS}
-    except Exception as error:  # h5py raises many kinds for damaged files
+    except Exception as error:  # h5py raises errors of many classes for damaged files
         cause = " ".join(str(error).split())
         raise DataError(f"{source}: cannot be read ({cause[:90]}); copy the recording again") from error
     if missing or attributes.get("format_version") != FORMAT:
@@ -158,7 +165,7 @@ def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], sour
 
 
 def attributes_of(attributes: dict[str, Any], source_hash: str) -> dict[str, Any]:
-    """Return our attributes for those of a recording."""
+    """Return the attributes of our layout for the attributes of a recording."""
     return {
         "name": attributes["name"],
         "source": "recorded",

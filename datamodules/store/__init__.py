@@ -1,1 +1,1 @@
-"""Where batches come from: a dataset in memory or mapped from disk."""
+"""Batches for training, from a dataset in memory or mapped from disk."""

@@ -1,10 +1,10 @@
-"""Wide columns as plain files, for data that do not fit in memory: made once per content, mapped from then on.
+"""Flat files: wide columns as plain files, for data that do not fit into memory. Made once, then memory-mapped.
 
     <cache>/flat/<content hash>.<column>     bytes of the column, little-endian, row after row
-    <cache>/flat/<content hash>.json         type, shape and SHA-256 of each; written last
+    <cache>/flat/<content hash>.json         SHA-256 of each of these files; written last
 
-They are written aside and renamed, one process at a time; a file of another length, or once per file with other bytes,
-is told and made again.
+One process at a time writes temporary files and renames them. The length of a flat file is always checked, its SHA-256
+is compared as `verify` says. If a file is damaged, this is reported, and the flat files are made again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from vgm2p.errors import StorageError
 from vgm2p.io.files import remove_stale, require_space, sha256_file, write_atomic, written_aside
 from vgm2p.run.lock import one_at_a_time
 
-WIDE = ("actions", "legal_actions", "observations", "robot_observation", "state")
-UNUSED = ("agent_rewards",)  # as wide, and nothing trains on it
+WIDE = ("actions", "legal_actions", "observations", "robot_observation", "state")  # columns with many numbers per row
+UNUSED = ("agent_rewards",)  # wide columns that training does not use
 
 Say = Callable[[str], None]
 
@@ -41,11 +41,13 @@ Say = Callable[[str], None]
 def map_columns(
     paths: list[Path], cache: Path, view: str, verify: str, say: Say
 ) -> tuple[Columns, dict[str, mmap.mmap]]:
-    """Return datasets joined in order, wide columns as read-only arrays over mapped flat files, and these mappings.
+    """Join datasets in order. Return the joined dataset, and the mapping of each wide column.
+
+    The wide columns are read-only arrays over mapped flat files.
 
     Raises:
-        MissingInput, ConfigError: as `schema.read`.
-        DataError: as `schema.read`, or if the files record different tasks.
+        MissingInput, ConfigError: as `reading.read`.
+        DataError: as `reading.read`, or if the files record different tasks.
         StorageError: if the flat files cannot be written.
     """
     parts = [outline(path, (*WIDE, *UNUSED)) for path in paths]
@@ -63,20 +65,20 @@ def map_columns(
 
 
 def narrow(columns: Columns) -> Columns:
-    """Return a dataset without its wide columns."""
+    """Return a dataset without its wide and its unused columns."""
     steps = {name: array for name, array in columns.steps.items() if name not in (*WIDE, *UNUSED)}
     return Columns(steps, columns.episodes, columns.attributes)
 
 
 class FlatFiles:
-    """The flat files of one content.
+    """The flat files for one content hash.
 
     Args:
-        folder: where they lie.
-        digest: the content hash that they are named by.
-        paths: the HDF5 files that they are made of, in this order.
-        parts: outlines of these files.
-        say: told what is written, and what was found damaged.
+        folder: folder of the flat files.
+        digest: the content hash, which begins their names.
+        paths: the HDF5 files from which they are made, in this order.
+        parts: outlines of the HDF5 files.
+        say: function that receives lines for the user.
     """
 
     def __init__(self, folder: Path, digest: str, paths: list[Path], parts: list[Columns], say: Say) -> None:
@@ -90,7 +92,10 @@ class FlatFiles:
         self.bytes = {name: dtype.itemsize * int(np.prod(shape)) for name, (dtype, shape) in self.columns.items()}
 
     def opened(self, verify: str) -> dict[str, mmap.mmap]:
-        """Return the columns mapped for reading; makes the files if they are not there or damaged."""
+        """Return name -> mapping for reading. Missing or damaged files are made first.
+
+        Raises DataError if a source is damaged, StorageError if the files cannot be written.
+        """
         self._make_folder()
         with one_at_a_time(self.folder / f".{self.digest}.lock", f"flat files in {self.folder}", self.say):
             if self._intact(verify):
@@ -105,10 +110,10 @@ class FlatFiles:
         except OSError as error:
             raise StorageError(f"{self.folder}: {error.strerror}; set data.cache to another folder") from error
         if not os.access(self.folder, os.W_OK):
-            raise StorageError(f"{self.folder} cannot be written; set data.cache to a folder that can")
+            raise StorageError(f"{self.folder} cannot be written; set data.cache to a writable folder")
 
     def path(self, name: str) -> Path:
-        """Return where a column lies."""
+        """Return the path of a column's flat file."""
         return self.folder / f"{self.digest}.{name}"
 
     @property
@@ -169,7 +174,7 @@ class FlatFiles:
             remember(path)
 
     def _copy(self, written: Mapping[str, Path]) -> dict[str, str]:
-        """Write every column; return their SHA-256. Raises DataError where a source differs from its content hash."""
+        """Write every column. Return name -> SHA-256. Raises DataError if a source differs from its content hash."""
         digests = {name: hashlib.sha256() for name in self.columns}
         with ExitStack() as stack:
             files: dict[str, IO[bytes]] = {
@@ -190,7 +195,7 @@ class FlatFiles:
         return {name: digest.hexdigest() for name, digest in digests.items()}
 
     def _validate(self, written: Mapping[str, Path]) -> None:
-        """Check the numbers, read back from the files just written. Raises DataError."""
+        """Read the new files back and check the rules for their numbers. Raises DataError."""
         first = 0
         for path, part in zip(self.paths, self.parts, strict=True):
 

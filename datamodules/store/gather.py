@@ -1,4 +1,4 @@
-"""The one gatherer: transitions of the table become a batch, from memory and from disk alike."""
+"""Make a batch from rows of a dataset. The same code serves rows in memory and rows on disk."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vgm2p.types import Batch, Needs
 
 
 def gather(source: RowSource, table: TransitionTable, index: Tensor, needs: Needs) -> Batch:
-    """Return transitions `index` (..., S, B) of the table, with what `needs` names; nothing waits for the device.
+    """Return the transitions `index` (..., S, B) as a batch with the fields in `needs`.
 
-    `table.provide(needs)` must have been called.
+    Call `table.provide(needs, gamma)` first. Nothing here waits for the device.
     """
     pair = table.take("rows", index)  # (..., S, B, 2): the row and its successor
     make = _with_window if needs.ahead else _with_past
@@ -48,7 +48,7 @@ def _with_past(source: RowSource, table: TransitionTable, pair: Tensor, scalars:
 
 
 def _with_window(source: RowSource, table: TransitionTable, pair: Tensor, scalars: Tensor, needs: Needs) -> Batch:
-    """Return a batch with windows of L = history + ahead steps; rows and their successors are parts of them."""
+    """Return a batch with windows of L = history + ahead steps. A row and its successor are taken from its window."""
     row, (reward, bootstrap, valid) = pair[..., 0], scalars.unbind(-1)
     axis, now = row.dim(), needs.history - 1
     offset = torch.arange(-now, needs.ahead + 1, device=row.device)

@@ -1,4 +1,4 @@
-"""Rows on disk: wide columns mapped from flat files, gathered on the host."""
+"""Rows on disk: the wide columns are mapped from flat files, and rows are gathered on the host."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from vgm2p.datamodules.store.rows import Views
 
 
 class MappedRows:
-    """A `RowSource` over files larger than memory; it derives from gathered rows what `ResidentRows` does at loading.
+    """A `RowSource` for files that are larger than memory.
+
+    It computes for the gathered rows what `ResidentRows` computes for all rows at loading.
 
     Args:
-        wide: name -> mapped column, all rows of the files.
-        maps: the mappings behind them.
-        views: how observations are made.
-        kept: chosen row -> row of the files, or None where all are chosen.
+        wide: name -> mapped column, with all rows of the files.
+        maps: name -> the mapping behind the column.
+        views: rules that build observations.
+        kept: row numbers in the files of the selected rows. None: all rows are selected.
     """
 
     def __init__(
@@ -38,42 +40,42 @@ class MappedRows:
         self.spec, self.wide = views.spec, wide
         self._maps, self._views, self._kept = maps, views, kept
         observed = observed_in(wide)
-        assert observed is not None  # `rules.check_layout` asks for it
+        assert observed is not None  # `rules.check_layout` has checked this
         self._observed = wide[observed]
-        self._advise("MADV_RANDOM")  # a batch is rows here and there: reading ahead would read for nothing
+        self._advise("MADV_RANDOM")  # a batch reads scattered rows, so reading ahead would be wasted
 
     @classmethod
     def of(cls, dataset: Columns, maps: Mapping[str, mmap.mmap], view: str) -> MappedRows:
-        """Hold a dataset whose wide columns are mapped. Raises ConfigError if it has no such view."""
+        """Return the source of a dataset with mapped wide columns. Raises ConfigError if it has no such view."""
         return cls(dataset.steps, maps, Views(spec_of(dataset, view), stored_as(dataset)))
 
     @property
     def resident(self) -> bool:
-        """No: rows are gathered on the host, whatever the training device is."""
+        """False: rows are gathered on the host, for any training device."""
         return False
 
     @property
     def device(self) -> torch.device:
-        """Where rows are gathered."""
+        """The device on which rows are gathered: the CPU."""
         return torch.device("cpu")
 
     @property
     def bytes(self) -> int:
-        """Memory that the columns take: none that the system could not take back."""
+        """Bytes of memory that the columns take. It is 0, because the system may free mapped pages at any time."""
         return 0
 
     def observations(self, rows: Tensor) -> Tensor:
-        """Return what every agent saw: (..., N, O) float32."""
+        """Return the observations of all agents: (..., N, O) float32."""
         found = self._gather(self._observed, rows)
         return self._views.of_robot(self._views.robot(found)) if self._views.built else found
 
     def actions(self, rows: Tensor) -> Tensor:
-        """Return what every agent did: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
+        """Return the actions of all agents: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
         found = self._gather(self.wide["actions"], rows)
         return found.long() if self.spec.discrete else found.clamp(-1.0, 1.0)
 
     def legal(self, rows: Tensor) -> Tensor:
-        """Return which actions were legal: (..., N, A) bool."""
+        """Return a mask of the legal actions: (..., N, A) bool."""
         return self._gather(self.wide["legal_actions"], rows).bool()
 
     def states(self, rows: Tensor) -> Tensor:
@@ -84,19 +86,19 @@ class MappedRows:
 
     @contextmanager
     def scanning(self) -> Iterator[None]:
-        """Have the system read ahead during one pass over all rows."""
+        """Let the system read ahead during one pass over all rows."""
         self._advise("MADV_NORMAL")
         yield
         self._advise("MADV_RANDOM")
 
     def scan(self, rows: Tensor) -> Tensor:
-        """Return robot observations (..., D), or the agents' own (..., N, O); their memory is given back."""
+        """Return robot observations (..., D), or the agents' own (..., N, O). Free the memory of the mapped pages."""
         found = self.states(rows) if self._views.has_robot else self.observations(rows)
         self._advise("MADV_DONTNEED")
         return found
 
     def choose(self, kept: NDArray[Any]) -> MappedRows:
-        """Return a source of the rows `kept`, numbered from 0; the files are the same."""
+        """Return a source of the rows `kept`, numbered from 0. It uses the same files."""
         return MappedRows(self.wide, self._maps, self._views, kept if self._kept is None else self._kept[kept])
 
     def to(self, device: torch.device) -> None:

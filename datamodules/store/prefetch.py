@@ -1,4 +1,4 @@
-"""Batches of the next updates, made together: one call costs more than copying its rows does."""
+"""Make the batches of several updates with one call, because a call costs more than copying its rows."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from vgm2p.types import Batch
 
-DEPTH = 2  # spans made ahead in threads
+DEPTH = 2  # number of spans that threads make ahead
 
 
 class Prefetcher:
-    """Hands over the batch of an update; those of `span` updates are made at once.
+    """Returns the batch of an update. The batches of a span, that is `span` consecutive updates, are made together.
 
-    Without threads they are made when the first of them is asked for. With threads, the next DEPTH spans are made
-    meanwhile: the disk is waited for beside the updates.
+    Without threads, a span is made when `take` first needs one of its batches. With threads, the next DEPTH spans are
+    made during the updates, so that updates rarely wait for the disk.
 
     Args:
-        make: returns the batches of updates start .. start + span - 1 along a leading axis; called in any thread.
-        span: updates made at once.
-        threads: how many make them; 0: the thread that asks.
-        deliver: applied to what was made, in the thread that asks.
+        make: function start -> batches of the updates start .. start + span - 1 along a leading axis. It may be called
+            in any thread.
+        span: number of updates in a span.
+        threads: number of threads that call `make`. 0: the thread that calls `take` does it.
+        deliver: function that is applied to each span in the thread that calls `take`.
     """
 
     def __init__(
@@ -37,16 +38,16 @@ class Prefetcher:
         self._at, self._batches = -1, list[Batch]()
 
     def take(self, update: int) -> Batch:
-        """Return the batch of `update`. Raises what `make` raised, for example OSError."""
+        """Return the batch of `update`. Raises the errors of `make`, for example OSError."""
         at, offset = divmod(update, self._span)
         if at != self._at:
-            self._batches = []  # where the next ones cannot be made, none of these is handed over in their place
+            self._batches = []  # after an error in `make`, a batch of the old span must not be returned
             made = self._make(at * self._span) if self._pool is None else self._awaited(at, self._pool)
             self._batches, self._at = self._deliver(made).unbind(), at
         return self._batches[offset]
 
     def _awaited(self, at: int, pool: ThreadPoolExecutor) -> Batch:
-        if not self._coming or self._coming[0][0] != at:  # the first, or not the one after the last
+        if not self._coming or self._coming[0][0] != at:  # the first request, or not the next span
             for _, future in self._coming:
                 future.cancel()
             self._coming.clear()
@@ -56,6 +57,6 @@ class Prefetcher:
         return self._coming.popleft()[1].result()
 
     def close(self) -> None:
-        """End the threads; what they are at is finished, the rest dropped."""
+        """End the threads. Calls of `make` that are running are finished, waiting ones are dropped."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

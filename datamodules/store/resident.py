@@ -15,17 +15,17 @@ from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.datamodules.store.rows import Views, take
 from vgm2p.envs.observation import in_slabs
 
-VIEWS_BYTES = 1 << 30  # agents' views of a robot are built once at loading if they take no more, else per batch
+VIEWS_BYTES = 1 << 30  # larger views of the agents are built per batch, smaller ones once at loading
 
 
 class ResidentRows:
-    """A `RowSource` of tensors; what follows from single rows (views, clamped actions) was derived at loading.
+    """A `RowSource` of tensors. Values that depend on single rows (views, clamped actions) are computed at loading.
 
     Args:
-        columns: `action`, `observation` (agents' vectors side by side, or the robot's observation where `per_batch`),
-            and `legal`, `state` where the data have them.
-        views: how observations are made.
-        per_batch: whether agents' vectors are built of the robot's observation when a batch is gathered.
+        columns: name -> column: `action`, `observation` and, if the data have them, `legal` and `state`. `observation`
+            is the robot's observation if `per_batch`, otherwise the agents' vectors side by side.
+        views: rules that build observations.
+        per_batch: whether the agents' vectors are built from the robot's observation for each batch.
     """
 
     def __init__(self, columns: dict[str, Tensor], views: Views, per_batch: bool) -> None:
@@ -34,10 +34,10 @@ class ResidentRows:
 
     @classmethod
     def of(cls, dataset: Columns, view: str) -> ResidentRows:
-        """Hold a dataset that was read. Raises ConfigError if it has no such view."""
+        """Return the source of a dataset in memory. Raises ConfigError if it has no such view."""
         views, steps = Views(spec_of(dataset, view), stored_as(dataset)), dataset.steps
         name = observed_in(steps)
-        assert name is not None  # `rules.check_layout` asks for it
+        assert name is not None  # `rules.check_layout` has checked this
         observed, action = torch.from_numpy(steps[name]), torch.from_numpy(steps["actions"])
         columns = {
             "action": action if views.spec.discrete else action.clamp(-1.0, 1.0),
@@ -53,33 +53,33 @@ class ResidentRows:
 
     @property
     def resident(self) -> bool:
-        """Yes: an update can be captured together with its draw."""
+        """True: rows are gathered on the training device, so a draw can be captured with its update."""
         return True
 
     @property
     def device(self) -> torch.device:
-        """Where the columns lie."""
+        """The device of the columns."""
         return self.columns["action"].device
 
     @property
     def bytes(self) -> int:
-        """Memory that the columns take."""
+        """Bytes of memory that the columns take."""
         return sum(column.numel() * column.element_size() for column in self.columns.values())
 
     def observations(self, rows: Tensor) -> Tensor:
-        """Return what every agent saw: (..., N, O) float32."""
+        """Return the observations of all agents: (..., N, O) float32."""
         found = take(self.columns["observation"], rows)
         if self._per_batch:
             return self._views.of_robot(found)
         return found.view(*rows.shape, self.spec.n_agents, self.spec.obs_dim)
 
     def actions(self, rows: Tensor) -> Tensor:
-        """Return what every agent did: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
+        """Return the actions of all agents: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
         found = take(self.columns["action"], rows)
         return found.long() if self.spec.discrete else found
 
     def legal(self, rows: Tensor) -> Tensor:
-        """Return which actions were legal: (..., N, A) bool."""
+        """Return a mask of the legal actions: (..., N, A) bool."""
         return take(self.columns["legal"], rows).bool()
 
     def states(self, rows: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class ResidentRows:
         return self.states(rows) if self._views.has_robot else self.observations(rows)
 
     def choose(self, kept: NDArray[Any]) -> ResidentRows:
-        """Return a source of the rows `kept`, copied and numbered from 0."""
+        """Return a source with a copy of the rows `kept`, numbered from 0."""
         rows = torch.from_numpy(kept).to(self.device)
         columns = {name: take(column, rows) for name, column in self.columns.items()}
         return ResidentRows(columns, self._views, self._per_batch and _build_views(columns, self._views))
@@ -106,7 +106,10 @@ class ResidentRows:
 
 
 def _build_views(columns: dict[str, Tensor], views: Views) -> bool:
-    """Set `observation` where it is built of the robot's; return whether, to save memory, batches build it."""
+    """Set the column `observation` if it is built from the robot's observation.
+
+    Return whether each batch must build the agents' vectors, because storing them would take too much memory.
+    """
     if not views.built:
         return False
     robot, spec = columns["state"], views.spec

@@ -1,4 +1,4 @@
-"""What is derived from whole episodes, once: returns from every step on, and how good the episode was."""
+"""Columns that are computed from whole episodes: returns-to-go, and the rank of the episode."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
 
 
 def returns_to_go(columns: Columns, gamma: float, timeouts_are_terminal: bool = False) -> Any:
-    """Return, per acting row, the discounted return from that step on: (n,) float32.
+    """Return the discounted return from each step on: (n,) float32.
 
-    After a terminal step nothing follows. Where an episode was cut, the future beyond is taken to pay at the rate of
-    what was seen: the discounted sum over h steps is divided by 1 - gamma^h. `timeouts_are_terminal`: time
-    limits count as terminal, as `data.timeouts: terminal` has it for the critic; the end of an incomplete episode never
-    does.
+    After a terminal step, the return is 0. If an episode was cut, its rewards after the cut are unknown. They are
+    assumed to have the same discounted average as the rewards before the cut. The discounted sum over the h steps up to
+    the cut is therefore divided by 1 - gamma^h.
+
+    Args:
+        columns: the dataset.
+        gamma: discount factor, below 1.
+        timeouts_are_terminal: whether a time limit counts as terminal, as it does for the critic with
+            `data.timeouts: terminal`. The end of an incomplete episode never counts as terminal.
     """
     rewards = columns.steps["rewards"].astype(np.float64)
     start, length, end = (columns.episodes[name] for name in ("start", "length", "end"))
     total = np.zeros(len(rewards))
     ahead = np.zeros(len(start))
-    for h in range(1, int(length.max(initial=0)) + 1):  # h steps to the end, all episodes at once
+    for h in range(1, int(length.max(initial=0)) + 1):  # h = steps up to the end; all episodes at once
         has = length >= h
         rows = start[has] + length[has] - h
         ahead[has] = rewards[rows] + gamma * ahead[has]
@@ -32,13 +37,16 @@ def returns_to_go(columns: Columns, gamma: float, timeouts_are_terminal: bool = 
 
 
 def episode_ranks(columns: Columns) -> Any:
-    """Return, per acting row, the share of acting rows in episodes that return as much or less: (n,) float32.
+    """Return the rank of the episode of each step: (n,) float32, above 0 and at most 1.
 
-    Returns that differ by less than a millionth of the largest count as equal.
+    The rank is the share of all steps that are in episodes with the same return or a lower one. Returns count as equal
+    if they differ by less than a millionth of the largest absolute return.
     """
     length = columns.episodes["length"].astype(np.int64)
     returns = columns.episodes["return"]
-    unit = max(np.abs(returns).max(), 1e-30) * 1e-6  # equal returns differ by rounding, as sums of float32 rewards
+    unit = (
+        max(np.abs(returns).max(), 1e-30) * 1e-6
+    )  # returns are sums of float32 rewards: rounding makes equal returns differ
     _, place = np.unique(np.round(returns / unit), return_inverse=True)
     below = np.cumsum(np.bincount(place, weights=length)) / length.sum()
     return np.repeat(below[place], length).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a row source is: what was seen, done and legal in given rows, whether they lie in memory or on disk."""
+"""The interface of a row source: observations, actions, legal actions and states of rows in memory or on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vgm2p.types import Spec
 
 
 class RowSource(Protocol):
-    """The wide columns of a dataset. `rows` is an int64 tensor (...) of row numbers on `device`.
+    """Access to the wide columns of a dataset. `rows` is always an int64 tensor (...) of row numbers on `device`.
 
     Attributes:
         spec: the task of the data.
@@ -30,24 +30,24 @@ class RowSource(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where rows are gathered."""
+        """The device on which rows are gathered."""
         ...
 
     @property
     def bytes(self) -> int:
-        """Memory that the columns take."""
+        """Bytes of memory that the columns take."""
         ...
 
     def observations(self, rows: Tensor) -> Tensor:
-        """Return what every agent saw: (..., N, O) float32."""
+        """Return the observations of all agents: (..., N, O) float32."""
         ...
 
     def actions(self, rows: Tensor) -> Tensor:
-        """Return what every agent did: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
+        """Return the actions of all agents: (..., N, A) float32 in [-1, 1], or (..., N) int64."""
         ...
 
     def legal(self, rows: Tensor) -> Tensor:
-        """Return which actions were legal: (..., N, A) bool; discrete actions only."""
+        """Return a mask of the legal actions: (..., N, A) bool. Only for discrete actions."""
         ...
 
     def states(self, rows: Tensor) -> Tensor:
@@ -55,11 +55,11 @@ class RowSource(Protocol):
         ...
 
     def scanning(self) -> AbstractContextManager[None]:
-        """Return a context for one pass over all rows in their order, made of calls of `scan`."""
+        """Return a context for one pass over all rows in order, with calls of `scan`."""
         ...
 
     def scan(self, rows: Tensor) -> Tensor:
-        """Return robot observations (..., D), or where no robot is behind the data, the agents' own (..., N, O)."""
+        """Return robot observations (..., D). If the data have none: the agents' own observations (..., N, O)."""
         ...
 
     def choose(self, kept: NDArray[Any]) -> RowSource:
@@ -73,10 +73,10 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """How observations are made of what is stored.
+    """Rules that build observations from the stored columns.
 
     Attributes:
-        spec: the task, with the view asked for.
+        spec: the task, with the requested view.
         stored: `robot`, `omiga` or `native` (`layout.task.stored_as`).
     """
 
@@ -85,23 +85,23 @@ class Views:
 
     @property
     def has_robot(self) -> bool:
-        """Whether a robot's observation is behind the agents' vectors."""
+        """Whether the robot's observation is stored or can be recovered."""
         return self.stored != "native"
 
     @property
     def built(self) -> bool:
-        """Whether agents' vectors are built of the robot's observation, and not stored."""
+        """Whether the agents' vectors are built from the robot's observation. If not, they are used as stored."""
         return self.stored == "robot" or (self.stored == "omiga" and self.spec.view != "omiga")
 
     def robot(self, stored: Tensor) -> Tensor:
-        """Return robot observations (..., D) for stored ones: (..., D), or omiga's vectors (..., N, O)."""
+        """Return robot observations (..., D) from the stored ones: (..., D), or OMIGA's vectors (..., N, O)."""
         return robot_of_omiga(stored, self.spec.n_agents) if self.stored == "omiga" else stored
 
     def of_robot(self, robot: Tensor) -> Tensor:
-        """Return agents' vectors (..., N, O) for robot observations (..., D)."""
+        """Return the agents' vectors (..., N, O) for robot observations (..., D)."""
         return agents_view(robot, self.spec.n_agents, self.spec.view)
 
 
 def take(column: Tensor, rows: Tensor) -> Tensor:
-    """Return rows of a column, whatever the shape of `rows`; indexing would do the same, slower."""
+    """Return rows (..., *) of a column (R, *), for `rows` (...). `column[rows]` gives the same, but is slower."""
     return column.index_select(0, rows.flatten()).view(*rows.shape, *column.shape[1:])

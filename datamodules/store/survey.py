@@ -1,4 +1,4 @@
-"""Statistics of a dataset's observations, actions and returns, computed when they are asked for."""
+"""Statistics of a dataset's observations, actions and returns, computed on request."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vgm2p.datamodules.store.table import TransitionTable
 from vgm2p.envs.observation import statistics
 from vgm2p.types import Survey
 
-ROWS = 200_000  # of which quantiles are computed at most, evenly spaced over the transitions
-OBS_BYTES = 1 << 28  # that their observations may take at most
-SLAB = 1 << 12  # rows gathered at once
+ROWS = 200_000  # largest number of transitions for quantiles; they are evenly spaced
+OBS_BYTES = 1 << 28  # largest memory of the observations for quantiles
+SLAB = 1 << 12  # number of rows gathered at once
 
 
 def standardisation(source: RowSource, table: TransitionTable, obs_norm: str) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (O,) by which observations are standardised (`envs.observation.statistics`)."""
+    """Return mean and standard deviation (O,) for standardising observations. Raises as `observation.statistics`."""
     rows = table.columns["rows"][:, 0]
     spec = source.spec
     with source.scanning():
@@ -34,13 +34,13 @@ def standardisation(source: RowSource, table: TransitionTable, obs_norm: str) ->
 def survey(source: RowSource, table: TransitionTable, moments: tuple[Tensor, Tensor], gamma: float) -> Survey:
     """Return the statistics of a dataset.
 
-    Quantiles are of at most 200 000 transitions, evenly spaced; those of observations and actions count every agent.
+    Quantiles use at most ROWS transitions, evenly spaced. Those of observations and actions include every agent.
 
     Args:
-        source: its rows.
-        table: its transitions.
-        moments: mean and deviation (O,) of `standardisation`.
-        gamma: discount of the returns; `return_quantile` raises ConfigError unless it is below 1.
+        source: rows of the dataset.
+        table: transitions of the dataset.
+        moments: mean and standard deviation (O,), from `standardisation`.
+        gamma: discount factor of the returns. `return_quantile` raises ConfigError if it is not below 1.
     """
     mean, std = moments
     spec = source.spec
@@ -71,7 +71,7 @@ def _spaced(table: TransitionTable, most: int) -> Tensor:
 
 
 def _quantiles(values: Tensor, knots: int) -> Tensor:
-    """Return the quantiles 0 to 1 of every column: (M, D) -> (D, knots) float32, rising along each row."""
+    """Return `knots` quantiles from 0 to 1 of every column: (M, D) -> (D, knots) float32, ascending in each row."""
     shares = np.linspace(0.0, 1.0, knots)
     columns = (values[:, i].double().numpy() for i in range(values.shape[1]))
     found = np.stack([np.quantile(column, shares) for column in columns])

@@ -1,4 +1,4 @@
-"""The transitions of a dataset: which rows they join, what they pay, what follows them, how they lie in episodes."""
+"""The transitions of a dataset: their rows, rewards, bootstrap masks, and positions in their episodes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from vgm2p.datamodules.store.rows import take
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Needs
 
-PER_TRANSITION = frozenset(("return_to_go", "episode_rank"))  # optional fields of a batch that are columns here
+PER_TRANSITION = frozenset(("return_to_go", "episode_rank"))  # optional fields of a batch that are columns of the table
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What follows the last step of an episode: (bootstrap, valid) without, and with, a stored final observation."""
+    """(bootstrap, valid) of the last step of an episode.
+
+    Attributes:
+        cut: values if no final observation is stored.
+        stored: values if a final observation is stored.
+    """
 
     cut: tuple[float, float]
     stored: tuple[float, float]
 
 
-# data.timeouts -> what follows a time limit; a terminal step is always (0, 1)
+# data.timeouts -> the last step before a time limit; a terminal step always has (0, 1)
 TIMEOUTS = {
     "bootstrap": Ending(cut=(0.0, 0.0), stored=(1.0, 1.0)),
     "terminal": Ending(cut=(0.0, 1.0), stored=(0.0, 1.0)),
@@ -38,18 +43,24 @@ TIMEOUTS = {
 class TransitionTable:
     """Narrow columns of n transitions over R rows, on the device where rows are gathered.
 
-    The successor of row t is row t + 1, which for the last step of an episode is its final observation. Where none is
-    stored, the row is its own successor, and `timeouts` decides what it is worth.
+    The successor of row r is row r + 1. For the last step of an episode, this is the final observation. If no final
+    observation is stored, the row is its own successor, and `timeouts` decides whether the target bootstraps from it.
 
-    Attributes of `columns`:
+    `columns` holds:
         rows: (n, 2) int64, the row and its successor.
         scalars: (n, 3) float32, reward, bootstrap and valid.
-        t: (R,) int32, step of the episode.
-        return_to_go, episode_rank: (n,) float32, made by `provide`.
-        valid_with_next_action: (n,) float32, likewise: `valid`, and 0 where a row bootstraps from a final observation,
-            for which no action is stored.
-        left: (R,) int32, likewise: rows after this one in its episode.
-        has_action: (R,) bool, likewise: False for final observations.
+        t: (R,) int32, number of the step in its episode.
+
+    `provide` adds, as needed:
+        return_to_go, episode_rank: (n,) float32.
+        valid_with_next_action: (n,) float32, like `valid`, but 0 if the row bootstraps from a final observation,
+            because no action is stored for it.
+        left: (R,) int32, number of rows after this one in its episode.
+        has_action: (R,) bool, False for final observations.
+
+    Args:
+        dataset: the dataset. Its wide columns are not used.
+        timeouts: key of TIMEOUTS. ConfigError if it needs final observations that are not stored.
     """
 
     def __init__(self, dataset: Columns, timeouts: str) -> None:
@@ -62,11 +73,11 @@ class TransitionTable:
 
     @property
     def bytes(self) -> int:
-        """Memory that the columns take."""
+        """Bytes of memory that the columns take."""
         return sum(column.numel() * column.element_size() for column in self.columns.values())
 
     def take(self, name: str, index: Tensor) -> Tensor:
-        """Return entries (...) of a column, by transition or by row."""
+        """Return entries (...) of a column. `index` counts transitions or rows, as the column does."""
         return take(self.columns[name], index)
 
     def to(self, device: torch.device) -> None:
@@ -74,7 +85,7 @@ class TransitionTable:
         self.columns = {name: column.to(device) for name, column in self.columns.items()}
 
     def provide(self, needs: Needs, gamma: float) -> None:
-        """Make the columns that `needs` asks for. Raises ConfigError unless `gamma` is below 1 where it counts."""
+        """Make the columns for `needs`. Raises ConfigError if it contains `return_to_go` and `gamma` is not below 1."""
         steps, episodes = self._dataset.steps, self._dataset.episodes
         if "return_to_go" in needs.fields:
             self._add("return_to_go", self.returns_to_go(gamma))
@@ -89,7 +100,7 @@ class TransitionTable:
             self._add("has_action", steps["has_action"].astype(bool))
 
     def returns_to_go(self, gamma: float) -> Any:
-        """Return (n,) float32, as `returns.returns_to_go`. Raises ConfigError unless `gamma` is below 1."""
+        """Return the returns-to-go (n,) float32. Raises ConfigError if `gamma` is not below 1."""
         if not 0.0 <= gamma < 1.0:
             raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
         return returns_to_go(self._dataset, gamma, timeouts_are_terminal=self.timeouts == "terminal")
@@ -125,7 +136,7 @@ def _transitions(dataset: Columns, timeouts: str) -> dict[str, Tensor]:
 
 
 def _after_the_last(end: int, stored: bool, timeouts: str) -> tuple[float, float]:
-    """Return (bootstrap, valid) of the last step of an episode."""
+    """Return (bootstrap, valid) of the last step of an episode that ended as `end`."""
     if end == TERMINAL:
         return 0.0, 1.0
     if end == INCOMPLETE:

@@ -1,4 +1,4 @@
-"""The dataset that training draws from: a row source, a table of transitions, and batches made ahead."""
+"""The dataset from which training draws: a row source, a table of transitions, and a prefetcher of batches."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from vgm2p.datamodules.store.table import TransitionTable, check_timeouts
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch, Needs, Randomness, Spec, Survey
 
-ROWS_AT_ONCE = 2048  # gathered for one update and the next ones: the calls cost more than the copying does
-THREADS = 2  # that gather from disk: one waits for it while the other works
+ROWS_AT_ONCE = 2048  # rows gathered by one call, for several updates: a call costs more than copying the rows
+THREADS = 2  # threads that gather from disk: one works while the other waits for the disk
 PLAIN = Needs()
 
 
 class TransitionStore:
-    """Transitions of one or several files, drawn in batches; where the rows lie changes no bit of them.
+    """Transitions of one or several files, drawn in batches. Rows in memory and rows on disk give the same bits.
 
     Args:
-        rows: what was seen, done and legal.
-        dataset: the narrow columns, row by row those of `rows`.
-        obs_norm: `auto`, `dataset` or `none`.
-        timeouts: what follows a time limit (`table.TIMEOUTS`).
-        files: where the data are from, for reports.
+        rows: source of observations, actions, legal actions and states.
+        dataset: the other columns of the same rows.
+        obs_norm: when observations are standardised: `auto`, `dataset` or `none`.
+        timeouts: TD target at a time limit, a key of `table.TIMEOUTS`.
+        files: paths of the files, for reports.
     """
 
     def __init__(self, rows: RowSource, dataset: Columns, obs_norm: str, timeouts: str, files: list[Path]) -> None:
         self.rows, self.dataset, self.table = rows, dataset, TransitionTable(dataset, timeouts)
         self._obs_norm, self._files = obs_norm, files
-        self._device = rows.device  # of training
+        self._device = rows.device  # the training device
         self._prefetcher: Prefetcher | None = None
-        self._request: tuple[Any, ...] = ()  # what the prefetcher was made for
+        self._request: tuple[Any, ...] = ()  # arguments with which the prefetcher was made
         self._moments = standardisation(rows, self.table, obs_norm)
 
     @classmethod
     def hold(
         cls, dataset: Columns, view: str, obs_norm: str, timeouts: str, files: list[Path] | None = None
     ) -> TransitionStore:
-        """Hold a dataset in memory. Raises ConfigError on an unknown view, obs_norm or timeouts."""
+        """Return a store in memory. Raises ConfigError for an unknown view, obs_norm or timeouts."""
         check_timeouts(timeouts)
         return cls(ResidentRows.of(dataset, view), narrow(dataset), obs_norm, timeouts, files or [])
 
@@ -65,11 +65,12 @@ class TransitionStore:
         timeouts: str = "bootstrap",
         verify: str = "auto",
     ) -> TransitionStore:
-        """Read, verify and join the files in order.
+        """Read, verify and join the files in order. Return a store in memory.
 
         Raises:
+            MissingInput: if a file does not exist.
             DataError: if a file is damaged, or the files record different tasks.
-            ConfigError: on an unknown view, obs_norm, timeouts or verify.
+            ConfigError: for an unknown view, obs_norm, timeouts or verify.
         """
         check_timeouts(timeouts)
         parts = [read(path, verify) for path in paths]
@@ -87,7 +88,7 @@ class TransitionStore:
         verify: str,
         say: Callable[[str], None] = print,
     ) -> TransitionStore:
-        """Join the files in order and map them from flat files below `cache`. Raises as `load` and `map_columns`."""
+        """Join the files in order. Return a store on flat files in `cache`. Raises as `load` and `map_columns`."""
         check_timeouts(timeouts)
         dataset, maps = map_columns(paths, cache, view, verify, say)
         return cls(MappedRows.of(dataset, maps, view), narrow(dataset), obs_norm, timeouts, paths)
@@ -99,11 +100,11 @@ class TransitionStore:
 
     @property
     def resident(self) -> bool:
-        """Whether batches are made on the training device, so that an update can be captured with its draw."""
+        """Whether batches are made on the training device. Only then can an update be captured with its draw."""
         return self.rows.resident
 
     def to(self, device: torch.device | str) -> TransitionStore:
-        """Deliver batches on `device`; resident rows move there."""
+        """Deliver batches on `device`. Rows in memory are moved there."""
         self.close()
         self._device = torch.device(device)
         self.rows.to(self._device)
@@ -111,39 +112,41 @@ class TransitionStore:
         return self
 
     def close(self) -> None:
-        """End the threads that make batches; the next draw begins again."""
+        """End the threads that make batches. The next draw starts new ones."""
         if self._prefetcher is not None:
             self._prefetcher.close()
         self._prefetcher, self._request = None, ()
 
     def provide(self, needs: Needs, gamma: float) -> None:
-        """Make what `needs` asks for and no column of the data holds; to be called before `draw` with these needs.
+        """Compute the columns for `needs` that the files do not have. Call this before `draw` with these needs.
 
-        With `next_action`, rows that bootstrap from a stored final observation become invalid: no action follows.
+        With `next_action`, a row that bootstraps from a stored final observation becomes invalid, because no action is
+        stored for it.
 
         Args:
             needs: what updates will read.
-            gamma: discount of `return_to_go`; ConfigError unless below 1.
+            gamma: discount factor of `return_to_go`. ConfigError if it is needed and not below 1.
         """
         self.close()
         self.table.provide(needs, gamma)
 
     def survey(self, gamma: float) -> Survey:
-        """Return the statistics of the data; those of returns discount by `gamma`."""
+        """Return the statistics of the data. `gamma` is the discount factor of the returns."""
         return survey(self.rows, self.table, self._moments, gamma)
 
     def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
-        """Draw transitions i.i.d.: a Batch with leading axes (S, B) on the training device, without waiting for it.
+        """Return a Batch of independently drawn transitions, with leading axes (S, B), on the training device.
 
-        The batch of an update depends on seeds and update alone, so those of the next updates are made with it.
+        The call does not wait for the device. A batch depends only on the seeds and the number of the update, so the
+        batches of the next updates are made by the same call.
 
         Args:
             key: randomness of this update.
             batch_size: B.
-            needs: optional fields to fill. With a history of H, `past_*` hold the H - 1 steps before each row; with
-                steps ahead, `window_*` take their place.
+            needs: optional fields to fill. With history = H, `past_*` hold the H - 1 steps before each row. With
+                ahead > 0, `window_*` are filled instead.
 
-        Raises what went wrong in a thread that made it, for example OSError.
+        Raises the errors of the thread that made the batch, for example OSError.
         """
         if not isinstance(key, UpdateKey):
             index = key.integers("batch", (batch_size,), len(self.table))
@@ -156,18 +159,18 @@ class TransitionStore:
 
     def _prefetching(self, seeds: tuple[int, ...], batch_size: int, needs: Needs) -> Prefetcher:
         span = max(1, ROWS_AT_ONCE // (len(seeds) * batch_size * (needs.history + needs.ahead)))
-        local = threading.local()  # a key holds the numbers that it drew last
+        local = threading.local()  # each thread needs its own key, because a key stores the numbers of its last draw
         device, count, on_host = self._device, len(self.table), not self.resident and self._device.type == "cuda"
 
         def make(start: int) -> Batch:
             if not hasattr(local, "key"):
                 local.key = UpdateKey(seeds, device)
                 local.stream = torch.cuda.Stream(device) if on_host else None  # type: ignore[no-untyped-call]
-            # indices are drawn on the training device, in a stream of their own beside the updates queued there
+            # draw the indices on the training device, in a separate stream that does not wait for queued updates
             with torch.cuda.stream(local.stream) if on_host else nullcontext():
                 index = _indices(local.key, batch_size, count, start, span).to(self.rows.device)
             batch = gather(self.rows, self.table, index, needs)
-            # a copy to CUDA is asynchronous from pinned memory without gaps alone
+            # a copy to CUDA is asynchronous only from pinned and contiguous memory
             return batch.map(lambda x: x.contiguous().pin_memory()) if on_host else batch
 
         return Prefetcher(make, span, 0 if self.resident else THREADS, self._delivered)
@@ -176,7 +179,7 @@ class TransitionStore:
         return batch if self.resident else batch.map(lambda x: x.to(self._device, non_blocking=True))
 
     def best_episodes(self, share: float) -> TransitionStore:
-        """Return a store of the `share` (above 0, at most 1) of episodes with the highest return; else ConfigError."""
+        """Return a store of the `share` of episodes with the highest returns. Raises as `combine.best`."""
         chosen = best(self.dataset, share)
         rows = self.rows.choose(rows_of(self.dataset, chosen))
         dataset = select(self.dataset, chosen)
@@ -184,7 +187,7 @@ class TransitionStore:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Return what run headers and reports say of the data."""
+        """Facts about the data for the headers of runs and for reports."""
         returns = self.dataset.episodes["return"]
         return {
             "name": self.dataset.attributes["name"],
@@ -202,7 +205,7 @@ class TransitionStore:
 
     @property
     def returns(self) -> list[float]:
-        """Return the undiscounted return of every episode."""
+        """The undiscounted return of every episode."""
         return [float(value) for value in self.dataset.episodes["return"]]
 
 

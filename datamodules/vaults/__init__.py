@@ -1,1 +1,1 @@
-"""OG-MARL's vaults: unpacking, reading, converting, digests."""
+"""OG-MARL's vaults: unpacking, reading, finding episodes, converting, and the digests of the files."""

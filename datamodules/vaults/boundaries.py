@@ -32,7 +32,7 @@ class Flags:
 
     @property
     def ends(self) -> NDArray[np.int64]:
-        """Rows that carry an end flag."""
+        """Numbers of the rows that carry an end flag."""
         return np.flatnonzero(self.terminal | self.truncation)
 
 
@@ -82,13 +82,13 @@ def find_boundaries(flags: Flags, limit: int | None, layout: str, where: str) ->
     tail = len(keep) - (ends[-1] + 1)
     if limit is not None and tail > limit:
         raise DataError(
-            f"{where}: {tail} rows follow the last end flag, beyond the limit of {limit}; flags are missing"
+            f"{where}: {tail} rows follow the last end flag, more than the limit of {limit}; end flags are missing"
         )
     limit = limit or int(lengths.max())
     end = np.where(flags.truncation[ends], TRUNCATION, np.where(lengths == limit, TIMEOUT, TERMINAL))
     empty = int((lengths == 0).sum())
     end, lengths = end[lengths > 0], lengths[lengths > 0]
-    notices = [f"{empty} episodes of a marker row alone are left out"] if empty else []
+    notices = [f"{empty} episodes of a delimiter row alone are left out"] if empty else []
     if tail:
         end, lengths = np.append(end, INCOMPLETE), np.append(lengths, tail)
         notices.append(f"{tail} rows after the last end flag are kept as an incomplete episode")
@@ -102,7 +102,8 @@ def _layout(flags: Flags, rows: NDArray[np.int64], limit: int | None, where: str
         return "delimiter_row" if idle and len(rows) > 1 else "native"
     if longest > limit + 1 or (longest == limit + 1 and not idle):
         raise DataError(
-            f"{where}: an episode of {longest} rows exceeds the limit of {limit}; an end flag is missing, or the limit"
+            f"{where}: an episode of {longest} rows exceeds the limit of {limit}; "
+            "an end flag is missing, or the limit is wrong"
         )
     if longest == limit + 1:
         return "delimiter_row"

@@ -1,4 +1,8 @@
-"""A vault becomes our HDF5: streamed, verified by reading back, renamed at the end; a kill leaves nothing behind."""
+"""Convert a vault to our HDF5 layout.
+
+The vault is read slab by slab. The new file gets its final name after it was read back and compared, so an interrupted
+conversion leaves no incomplete file under that name.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +31,17 @@ from vgm2p.io.files import remove_stale, require_space, written_aside
 
 
 class Converter:
-    """Converts one uid.
+    """Converts one uid of a vault.
 
     Args:
-        vault: what to convert.
-        target: the file to write.
-        entry: what the catalogue knows, or None for a vault of one's own.
-        say: told notices and progress.
-        origin: attributes that tell where the vault is from (commit, digests).
+        vault: the vault.
+        target: path of the converted file.
+        entry: entry of the catalogue, or None for the user's own vault.
+        say: function that receives lines for the user.
+        origin: attributes about the origin of the vault (commit, digests).
+
+    Raises:
+        DataError: if the vault contradicts the entry, or has discrete actions without legal actions.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class Converter:
         leaf = vault.leaves["actions"]
         self.discrete = leaf.dtype.kind in "iu"
         self.agents = vault.leaves["observations"].shape[0]
-        self.digests: dict[str, str] = {}  # of the vault's leaves, every row
+        self.digests: dict[str, str] = {}  # leaf -> SHA-256 over all its rows
         self.facts: dict[str, Any] = {}
         if entry is not None:
             self._compare("agents", entry.n_agents, self.agents)
@@ -61,10 +68,12 @@ class Converter:
             raise DataError(f"{self.where}: discrete actions without infos.legals; such vaults are not supported")
 
     def run(self) -> str:
-        """Convert, verify, rename; return the content hash.
+        """Convert the vault, verify the new file and rename it. Return its content hash.
 
         Raises:
-            DataError: if the vault is damaged, contradicts the catalogue's shapes, or was written back differently.
+            DataError: if the vault is damaged, contradicts the catalogue, or breaks a rule of the layout. Also if the
+                new file reads back differently.
+            StorageError: if there is not enough space.
         """
         flags = self._flags()
         boundaries = find_boundaries(
@@ -90,7 +99,7 @@ class Converter:
                 attributes["attributes_sha256"] = attributes_hash(attributes)
                 write_attributes(file, attributes)
             if hash_file(temporary) != digest:
-                raise DataError(f"{self.target}: reads back differently from what was written; check the disk")
+                raise DataError(f"{self.target}: the file read back differs from the data written; check the disk")
         return digest
 
     # --- first pass: flags and rewards ----------------------------------------------------------------------------
@@ -118,7 +127,7 @@ class Converter:
             yield start, np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<"), copy=False)
 
     def _narrow(self, flags: Flags, boundaries: Boundaries) -> dict[str, NDArray[Any]]:
-        """Return the narrow columns by their path in the file."""
+        """Return path in the file -> column for the narrow columns. Compare their returns with the card."""
         steps: dict[str, NDArray[Any]] = {"rewards": flags.reward[boundaries.keep]}
         if flags.agent_reward is not None:
             steps["agent_rewards"] = flags.agent_reward[boundaries.keep]
@@ -128,7 +137,7 @@ class Converter:
         return dict(columns.arrays())
 
     def _returns(self, table: dict[str, NDArray[Any]]) -> None:
-        """Compare complete episodes with the card; a difference is told, not refused: cards have errors too."""
+        """Compare the complete episodes with the card. A difference is only reported, because cards have errors."""
         found = figures(table)
         self.facts |= found
         found["vault_rows"] = self.vault.rows
@@ -138,7 +147,7 @@ class Converter:
     # --- second pass: every column in the order of the content hash -------------------------------------------------
 
     def _write(self, file: h5py.File, flags: Flags, boundaries: Boundaries, check: Callable[[], None]) -> str:
-        """Write all columns; return the content hash of what was meant to be written."""
+        """Write all columns. Return the content hash of the data in memory, with which the file must agree."""
         narrow, wides = self._narrow(flags, boundaries), LeafRules(self.vault, self.discrete, self._zscored)
         wide = {f"steps/{each.column}": each for each in wides.columns()}
         content = ContentHash()
@@ -168,7 +177,7 @@ class Converter:
         content: ContentHash,
         check: Callable[[], None],
     ) -> None:
-        """Convert one leaf. While a slab is hashed, judged and written, the next is unpacked."""
+        """Convert one leaf. While a slab is hashed, checked and written, the next slab is unpacked."""
         column = make_dataset(file, name, int(keep.sum()), wide.shape, np.dtype(wide.dtype))
         written, digest = 0, hashlib.sha256()
 
@@ -221,4 +230,4 @@ class Converter:
 
     def _compare(self, what: str, wanted: Any, found: Any) -> None:
         if wanted is not None and wanted != found:
-            raise DataError(f"{self.where}: {what} is {found}, the catalogue says {wanted}; fetch the vault again")
+            raise DataError(f"{self.where}: {what} is {found}, but the catalogue says {wanted}; fetch the vault again")

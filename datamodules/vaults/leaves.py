@@ -1,4 +1,4 @@
-"""The wide leaves of a vault: which column each fills, by which rule, and what its numbers must be."""
+"""Rules for the wide leaves of a vault: which column a leaf fills, how it is converted, how its numbers are checked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import recovery_error
 from vgm2p.errors import DataError
 
-RECOVERY = 1e-3  # largest difference between z-scored vectors and those rebuilt from the robot behind them
-PIECE_ROWS = 4096  # rows that are rebuilt at once
+RECOVERY = 1e-3  # largest difference between z-scored vectors and vectors rebuilt from the recovered observation
+PIECE_ROWS = 4096  # number of rows rebuilt at once
 
 
 def accept(rows: NDArray[Any]) -> None:
-    """Accept every row: the rule alone judges."""
+    """Accept all rows. For leaves that need no check beyond the one in their rule."""
 
 
 @dataclass
@@ -28,12 +28,12 @@ class LeafRule:
     """How one wide leaf is converted.
 
     Attributes:
-        leaf: its name in the vault.
-        column: the column that it fills.
-        dtype: type of that column.
-        shape: its shape per row.
-        rule: makes the column's rows of the leaf's; called slab after slab.
-        judge: looks at the column's rows in a thread, slab after slab.
+        leaf: name of the leaf in the vault.
+        column: name of the step column that it fills.
+        dtype: type of the column.
+        shape: shape of one row of the column.
+        rule: function that converts rows of the leaf to rows of the column. It is called slab after slab.
+        judge: function that checks rows of the column, slab after slab, in a thread. It raises DataError.
     """
 
     leaf: str
@@ -45,12 +45,12 @@ class LeafRule:
 
 
 class LeafRules:
-    """Rules for the wide leaves of one vault, and what they found.
+    """Rules for the wide leaves of one vault, and the facts that they collect.
 
     Args:
         vault: the vault.
         discrete: whether actions are indices.
-        zscored: whether observations are robot + one-hot, z-scored per vector.
+        zscored: whether an observation is the robot's vector and the agent's one-hot, z-scored per vector.
     """
 
     def __init__(self, vault: Vault, discrete: bool, zscored: bool) -> None:
@@ -63,7 +63,7 @@ class LeafRules:
         self._state = StateCheck()
 
     def columns(self) -> list[LeafRule]:
-        """Return the leaves in the order in which they must be read: legal masks are compared with actions."""
+        """Return the rules in the order of their use: actions come first, then the legal masks that must allow them."""
         leaves = self.vault.leaves
         observed, width = leaves["observations"].shape, leaves["actions"].shape[1:] if not self.discrete else ()
         found = [
@@ -80,11 +80,11 @@ class LeafRules:
         return found
 
     def facts(self, episodes: Episodes) -> dict[str, Any]:
-        """Return what was found; after all columns."""
+        """Return the facts found. Call this after all columns are converted."""
         return self._facts | self._state.facts(episodes.start, episodes.length)
 
     def notices(self, episodes: Episodes) -> list[str]:
-        """Return what a reader should know; after all columns."""
+        """Return lines for the user. Call this after all columns are converted."""
         leaf = self.vault.leaves.get("infos.state")
         entries = int(np.prod(leaf.shape)) if leaf else 0
         return notices(self.facts(episodes), entries, len(episodes.length))
@@ -94,11 +94,11 @@ class LeafRules:
         if self._padding is None and np.isfinite(rows).all():
             return rows
         padded = np.isneginf(rows)
-        if padded.any():  # agents with shorter vectors are padded so (omar/mpe); the same entries in every row
+        if padded.any():  # omar/mpe pads shorter vectors with -inf, at the same entries in every row
             self._padding = padded[0] if self._padding is None else self._padding
         if self._padding is not None:
             if (padded != self._padding).any():
-                raise DataError(f"{self.where}: -inf stands in observations of some rows only; fetch the vault again")
+                raise DataError(f"{self.where}: -inf is in the observations of some rows only; fetch the vault again")
             self._facts["obs_valid"] = (~self._padding).sum(-1).tolist()
             rows = np.where(padded, np.float32(0.0), rows)
         self._finite("observations", rows)
@@ -107,9 +107,9 @@ class LeafRules:
     def _recover(self, rows: NDArray[np.float32]) -> None:
         for start in range(0, len(rows), PIECE_ROWS):
             error = recovery_error(rows[start : start + PIECE_ROWS], self.agents)
-            if not error <= RECOVERY:  # not a number fails, too
+            if not error <= RECOVERY:  # true for NaN, too
                 raise DataError(
-                    f"{self.where}: observations are no z-scored vectors with one-hots; correct the catalogue"
+                    f"{self.where}: observations are not z-scored vectors with one-hots; correct the catalogue"
                 )
             self._facts["recovery_error"] = max(error, self._facts.get("recovery_error", 0.0))
 

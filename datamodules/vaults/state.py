@@ -1,4 +1,4 @@
-"""Whether a vault's global state says anything: some recorders stored the state of the reset on every row."""
+"""Check whether a vault's global state changes. Some recorders stored the state of the reset in every row."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 
 class StateCheck:
-    """Watches the state column slab by slab."""
+    """Collects facts about the state column, slab by slab."""
 
     def __init__(self) -> None:
-        self._changed: list[NDArray[np.bool_]] = []  # per row: whether it differs from the row before
+        self._changed: list[NDArray[np.bool_]] = []  # per row: whether it differs from the previous row
         self._last: NDArray[Any] | None = None
         self._first: NDArray[Any] | None = None
         self._varies: NDArray[np.bool_] | None = None  # per entry: whether any row differs from the first
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Look at the next rows (n, ...)."""
+        """Add the next rows (n, ...)."""
         if not len(rows):
             return
         flat = rows.reshape(len(rows), -1)
@@ -32,11 +32,16 @@ class StateCheck:
         self._last = flat[-1].copy()
 
     def facts(self, start: NDArray[np.int64], length: NDArray[np.int32]) -> dict[str, int]:
-        """Return what is odd, given the episodes: entries that never vary, episodes in which nothing does."""
+        """Return how many entries never vary, and in how many episodes no entry varies. Zeros are left out.
+
+        Args:
+            start: (E,) first row of each episode.
+            length: (E,) number of steps of each episode.
+        """
         if self._varies is None:
             return {}
         changed = np.concatenate(self._changed)
-        changed[start] = False  # the first row of an episode has none before it
+        changed[start] = False  # the first row of an episode has no previous row
         moves = np.add.reduceat(changed.astype(np.int64), start)
         still = int(((moves == 0) & (length > 1)).sum())
         found = {"state_constant_entries": int((~self._varies).sum()), "state_still_episodes": still}
@@ -44,12 +49,12 @@ class StateCheck:
 
 
 def notices(facts: dict[str, Any], entries: int, episodes: int) -> list[str]:
-    """Return the lines that tell of `facts`."""
+    """Return the lines that report `facts` to the user."""
     lines = []
     if still := facts.get("state_still_episodes", 0):
         lines.append(
             f"the state never changes in {still} of {episodes} episodes (recorded at reset only?); "
-            "do not train on it where that is many"
+            "do not train on the state if these are many"
         )
     if constant := facts.get("state_constant_entries", 0):
         lines.append(f"{constant} of {entries} entries of the state are the same in every row")

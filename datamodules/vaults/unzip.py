@@ -1,4 +1,4 @@
-"""Unpacking a downloaded zip: wanted uids only, nothing before the whole list of members is harmless."""
+"""Unpack the wanted uids of a downloaded zip. Nothing is unpacked before all its members are found harmless."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import sync
 
 MAX_MEMBERS = 100_000
-MAX_RATIO = 200
-MAX_BYTES = 64 << 30
+MAX_RATIO = 200  # unpacked size of a member, relative to its packed size
+MAX_BYTES = 64 << 30  # unpacked size of all members
 COPY_BYTES = 1 << 20
 IGNORED = ("__MACOSX/", ".DS_Store")
 
@@ -28,12 +28,12 @@ IGNORED = ("__MACOSX/", ".DS_Store")
 def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
     """Unpack the vaults of `uids` into `target`/<uid> and return their folders.
 
-    A uid's root is the folder with a vault's two marker files, wherever it lies in the zip. Everything is written into
-    a temporary folder beside its target and renamed at the end, with the digests of its files (`digests`).
+    A vault is a folder with the two marker files, anywhere in the zip. The name of the folder is the uid. Its files and
+    their digests (`vaults.digests`) are written into a temporary folder, which is renamed at the end.
 
     Raises:
-        DataError: if the zip is damaged, or a member could write elsewhere, is encrypted, or is a bomb.
-        MissingInput: if the zip has none of a wanted uid.
+        DataError: if the zip is damaged, or a member leads out of the folder, is encrypted, or would be too large.
+        MissingInput: if the zip has no vault with a wanted uid.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -46,17 +46,19 @@ def unzip(source: Path, uids: Sequence[str], target: Path) -> dict[str, Path]:
                 )
             return {uid: _unpack(archive, members, roots[uid], target / uid, source) for uid in uids}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError) as error:
-        raise DataError(f"{source}: damaged or no zip ({str(error)[:60]}); delete it and fetch it again") from error
+        raise DataError(f"{source}: damaged, or not a zip ({str(error)[:60]}); delete it and fetch it again") from error
 
 
 def checked(archive: zipfile.ZipFile, source: Path) -> list[zipfile.ZipInfo]:
-    """Return the members that count. Raises DataError for the first that must not be unpacked."""
+    """Return the members, without ignored ones. Raises DataError, which names the first member that is not harmless."""
     members = [info for info in archive.infolist() if not any(part in info.filename for part in IGNORED)]
     if len(members) > MAX_MEMBERS:
         raise DataError(f"{source}: {len(members)} members, more than {MAX_MEMBERS}; not unpacked")
     seen: set[str] = set()
     for info in members:
-        fault = _fault(info) or ("twice (but for case)" if info.filename.lower() in seen else None)
+        fault = _fault(info) or (
+            "there twice, apart from upper and lower case" if info.filename.lower() in seen else None
+        )
         if fault:
             raise DataError(f"{source}: member {ascii(info.filename)[:60]} is {fault}; not unpacked")
         seen.add(info.filename.lower())
@@ -66,11 +68,11 @@ def checked(archive: zipfile.ZipFile, source: Path) -> list[zipfile.ZipInfo]:
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
-    # zipfile cuts names at a NUL and turns this system's separators; `orig_filename` is what the file says
+    # zipfile cuts names at a NUL and replaces separators; `orig_filename` is the name in the zip
     name = info.orig_filename
     parts = PurePosixPath(name).parts
     if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "absolute"
+        return "an absolute path"
     if ".." in parts or "\\" in name or "\0" in name:
         return "outside its folder"
     mode = info.external_attr >> 16
@@ -79,12 +81,12 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     if info.flag_bits & 0x1:
         return "encrypted"
     if info.file_size > MAX_RATIO * max(info.compress_size, 1024):
-        return f"packed more than {MAX_RATIO} times"
+        return f"compressed by more than a factor of {MAX_RATIO}"
     return None
 
 
 def _roots(members: Sequence[zipfile.ZipInfo]) -> dict[str, str]:
-    """Return uid -> prefix of its folder in the zip."""
+    """Return uid -> path of its folder in the zip, as a prefix of names."""
     names = {info.filename for info in members}
     prefixes = [name.removesuffix(MARKERS[0]) for name in names if PurePosixPath(name).name == MARKERS[0]]
     return {PurePosixPath(prefix).name: prefix for prefix in sorted(prefixes) if prefix + MARKERS[1] in names}
@@ -113,13 +115,15 @@ def _unpack(
 
 
 def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Path) -> str:
-    """Write one member, return its SHA-256; its size is counted while unpacking, whatever its header says."""
+    """Write one member and return its SHA-256. Raises DataError if it is longer than the zip's header says."""
     written, digest = 0, hashlib.sha256()
     with archive.open(info) as packed, open(path, "wb") as file:
         while block := packed.read(COPY_BYTES):
             written += len(block)
             if written > info.file_size:
-                raise DataError(f"{source}: member {ascii(info.filename)[:60]} is longer than it says; not unpacked")
+                raise DataError(
+                    f"{source}: member {ascii(info.filename)[:60]} is longer than the zip's header says; not unpacked"
+                )
             file.write(block)
             digest.update(block)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""OG-MARL vaults: Zarr v2 arrays inside an OCDBT database, read with `tensorstore` alone, in slabs of rows."""
+"""Read OG-MARL vaults: Zarr v2 arrays in an OCDBT database. The package tensorstore reads them in slabs of rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from vgm2p.errors import DataError, MissingInput
 
-MARKERS = ("metadata.json", "manifest.ocdbt")
+MARKERS = ("metadata.json", "manifest.ocdbt")  # files that every vault has
 SLAB_BYTES = 1 << 24
 NEEDED = ("observations", "actions", "rewards", "terminals", "truncations")
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One array of a vault: its name (`infos.legals`), shape per row and type."""
+    """One array of a vault: its name, for example `infos.legals`, its shape per row, and its type."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,15 +35,15 @@ class Vault:
         folder: the folder with `metadata.json` and `manifest.ocdbt`.
 
     Raises:
-        MissingInput: without the package tensorstore, or if the folder is no vault.
-        DataError: if the vault is damaged or has another batch axis than 1.
+        MissingInput: if the package tensorstore is not installed, or the folder is not a vault.
+        DataError: if the vault is damaged, or its batch axis is longer than 1.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         absent = [name for name in MARKERS if not (self.folder / name).is_file()]
         if absent:
-            raise MissingInput(f"{folder}: no vault ({absent[0]} is missing); give the folder of one uid")
+            raise MissingInput(f"{folder}: no vault here ({absent[0]} is missing); give the folder of one uid")
         self.version, shapes, dtypes = _metadata(self.folder / "metadata.json")
         self._stores: dict[str, Any] = {}
         self.rows = self._index()
@@ -63,9 +63,9 @@ class Vault:
             raise self._damaged("vault_index", error) from error
 
     def slabs(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first row, rows) of a leaf, aligned to its chunks; the next slab is read meanwhile.
+        """Yield (first row, rows) of a leaf, in whole chunks. The next slab is read in the background.
 
-        Raises DataError where the bytes cannot be decoded.
+        Raises DataError if the bytes cannot be decoded.
         """
         store = self._opened(name)
         leaf = self.leaves[name]
@@ -91,7 +91,7 @@ class Vault:
         if store.shape[0] != 1:
             raise DataError(f"{self.folder}: '{leaf.name}' has a batch axis of {store.shape[0]}, not 1; not supported")
         if store.shape[2:] != leaf.shape or store.dtype.numpy_dtype != leaf.dtype:
-            raise DataError(f"{self.folder}: '{leaf.name}' is not what metadata.json says; fetch the vault again")
+            raise DataError(f"{self.folder}: '{leaf.name}' differs from what metadata.json says; fetch the vault again")
         if store.shape[1] < self.rows:
             raise DataError(
                 f"{self.folder}: '{leaf.name}' is shorter than the vault's {self.rows} rows; fetch it again"
@@ -113,7 +113,7 @@ class Vault:
 
 
 def tensorstore() -> Any:
-    """Return the package. Raises MissingInput naming the extra that installs it."""
+    """Return the package tensorstore. Raises MissingInput, which names the extra that installs it."""
     try:
         import tensorstore as ts
     except ImportError as error:
@@ -122,7 +122,7 @@ def tensorstore() -> Any:
 
 
 def find_vaults(root: Path) -> dict[str, Path]:
-    """Return uid -> folder for every vault below `root`, however deep; uids are the folders' names."""
+    """Return uid -> folder for every vault below `root`, at any depth. The name of the folder is the uid."""
     found = sorted(path.parent for path in root.rglob(MARKERS[0]) if (path.parent / MARKERS[1]).is_file())
     return {folder.name: folder for folder in found}
 
@@ -141,7 +141,7 @@ def _metadata(path: Path) -> tuple[float, dict[str, tuple[int, ...]], dict[str, 
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    """Return the shape per row: without the batch axis, and the length of the writer's buffer."""
+    """Return the shape of a row, without the two leading axes: batch axis and length of the writer's buffer."""
     shape = ast.literal_eval(text)
     if not isinstance(shape, tuple) or len(shape) < 3 or not all(isinstance(x, int) and x > 0 for x in shape):
         raise ValueError(text)

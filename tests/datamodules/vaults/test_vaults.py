@@ -98,7 +98,7 @@ def test_rows_after_the_last_flag_cannot_outlast_the_limit(tmp_path):
 
 
 def test_vectors_that_are_no_zscores_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no z-scored vectors"):
+    with pytest.raises(DataError, match="not z-scored vectors"):
         converted(TRUTHS[0], tmp_path / "x.h5", obs_preprocessed="z-scored")
 
 
@@ -116,7 +116,7 @@ def test_padding_is_the_same_in_every_slab(tmp_path, monkeypatch):
     arrays["observations"][:, 2, 4:] = -np.inf
     arrays["observations"][150_000:, 2, 3:] = -np.inf
     write_vault(tmp_path / "v", arrays)
-    with pytest.raises(DataError, match="-inf stands in observations of some rows"):
+    with pytest.raises(DataError, match="-inf is in the observations of some rows"):
         Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
 
 
@@ -162,7 +162,7 @@ def test_unpadded_rewards_and_ends_of_hand_made_flags():
     )
     assert found.keep.tolist() == [True, True, False] * 2
     found = find_boundaries(flags([2, 3, 5], idle=[2, 3, 5]), 2, "delimiter_row", "x")
-    assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a marker row" in found.notices[0]
+    assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a delimiter row" in found.notices[0]
     assert find_boundaries(flags([1, 5]), 4, "auto", "x").episodes.end.tolist() == [0, 1]
     with pytest.raises(DataError, match="no row ends an episode"):
         find_boundaries(flags([]), None, "auto", "x")
