@@ -22,7 +22,7 @@ SMAX_READY := $(SMAX_VENV)/.installed
 SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 
 .PHONY: help install install-smac install-smax sc2 smac-maps quickstart test lint types oracles test-seeds test-resume
-.PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-smax
+.PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -100,6 +100,9 @@ test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (a
 
 results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results robots $(ARGS)
+
+results-baselines: $(READY)  ## the table of docs/baselines.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
+	$(PY) -m tools.results baselines $(ARGS)
 
 results-smax: $(SMAX_READY)  ## the SMAX table of docs/results.md (about an hour; resumable; records its data first)
 	$(SMAX_CACHE) $(SMAX_PY) -m tools.results battles $(ARGS)

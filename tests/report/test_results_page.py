@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.report.finished_runs import write_run
-from tools.results.cells import finished
+from tools.results.cells import cells, finished
 from tools.results.page import BORDER
-from tools.results.robots import MAIN, MEDIUM, PARTS, REPLAY, cells
+from tools.results.robots import MAIN, MEDIUM, PARTS, REPLAY
 from tools.results.robots_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, write
 
 WAYS = [1.0, 0.5, 0.25, 0.0, "shared"]
@@ -64,7 +64,7 @@ def test_unseen_seeds_and_starts_leave_out_what_the_choice_saw(page):
 def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(page):
     text = page.read_text()
     named = re.findall(r"^- (\w+: \w+)$", text.split("## Not run yet")[1].split(BORDER)[0], re.MULTILINE)
-    every = {f"{experiment}: {line.label}" for experiment, line in cells(list(PARTS))}
+    every = {f"{experiment}: {line.label}" for experiment, line in cells(PARTS, list(PARTS))}
     shown = {f"{experiment}: {label}" for experiment in REPLAY for label in (*RIVALS, "vgm2p_plus")}
     assert set(named) == every - shown - {f"{MEDIUM[0]}: bc_meanflow"}
     assert f"({len(every) - len(named)} of {len(every)} cells finished)" in text

@@ -1,6 +1,9 @@
-"""`make results` and `make results-smax`: run what is missing through the product's own multirun, then write the page.
+"""`make results`, `make results-baselines`, `make results-smax`.
+
+They run what is missing through the product's own multirun, then write the page.
 
     python -m tools.results robots [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
+    python -m tools.results baselines [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
     python -m tools.results battles [--runs DIR] [--docs DIR] [--jobs N] [--write]
 
 Resumable: recorded files and finished cells stay.
@@ -12,7 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.results import battles, battles_page, robots, robots_page
+from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page
+from tools.results.cells import Plan, print_plan, run_missing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -26,35 +30,44 @@ def arguments() -> argparse.Namespace:
     common.add_argument("--write", action="store_true", help="write the page from what is finished, run nothing")
     parser = argparse.ArgumentParser(prog="python -m tools.results")
     halves = parser.add_subparsers(dest="half", required=True)
-    halves.add_parser("robots", parents=[common]).add_argument("--only", choices=robots.PARTS, action="append")
-    halves.add_parser("battles", parents=[common])
+    for name, plan in (("robots", robots.PARTS), ("baselines", baselines.PARTS), ("battles", battles.PARTS)):
+        halves.add_parser(name, parents=[common]).add_argument("--only", choices=plan, action="append")
     return parser.parse_args()
 
 
+def run_plan(plan: Plan, options: argparse.Namespace) -> int:
+    """Run the unfinished cells of the chosen parts; return the exit code."""
+    parts = options.only or list(plan)
+    print_plan(plan, parts, options.runs, options.jobs)
+    return 0 if options.write else run_missing(plan, parts, options.runs, options.jobs)
+
+
 def run_robots(options: argparse.Namespace) -> int:
-    """Run the robots' cells, write their half of the page; return the exit code."""
-    parts = options.only or list(robots.PARTS)
-    robots.print_plan(parts, options.runs, options.jobs)
-    code = 0 if options.write else robots.run_missing(parts, options.runs, options.jobs)
+    """Run the robots' cells, write their half of docs/results.md; return the exit code."""
+    code = run_plan(robots.PARTS, options)
     robots_page.write(options.runs, options.docs)
     return code
 
 
+def run_baselines(options: argparse.Namespace) -> int:
+    """Run the cells of the baselines, write docs/baselines.md; return the exit code."""
+    code = run_plan(baselines.PARTS, options)
+    baselines_page.write(options.runs, options.docs)
+    return code
+
+
 def run_battles(options: argparse.Namespace) -> int:
-    """Record the battles' data, run their cells, write their half of the page; return the exit code."""
-    code = 0
-    if not options.write:
-        code = max(battles.record(scenario) for scenario in battles.SETS.values())
-        battles.print_plan(options.runs, options.jobs)
-        code = code or battles.run_missing(options.runs, options.jobs)
+    """Record the battles' data, run their cells, write their half of docs/results.md; return the exit code."""
+    code = 0 if options.write else max(battles.record(scenario) for scenario in battles.SETS.values())
+    code = code or run_plan(battles.PARTS, options)
     battles_page.write(options.runs, options.docs)
     return code
 
 
 def main() -> int:
-    """Do one half."""
+    """Do what the first word says."""
     options = arguments()
-    return run_robots(options) if options.half == "robots" else run_battles(options)
+    return {"robots": run_robots, "baselines": run_baselines, "battles": run_battles}[options.half](options)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.results.cells import Row, finished, run
+from tools.results.cells import Plan, Row
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
 SIZE = (
@@ -51,6 +51,7 @@ GUIDED = [
     Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4, SIZE),
 ]
 ROWS = [*CLONES, *GUIDED]
+PARTS: Plan = {"battles": [(list(SETS), ROWS)]}
 
 
 def record(scenario: str) -> int:
@@ -60,16 +61,3 @@ def record(scenario: str) -> int:
         return 0
     words = ["collect", f"env=smax/{scenario}", "recipe=mixed", f"out={target}"]
     return subprocess.run([sys.executable, "-m", "vgm2p", *words], check=False).returncode
-
-
-def print_plan(runs: Path, jobs: int) -> None:
-    """Print how much there is to do."""
-    missing = [row for row in ROWS for experiment in SETS if not finished(runs, experiment, row)]
-    minutes = sum(row.minutes for row in missing) / jobs
-    total = len(ROWS) * len(SETS)
-    print(f"{total} cells of 5 seeds, {len(missing)} to run, {jobs} at a time: about {minutes:.0f} minutes", flush=True)
-
-
-def run_missing(runs: Path, jobs: int) -> int:
-    """Run the unfinished cells; return the largest exit code."""
-    return max(run(list(SETS), row, runs, jobs) for row in ROWS)

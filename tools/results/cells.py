@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from vgm2p.report.runs import Run, load_run
 from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
 
+Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> experiments and their rows, in order
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings in which two runs of the same training may differ
 
 
@@ -76,3 +78,27 @@ def run(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> int:
         return 0
     print(f"{row.label}: {', '.join(missing)}", flush=True)
     return subprocess.run(command(missing, row, runs, jobs), check=False).returncode
+
+
+def cells(plan: Plan, parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Yield (experiment, row) of every cell, in the order of running."""
+    for part in parts:
+        for experiments, rows in plan[part]:
+            yield from ((experiment, row) for row, experiment in itertools.product(rows, experiments))
+
+
+def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
+    """Print how much there is to do. An episode of Hopper is short: its cells take 0.7 of a row's minutes."""
+    every = list(cells(plan, parts))
+    missing = [(experiment, row) for experiment, row in every if not finished(runs, experiment, row)]
+    cost = sum(row.minutes * (0.7 if "hopper" in experiment else 1.0) for experiment, row in missing)
+    print(
+        f"{len(every)} cells of 5 seeds ({', '.join(parts)}), {len(missing)} to run, {jobs} at a time: "
+        f"about {cost / jobs:.0f} minutes",
+        flush=True,
+    )
+
+
+def run_missing(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> int:
+    """Run the unfinished cells; return the largest exit code."""
+    return max(run(experiments, row, runs, jobs) for part in parts for experiments, rows in plan[part] for row in rows)

@@ -16,10 +16,11 @@ def diagnostics(runs: Sequence[Run]) -> str:
     for run in runs:
         last = _last_log(run)
         if "q_mean" in last:
-            one, level = last["c1_fraction"], last["q_mean"] / last["q_fixed_point"]
-            cells = [level, one, last["c_agreement"], one**2 + (1 - one) ** 2]
-            clipped = f"{last['clipped']:.2f}" if "clipped" in last else ""
-            lines.append([run.key[1], *(f"{cell:.2f}" for cell in cells), clipped])
+            values: list[float | None] = [last["q_mean"] / last["q_fixed_point"]]
+            one = last.get("c1_fraction")
+            values += [one, last.get("c_agreement"), None if one is None else one**2 + (1 - one) ** 2]
+            values.append(last.get("clipped"))
+            lines.append([run.key[1], *("" if value is None else f"{value:.2f}" for value in values)])
     return grid(lines) if len(lines) > 1 else ""
 
 

@@ -1,12 +1,8 @@
-"""`make results`: the cells about robots, and how they are run."""
+"""`make results`: the cells about robots."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from tools.results.cells import Row, finished, run
+from tools.results.cells import Plan, Row
 
 SIZE = (
     "updates=10000",
@@ -58,36 +54,8 @@ PAPER = [
     row("vgm2p_independent", "vgm2p", 11, "algo.mixer=independent"),
     *(row(f"vgm2p_omega{omega}", "vgm2p", 11, f"algo.omega={omega}") for omega in (1, 5, 10, 20)),
 ]
-PARTS: dict[str, list[tuple[list[str], list[Row]]]] = {
+PARTS: Plan = {
     "main": [(REPLAY, MAIN), (MEDIUM, MAIN), (EXPERT, MAIN), (BUNDLED, MAIN)],
     "switches": [(REPLAY, SWITCHES)],
     "ablations": [(REPLAY, PAPER)],
 }
-
-
-def cells(parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Yield (experiment, row) of every cell, in the order of running."""
-    for part in parts:
-        for experiments, rows in PARTS[part]:
-            yield from ((experiment, line) for line, experiment in itertools.product(rows, experiments))
-
-
-def print_plan(parts: Sequence[str], runs: Path, jobs: int) -> None:
-    """Print how much there is to do."""
-    every = list(cells(parts))
-    missing = [(experiment, line) for experiment, line in every if not finished(runs, experiment, line)]
-    cost = sum(
-        line.minutes * (1.0 if "cheetah" in experiment or experiment == "quickstart" else 0.7)
-        for experiment, line in missing
-    )
-    print(
-        f"{len(every)} cells of 5 seeds ({', '.join(parts)}), {len(missing)} to run, {jobs} at a time: "
-        f"about {cost / jobs:.0f} minutes",
-        flush=True,
-    )
-
-
-def run_missing(parts: Sequence[str], runs: Path, jobs: int) -> int:
-    """Run the unfinished cells; return the largest exit code."""
-    rows = [(experiments, line) for part in parts for experiments, lines in PARTS[part] for line in lines]
-    return max(run(experiments, line, runs, jobs) for experiments, line in rows)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.results import robots_text as text
-from tools.results.cells import command_table, finished, load_finished
+from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import diagnostics
 from tools.results.page import halves, save
 from tools.results.questions import answers
-from tools.results.robots import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES, cells
+from tools.results.robots import CRITIC, EXPERT, MAIN, MEDIUM, PAPER, PARTS, REPLAY, SIZE, SWITCHES
 from vgm2p.io.text import grid
 from vgm2p.report.curves import curves
 from vgm2p.report.estimates import Seeds, difference, mean
@@ -30,7 +30,7 @@ SHOWN_VERSIONS = ("torch", "mujoco", "gymnasium", "numpy")
 
 def write(runs: Path, docs: Path) -> None:
     """Rewrite this half of the page from the finished cells below `runs`; missing cells are named."""
-    every = list(cells(list(PARTS)))
+    every = list(cells(PARTS, list(PARTS)))
     missing = [(experiment, row.label) for experiment, row in every if not finished(runs, experiment, row)]
     pictures = docs / "results"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write(runs: Path, docs: Path) -> None:
 
 
 def _head(runs: Path, done: int, total: int) -> str:
-    found = [run for experiment, row in cells(list(PARTS)) for run in load_finished(runs, experiment, [row])]
+    found = [run for experiment, row in cells(PARTS, list(PARTS)) for run in load_finished(runs, experiment, [row])]
     return text.HEAD.format(
         done=done,
         total=total,

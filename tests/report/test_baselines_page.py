@@ -1,0 +1,53 @@
+"""docs/baselines.md: written from finished runs, here with returns whose means are known."""
+
+import pytest
+
+from tests.report.finished_runs import write_run
+from tools.results.baselines import LONGER, PARTS, SHORT_ROWS, longer
+from tools.results.baselines_page import CHEETAH, HOPPER, REFERENCES, write
+from tools.results.cells import cells, settings
+
+ROWS = {row.label: row for row in SHORT_ROWS}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    runs, docs = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("docs")
+    # half of the episodes fall: the mean is 900, the median 1700
+    write_run(runs, CHEETAH, ROWS["omiga"], [None], lambda way, seed, e: (1700.0 if e % 20 >= 9 else -100.0, ""))
+    write_run(runs, HOPPER, ROWS["omar"], [None], lambda way, seed, episode: (40.9, ""))
+    write(runs, docs)
+    return (docs / "baselines.md").read_text()
+
+
+def line(text, start):
+    return [
+        cell.strip() for cell in next(x for x in text.splitlines() if x.startswith(f"| {start}")).strip("|").split("|")
+    ]
+
+
+def test_the_authors_value_is_reached_where_the_interval_overlaps_its_range(text):
+    mean, median, theirs, verdict = line(text, f"{CHEETAH} | omiga")[2:]
+    assert mean.startswith("890 [")
+    assert (median, theirs, verdict) == ("1700", "1738 +- 1674", "reached")
+    assert line(text, f"{HOPPER} | omar")[-1] == "not reached"
+
+
+def test_every_reference_names_a_row_and_a_set_of_the_plan():
+    planned = {(experiment, row.label) for experiment, row in cells(PARTS, list(PARTS))}
+    assert {(reference.experiment, reference.label) for reference in REFERENCES} <= planned
+
+
+def test_what_is_missing_is_named(text):
+    missing = {x[2:] for x in text.split("## Not run yet")[1].splitlines() if x.startswith("- ")}
+    every = {f"{experiment}: {row.label}" for experiment, row in cells(PARTS, list(PARTS))}
+    assert missing == every - {f"{CHEETAH}: omiga", f"{HOPPER}: omar"}
+
+
+def test_a_longer_row_differs_in_its_budget_alone():
+    short, long = (settings(HOPPER, row) for row in (ROWS["vgm2p"], longer(ROWS["vgm2p"])))
+    assert long["updates"] == LONGER * short["updates"]
+    assert long["optim"]["decay_updates"] == LONGER * short["optim"]["decay_updates"]
+    for key in ("updates", "eval_every", "checkpoint_every", "optim", "algo"):
+        short.pop(key), long.pop(key)
+    assert short == long

@@ -1,0 +1,42 @@
+"""`make results-baselines`: the value baselines beside VGM2P and the plain clone, at two budgets."""
+
+from __future__ import annotations
+
+from tools.results import robots
+from tools.results.cells import Plan, Row
+from tools.results.robots import CRITIC, EXPERT, REPLAY, SIZE
+
+LONGER = 4  # times the updates
+# Ten candidates of each kind, the papers' number, make an update ten times as dear as one of VGM2P.
+TWO_CANDIDATES = ("algo.candidates=2",)
+
+
+def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
+    return Row(label, (f"algo={algo}", *CRITIC, *overrides), minutes, SIZE)
+
+
+BASELINES = [
+    _row("ma_td3bc", "ma_td3bc", 8),
+    _row("omiga", "omiga", 5),
+    _row("ma_icq", "ma_icq", 5),
+    _row("ma_cql", "ma_cql", 20, *TWO_CANDIDATES),
+    _row("omar", "omar", 25, *TWO_CANDIDATES),
+]
+OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_plus")]
+
+
+def longer(row: Row) -> Row:
+    """Return the row with LONGER times the updates."""
+    numbers = {"updates": 10_000, "eval_every": 2_500, "optim.decay_updates": 10_000}
+    size = [word for word in row.size if word.partition("=")[0] not in numbers]
+    words = (*size, *(f"{key}={LONGER * number}" for key, number in numbers.items()))
+    return Row(f"{row.label}_x{LONGER}", row.overrides, LONGER * row.minutes, words)
+
+
+SHORT_ROWS = [*BASELINES, *OURS]
+LONG_ROWS = [longer(row) for row in SHORT_ROWS]
+PARTS: Plan = {
+    "replay": [(REPLAY, SHORT_ROWS)],
+    "expert": [(EXPERT, SHORT_ROWS)],
+    "longer": [(REPLAY, LONG_ROWS)],
+}

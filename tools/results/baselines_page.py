@@ -1,0 +1,119 @@
+"""docs/baselines.md: the value baselines beside VGM2P, and beside what their authors' code reached on the same data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.results.baselines import LONG_ROWS, LONGER, PARTS, SHORT_ROWS
+from tools.results.cells import cells, command_table, finished, load_finished
+from tools.results.diagnostics import diagnostics
+from tools.results.robots import EXPERT, REPLAY, SIZE
+from vgm2p.io.files import write_atomic
+from vgm2p.io.text import grid
+from vgm2p.report.curves import curves
+from vgm2p.report.estimates import interval, mean
+from vgm2p.report.runs import Run, final_values
+from vgm2p.report.tables import bounds, table
+
+HEAD = """# Value baselines
+
+`make results-baselines` writes this page ({done} of {total} cells finished). All rows have the same network size and
+budget, fixed before the runs: `{size}`. Rows with `_x{longer}` have {longer} times the updates. Every run trains five
+seeds. Every seed is evaluated for twenty episodes; the starts are the same for all seeds and rows. Intervals are 95 %
+bootstrap intervals over seeds, then episodes. The data are our own recordings, so no table here reproduces one of the
+paper.
+
+`ma_cql` and `omar` use two candidate actions of each kind in the place of the ten of their authors: ten make an update
+about ten times as dear as one of `vgm2p`.
+
+| row | `python -m vgm2p fit experiment=<set>` and |
+|---|---|
+{commands}"""
+REFERENCE = """## Beside the authors' code
+
+The authors' own update code ran on the same transitions and in the same simulator, with one training seed and ten
+episodes, at the same size and 10 000 updates (OMAR: 5 000). `+-` is the deviation over the episodes of that one policy.
+"reached": our interval overlaps that range, or lies above it. The median stands beside the mean because returns can
+have two modes: a robot that falls, and one that does not. The authors' code of `ma_td3bc` is that of the
+offline-marl-recipe, whose defaults differ ([ma_td3bc](algorithms/ma_td3bc.md))."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an algorithm's authors' code returned: mean and deviation over episodes."""
+
+    experiment: str
+    label: str
+    value: float
+    deviation: float
+
+
+CHEETAH, HOPPER = REPLAY
+REFERENCES = [
+    Reference(CHEETAH, "bc_gaussian", -6.8, 0.4),
+    Reference(CHEETAH, "ma_td3bc", -6.4, 0.6),
+    Reference(CHEETAH, "omiga", 1738.0, 1674.0),
+    Reference(HOPPER, "bc_gaussian", 46.0, 1.0),
+    Reference(HOPPER, "ma_td3bc", 402.0, 443.0),
+    Reference(HOPPER, "omiga", 42.0, 2.0),
+    Reference(HOPPER, "omar", 42.0, 1.0),
+]
+
+
+def write(runs: Path, docs: Path) -> None:
+    """Write the page from the finished cells below `runs`; missing cells are named."""
+    every = list(cells(PARTS, list(PARTS)))
+    missing = [f"- {experiment}: {row.label}" for experiment, row in every if not finished(runs, experiment, row)]
+    head = HEAD.format(
+        done=len(every) - len(missing),
+        total=len(every),
+        size=" ".join(SIZE),
+        longer=LONGER,
+        commands=command_table(SHORT_ROWS),
+    )
+    parts = [head, *_beside_authors(runs)]
+    for experiment in (*REPLAY, *EXPERT):
+        parts += _experiment(runs, experiment, docs)
+    if missing:
+        parts.append("## Not run yet\n\n" + "\n".join(missing))
+    write_atomic(docs / "baselines.md", "\n\n".join(parts) + "\n")
+    print(f"written to {docs / 'baselines.md'}")
+
+
+def _experiment(runs: Path, experiment: str, docs: Path) -> list[str]:
+    parts: list[str] = []
+    for rows, suffix in ((SHORT_ROWS, ""), (LONG_ROWS, f"-x{LONGER}")):
+        found = load_finished(runs, experiment, rows)
+        if found:
+            picture = f"results/baselines-{experiment}{suffix}.png"
+            (docs / "results").mkdir(parents=True, exist_ok=True)
+            curves(found, docs / picture)
+            parts += [
+                f"## {experiment}{suffix}",
+                table(found),
+                diagnostics(found),
+                f"![returns over updates]({picture})",
+            ]
+    return [part for part in parts if part]
+
+
+def _beside_authors(runs: Path) -> list[str]:
+    rows = {row.label: row for row in SHORT_ROWS}
+    lines = [["set", "row", "ours", "median", "authors' code", ""]]
+    for reference in REFERENCES:
+        lines += [
+            _compared(run, reference) for run in load_finished(runs, reference.experiment, [rows[reference.label]])
+        ]
+    return [REFERENCE, grid(lines)] if len(lines) > 1 else []
+
+
+def _compared(run: Run, reference: Reference) -> list[str]:
+    values = final_values([run], run.results["act_noise"])
+    low, high = interval(values)
+    verdict = "reached" if high >= reference.value - reference.deviation else "not reached"
+    ordered = sorted(value for episodes in values for value in episodes)
+    theirs = f"{reference.value:g} +- {reference.deviation:g}"
+    middle = f"{ordered[len(ordered) // 2]:.0f}"
+    ours = bounds((mean(values), low, high), 0)
+    return [reference.experiment, reference.label, ours, middle, theirs, verdict]
