@@ -7,8 +7,6 @@ from tools.results.cells import Plan, Row
 from tools.results.robots import CRITIC, EXPERT, REPLAY, SIZE
 
 LONGER = 4  # times the updates
-# Ten candidates of each kind, the papers' number, make an update ten times as dear as one of VGM2P.
-TWO_CANDIDATES = ("algo.candidates=2",)
 
 
 def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
@@ -17,10 +15,6 @@ def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
 
 BASELINES = [
     _row("ma_td3bc", "ma_td3bc", 8),
-    _row("omiga", "omiga", 5),
-    _row("ma_icq", "ma_icq", 5),
-    _row("ma_cql", "ma_cql", 20, *TWO_CANDIDATES),
-    _row("omar", "omar", 25, *TWO_CANDIDATES),
 ]
 OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_plus")]
 

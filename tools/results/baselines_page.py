@@ -24,9 +24,6 @@ seeds. Every seed is evaluated for twenty episodes; the starts are the same for 
 bootstrap intervals over seeds, then episodes. The data are our own recordings, so no table here reproduces one of the
 paper.
 
-`ma_cql` and `omar` use two candidate actions of each kind in the place of the ten of their authors: ten make an update
-about ten times as dear as one of `vgm2p`.
-
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
 {commands}"""
