@@ -48,6 +48,5 @@ def test_a_longer_row_differs_in_its_budget_alone():
     short, long = (settings(HOPPER, row) for row in (ROWS["vgm2p"], longer(ROWS["vgm2p"])))
     assert long["updates"] == LONGER * short["updates"]
     assert long["optim"]["decay_updates"] == LONGER * short["optim"]["decay_updates"]
-    for key in ("updates", "eval_every", "checkpoint_every", "optim", "algo"):
-        short.pop(key), long.pop(key)
-    assert short == long
+    budget = ("updates", "eval_every", "checkpoint_every", "optim", "algo")
+    assert {key for key in short if short[key] != long[key]} <= set(budget)

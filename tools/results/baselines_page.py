@@ -50,11 +50,8 @@ CHEETAH, HOPPER = REPLAY
 REFERENCES = [
     Reference(CHEETAH, "bc_gaussian", -6.8, 0.4),
     Reference(CHEETAH, "ma_td3bc", -6.4, 0.6),
-    Reference(CHEETAH, "omiga", 1738.0, 1674.0),
     Reference(HOPPER, "bc_gaussian", 46.0, 1.0),
     Reference(HOPPER, "ma_td3bc", 402.0, 443.0),
-    Reference(HOPPER, "omiga", 42.0, 2.0),
-    Reference(HOPPER, "omar", 42.0, 1.0),
 ]
 
 
