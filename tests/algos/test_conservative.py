@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support import discrete_spec, random_batch
-from vgm2p.algos.conservative import at, candidates, joint_actions, legal_penalty, rate, sampled_penalty
+from vgm2p.algos.conservative import candidates, joint_actions, legal_penalty, rate, sampled_penalty
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64
@@ -116,12 +116,3 @@ def test_joint_actions_are_legal_spread_evenly_and_end_with_the_stored_one():
     expected, seen = 200 / 3, counts[batch.legal[three]].double()
     assert (seen - expected).abs().max() < 5 * math.sqrt(200 * 2 / 9)
     assert abs(float(seen.mean()) - expected) < 1e-9
-
-
-def test_values_at_joint_actions():
-    q, batch = values(1, 2, 8, 3, 4), random_batch(discrete_spec())
-    drawn = joint_actions(batch.action, batch.legal, 5, UpdateKey([0]))
-    seen = at(q, drawn)
-    assert seen.shape == (1, 2, 8, 6, 3)
-    for c, b, k, i in torch.cartesian_prod(*(torch.arange(n) for n in seen.shape[1:])).tolist():
-        assert seen[0, c, b, k, i] == q[0, c, b, i, drawn[0, b, k, i]]

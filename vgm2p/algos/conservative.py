@@ -89,9 +89,3 @@ def joint_actions(action: Tensor, legal: Tensor, samples: int, key: Randomness) 
     scores = key.uniform("cql_joint", (rows, samples, agents, count))
     drawn = scores.masked_fill(~legal.unsqueeze(2), -1.0).argmax(-1)
     return torch.cat([drawn, action.unsqueeze(2)], 2)
-
-
-def at(q: Tensor, actions: Tensor) -> Tensor:
-    """Return the values (S, C, B, K, N) of joint actions (S, B, K, N) from the values q (S, C, B, N, A) of all."""
-    index = actions.transpose(2, 3).unsqueeze(1).expand(-1, q.shape[1], -1, -1, -1)  # (S, C, B, N, K)
-    return q.gather(-1, index).transpose(3, 4)

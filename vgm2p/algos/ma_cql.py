@@ -1,0 +1,131 @@
+"""MA-CQL: Q-learning with a conservative penalty for several agents, discrete or continuous actions.
+
+The penalty lowers the values of all actions and raises those of the stored ones (CQL, arXiv 2006.04779, Eq. 4).
+Discrete actions: over the legal ones, exactly. Continuous actions: over sampled candidates; a deterministic policy
+climbs the critic, as in the code of OMAR and OG-MARL. Sources and our choices: docs/algorithms/ma_cql.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vgm2p.algos.conservative import candidates, joint_actions, legal_penalty, rate, sampled_penalty
+from vgm2p.algos.diagnostics import SATURATED, on_bounds
+from vgm2p.algos.parts import value_at
+from vgm2p.algos.value_learner import Info, ValueLearner
+from vgm2p.errors import ConfigError
+from vgm2p.nn.held import held
+from vgm2p.nn.mixing import Monotonic
+from vgm2p.types import Batch, Randomness, per_seed_mean
+
+L2 = 1e-3  # weight of the squared actions in the policy's loss [OMAR and OG-MARL: 1e-3]
+
+
+@dataclass(frozen=True)
+class Conservatism:
+    """The penalty; the node `cql` of the configuration.
+
+    Attributes:
+        weight: lambda; None: 3 with discrete actions, 5 with continuous ones [OG-MARL].
+        samples: K candidates of each of three kinds, for continuous actions [OMAR, OG-MARL: 10].
+        sigma: deviation of the noise around the policy's actions [OMAR, OG-MARL: 0.2].
+        temperature: of the log-integral [CQL: 1].
+        joint_samples: random joint actions under `mixer: qmix` [OG-MARL: 20].
+    """
+
+    weight: float | None = None
+    samples: int = 10
+    sigma: float = 0.2
+    temperature: float = 1.0
+    joint_samples: int = 20
+
+
+class MACQL(ValueLearner):
+    """Critic: 0.5 TD + lambda mean_e penalty(Q_e); policy, for continuous actions: max Q(o, pi(o)).
+
+    Every argument is a key of `conf/algo/ma_cql.yaml`, which gives its meaning and source. Raises ConfigError for
+    settings that contradict each other or the task.
+    """
+
+    def __init__(
+        self,
+        *task: Any,
+        cql: Conservatism = Conservatism(),
+        mixer: Literal["sum", "mean", "independent", "qmix"] = "sum",
+        rating: Literal["min", "first"] = "min",
+        **of_a_value_learner: Any,
+    ) -> None:
+        self.monotonic = mixer == "qmix"
+        super().__init__(*task, mixer="sum" if mixer == "qmix" else mixer, **of_a_value_learner)
+        self.cql, self.rating = cql, rating
+        self.weight = cql.weight if cql.weight is not None else 3.0 if self.spec.discrete else 5.0
+        self.share = 1.0 / self.spec.n_agents if mixer == "mean" else 1.0  # of an agent's value in the team's
+
+    def penalty(
+        self, batch: Batch, o: Tensor, next_o: Tensor, q: Tensor, every: Tensor | None, key: Randomness
+    ) -> Tensor:
+        """Return lambda mean [log sum exp Q - Q(o, a)] per seed (S,), of the team's Q, or of each agent's own.
+
+        The team's log-integral under `sum` and `mean` is the sum of those of the agents' terms w Q^i.
+        """
+        if every is not None and self.mixing is not None:
+            gap = self.joint_gap(self.mixing, batch, every, key)
+        elif every is not None:
+            gap = legal_penalty(self.share * every, self.share * q, batch.legal)
+        else:
+            drawn, log_density = self.candidates(o, next_o, key)
+            gap = sampled_penalty(
+                self.share * rate(self.critic, o, drawn), self.share * q, log_density, self.cql.temperature
+            )
+        return self.weight * per_seed_mean(gap if self.mixer == "independent" else gap.sum(-1))
+
+    @torch.no_grad()
+    def candidates(self, o: Tensor, next_o: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
+        """Return candidates (S, B, 3 K, N, A) and their log densities (S, B, 3 K, N)."""
+        return candidates(self.policy(o), self.policy(next_o), self.cql.samples, self.cql.sigma, key)
+
+    def joint_gap(self, mixing: nn.Module, batch: Batch, every: Tensor, key: Randomness) -> Tensor:
+        """Return log sum_k exp Q_tot(o, a_k) - Q_tot(o, a): (S, C, B, 1).
+
+        The a_k are random legal joint actions and the stored one.
+        """
+        assert batch.legal is not None, "discrete actions come with their legal ones"
+        drawn = joint_actions(batch.action, batch.legal, self.cql.joint_samples, key)  # (S, B, K + 1, N)
+        rows = every.unsqueeze(3).expand(-1, -1, -1, drawn.shape[2], -1, -1)
+        q_tot: Tensor = mixing(value_at(rows, drawn), self.joint(batch.obs))  # (S, C, B, K + 1)
+        return (q_tot.logsumexp(-1) - q_tot[..., -1]).unsqueeze(-1)
+
+    # --- the learnt mixer ----------------------------------------------------------------------------------------
+    def make_mixing(self) -> nn.Module | None:
+        """Return QMIX's mixer of the agents' values under the joint observation, if `mixer` asks for it."""
+        if not self.monotonic:
+            return None
+        if not self.spec.discrete:
+            raise ConfigError("algo.mixer=qmix is for discrete actions; use sum, mean or independent")
+        return Monotonic(len(self.seeds), self.spec.n_agents * self.spec.obs_dim, self.spec.n_agents)
+
+    def team(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Q_tot (S, C, B, 1) of the stored actions and of the next ones (S, B, 1)."""
+        if self.mixing is None or self.target_mixing is None:
+            return q, following
+        q_tot: Tensor = self.mixing(q.unsqueeze(3), self.joint(batch.obs))
+        with torch.no_grad():
+            next_tot: Tensor = self.target_mixing(following[:, None, :, None], self.joint(batch.next_obs))
+        return q_tot, next_tot.squeeze(1)
+
+    # --- the policy of continuous actions ------------------------------------------------------------------------
+    def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+        """Return -mean Q(o, pi(o)) + 1e-3 mean pi(o)^2 per seed (S,)."""
+        action = self.policy(o)
+        loss = L2 * per_seed_mean(action.square()) - per_seed_mean(self.rated(o, action))
+        return loss, on_bounds(action.detach(), False, SATURATED)
+
+    def rated(self, o: Tensor, action: Tensor) -> Tensor:
+        """Return the value of generated actions, without gradients of the critic's weights: (S, B, ..., N)."""
+        with held(self.critic):
+            q: Tensor = self.critic(o, action)
+        return q.amin(1) if self.rating == "min" else q[:, 0]
