@@ -1,4 +1,4 @@
-"""Exact oracles of conservative critics (CQL), through the product's own penalties."""
+"""Oracles of conservative critics (CQL) and of OMAR's search, through the product's own functions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import math
 
 import torch
 
-from tests.oracles.one_state import near
+from tests.oracles.one_state import near, spec
 from tests.oracles.table import Oracle
+from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.conservative import candidates, legal_penalty, sampled_penalty
+from vgm2p.algos.ma_cql import MACQL, Conservatism
+from vgm2p.algos.omar import OMAR, Search
 from vgm2p.algos.parts import td_loss
+from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64
@@ -96,6 +100,89 @@ def log_integral(logarithm):
     return sampled_penalty(values, torch.zeros(1, 1, 1, 1, dtype=F64), term) - math.log(count)
 
 
+def one_legal_action():
+    """Penalty and gradient of agents with one legal action, largest size."""
+    batch = random_batch(discrete_spec(), dtype=F64)
+    batch.legal[:] = False
+    batch.legal[..., 1] = True
+    q = torch.randn(1, 2, 8, 3, 4, generator=torch.Generator().manual_seed(0), dtype=F64, requires_grad=True)
+    penalty = legal_penalty(q, q[..., 1], batch.legal)
+    (slope,) = torch.autograd.grad(penalty.sum(), q)
+    return max(penalty.abs().max(), slope.abs().max())
+
+
+def trained(cls, task, **options):
+    """The weights after five updates, in one row."""
+    algorithm, key = cls(task, [0], net=Net(8, 2), **options).double(), UpdateKey([0])
+    for update in range(5):
+        algorithm.step(random_batch(task, source=update, dtype=F64), key.at(update))
+    return torch.cat([p.detach().flatten() for p in algorithm.parameters()])
+
+
+class WithoutPenalty(MACQL):
+    def penalty(self, batch, o, next_o, q, every, key):
+        return o.new_zeros(1)
+
+
+def weight_0(task):
+    return (trained(MACQL, task, cql=Conservatism(weight=0.0)) - trained(WithoutPenalty, task)).abs().max()
+
+
+# --- OMAR's search: Q(a) = -|a - m|^2, m uniform in [-0.8, 0.8]; the observation is m -----------------------------------
+
+
+class KnownQ(OMAR):
+    seen = ()
+
+    def rated(self, o, action):
+        self.seen = (*self.seen, action)
+        return -(action - o[..., : self.spec.action_dim]).square().sum(-1)
+
+
+def searcher(width, **search):
+    algorithm = KnownQ(spec(actions=width), [0], net=Net(4, 1), search=Search(**search))
+    return algorithm, 1.6 * torch.rand(1, 8000, 1, width, generator=torch.Generator().manual_seed(1)) - 0.8
+
+
+def search_error(width, wanted, **search):
+    """Mean distance between the found action and m, as a share of the expected one."""
+    algorithm, best = searcher(width, **search)
+    key = UpdateKey([0])
+    found, _ = algorithm.best_uniform(best, key) if search.get("kind") == "uniform" else algorithm.narrowed(best, key)
+    return (found - best).norm(dim=-1).mean() / wanted
+
+
+def on_the_border():
+    """Share of the components of the first round's draws that were clipped."""
+    algorithm, best = searcher(2, iterations=1)
+    algorithm.narrowed(best, UpdateKey([0]))
+    return (algorithm.seen[0].abs() == 1.0).double().mean()
+
+
+def rectified(policy):
+    """A^ for actions of a policy: value gained at least, distance to the policy's action at most."""
+    algorithm, best = searcher(2)
+    action = policy(best)
+    better, _ = algorithm.rectify(best, action, UpdateKey([0]))
+    gained = algorithm.rated(best, better) - algorithm.rated(best, action)
+    return gained.min(), (better - action).abs().max()
+
+
+def c_0():
+    omar = trained(OMAR, continuous_spec(), c=0.0, rating="min", cql=Conservatism(weight=5.0))
+    return (omar - trained(MACQL, continuous_spec(), mixer="independent")).abs().max()
+
+
+OF_THE_SOURCE = {"iterations": 2, "samples": 20, "elites": 5, "sigma": 2.0}
+OF_OG_MARL = {"iterations": 3, "samples": 10, "elites": 10, "sigma": 2.0}
+ERRORS = {  # search -> mean distance for one, two and four components
+    "source": (OF_THE_SOURCE, (0.037, 0.187, 0.515)),
+    "40 uniform draws": ({**OF_THE_SOURCE, "kind": "uniform"}, (0.025, 0.157, 0.503)),
+    "OG-MARL": (OF_OG_MARL, (0.038, 0.212, 0.595)),
+    "30 uniform draws": ({**OF_OG_MARL, "kind": "uniform"}, (0.032, 0.179, 0.540)),
+    "source, sigma 0.5": ({**OF_THE_SOURCE, "sigma": 0.5}, (0.014, 0.101, 0.356)),
+}
+
 TRUE_INTEGRAL = math.log(math.pi / 50.0)  # -2.7673
 PLAIN, WEIGHTED = ((1.0, 1.0), 0.0), ((0.7, 1.8), -0.4)
 
@@ -129,4 +216,22 @@ CONSERVATIVE = [
     Oracle("CQL9", "constant Q, uniform candidates", constant_value, "5.388879", near(5.388879, 1e-6)),
     Oracle("CQL10", "log-integral of exp Q", lambda: log_integral(True), "-2.7673 +- .02", near(TRUE_INTEGRAL, 0.02)),
     Oracle("CQL11", "negative control: density, not its log", lambda: log_integral(False), "< -4", lambda v: v < -4.0),
+    Oracle("CQL12", "one legal action: penalty and gradient", one_legal_action, "= 0", lambda v: v == 0),
+    Oracle("CQL13", "weight 0 = double DQN", lambda: weight_0(discrete_spec()), "= 0", lambda v: v == 0),
+    Oracle("CQL14", "weight 0 = TD3 without smoothing", lambda: weight_0(continuous_spec()), "= 0", lambda v: v == 0),
+    *(
+        Oracle(
+            f"OM1{letter}{width}",
+            f"search error, {name}, A = {width}, / {wanted}",
+            lambda width=width, wanted=wanted, search=search: search_error(width, wanted, **search),
+            "1 +- .1",
+            near(1.0, 0.1),
+        )
+        for letter, (name, (search, errors)) in zip("abcde", ERRORS.items(), strict=True)
+        for width, wanted in zip((1, 2, 4), errors, strict=True)
+    ),
+    Oracle("OM2", "first draws on the border, sigma 2", on_the_border, ".617 +- .005", near(0.617, 0.005)),
+    Oracle("OM3", "Q(a^) - Q(pi), least", lambda: rectified(torch.zeros_like)[0], ">= 0", lambda v: v >= 0),
+    Oracle("OM4", "policy at the optimum: distance to a^", lambda: rectified(torch.clone)[1], "= 0", lambda v: v == 0),
+    Oracle("OM5", "c = 0 is MA-CQL, independent", c_0, "= 0", lambda v: v == 0),
 ]

@@ -1,0 +1,313 @@
+"""MA-CQL and OMAR against slow references in float64 (1e-10); what they reduce to; legality."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.algos import reference as ref
+from tests.algos.cases import F64, SPECS, close, make, table
+from tests.support import random_batch
+from vgm2p.algos.ma_cql import MACQL, Conservatism
+from vgm2p.algos.omar import OMAR, Search
+from vgm2p.errors import ConfigError
+from vgm2p.rng import UpdateKey
+
+MIXERS = ["sum", "mean", "independent"]
+FEW = Conservatism(weight=0.7, samples=3, sigma=0.3, temperature=0.8, joint_samples=4)
+
+
+def case(cls, kind, source, **options):
+    """An algorithm whose target networks differ from the online ones, a batch, and a key."""
+    algorithm = make(cls, kind, cql=FEW, gamma=0.9, **options)
+    with torch.no_grad():
+        for follower in algorithm.targets:
+            for p in follower.parameters:
+                p.mul_(0.9)
+    return algorithm, random_batch(SPECS[kind], source=source, dtype=F64), UpdateKey([0]).at(source)
+
+
+def critic_loss(algorithm, batch, key):
+    o, next_o = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
+    return algorithm.critic_loss(batch, o, next_o, key)[0]
+
+
+def listed(algorithm, critic, obs):
+    """Values of all discrete actions, (C, B, N, A), one row and member at a time."""
+    values = torch.zeros(2, *obs.shape[1:3], 4, dtype=F64)
+    for b in range(obs.shape[1]):
+        for i in range(obs.shape[2]):
+            for e in range(2):
+                values[e, b, i] = ref.plain_mlp(critic.mlp, ref.encode(algorithm, obs[0, b, i], i), 0, e)
+    return values
+
+
+def double_q(algorithm, batch):
+    """The target's value of the legal action that the online critic prefers, (B, N)."""
+    online, target = (listed(algorithm, c, batch.next_obs) for c in (algorithm.critic, algorithm.target_critic))
+    scores = online.mean(0).masked_fill(~batch.next_legal[0], -torch.inf)
+    return target.mean(0).gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1)
+
+
+def over_legal(row, legal):
+    return math.log(sum(math.exp(float(q)) for q, allowed in zip(row, legal, strict=True) if allowed))
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("source", range(3))
+def test_discrete_critic_loss(source, mixer):
+    algorithm, batch, key = case(MACQL, "discrete", source, mixer=mixer)
+    every = listed(algorithm, algorithm.critic, batch.obs)
+    q = every.gather(-1, batch.action[..., None].expand(2, -1, -1, 1)).squeeze(-1)
+    td = ref.td_reference(
+        q, batch.reward[0], double_q(algorithm, batch), batch.bootstrap[0], batch.valid[0], 0.9, mixer
+    )
+    share, scale = (1 / 3 if mixer == "mean" else 1.0), (1 / 3 if mixer == "independent" else 1.0)
+    gap = sum(
+        over_legal(share * every[e, b, i], batch.legal[0, b, i]) - share * q[e, b, i]
+        for e in range(2)
+        for b, i in ref.rows(batch)
+    )
+    close(critic_loss(algorithm, batch, key), 0.5 * td + 0.7 * scale * gap / (2 * 8))
+
+
+def qmix(mixing, q, x):
+    """Q_tot of one joint action: q (N,), x (D,)."""
+
+    def hyper(mlp):
+        h = x
+        for layer in mlp.hidden:
+            h = F.relu(layer.weight[0] @ h + layer.bias[0])
+        return mlp.output.weight[0] @ h + mlp.output.bias[0]
+
+    hidden = F.elu(q @ hyper(mixing.first).reshape(len(q), -1).abs() + hyper(mixing.first_bias))
+    return hidden @ hyper(mixing.second).abs() + hyper(mixing.second_bias)[0]
+
+
+def seen_by_mixer(algorithm, obs):
+    return ((obs - algorithm.obs_mean) / algorithm.obs_std).flatten()
+
+
+@pytest.mark.parametrize("source", range(3))
+def test_critic_loss_under_qmix(source):
+    algorithm, batch, key = case(MACQL, "discrete", source, mixer="qmix")
+    seen = critic_loss(algorithm, batch, key)
+    scores = key.at(source).uniform("cql_joint", (8, 4, 3, 4)).masked_fill(~batch.legal.unsqueeze(2), -1.0)
+    drawn = torch.cat([scores.argmax(-1), batch.action.unsqueeze(2)], 2)[0]  # (B, K + 1, N)
+    every, following = listed(algorithm, algorithm.critic, batch.obs), double_q(algorithm, batch)
+    td = gap = 0.0
+    for b in range(8):
+        now, then = (seen_by_mixer(algorithm, obs[0, b]) for obs in (batch.obs, batch.next_obs))
+        y = batch.reward[0, b] + 0.9 * batch.bootstrap[0, b] * qmix(algorithm.target_mixing, following[b], then)
+        for e in range(2):
+            totals = [qmix(algorithm.mixing, every[e, b][range(3), joint], now) for joint in drawn[b]]
+            td += batch.valid[0, b] * (totals[-1] - y) ** 2 / 2 / batch.valid.sum()
+            gap += (math.log(sum(math.exp(float(total)) for total in totals)) - totals[-1]) / (2 * 8)
+    close(seen, 0.5 * td + 0.7 * gap)
+
+
+def acted(policy, algorithm, obs, b, i):
+    return torch.tanh(ref.plain_mlp(policy.mlp, ref.encode(algorithm, obs[0, b, i], i)))
+
+
+def rated(algorithm, obs, b, i, action, e):
+    x = torch.cat([ref.encode(algorithm, obs[0, b, i], i), action])
+    return ref.plain_mlp(algorithm.critic.mlp, x, 0, e)[0]
+
+
+def gaussian(noise, sigma):
+    return sum(float(-0.5 * (e / sigma) ** 2 - math.log(sigma) - 0.5 * math.log(2 * math.pi)) for e in noise)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("source", range(3))
+def test_continuous_critic_loss(source, mixer):
+    algorithm, batch, key = case(MACQL, "continuous", source, mixer=mixer)
+    seen = critic_loss(algorithm, batch, key)
+    key.at(source)
+    uniform = 2 * key.uniform("cql_uniform", (8, 3, 3, 2))[0].to(F64) - 1
+    noise = [0.3 * key.normal(purpose, (8, 3, 3, 2))[0].to(F64) for purpose in ("cql_now", "cql_next")]
+    q = table(algorithm, algorithm.critic, batch.obs, batch.action)
+    next_action = torch.stack(
+        [acted(algorithm.target_policy, algorithm, batch.next_obs, b, i) for b, i in ref.rows(batch)]
+    )
+    following = table(algorithm, algorithm.target_critic, batch.next_obs, next_action.reshape(1, 8, 3, 2)).amin(0)
+    td = ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, mixer)
+    share, scale = (1 / 3 if mixer == "mean" else 1.0), (1 / 3 if mixer == "independent" else 1.0)
+    gap = 0.0
+    for b, i in ref.rows(batch):
+        means = [acted(algorithm.policy, algorithm, obs, b, i) for obs in (batch.obs, batch.next_obs)]
+        drawn = [(uniform[b, k, i], -2 * math.log(2)) for k in range(3)]
+        for mean, e in zip(means, noise, strict=True):
+            drawn += [((mean + e[b, k, i]).clamp(-1, 1), gaussian(e[b, k, i], 0.3)) for k in range(3)]
+        for e in range(2):
+            terms = [(share * rated(algorithm, batch.obs, b, i, a, e) - log) / 0.8 for a, log in drawn]
+            gap += 0.8 * math.log(sum(math.exp(float(term)) for term in terms)) - share * q[e, b, i]
+    close(seen, 0.5 * td + 0.7 * scale * gap / (2 * 8))
+
+
+@pytest.mark.parametrize("rating", ["min", "first"])
+def test_policy_loss(rating):
+    algorithm, batch, key = case(MACQL, "continuous", 0, rating=rating)
+    total = 0.0
+    for b, i in ref.rows(batch):
+        action = acted(algorithm.policy, algorithm, batch.obs, b, i)
+        both = [rated(algorithm, batch.obs, b, i, action, e) for e in range(2)]
+        total += -(min(both) if rating == "min" else both[0]) + 1e-3 * (action**2).mean()
+    close(algorithm.policy_loss(batch, algorithm.encode(batch.obs), key)[0], total / 24)
+
+
+def slow_search(algorithm, batch, b, i, draws, search):
+    """OMAR's search for one row: (action, value); draws are numbers N(0, 1), or actions for `uniform`."""
+    mean, deviation, elites = torch.zeros(2, dtype=F64), torch.full((2,), search.sigma, dtype=F64), []
+    for drawn in draws:
+        pool = [*elites, *((mean + deviation * z).clamp(-1, 1) if search.kind == "cem" else z for z in drawn)]
+        pool.sort(key=lambda action: -float(rated(algorithm, batch.obs, b, i, action, 0)))
+        elites = pool[: search.elites]
+        mean, deviation = torch.stack(elites).mean(0), torch.stack(elites).std(0, correction=1) + 1e-10
+    return elites[0], rated(algorithm, batch.obs, b, i, elites[0], 0)
+
+
+@pytest.mark.parametrize("kind", ["cem", "uniform"])
+@pytest.mark.parametrize("source", range(3))
+def test_omars_policy_loss(source, kind):
+    search = Search(kind, iterations=3, samples=6, elites=3, sigma=0.8)
+    algorithm, batch, key = case(OMAR, "continuous", source, c=0.4, search=search)
+    loss, info = algorithm.policy_loss(batch, algorithm.encode(batch.obs), key)
+    key.at(source)
+    if kind == "cem":
+        draws = [key.normal(f"search_{number}", (8, 6, 3, 2))[0].to(F64) for number in range(3)]
+    else:
+        draws = [2 * key.uniform("search_uniform", (8, 18, 3, 2))[0].to(F64) - 1]
+    total, wins, distance = 0.0, 0, 0.0
+    for b, i in ref.rows(batch):
+        action = acted(algorithm.policy, algorithm, batch.obs, b, i)
+        found, value = slow_search(algorithm, batch, b, i, [drawn[b, :, i] for drawn in draws], search)
+        own = rated(algorithm, batch.obs, b, i, action, 0)
+        better = found if value > own else action
+        wins, distance = wins + int(value > own), distance + (better - action).abs().mean()
+        total += 0.4 * ((action - better) ** 2).mean() - 0.6 * own + 1e-3 * (action**2).mean()
+    close(loss, total / 24)
+    close(info["search_wins"], wins / 24)
+    close(info["search_distance"], distance / 24)
+
+
+# --- what they reduce to -----------------------------------------------------------------------------------------------
+
+
+def trained(algorithm, updates=5):
+    key = UpdateKey([0])
+    for update in range(updates):
+        algorithm.step(random_batch(algorithm.spec, source=update, dtype=F64), key.at(update))
+    return dict(algorithm.named_parameters())
+
+
+class WithoutPenalty(MACQL):
+    """Double DQN; TD3 without smoothing and delay."""
+
+    def penalty(self, batch, o, next_o, q, every, key):
+        return o.new_zeros(len(self.seeds))
+
+
+LEARNERS = [(kind, mixer) for kind in SPECS for mixer in MIXERS] + [("discrete", "qmix")]
+
+
+@pytest.mark.parametrize(("kind", "mixer"), LEARNERS)
+def test_without_weight_it_is_q_learning(kind, mixer):
+    mine = trained(make(MACQL, kind, mixer=mixer, cql=Conservatism(weight=0.0, samples=2)))
+    theirs = trained(make(WithoutPenalty, kind, mixer=mixer))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("rating", ["min", "first"])
+def test_omar_with_c_0_is_ma_cql_with_one_target_per_agent(rating):
+    mine = trained(make(OMAR, "continuous", c=0.0, cql=FEW, rating=rating))
+    theirs = trained(make(MACQL, "continuous", mixer="independent", cql=FEW, rating=rating))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    other = trained(make(OMAR, "continuous", c=0.1, cql=FEW, rating=rating))
+    assert any(not torch.equal(other[name], theirs[name]) for name in theirs)
+
+
+def test_a_search_that_finds_nothing_better_does_not_pull():
+    algorithm, batch, key = case(OMAR, "continuous", 0, c=1.0)
+    algorithm.rated = lambda o, action: -(action - algorithm.policy(o)).square().sum(-1)  # the policy is the best
+    action = algorithm.policy(algorithm.encode(batch.obs))
+    better, info = algorithm.rectify(algorithm.encode(batch.obs), action.detach(), key)
+    assert torch.equal(better, action)
+    assert info["search_wins"] == 0.0
+    loss, _ = algorithm.policy_loss(batch, algorithm.encode(batch.obs), key.at(1))
+    gradient = torch.autograd.grad(loss.sum(), list(algorithm.policy.parameters()))
+    l2 = torch.autograd.grad(1e-3 * action.square().mean(), list(algorithm.policy.parameters()))
+    for seen, wanted in zip(gradient, l2, strict=True):
+        torch.testing.assert_close(seen, wanted, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["cem", "uniform"])
+def test_the_chosen_action_is_never_rated_below_the_policys(kind):
+    algorithm, batch, key = case(OMAR, "continuous", 1, search=Search(kind))
+    o = algorithm.encode(batch.obs)
+    action = algorithm.policy(o).detach()
+    better, info = algorithm.rectify(o, action, key)
+    assert (algorithm.rated(o, better) >= algorithm.rated(o, action)).all()
+    assert (better.abs() <= 1.0).all()
+    assert 0.0 < info["search_wins"] <= 1.0
+
+
+# --- legality, gradients, settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixer", [*MIXERS, "qmix"])
+def test_values_of_illegal_actions_have_no_gradient(mixer):
+    """The last layer's rows of actions that are legal nowhere in the batch."""
+    algorithm, batch, key = case(MACQL, "discrete", 0, mixer=mixer)
+    batch.legal[..., 3], batch.legal[..., 0], batch.action[batch.action == 3] = False, True, 0
+    algorithm.minimise("critic", critic_loss(algorithm, batch, key))
+    output = algorithm.critic.mlp.output
+    assert (output.weight.grad[..., 3, :] == 0.0).all()
+    assert (output.bias.grad[..., 3] == 0.0).all()
+    assert (output.weight.grad[..., 0, :] != 0.0).any()
+
+
+@pytest.mark.parametrize("mixer", [*MIXERS, "qmix"])
+def test_a_team_without_a_choice_has_no_pull_of_the_penalty(mixer):
+    """One legal action everywhere (all agents dead): the penalty has no gradient, and acting takes that action."""
+    algorithm, batch, key = case(MACQL, "discrete", 0, mixer=mixer)
+    batch.legal[:] = False
+    batch.legal[..., 2], batch.action[:] = True, 2
+    o = algorithm.encode(batch.obs)
+    every = algorithm.critic(o).detach().requires_grad_()
+    penalty = algorithm.penalty(batch, o, o, every[..., 2], every, key)
+    (gradient,) = torch.autograd.grad(penalty.sum(), every)
+    assert gradient.abs().max() < 1e-13
+    if mixer != "qmix":
+        assert penalty == 0.0
+        assert (gradient == 0.0).all()
+    assert (algorithm.execute(o, batch.legal, key, None) == 2).all()
+
+
+@pytest.mark.parametrize("cls", [MACQL, OMAR])
+def test_the_policys_loss_reaches_the_policy_only(cls):
+    algorithm, batch, key = case(cls, "continuous", 0)
+    algorithm.policy_loss(batch, algorithm.encode(batch.obs), key)[0].sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in algorithm.policy.parameters())
+    assert all(p.grad is None and p.requires_grad for p in algorithm.critic.parameters())
+    algorithm.policy.zero_grad()
+    critic_loss(algorithm, batch, key.at(1)).sum().backward()
+    assert all(p.grad is None or (p.grad == 0).all() for p in algorithm.policy.parameters())
+    assert all(p.grad is not None for p in algorithm.critic.parameters())
+
+
+def test_the_weight_of_the_penalty_depends_on_the_kind_of_actions():
+    assert [make(MACQL, kind).weight for kind in ("discrete", "continuous")] == [3.0, 5.0]
+    assert make(MACQL, "discrete", cql=Conservatism(weight=0.0)).weight == 0.0
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match=r"algo\.mixer=qmix is for discrete actions"):
+        make(MACQL, "continuous", mixer="qmix")
+    with pytest.raises(ConfigError, match=r"algo\.c must lie between 0 and 1, got 1\.5"):
+        make(OMAR, "continuous", c=1.5)
+    for elites in (1, 21):
+        with pytest.raises(ConfigError, match=rf"algo\.search\.elites must lie between 2 and .* got {elites}"):
+            Search(elites=elites)
