@@ -25,7 +25,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides):
-    names = {"experiment": "e", "algorithm": "a", "environment": "v", "overrides": []}
+    names = {"experiment": "e", "algorithm": "a", "environment": "v", "tuned": None, "overrides": []}
     return {**compose.composed("fit", overrides), **names}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import vgm2p
 from vgm2p.config.settings import training_part
-from vgm2p.run.fingerprint import run_name
+from vgm2p.errors import ConfigError, nearest
+from vgm2p.run.fingerprint import leaves, run_name
 
 PACKAGE = Path(vgm2p.__file__).resolve().parent
 
@@ -73,7 +75,44 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         trainer["threads"] = 1  # the jobs share this machine's cores
     named = config["label"] or choices["algo"]
     names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
-    return {**config, **names, "overrides": list(hydra_config.overrides.task)}
+    return {
+        **config,
+        **names,
+        "tuned": tuned_file(choices, config.get("tuned")),
+        "overrides": list(hydra_config.overrides.task),
+    }
+
+
+def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
+    """Return the file of `conf/tuned` that a run uses, or None.
+
+    Args:
+        choices: group -> file.
+        misplaced: what the file set outside of `algo`.
+
+    Raises:
+        ConfigError: for a file that was asked for and does not exist. Hydra passes over it: most datasets have no file.
+            Also for a file whose keys are not those of `algo`.
+    """
+    name, usual = choices["tuned"], f"{choices['algo']}/{choices['data']}"
+    if misplaced is not None:
+        raise ConfigError(
+            f"conf/tuned/{name}.yaml must begin with the line '# @package algo', so that it sets keys of algo"
+        )
+    if name in options("tuned"):
+        return None if name == "none" else str(name)
+    if name != usual:
+        raise ConfigError(f"unknown tuned '{name}'{nearest(str(name), options('tuned'))}")
+    return None
+
+
+def tuned_keys(name: str) -> list[str]:
+    """Return the keys of `algo`, dotted, that a file of `conf/tuned` and the files of its defaults set."""
+    paths = (folder / "tuned" / f"{name}.yaml" for folder in config_folders())
+    node = yaml.safe_load(next(path for path in paths if path.is_file()).read_text()) or {}
+    bases = [base for base in node.pop("defaults", []) if base != "_self_"]
+    inherited = [key for base in bases for key in tuned_keys(base)]
+    return list(dict.fromkeys([*inherited, *(key for key, _ in leaves(node))]))
 
 
 def run_folder(*, _root_: DictConfig) -> str:

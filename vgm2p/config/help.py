@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from vgm2p.config.compose import config_folder, config_folders, options, register_resolvers, search_path
 from vgm2p.config.settings import GROUPS
 
+NODES = {"tuned": "algo"}  # groups whose keys belong to another one
 HIDDEN = ("defaults:", "hydra:")  # blocks of a file that are no keys
 
 
@@ -21,7 +22,7 @@ def help_page(command: str, words: Sequence[str]) -> str:
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
     for group in sorted(chosen, key=lambda each: GROUPS.index(each) if each in GROUPS else len(GROUPS)):
         others = ", ".join(name for name in options(group) if name != chosen[group])
-        prefix = "" if group in ("experiment", "recipe") else f"; keys begin with {group}."
+        prefix = "" if group in ("experiment", "recipe") else f"; keys begin with {NODES.get(group, group)}."
         parts.append(f"## {group}={chosen[group]}; others: {others or 'none'}{prefix}")
         parts += map(_keys, _files(group, chosen[group]) if chosen[group] != "null" else [])
     parts.append(
@@ -38,7 +39,8 @@ def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = compose(command, overrides=[*out, *words, *search_path()], return_hydra_config=True)
     choices = config.hydra.runtime.choices
-    return {str(group): str(name or "null") for group, name in choices.items() if not str(group).startswith("hydra")}
+    chosen = {str(group): str(name or "null") for group, name in choices.items() if not str(group).startswith("hydra")}
+    return {group: name for group, name in chosen.items() if group != "tuned" or name in options(group)}
 
 
 def _files(group: str, name: str) -> list[Path]:

@@ -20,7 +20,7 @@ from vgm2p.optim import Optim
 from vgm2p.run.folder import SHARED
 
 Node = dict[str, Any]  # a group whose keys are those of the class that it names
-GROUPS = ("experiment", "algo", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # folders of conf/
+GROUPS = ("experiment", "algo", "tuned", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # in conf/
 WRONG_CLOCK = (  # keys of Lightning's Trainer
     "max_steps",
     "max_epochs",
@@ -108,6 +108,7 @@ class FitSettings:
     experiment: str = field(metadata=key(composed=True))
     algorithm: str = field(metadata=key(composed=True))
     environment: str = field(metadata=key(composed=True))
+    tuned: str | None = field(metadata=key(composed=True))
     overrides: list[str] = field(metadata=key(composed=True, stored=False))
     seed: int = field(metadata=key(trains=True, least=0))
     seeds: int = field(metadata=key(trains=True))

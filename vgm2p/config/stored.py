@@ -118,7 +118,7 @@ def _as_data(override: Override) -> str:
     word, key = override.input_line or "", override.key_or_group
     if override.type is not OverrideType.CHANGE or override.package or override.is_sweep_override():
         raise ConfigError(f"'{word}' is more than a value of a key")
-    if "${" in word or key.partition(".")[0] not in (*FIT_KEYS, "experiment"):
+    if "${" in word or key.partition(".")[0] not in (*FIT_KEYS, *GROUPS):
         raise ConfigError(f"'{word}' is no value of a key of ours")
     value = override.value()
     if key in GROUPS and value not in options(key):
