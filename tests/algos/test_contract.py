@@ -23,6 +23,11 @@ if "CONTRACT_ALGOS" in os.environ:
 SPECS = {"continuous": continuous_spec, "discrete": discrete_spec}
 HISTORY = 3  # what tests/support.py puts into a batch
 SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
+VARIANTS = {  # further settings that have code of their own
+    ("vgm2p_plus", "continuous"): "judge=both",
+    ("vgm2p_plus", "discrete"): "judge=both",
+    ("ma_cql", "discrete"): "mixer=qmix",
+}
 
 
 def node_of(words, **changes):
@@ -34,6 +39,9 @@ def node_of(words, **changes):
     acting = algo.get("acting")
     if acting is not None:  # as many steps as show that there are several
         acting["steps"] = min(acting["steps"], 3)
+    for part in ("cql", "search"):  # as many candidates
+        if part in algo:
+            algo[part]["samples"] = min(algo[part]["samples"], 6)
     return {**algo, **changes}
 
 
@@ -48,8 +56,8 @@ def pairs():
             yield pytest.param(name, spec, id=f"{name}-{kind}")
             if not build_algorithm(node, spec, [0]).needs.ahead:
                 yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
-            if name == "vgm2p_plus":
-                yield pytest.param(f"{name} judge=both", spec, id=f"{name}-{kind}-both")
+            if variant := VARIANTS.get((name, kind)):
+                yield pytest.param(f"{name} {variant}", spec, id=f"{name}-{kind}-{variant.partition('=')[2]}")
 
 
 PAIRS = list(pairs())

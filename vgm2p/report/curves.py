@@ -34,8 +34,12 @@ PANELS: dict[str, tuple[str, ...]] = {
     "distance to the stored actions": ("clone_loss",),
     "weight of Q": ("q_weight",),
     "share of legal actions kept": ("kept",),
+    "TD loss": ("td_loss",),
+    "penalty on the critic": ("penalty",),
+    "searched action is the better one": ("search_wins",),
+    "distance to the searched action": ("search_distance",),
 }
-SHARES = ("c1_fraction", "c_agreement", "clipped", "kept")
+SHARES = ("c1_fraction", "c_agreement", "clipped", "kept", "search_wins")
 COLUMNS = 4
 
 
