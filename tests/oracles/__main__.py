@@ -6,10 +6,10 @@ from tests.oracles.bandits import BANDITS
 from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
-from tests.oracles.conservative import CONSERVATIVE
+from tests.oracles.ma_cql import MA_CQL
 from tests.oracles.ma_td3bc import MA_TD3BC
 from tests.oracles.table import print_table
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    raise SystemExit(0 if print_table([*EXACT, *MA_TD3BC, *MA_BCQ, *CONSERVATIVE, *DISTRIBUTIONS, *BANDITS]) else 1)
+    raise SystemExit(0 if print_table([*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *DISTRIBUTIONS, *BANDITS]) else 1)

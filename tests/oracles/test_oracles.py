@@ -4,11 +4,11 @@ from tests.oracles.bandits import BANDITS
 from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
-from tests.oracles.conservative import CONSERVATIVE
+from tests.oracles.ma_cql import MA_CQL
 from tests.oracles.ma_td3bc import MA_TD3BC
 
 
-@pytest.mark.parametrize("oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *CONSERVATIVE], ids=lambda oracle: oracle.name)
+@pytest.mark.parametrize("oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL], ids=lambda oracle: oracle.name)
 def test_exact(oracle):
     seen, held = oracle.check()
     assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"

@@ -127,5 +127,5 @@ class MACQL(ValueLearner):
     def rated(self, o: Tensor, action: Tensor) -> Tensor:
         """Return the value of generated actions, without gradients of the critic's weights: (S, B, ..., N)."""
         with held(self.critic):
-            q: Tensor = self.critic(o, action)
-        return q.amin(1) if self.rating == "min" else q[:, 0]
+            q: Tensor = self.critic(o, action, 0 if self.rating == "first" else None)
+        return q.amin(1) if self.rating == "min" else q

@@ -186,7 +186,7 @@ ERRORS = {  # search -> mean distance for one, two and four components
 TRUE_INTEGRAL = math.log(math.pi / 50.0)  # -2.7673
 PLAIN, WEIGHTED = ((1.0, 1.0), 0.0), ((0.7, 1.8), -0.4)
 
-CONSERVATIVE = [
+MA_CQL = [
     *(
         Oracle(
             f"CQL1-{weight:g}",
