@@ -11,7 +11,7 @@ from vgm2p.errors import ConfigError
 from vgm2p.types import Spec
 
 ROBOTS = {"6halfcheetah": 0.3, "2ant": 0.1, "3hopper": 0.2}
-QUALITIES = {"expert": (0.5, 5.0), "medium": (0.7, 1.0), "medium_replay": (0.9, 5.0), "medium_expert": (0.7, 1.0)}
+QUALITIES = {"expert": (0.5, 2.5), "medium": (0.7, 0.5), "medium_replay": (0.9, 2.5), "medium_expert": (0.7, 0.5)}
 DATA = sorted(path.stem for path in (compose.config_folder() / "experiment").glob("*_*_*.yaml"))
 ROBOT_DATA = [name for name in DATA if name.startswith(("mamujoco", "recorded"))]
 SPEC = Spec(2, 5, 3, False, None, 10, "native", "toy")
@@ -41,9 +41,9 @@ def test_the_choice_follows_data_that_an_experiment_or_the_command_line_chooses(
 
 def test_the_command_line_wins():
     node = algo("experiment=recorded_3hopper_expert", "algo=omar", "algo.c=0.25")
-    assert (node["c"], node["cql"]["weight"]) == (0.25, 5.0)
+    assert (node["c"], node["cql"]["weight"]) == (0.25, 2.5)
     node = algo("experiment=recorded_3hopper_expert", "algo=omar", "tuned=none")
-    assert (node["c"], node["cql"]["weight"]) == (0.7, 1.0)
+    assert (node["c"], node["cql"]["weight"]) == (0.7, 0.5)
     assert algo("experiment=smax_3m", "algo=omar", "tuned=omar/medium_replay")["c"] == 0.9
 
 
