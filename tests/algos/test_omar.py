@@ -16,7 +16,7 @@ def slow_search(algorithm, batch, b, i, draws, search):
     mean, deviation, elites = torch.zeros(2, dtype=F64), torch.full((2,), search.sigma, dtype=F64), []
     for drawn in draws:
         pool = [*elites, *((mean + deviation * z).clamp(-1, 1) if search.kind == "cem" else z for z in drawn)]
-        pool.sort(key=lambda action: -float(rated(algorithm, batch.obs, b, i, action, 0)))
+        pool.sort(key=lambda action: -float(rated(algorithm, batch.obs, b, i, action, 0).detach()))
         elites = pool[: search.elites]
         mean, deviation = torch.stack(elites).mean(0), torch.stack(elites).std(0, correction=1) + 1e-10
     return elites[0], rated(algorithm, batch.obs, b, i, elites[0], 0)
