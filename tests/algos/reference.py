@@ -68,7 +68,7 @@ def gaussian_nll(action, head):
     return total / A
 
 
-def td_reference(q, reward, following, bootstrap, valid, gamma, mixer):
+def td_reference(q, reward, following, bootstrap, valid, gamma, mixer, loss=lambda residual: residual**2):
     """Eq. 13 with loops: q (C, B, N), following (B, N)."""
     C, B, N = q.shape
     total, count = 0.0, 0.0
@@ -77,11 +77,11 @@ def td_reference(q, reward, following, bootstrap, valid, gamma, mixer):
         for e in range(C):
             y = [gamma * bootstrap[b] * following[b, i] for i in range(N)]
             if mixer == "independent":
-                square = sum((q[e, b, i] - reward[b] - y[i]) ** 2 for i in range(N)) / N
+                square = sum(loss(q[e, b, i] - reward[b] - y[i]) for i in range(N)) / N
             elif mixer == "literal":
-                square = sum(q[e, b, i] - reward[b] - y[i] for i in range(N)) ** 2
+                square = loss(sum(q[e, b, i] - reward[b] - y[i] for i in range(N)))
             else:
                 scale = 1.0 / N if mixer == "mean" else 1.0
-                square = (scale * sum(q[e, b]) - reward[b] - scale * sum(y)) ** 2
+                square = loss(scale * sum(q[e, b]) - reward[b] - scale * sum(y))
             total = total + valid[b] * square / C
     return total / count

@@ -32,19 +32,25 @@ def values(algorithm, critic, obs, agent):
     return [ref.plain_mlp(critic.mlp, ref.encode(algorithm, obs, agent), 0, e) for e in range(members)]
 
 
+def huber(residual):
+    return 0.5 * residual**2 if abs(residual) < 1.0 else abs(residual) - 0.5
+
+
 @pytest.mark.parametrize("source", range(3))
 @pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("loss", [None, huber])
 @pytest.mark.parametrize(("mixer", "threshold"), [("sum", 0.3), ("mean", 0.8), ("independent", 0.0), ("sum", 1.0)])
-def test_critic_loss(mixer, threshold, members, source):
-    algorithm = shifted(mixer=mixer, threshold=threshold, critic=CriticSettings(members))
+def test_critic_loss(mixer, threshold, loss, members, source):
+    algorithm = shifted(mixer=mixer, threshold=threshold, critic=CriticSettings(members), huber=loss is huber)
     batch = random_batch(SPEC, source=source, dtype=F64)
-    loss, _ = algorithm.critic_loss(batch, *algorithm.encode_pair(batch), UpdateKey([0]))
+    found, _ = algorithm.critic_loss(batch, *algorithm.encode_pair(batch), UpdateKey([0]))
     q, following = torch.zeros(members, 8, 3, dtype=F64), torch.zeros(8, 3, dtype=F64)
     for b, i in ref.rows(batch):
         for e, rated in enumerate(values(algorithm, algorithm.critic, batch.obs[0, b, i], i)):
             q[e, b, i] = rated[batch.action[0, b, i]]
         following[b, i] = next_value(algorithm, batch.next_obs[0, b, i], batch.next_legal[0, b, i], i, threshold)
-    close(loss, ref.td_reference(q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, mixer))
+    parts = (q, batch.reward[0], following, batch.bootstrap[0], batch.valid[0], 0.9, mixer)
+    close(found, ref.td_reference(*parts, **({} if loss is None else {"loss": loss})))
 
 
 def next_value(algorithm, obs, legal, agent, threshold):
@@ -57,16 +63,20 @@ def next_value(algorithm, obs, legal, agent, threshold):
 
 
 @pytest.mark.parametrize("source", range(3))
-def test_clone_loss_and_share_of_kept_actions(source):
-    algorithm, batch = make(MABCQ, "discrete", threshold=0.7), random_batch(SPEC, source=source, dtype=F64)
+@pytest.mark.parametrize("penalty", [0.0, 0.25])
+def test_clone_loss_and_share_of_kept_actions(penalty, source):
+    algorithm = make(MABCQ, "discrete", threshold=0.7, logit_penalty=penalty)
+    batch = random_batch(SPEC, source=source, dtype=F64)
     loss, info = algorithm.policy_loss(batch, algorithm.encode(batch.obs), UpdateKey([0]))
-    total = kept = possible = 0.0
+    total = kept = possible = squares = 0.0
     for b, i in ref.rows(batch):
         legal = batch.legal[0, b, i]
-        weight = ref.plain_mlp(algorithm.behaviour, ref.encode(algorithm, batch.obs[0, b, i], i)).exp() * legal
+        logits = ref.plain_mlp(algorithm.behaviour, ref.encode(algorithm, batch.obs[0, b, i], i))
+        squares += logits[legal].square().sum()
+        weight = logits.exp() * legal
         total -= (weight[batch.action[0, b, i]] / weight.sum()).log()
         kept, possible = kept + float((weight >= 0.7 * weight.max()).sum()), possible + float(legal.sum())
-    close(loss, total / len(ref.rows(batch)))
+    close(loss, total / len(ref.rows(batch)) + penalty * squares / possible)
     close(info["kept"], kept / possible)
     assert 0.0 < kept < possible
 
@@ -85,7 +95,7 @@ def poison(network, legal, filling):
 
 @pytest.mark.parametrize("filling", [1e6, -1e6, math.nan])
 def test_values_of_illegal_actions_enter_nothing(filling):
-    algorithm, batch = shifted(threshold=0.3), random_batch(SPEC, dtype=F64)
+    algorithm, batch = shifted(threshold=0.3, logit_penalty=0.25), random_batch(SPEC, dtype=F64)
     o, next_o = algorithm.encode_pair(batch)
     before = [algorithm.critic_loss(batch, o, next_o, UpdateKey([0]))[0], algorithm.policy_loss(batch, o, None)[0]]
     for network in (algorithm.critic, algorithm.target_critic, algorithm.behaviour):

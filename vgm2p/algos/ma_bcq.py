@@ -38,13 +38,15 @@ class MABCQ(ValueLearner):
         critic: CriticSettings = CriticSettings(members=1),
         threshold: float = 0.3,
         mask_at_eval: bool = True,
+        huber: bool = False,
+        logit_penalty: float = 0.0,
         **of_the_learner: Any,
     ) -> None:
         super().__init__(*task, net=net, optim=optim, critic=critic, **of_the_learner)
         if not 0.0 <= threshold <= 1.0:
             raise ConfigError(f"algo.threshold must lie between 0 and 1, got {threshold}")
         self.log_threshold = math.log(threshold) if threshold > 0.0 else -math.inf
-        self.mask_at_eval = mask_at_eval
+        self.mask_at_eval, self.huber, self.logit_penalty = mask_at_eval, huber, logit_penalty
         self.behaviour = MLP((len(self.seeds),), self.id_dim, self.spec.action_dim, net)
         self.make_optimiser("policy", [self.behaviour], optim)
 
@@ -62,12 +64,14 @@ class MABCQ(ValueLearner):
         return likely if legal is None else likely & legal
 
     def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Return -log G(a | o), G over the legal actions, a mean over rows and agents: (S,)."""
+        """Return -log G(a | o) + logit_penalty g^2 (S,), g the logits; means over rows, agents and legal actions."""
         logits = self.behaviour(o)
         kept = self.kept(logits.detach(), batch.legal).to(logits.dtype)
         possible = self.spec.action_dim if batch.legal is None else per_seed_mean(batch.legal.to(logits.dtype).sum(-1))
         info = {"kept": per_seed_mean(kept.sum(-1)) / possible}
-        return per_seed_mean(-log_softmax_at(masked(logits, batch.legal), batch.action)), info
+        clone = per_seed_mean(-log_softmax_at(masked(logits, batch.legal), batch.action))
+        of_legal = logits if batch.legal is None else logits.masked_fill(~batch.legal, 0.0)
+        return clone + self.logit_penalty * per_seed_mean(of_legal.square().sum(-1)) / possible, info
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Act by the highest Q among the kept actions; without `mask_at_eval`, among the legal ones."""

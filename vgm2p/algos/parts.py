@@ -62,7 +62,9 @@ MIXERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
-def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, mixer: Mixer) -> Tensor:
+def td_loss(
+    q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, mixer: Mixer, huber: bool = False
+) -> Tensor:
     """Return the squared TD residual, averaged over valid rows and members: (S,). Eq. 13; for `independent` Eq. 6.
 
     Args:
@@ -71,11 +73,13 @@ def td_loss(q: Tensor, reward: Tensor, discounted_next: Tensor, valid: Tensor, m
         discounted_next: (S, B, N) gamma * bootstrap * next value, without gradient.
         valid: (S, B), 1 if the row has a TD target, else 0.
         mixer: key of MIXERS.
+        huber: whether Huber's loss takes the place of the square: 0.5 x^2 for |x| < 1, |x| - 0.5 beyond.
     """
     residual = MIXERS[mixer](q, reward.unsqueeze(1), discounted_next.unsqueeze(1))
     weight = valid / valid.mean(-1, keepdim=True).clamp(min=torch.finfo(valid.dtype).tiny)
     weight = weight.reshape(weight.shape[0], 1, weight.shape[1], *[1] * (residual.dim() - 3))
-    return per_seed_mean(weight * residual.square())
+    loss = F.smooth_l1_loss(residual, torch.zeros_like(residual), reduction="none") if huber else residual.square()
+    return per_seed_mean(weight * loss)
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:

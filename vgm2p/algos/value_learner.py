@@ -51,6 +51,7 @@ class ValueLearner(Algorithm):
 
     fits = "critic_loss"
     delay: int = 1  # updates from one step of policy and targets to the next
+    huber: bool = False  # whether Huber's loss takes the place of the squared TD residual
     policy: Deterministic
     target_policy: Deterministic
 
@@ -115,11 +116,11 @@ class ValueLearner(Algorithm):
         return loss, {"critic_loss": loss.detach()} | info
 
     def td_loss(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Info]:
-        """Return the squared TD residual (S,) of q (S, C, B, N) and the values `following` (S, B, N) of o'."""
+        """Return the loss (S,) of the TD residual of q (S, C, B, N) and the values `following` (S, B, N) of o'."""
         q, following = self.team(batch, q, following)
         reward, discount = self.reward_scale * batch.reward, self.gamma * batch.bootstrap
         mixer = self.mixer if self.mixing is None else "sum"  # of one column
-        loss = td_loss(q, reward, discount.unsqueeze(-1) * following, batch.valid, mixer)
+        loss = td_loss(q, reward, discount.unsqueeze(-1) * following, batch.valid, mixer, self.huber)
         level = q.detach().sum(-1) if mixer == "sum" else q.detach()
         return loss, q_levels(level, reward, discount, batch.valid)
 
