@@ -16,7 +16,10 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 
 
 class FileSource(Protocol):
-    """A source of HDF5 files. It downloads or converts them if necessary."""
+    """A source of HDF5 files. It downloads or converts them if necessary.
+
+    It may have an attribute `discrete`: whether actions are indices, known before a file is there; None: not known.
+    """
 
     def resolve(self) -> list[Path]:
         """Return the files in our layout. Raises MissingInput, which says which file to place where."""

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from vgm2p.config import compose
-from vgm2p.config.build import algorithm_class, class_of, make_algorithm, make_data, without_target
+from vgm2p.config.build import algorithm_class, class_of, is_discrete, make_algorithm, make_data, without_target
 from vgm2p.config.checks import check_pair, check_spec
 from vgm2p.config.nodes import arguments, settings_of, to_plain
 from vgm2p.config.settings import FitSettings, training_part
@@ -25,8 +25,8 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides):
-    names = {"experiment": "e", "algorithm": "a", "environment": "v", "tuned": None, "overrides": []}
-    return {**compose.composed("fit", overrides), **names}
+    names = {"experiment": "e", "algorithm": "a", "environment": "v", "protocol": "paper", "tuned": None}
+    return {**compose.composed("fit", overrides), **names, "overrides": []}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -65,6 +65,7 @@ def test_every_experiment_is_valid_and_makes_its_algorithm(name):
     check_pair(cls, spec, 1, name)
     assert make_algorithm(settings.policy, spec).spec is spec
     assert make_data(settings.data).batch_size == 64
+    assert make_data(settings.data).source.discrete is is_discrete(settings.env) is not None
     arguments(class_of(settings.env, "env"), without_target(settings.env, "env"), "env", least=0)
 
 

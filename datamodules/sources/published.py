@@ -49,6 +49,7 @@ class Published:
         self.entry = entry_of(id, catalogue)
         self.root, self.cache, self.say = Path(root), Path(cache), say or print
         self.hub = Hub(self.root, self.cache, revision, self.say)
+        self.discrete = self.entry.discrete
 
     @property
     def target(self) -> Path:

@@ -45,6 +45,8 @@ class Recorded:
         cache: folder of converted files.
     """
 
+    discrete = False
+
     def __init__(self, root: str, names: list[str], cache: str) -> None:
         self.root, self.names, self.cache = Path(root), names, Path(cache)
 
@@ -81,10 +83,11 @@ class Files:
     Args:
         paths: paths and globs.
         command: command that records the file, for the error message about a missing file.
+        discrete: whether actions are indices, where that is known before the file exists.
     """
 
-    def __init__(self, paths: list[str], command: str | None = None) -> None:
-        self.paths, self.command = paths, command
+    def __init__(self, paths: list[str], command: str | None = None, discrete: bool | None = None) -> None:
+        self.paths, self.command, self.discrete = paths, command, discrete
 
     def resolve(self) -> list[Path]:
         """Return the files. The matches of a glob are sorted. Raises MissingInput if a path or glob matches no file."""
@@ -103,6 +106,8 @@ class Files:
 
 class Bundled:
     """The dataset that ships with the package."""
+
+    discrete = False
 
     def resolve(self) -> list[Path]:
         """Return the path of its file."""

@@ -77,6 +77,7 @@ def without_game(*words: str) -> Callable[[Path], list[str]]:
     return prepare
 
 
+ROBOT, OMAR = ("data=recorded_3hopper_medium",), ("algo=omar", "evaluate=auto")
 CASES = [
     Wrong("unknown command", command("fitt"), 2, "did you mean 'fit'"),
     Wrong("key without a value", fit("updates"), 2, "write updates=<value>"),
@@ -222,6 +223,14 @@ CASES = [
     ),
     Wrong("data without a simulator", fit("env=none", "evaluate=auto"), 66, "evaluate=none"),
     Wrong("SMAC without the game", without_game("experiment=smacv1_3m_good", "evaluate=auto"), 66, "evaluate=none"),
+    Wrong("robots, a discrete method", fit(*ROBOT, "data.root=/no", "algo=ma_bcq"), 2, "no continuous actions"),
+    Wrong("SMAC, a continuous method", without_game("experiment=smacv1_3m_good", *OMAR), 2, "no discrete actions"),
+    Wrong("SMAX without JAX, the same", fit("experiment=smax_3m", *OMAR), 2, "smax_3m_mixed needs"),
+    Wrong("SMAX without data, the same", fit("experiment=smax_3m", OMAR[0], "data.root=/no"), 2, "smax_3m_mixed needs"),
+    Wrong("only env is known", fit("data=files", "data.source.paths=[/x]", "env=smax/3m", *OMAR), 2, "smax/3m needs"),
+    Wrong("protocol that is none", fit("protocol=sorce"), 2, "unknown protocol 'sorce'; did you mean 'source'"),
+    Wrong("protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_plus, only for ma_bcq"),
+    Wrong("size without effect", fit(OMAR[0], "protocol=source", "net=small"), 2, "they win"),
     Wrong("unknown SMAC map", fit("env=smac/3m", "env.map_name=3n", "evaluate=auto"), 2, "did you mean '3m'"),
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),

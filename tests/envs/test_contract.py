@@ -102,6 +102,7 @@ def test_the_spec_says_what_the_task_is(env):
     assert spec.state_dim is None or spec.state_dim >= 1
     assert all(type(getattr(spec, name)) is int for name in ("n_agents", "obs_dim", "action_dim", "episode_limit"))
     assert type(spec.discrete) is bool
+    assert getattr(type(env), "discrete", spec.discrete) is spec.discrete, "the class says another kind of actions"
     assert spec.view in VIEWS
     assert spec.env_id
     stored = json.loads(json.dumps(spec.to_dict()))

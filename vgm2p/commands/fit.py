@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.config.build import algorithm_class, make_env
-from vgm2p.config.checks import check_machine, check_pair
+from vgm2p.config.build import algorithm_class, is_discrete, make_data, make_env
+from vgm2p.config.checks import check_actions, check_machine, check_pair
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.envs.base import VectorEnv
@@ -38,6 +38,9 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     settings = replace(settings, compare=compared_with(settings))
     quiet()
     algorithm_type = algorithm_class(settings.algo)
+    data = make_data(settings.data)
+    known = getattr(data.source, "discrete", None)
+    check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
     folder = RunFolder(Path(settings.out))
     env = None if is_finished(folder, settings.updates) else _environment(settings, algorithm_type)
     folder.create()
@@ -50,7 +53,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
                 env = env or _environment(settings, algorithm_type)
                 with closing(env) if env is not None else nullcontext():
                     device = device_of(settings.trainer.accelerator)
-                    train(Run(settings, folder, point, device, env, stop), algorithm_type)
+                    train(Run(settings, folder, point, device, env, stop), algorithm_type, data)
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
@@ -62,6 +65,8 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> Vect
     if settings.evaluate == "none":
         return None
     try:
+        discrete = is_discrete(settings.env)
+        check_actions(algorithm_type, discrete, f"env={settings.environment}", settings.algorithm)
         env = make_env(settings.env)
     except MissingInput as error:
         raise MissingInput(f"{error.line}; evaluate=none trains without evaluation") from None

@@ -62,6 +62,15 @@ def make_env(env: Mapping[str, Any]) -> VectorEnv:
     return made
 
 
+def is_discrete(env: Mapping[str, Any]) -> bool | None:
+    """Return whether the environment of the node `env` has discrete actions, as its class says, or None: not known.
+
+    No simulator is needed. Raises as `class_of`.
+    """
+    found: bool | None = getattr(class_of(env, "env"), "discrete", None)
+    return found
+
+
 def make_data(data: Mapping[str, Any]) -> Any:
     """Build the datamodule of the node `data` with its source; files are opened when it is set up. Raises UserError."""
     cls, node = class_of(data, "data"), data.get("source")

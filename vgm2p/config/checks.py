@@ -26,15 +26,20 @@ def check_machine(trainer: TrainerSettings) -> None:
 
 def check_pair(algorithm: type[Algorithm], spec: Spec, seeds: int, name: str) -> None:
     """Raise ConfigError where the algorithm does not support the task; called before anything is loaded."""
-    kind = "discrete" if spec.discrete else "continuous"
-    if not getattr(algorithm, f"supports_{kind}"):
-        raise ConfigError(f"algo={name} has no {kind} actions, which {spec.env_id} needs; choose another algo")
+    check_actions(algorithm, spec.discrete, spec.env_id, name)
     if algorithm.needs_state and spec.state_dim is None:
         raise ConfigError(f"algo={name} needs a global state, which {spec.env_id} does not give; choose another algo")
     if algorithm.max_seeds is not None and seeds > algorithm.max_seeds:
         raise ConfigError(
             f"algo={name} trains {algorithm.max_seeds} seed at a time; use -m seed={','.join(map(str, range(seeds)))}"
         )
+
+
+def check_actions(algorithm: type[Algorithm], discrete: bool | None, task: str, name: str) -> None:
+    """Raise ConfigError where the algorithm lacks the kind of actions that a task has; None: the kind is not known."""
+    kind = "discrete" if discrete else "continuous"
+    if discrete is not None and not getattr(algorithm, f"supports_{kind}"):
+        raise ConfigError(f"algo={name} has no {kind} actions, which {task} needs; choose another algo")
 
 
 def check_spec(data: Spec, env: Spec) -> None:

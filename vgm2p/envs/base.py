@@ -78,6 +78,8 @@ class Episode:
 class VectorEnv(Protocol):
     """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`.
 
+    A class may have an attribute `discrete`: the kind of its actions, known before a simulator is there.
+
     Attributes:
         spec: the task.
         max_active: how many slots can have an episode at the same time; None: all. A slot without one costs nothing.

@@ -44,6 +44,7 @@ class MAMuJoCo:
         ConfigError: on an unknown id, or actuators that the agents cannot share.
     """
 
+    discrete = False
     max_active: int | None = None
 
     def __init__(
@@ -66,7 +67,7 @@ class MAMuJoCo:
             n_agents=n_agents,
             obs_dim=width + n_agents,
             action_dim=actuators // n_agents,
-            discrete=False,
+            discrete=self.discrete,
             state_dim=width,
             episode_limit=episode_limit,
             view=view,

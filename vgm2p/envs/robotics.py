@@ -36,6 +36,7 @@ class RoboticsMAMuJoCo:
         ConfigError: on an unknown robot, split or view.
     """
 
+    discrete = False
     max_active: int | None = None
 
     def __init__(
@@ -70,7 +71,7 @@ class RoboticsMAMuJoCo:
             n_agents=len(self._agents),
             obs_dim=max(first.observation_space(agent).shape[0] for agent in self._agents),
             action_dim=widths[0],
-            discrete=False,
+            discrete=self.discrete,
             state_dim=len(first.state()),
             episode_limit=episode_limit,
             view=view,

@@ -42,6 +42,8 @@ class SMAC:
         timeout: seconds within which a game must answer; starting one takes 5 to 30.
     """
 
+    discrete = True
+
     def __init__(
         self, spec: Spec, game: Mapping[str, Any], versions: Mapping[str, str], workers: int, timeout: float
     ) -> None:

@@ -38,6 +38,7 @@ class SMAX:
         ConfigError: on an unknown scenario, or a limit below 1.
     """
 
+    discrete = True
     max_active: int | None = None
 
     def __init__(self, scenario: str, episode_limit: int = 100) -> None:
@@ -48,7 +49,7 @@ class SMAX:
             n_agents=self._game.n_agents,
             obs_dim=self._game.obs_dim,
             action_dim=STOP + 1 + self._game.n_enemies,
-            discrete=True,
+            discrete=self.discrete,
             state_dim=self._game.state_dim,
             episode_limit=episode_limit,
             view="native",

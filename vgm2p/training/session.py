@@ -11,7 +11,7 @@ from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.config.build import make_algorithm, make_data
+from vgm2p.config.build import make_algorithm
 from vgm2p.config.checks import check_pair, check_spec
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
@@ -32,14 +32,13 @@ from vgm2p.training.threads import set_threads
 from vgm2p.training.trainer import BLOCK, make_trainer
 
 
-def train(run: Run, algorithm_type: type[Algorithm]) -> None:
-    """Do one session of a run, from its resume point to its results.
+def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule) -> None:
+    """Do one session of a run on data that are not loaded yet, from its resume point to its results.
 
     Raises UserError subclasses for what a user can cause; Interrupted when a signal asks to stop.
     """
     loggers, callbacks = make_loggers(run), [*make_callbacks(run), Stopping(run.folder, run.stop)]
     threads = set_threads(run.settings)
-    data: OfflineDataModule = make_data(run.settings.data)
     data.device = run.device
     module = make_module(run, data, algorithm_type)
     record = manifest(run, module.algorithm.spec, data.store.summary, threads)
