@@ -6,7 +6,7 @@ import pytest
 
 from vgm2p.config import compose
 from vgm2p.config.build import build_algorithm
-from vgm2p.config.compose import tuned_file, tuned_keys
+from vgm2p.config.compose import file_keys, tuned_file
 from vgm2p.errors import ConfigError
 from vgm2p.types import Spec
 
@@ -65,8 +65,8 @@ def test_a_file_that_was_asked_for_must_exist():
 
 
 def test_the_keys_of_a_file_are_known():
-    assert tuned_keys("omar/recorded_3hopper_expert") == ["c", "cql.weight"]
-    assert tuned_keys("ma_cql/mamujoco_2ant_medium") == ["cql.sigma"]
+    assert file_keys("tuned", "omar/recorded_3hopper_expert") == ["c", "cql.weight"]
+    assert file_keys("tuned", "ma_cql/mamujoco_2ant_medium") == ["cql.sigma"]
 
 
 def test_every_file_belongs_to_an_algorithm_and_is_of_use():

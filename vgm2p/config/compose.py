@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import vgm2p
-from vgm2p.config.settings import training_part
+from vgm2p.config.settings import PAPER, training_part
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves, run_name
 
@@ -73,14 +73,50 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     trainer = config["trainer"]
     if isinstance(trainer, dict) and trainer.get("threads") == "auto" and "joblib" in hydra_config.launcher["_target_"]:
         trainer["threads"] = 1  # the jobs share this machine's cores
+    words = list(hydra_config.overrides.task)
+    protocol = protocol_of(choices, words, config.get("protocol"))
     named = config["label"] or choices["algo"]
-    names = {"experiment": choices["experiment"], "algorithm": named, "environment": choices["env"]}
     return {
         **config,
-        **names,
+        "experiment": choices["experiment"],
+        "algorithm": named if protocol == PAPER else f"{named} ({protocol})",
+        "environment": choices["env"],
+        "protocol": protocol,
         "tuned": tuned_file(choices, config.get("tuned")),
-        "overrides": list(hydra_config.overrides.task),
+        "overrides": words,
     }
+
+
+def protocol_of(choices: Mapping[str, Any], words: Sequence[str] = (), misplaced: Any = None) -> str:
+    """Return the name of a run's protocol.
+
+    Args:
+        choices: group -> file.
+        words: what the user typed.
+        misplaced: what the protocol's own file set; files of single algorithms hold its settings.
+
+    Raises:
+        ConfigError: for an algorithm that the protocol has no file for. Also where the user typed a file whose keys the
+            protocol's file sets, too: it would win over the file, and the user would not notice.
+    """
+    name, algo = str(choices["protocol"]), choices["algo"]
+    if misplaced:
+        raise ConfigError(f"conf/protocol/{name}.yaml may hold no keys; write them to conf/protocol/{name}/<algo>.yaml")
+    if name == PAPER:
+        return name
+    known = [file.removeprefix(f"{name}/") for file in options("protocol") if file.startswith(f"{name}/")]
+    if algo not in known:
+        raise ConfigError(f"protocol={name} has no settings for algo={algo}, only for {', '.join(known) or 'none'}")
+    own = file_keys("protocol", f"{name}/{algo}")
+    for group, node in (("net", "net"), ("optim", "optim"), ("tuned", "algo")):
+        if any(word.startswith(f"{group}=") for word in words) and choices[group] in options(group):
+            lost = [key for key in (f"{node}.{key}" for key in file_keys(group, choices[group])) if key in own]
+            if lost:
+                raise ConfigError(
+                    f"{group}={choices[group]} and protocol={name} both set {', '.join(lost)}; "
+                    f"type keys in place of the file, e.g. {lost[0]}=<value>: they win"
+                )
+    return name
 
 
 def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
@@ -106,12 +142,12 @@ def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
     return None
 
 
-def tuned_keys(name: str) -> list[str]:
-    """Return the keys of `algo`, dotted, that a file of `conf/tuned` and the files of its defaults set."""
-    paths = (folder / "tuned" / f"{name}.yaml" for folder in config_folders())
+def file_keys(group: str, name: str) -> list[str]:
+    """Return the keys, dotted, that a file of a group and the files of its defaults set."""
+    paths = (folder / group / f"{name}.yaml" for folder in config_folders())
     node = yaml.safe_load(next(path for path in paths if path.is_file()).read_text()) or {}
     bases = [base for base in node.pop("defaults", []) if base != "_self_"]
-    inherited = [key for base in bases for key in tuned_keys(base)]
+    inherited = [key for base in bases for key in file_keys(group, base)]
     return list(dict.fromkeys([*inherited, *(key for key, _ in leaves(node))]))
 
 

@@ -12,7 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from vgm2p.config.compose import config_folder, config_folders, options, register_resolvers, search_path
 from vgm2p.config.settings import GROUPS
 
-NODES = {"tuned": "algo"}  # groups whose keys belong to another one
+NODES = {"tuned": "algo", "experiment": "", "protocol": "", "recipe": ""}  # groups whose keys have another first name
+OPTIONAL = ("tuned", "protocol@_global_")  # choices of files that need not exist
 HIDDEN = ("defaults:", "hydra:")  # blocks of a file that are no keys
 
 
@@ -20,11 +21,12 @@ def help_page(command: str, words: Sequence[str]) -> str:
     """Return the keys of a command, and of the files that its words choose. Raises what Hydra raises."""
     chosen = _choices(command, words)
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
-    for group in sorted(chosen, key=lambda each: GROUPS.index(each) if each in GROUPS else len(GROUPS)):
-        others = ", ".join(name for name in options(group) if name != chosen[group])
-        prefix = "" if group in ("experiment", "recipe") else f"; keys begin with {NODES.get(group, group)}."
-        parts.append(f"## {group}={chosen[group]}; others: {others or 'none'}{prefix}")
-        parts += map(_keys, _files(group, chosen[group]) if chosen[group] != "null" else [])
+    for choice in sorted(chosen, key=_place):
+        group, name = choice.partition("@")[0], chosen[choice]
+        others = ", ".join(other for other in options(group) if other != name)
+        node = NODES.get(group, group)
+        parts.append(f"## {group}={name}; others: {others or 'none'}{f'; keys begin with {node}.' if node else ''}")
+        parts += map(_keys, _files(group, name) if name != "null" else [])
     parts.append(
         "Keys of another file: name it, e.g. vgm2p fit --help algo=vgm2p; several runs: fit -m algo=a,b seed=0,1"
     )
@@ -40,7 +42,17 @@ def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
         config = compose(command, overrides=[*out, *words, *search_path()], return_hydra_config=True)
     choices = config.hydra.runtime.choices
     chosen = {str(group): str(name or "null") for group, name in choices.items() if not str(group).startswith("hydra")}
-    return {group: name for group, name in chosen.items() if group != "tuned" or name in options(group)}
+    return {
+        choice: name
+        for choice, name in chosen.items()
+        if choice not in OPTIONAL or name in options(choice.partition("@")[0])
+    }
+
+
+def _place(choice: str) -> int:
+    """Return where a choice stands on the page."""
+    group = choice.partition("@")[0]
+    return GROUPS.index(group) if group in GROUPS else len(GROUPS)
 
 
 def _files(group: str, name: str) -> list[Path]:

@@ -20,7 +20,24 @@ from vgm2p.optim import Optim
 from vgm2p.run.folder import SHARED
 
 Node = dict[str, Any]  # a group whose keys are those of the class that it names
-GROUPS = ("experiment", "algo", "tuned", "net", "optim", "data", "env", "trainer", "logger", "callbacks")  # in conf/
+PLACES = (  # keys of `data`: where files lie, and what is known before they are opened
+    *("root", "cache", "verify", "max_resident"),
+    *("source.root", "source.cache", "source.discrete"),
+)
+PAPER = "paper"  # the protocol that the files of conf/ hold
+GROUPS = (  # in conf/
+    "experiment",
+    "protocol",
+    "algo",
+    "tuned",
+    "net",
+    "optim",
+    "data",
+    "env",
+    "trainer",
+    "logger",
+    "callbacks",
+)
 WRONG_CLOCK = (  # keys of Lightning's Trainer
     "max_steps",
     "max_epochs",
@@ -108,6 +125,7 @@ class FitSettings:
     experiment: str = field(metadata=key(composed=True))
     algorithm: str = field(metadata=key(composed=True))
     environment: str = field(metadata=key(composed=True))
+    protocol: str = field(metadata=key(composed=True))
     tuned: str | None = field(metadata=key(composed=True))
     overrides: list[str] = field(metadata=key(composed=True, stored=False))
     seed: int = field(metadata=key(trains=True, least=0))
@@ -130,9 +148,7 @@ class FitSettings:
     algo: Node = field(metadata=key(trains=True))
     net: Net = field(metadata=key(trains=True))
     optim: Optim = field(metadata=key(trains=True))
-    data: Node = field(
-        metadata=key(trains=True, except_for=("root", "cache", "verify", "max_resident", "source.root", "source.cache"))
-    )
+    data: Node = field(metadata=key(trains=True, except_for=PLACES))
     env: Node = field(metadata=key(trains=True, except_for=("workers", "timeout")))
     trainer: TrainerSettings = field(metadata=key(trains=True))
     logger: Node = field(metadata=key(stored=False))  # name -> a node with a class, or null

@@ -28,6 +28,6 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
     stored = folder.read_manifest()["config"]
     same = [word for word in stored["overrides"] if not word.startswith(("updates=", "resume="))]
-    other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out="))]
+    other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
     say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * stored['updates']}"]))
     say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))

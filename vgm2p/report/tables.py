@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
@@ -105,6 +106,8 @@ def table(runs: Sequence[Run]) -> str:
         "* interval above the dataset's mean; "
         "< the run's own setting (also of per seed)"
     )
+    protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
+    notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
     return "\n\n".join([*blocks, notes])
 
 

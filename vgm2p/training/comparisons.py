@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.config.compose import options
-from vgm2p.config.settings import FitSettings
+from vgm2p.config.settings import PAPER, FitSettings
 from vgm2p.errors import ConfigError, StorageError, nearest
 from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
 
 FOLDER_FILE = "VGM2P_FOLDER_FILE"  # in the environment of a comparison run: the file for the name of its folder
-OWN = ("algo=", "algo.", "compare=", "label=", "out=", "resume=", "trainer.threads=")  # keys that are not passed on
+OWN = (  # words that are not passed on as they are
+    *("algo=", "algo.", "compare=", "label=", "out=", "protocol=", "resume=", "trainer.threads="),
+)
 
 
 def compared_with(settings: FitSettings) -> list[str]:
@@ -32,7 +34,8 @@ def compared_with(settings: FitSettings) -> list[str]:
     if unknown:
         raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
     changed = any(_bare(word).startswith("algo.") for word in settings.overrides)
-    return [name for name in settings.compare if changed or name != settings.algorithm]
+    own = settings.algorithm.removesuffix(f" ({settings.protocol})")
+    return [name for name in settings.compare if changed or name != own]
 
 
 def report_folder(folder: Path) -> None:
@@ -52,7 +55,7 @@ class Comparisons:
     def __init__(self, settings: FitSettings, folder: Path, say: Callable[[str], None]) -> None:
         self.names = list(settings.compare)
         self.folders: list[Path] = []
-        self._overrides, self._folder, self._say = settings.overrides, folder, say
+        self._overrides, self._protocol, self._folder, self._say = settings.overrides, settings.protocol, folder, say
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run_all, daemon=True)
@@ -105,6 +108,9 @@ class Comparisons:
     def _command(self, name: str) -> list[str]:
         overrides = [word for word in self._overrides if not _bare(word).startswith(OWN)]
         words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
+        if self._protocol != PAPER:  # algorithms that it has no settings for keep those of their files
+            known = f"{self._protocol}/{name}" in options("protocol")
+            words.append(f"protocol={self._protocol if known else PAPER}")
         if any(word.startswith("out=") for word in self._overrides):
             words.append(f"out={self._folder}-{name}")
         return [sys.executable, "-m", "vgm2p", "fit", *words]

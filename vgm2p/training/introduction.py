@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vgm2p.config.compose import tuned_keys
+from vgm2p.config.compose import file_keys
+from vgm2p.config.settings import PAPER
 from vgm2p.errors import DataError
 from vgm2p.io.text import shown
 from vgm2p.run.fingerprint import leaves
@@ -24,9 +25,12 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> N
     settings, say, data = run.settings, run.say, record["data"]
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
     say(f"algorithm    {settings.algorithm} ({settings.algo['_target_']})")
+    if settings.protocol != PAPER:
+        net, lr, batch = settings.net, settings.optim.lr, settings.data.get("batch_size")
+        say(f"protocol     {settings.protocol}: {net.depth} x {net.width} {net.activation}, lr {lr:g}, batch {batch}")
     if settings.tuned is not None:
         values = dict(leaves(settings.algo))
-        chosen = ", ".join(f"{key} {values.get(key)}" for key in tuned_keys(settings.tuned))
+        chosen = ", ".join(f"{key} {values.get(key)}" for key in file_keys("tuned", settings.tuned))
         say(f"tuned        conf/tuned/{settings.tuned}.yaml: {chosen}")
     say(
         f"data         {settings.data['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
