@@ -127,9 +127,9 @@ def test_a_users_own_protocol_needs_one_file_per_algorithm(tmp_path, monkeypatch
 
 def test_the_help_page_shows_the_protocol():
     page = help_page("fit", ["algo=ma_td3bc"])
-    assert "## protocol=paper; others: source" in page
+    assert "## protocol=paper; others: source\n" in page
     assert "main.py: d4rl.qlearning_dataset" not in page
     page = help_page("fit", ["algo=ma_td3bc", "protocol=source"])
-    assert "## protocol=source; others: paper" in page
+    assert "## protocol=source; others: paper\n" in page
     assert "## protocol=source/ma_td3bc; others: " in page
     assert "main.py: d4rl.qlearning_dataset" in page

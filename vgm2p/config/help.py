@@ -23,7 +23,7 @@ def help_page(command: str, words: Sequence[str]) -> str:
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
     for choice in sorted(chosen, key=_place):
         group, name = choice.partition("@")[0], chosen[choice]
-        others = ", ".join(other for other in options(group) if other != name)
+        others = ", ".join(other for other in options(group) if other != name and not _of_one_algorithm(group, other))
         node = NODES.get(group, group)
         parts.append(f"## {group}={name}; others: {others or 'none'}{f'; keys begin with {node}.' if node else ''}")
         parts += map(_keys, _files(group, name) if name != "null" else [])
@@ -47,6 +47,11 @@ def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
         for choice, name in chosen.items()
         if choice not in OPTIONAL or name in options(choice.partition("@")[0])
     }
+
+
+def _of_one_algorithm(group: str, name: str) -> bool:
+    """Whether a file belongs to a protocol and an algorithm, so that nobody types its name."""
+    return group == "protocol" and "/" in name
 
 
 def _place(choice: str) -> int:
