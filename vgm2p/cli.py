@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vgm2p import __version__
 from vgm2p.bench.__main__ import main as bench
@@ -20,6 +20,7 @@ from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, near
 from vgm2p.io.files import write_atomic
 from vgm2p.signals import StopFlag
 
+Result = TypeVar("Result")
 SWEEP = "VGM2P_SWEEP"  # environment variable: the folder where the runs of a sweep write their failures
 USAGE = """vgm2p <command> [key=value ...]
 
@@ -99,15 +100,15 @@ def _hydra(command: str, overrides: list[str]) -> None:
         raise FAILURE.pop()
 
 
-def _explained(command: str, run: Callable[[], Any]) -> None:
-    """Call `run`, which composes a configuration. Turn an error of Hydra into a UserError of one line."""
+def _explained(command: str, run: Callable[[], Result]) -> Result:
+    """Return what `run` makes of a configuration; an error of Hydra in it becomes one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from vgm2p.config.hydra_errors import explain
 
     try:
-        run()
+        return run()
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, command) from error
 
@@ -124,29 +125,33 @@ def cell(cfg: Any) -> None:
 
     hydra_config = HydraConfig.get()
     command, single = str(hydra_config.job.config_name), hydra_config.mode != RunMode.MULTIRUN
+    config: dict[str, Any] = {}
     try:
+        config = _explained(command, lambda: resolve(cfg))
         try:
-            settings = settings_of(resolve(cfg), SETTINGS[command])
+            settings = settings_of(config, SETTINGS[command])
             importlib.import_module(f"vgm2p.commands.{command}").run(settings, STOP)
         finally:
             if single and command == "fit":
-                link_last(Path(str(cfg.out)))
+                link_last(Path(str(config["out"])))
     except Exception as error:
         if single:
             FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own
         elif isinstance(error, Interrupted):
             raise
         else:
-            _note_failure(error, str(cfg.get("out")), list(hydra_config.overrides.task))
+            _note_failure(error, config.get("out"), list(hydra_config.overrides.task))
 
 
-def _note_failure(error: Exception, out: str, overrides: list[str]) -> None:
+def _note_failure(error: Exception, out: str | None, overrides: list[str]) -> None:
+    """Say why a cell failed; note it for the end of the sweep, and in the cell's folder if it has made one."""
     shown = _as_user_error(error)
     status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
     text = json.dumps(status, indent=1)
     (Path(os.environ[SWEEP]) / f"{secrets.token_hex(8)}.json").write_text(text)
     try:
-        write_atomic(Path(out) / "status.json", text)
+        if out is not None and Path(out).is_dir():
+            write_atomic(Path(out) / "status.json", text)
     except OSError:
         print(f"vgm2p: {out}: status.json could not be written", file=sys.stderr)
     print(f"vgm2p: {shown.line}", file=sys.stderr)

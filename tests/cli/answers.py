@@ -32,7 +32,7 @@ TINY = [
 class Wrong:
     """A command that must fail: what is wrong, its words for a scratch folder, exit code, and a part of the line.
 
-    `keeps` names the files that must still be there, unchanged.
+    `keeps` names the files that must still be there, unchanged. Nothing may be left but in a cache.
     """
 
     what: str
@@ -60,7 +60,7 @@ def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
     """Return (exit code, line, complaint); no complaint means that the answer is as it should be."""
     variables = dict(os.environ)
     words = case.words(scratch)
-    before = snapshot(scratch, case.keeps)
+    before, there = snapshot(scratch, case.keeps), set(scratch.rglob("*"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     code, text = answer(words)
     os.environ.clear()
@@ -77,6 +77,8 @@ def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
         complaint = "line too long" if len(line) > 207 else f"does not say '{case.says}'"
     elif any(snapshot(scratch, case.keeps).get(path) != data for path, data in before.items()):
         complaint = "a file was changed or lost"
+    elif left := {path for path in scratch.rglob("*") if "cache" not in path.parts} - there:
+        complaint = f"left {sorted(map(str, left))}"
     return code, line, complaint
 
 

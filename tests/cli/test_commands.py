@@ -226,18 +226,42 @@ def test_resume_reads_the_runs_own_settings(tmp_path):
 
 
 def test_a_failing_cell_does_not_stop_a_sweep(tmp_path):
+    """A cell that is refused leaves nothing, one that has begun says in its folder why it ended."""
+    ends = ["+callbacks.mine._target_=tests.run.test_parts.EndsEarly", "block_updates=1"]
     sweep = ["fit", "-m", "algo=bc_flow", "optim.lr=0.01,-1,0.02", *NO_EVALUATION]
     done = program(tmp_path, *sweep)
     assert done.returncode == 2
     assert len(list(tmp_path.glob("runs/quickstart/bc_flow/*/results.json"))) == 2
-    status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]
-    assert [entry["code"] for entry in status] == [2]
-    assert "optim.lr must be a number from 0" in status[0]["line"]
+    assert len(list(tmp_path.glob("runs/quickstart/bc_flow/*"))) == 2
+    assert "optim.lr must be a number from 0" in done.stderr
     assert "1 failed:" in done.stderr
     assert "exit 2" in done.stderr
     assert "Traceback" not in done.stderr
     again = program(tmp_path, *sweep)
     assert again.stdout.count("finished before") == 2
+    done = program(tmp_path, "fit", "-m", "algo=bc_flow", "seed=7,8", *NO_EVALUATION, *ends)
+    assert done.returncode == 2
+    status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]
+    assert [entry["code"] for entry in status] == [2, 2]
+    assert all("ended training after update 1" in entry["line"] for entry in status)
+
+
+@pytest.mark.parametrize(
+    ("words_", "code"),
+    [
+        (["updates=0"], 2),
+        (["algo.gamma=${nowhere}"], 2),
+        (["data=files", "data.source.paths=[nowhere.h5]", "compare=[bc_gaussian]"], 66),
+        (["data.source.nonsense=1"], 2),
+    ],
+)
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_a_refused_run_leaves_nothing(tmp_path, words_, code, sweep):
+    (tmp_path / "runs").mkdir()  # was there before, and stays
+    done = program(tmp_path, "fit", *sweep, *NO_EVALUATION, *words_)
+    assert done.returncode == code, done.stderr
+    assert "internal error" not in done.stderr and "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.rglob("*")} - {"multirun.yaml"} == {"runs"}  # that is Hydra's, of a sweep
 
 
 def test_comparison_runs_stand_in_the_table(tmp_path):

@@ -43,17 +43,18 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
     folder = RunFolder(Path(settings.out))
     env = None if is_finished(folder, settings.updates) else _environment(settings, algorithm_type)
-    folder.create()
-    report_folder(folder.path)
-    with FolderLock(folder.path, say):
+    with folder.made(), FolderLock(folder.path, say):
+        report_folder(folder.path)
         folder.clean()
         point = _resume_point(settings, folder)
         with Comparisons(settings, folder.path, say) as comparisons:
-            if not point.finished:
+            if point.finished:
+                comparisons.start()
+            else:
                 env = env or _environment(settings, algorithm_type)
                 with closing(env) if env is not None else nullcontext():
                     device = device_of(settings.trainer.accelerator)
-                    train(Run(settings, folder, point, device, env, stop), algorithm_type, data)
+                    train(Run(settings, folder, point, device, env, stop), algorithm_type, data, comparisons.start)
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,20 @@ class RunFolder:
         self.metrics, self.episodes = path / "metrics.csv", path / "episodes.csv"
         self.checkpoints, self.plots, self.evaluations = (path / n for n in ("checkpoints", "plots", "evaluations"))
 
-    def create(self) -> None:
-        """Make the folder. Raises StorageError if it cannot be made or written."""
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written ({error.strerror}); choose another out=") from error
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the folder and its parents; at the end, remove those that were made here and are empty.
+
+        So a run that is refused leaves nothing. Raises StorageError if the folder cannot be made or written.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                _make(self.path, stack)
+                with tempfile.TemporaryFile(dir=self.path):
+                    pass
+            except OSError as error:
+                raise StorageError(f"{self.path}: cannot be written ({error.strerror}); choose another out=") from error
+            yield
 
     def clean(self) -> None:
         """Delete what killed writers left."""
@@ -148,6 +155,11 @@ class RunFolder:
         """Return the log of evaluation episodes."""
         return CsvLog(self.episodes)
 
+    def begin(self, manifest: Mapping[str, Any]) -> None:
+        """Write manifest.json: from here on, the folder is that of a run."""
+        self.checkpoints.mkdir(exist_ok=True)
+        write_json(self.manifest, manifest)
+
     def read_manifest(self) -> dict[str, Any]:
         """Return manifest.json. Raises MissingInput or DataError."""
         return read_json(self.manifest, "the folder")
@@ -155,6 +167,20 @@ class RunFolder:
     def read_results(self) -> dict[str, Any]:
         """Return results.json. Raises MissingInput or DataError."""
         return read_json(self.results, "the run")
+
+
+def _make(folder: Path, stack: contextlib.ExitStack) -> None:
+    """Make a folder and its parents; at the end of `stack`, remove those that were made here and are empty."""
+    if not folder.is_dir():
+        _make(folder.parent, stack)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            folder.mkdir()
+            stack.callback(_remove_if_empty, folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def link_last(folder: Path, runs: Path = Path("runs")) -> None:

@@ -46,7 +46,7 @@ def report_folder(folder: Path) -> None:
 
 
 class Comparisons:
-    """Trains the algorithms of `compare` in the background, one single-thread process at a time.
+    """Trains the algorithms of `compare` in the background from `start` on, one single-thread process at a time.
 
     Each is an ordinary run with a folder of its own, resumed or skipped like any other. Its output goes to
     `<main folder>/compare-<algorithm>.log`, the name of its folder to `compare-<algorithm>.json` there.
@@ -61,16 +61,19 @@ class Comparisons:
         self._thread = threading.Thread(target=self._run_all, daemon=True)
 
     def __enter__(self) -> Comparisons:
+        return self
+
+    def start(self) -> None:
+        """Begin with the first; the main run has its data, so that these will have them, too."""
         if self.names:
             self._thread.start()
-        return self
 
     def __exit__(self, *unused: Any) -> None:
         """End the run that is under way; its state is saved, and the same command continues it."""
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-        if self.names:
+        if self._thread.is_alive():
             self._thread.join(timeout=10)
 
     def wait(self, poll: Callable[[], bool]) -> None:

@@ -32,8 +32,10 @@ from vgm2p.training.threads import set_threads
 from vgm2p.training.trainer import BLOCK, make_trainer
 
 
-def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule) -> None:
+def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on_begin: Callable[[], None]) -> None:
     """Do one session of a run on data that are not loaded yet, from its resume point to its results.
+
+    `on_begin` is called when the data are loaded and manifest.json is written: the run is not refused any more.
 
     Raises UserError subclasses for what a user can cause; Interrupted when a signal asks to stop.
     """
@@ -44,7 +46,8 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule) ->
     record = manifest(run, module.algorithm.spec, data.store.summary, threads)
     compare_with_before(run, record)
     cut_logs(run.folder, run.point.update)
-    write_json(run.folder.manifest, record)
+    run.folder.begin(record)
+    on_begin()
     block = BLOCK[run.device.type] if run.settings.block_updates == "auto" else run.settings.block_updates
     introduce(run, record, block, data.memory)
     edges = [run.settings.log_every, run.settings.eval_every, run.settings.checkpoint_every, *intervals(callbacks)]
