@@ -153,3 +153,22 @@ def test_help_has_every_key_with_its_comment_and_those_of_the_files_that_were_ch
 def test_pictures_of_show_go_where_out_says(here):
     assert answer(["data", "show", "bundled_6halfcheetah", "out=pictures"])[0] == 0
     assert [path.suffix for path in Path("pictures").iterdir()] == [".png"]
+
+
+OWN_NET = "_target_: mine.Mine\nwidth: 16\nnet: {width: 8, depth: 1}\noptim: ${optim}\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("algo.net.wdth", "did you mean 'algo.net.width'?"),
+        ("algo.nett.width", "did you mean 'algo.net.width'?"),
+        ("algo.widht", "did you mean 'algo.width'?"),
+        ("algo.optim.lr", "type 'optim.lr', which holds for every network of the run"),
+    ],
+)
+def test_the_hint_for_a_wrong_key_names_the_keys_of_the_chosen_algorithm(here, key, hint):
+    (here / "conf" / "algo").mkdir(parents=True)
+    (here / "conf" / "algo" / "mine.yaml").write_text(OWN_NET)
+    code, line = answer(["fit", "algo=mine", f"{key}=3"])
+    assert (code, line) == (2, f"vgm2p: unknown key '{key}'; {hint}\n")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vgm2p.config.compose import composed, config_folders, options
 from vgm2p.errors import ConfigError, nearest
@@ -27,25 +30,41 @@ def explain(error: Exception, command: str) -> ConfigError:
     if found := AMBIGUOUS.search(text):
         key, _, values = found["word"].partition("=")
         return ConfigError(f"{key}: several values start several runs with -m, as one list they stand in [{values}]")
-    for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice), (OVERRIDE, _key)):
-        found = pattern.search(text)
-        if found:
+    for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
+        if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))
+    if found := OVERRIDE.search(text):
+        return ConfigError(_key(found["key"], command, _keys_there(error.__cause__)))
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     cause = error.__cause__
     detail = f" ({str(cause).splitlines()[0]})" if isinstance(cause, HydraException) and str(cause) else ""
     return ConfigError(f"{first}{detail}; see `vgm2p {command} --help`")
 
 
-def _key(key: str, command: str) -> str:
+def _key(key: str, command: str, there: Sequence[str]) -> str:
+    """Return the line for an unknown key; `there` are the keys of the chosen files at its place."""
     for group in SHARED_GROUPS:
-        if key.startswith(f"algo.{group}."):
+        if key.startswith(f"algo.{group}.") and not there:
             return f"unknown key '{key}'; type '{key.removeprefix('algo.')}', which holds for every network of the run"
     known = known_keys(command)
     if key in known:
         return f"unknown key '{key}': the files of conf/ that were chosen here do not have it{_elsewhere(key)}"
+    known = [*there, *known]
     same = [name for name in known if "." in name and name.split(".")[-1] == key.split(".")[-1]]
-    return f"unknown key '{key}'" + (f"; did you mean '{same[0]}'?" if same else nearest(key, known))
+    closest = max(same, key=lambda name: SequenceMatcher(None, key, name).ratio(), default=None)
+    return f"unknown key '{key}'" + (f"; did you mean '{closest}'?" if closest else nearest(key, known))
+
+
+def _keys_there(cause: BaseException | None) -> list[str]:
+    """Return the dotted keys of the node in which OmegaConf missed one.
+
+    There are none where an algorithm takes the node from a group: the new key has replaced `${net}` by an empty node.
+    """
+    if not isinstance(cause, OmegaConfBaseException) or not isinstance(node := cause.parent_node, DictConfig):
+        return []
+    *place, _ = str(cause.full_key).split(".")
+    keys = {prefix for key, _ in leaves(OmegaConf.to_container(node), ".".join(place)) for prefix in _prefixes(key)}
+    return sorted(keys - set(_prefixes(".".join(place))))
 
 
 def _elsewhere(key: str) -> str:
