@@ -128,12 +128,12 @@ def cell(cfg: Any) -> None:
     config: dict[str, Any] = {}
     try:
         config = _explained(command, lambda: resolve(cfg))
+        settings = settings_of(config, SETTINGS[command])
         try:
-            settings = settings_of(config, SETTINGS[command])
             importlib.import_module(f"vgm2p.commands.{command}").run(settings, STOP)
         finally:
             if single and command == "fit":
-                link_last(Path(str(config["out"])))
+                link_last(Path(settings.out))
     except Exception as error:
         if single:
             FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own
