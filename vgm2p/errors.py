@@ -9,21 +9,30 @@ MAX_LINE = 200
 
 
 class UserError(Exception):
-    """An error of one line: what is wrong, where, and how to fix it. The process ends with `exit_code`."""
+    """An error of one line: what is wrong, where, and how to fix it. The process ends with `exit_code`.
+
+    Args:
+        line: the message.
+        command: what the user can type next; it stands at the end of the line and is never shortened.
+    """
 
     exit_code = 2
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, command: str = "") -> None:
         super().__init__(" ".join(str(line).split()))
+        self.command = command
 
     @property
     def line(self) -> str:
-        """The message in at most `MAX_LINE` characters. The middle of a longer one is left out, so the advice stays."""
+        """The message in at most `MAX_LINE` characters, and the command.
+
+        The middle of a longer message is left out, so the advice stays.
+        """
         text = str(self)
-        if len(text) <= MAX_LINE:
-            return text
-        half = (MAX_LINE - 5) // 2
-        return f"{text[:half]} ... {text[-half:]}"
+        if len(text) > MAX_LINE:
+            half = (MAX_LINE - 5) // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        return f"{text} {self.command}" if self.command else text
 
 
 class ConfigError(UserError):

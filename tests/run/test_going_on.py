@@ -1,11 +1,14 @@
 """What a run that goes on finds in its folder: damage, leftovers, evaluations cut off, failed games, other machines."""
 
+import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from tests.run.runs import differences, environment, newest, run
+from tests.cli.answers import TINY
+from tests.run.runs import differences, environment, newest, program, run
 from vgm2p.run.checkpoint import verify
 from vgm2p.run.folder import CsvLog
 
@@ -105,3 +108,27 @@ def test_an_interrupted_sweep_can_be_interrupted_again_while_it_loads(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout == "False\n"
+
+
+OWN_WORDS = [
+    "+callbacks.mine._target_=tests.strangers.watching.Watch",
+    "+callbacks.mine.path=it's watched.json",
+    "+callbacks.mine.every=3",
+    "~logger.tensorboard",
+    "label=l${seed}",
+]
+
+
+def test_a_run_with_words_of_its_own_goes_on_by_the_command_that_its_error_shows(tmp_path):
+    begun = program(tmp_path, "fit", *(word for word in TINY if "tensorboard" not in word), *OWN_WORDS, "out=a run")
+    assert begun.returncode == 0, begun.stderr
+    refused = program(tmp_path, "fit", "resume=a run", "updates=6")
+    assert refused.returncode == 65 and refused.stderr.count("\n") == 1
+    assert "'+callbacks.mine._target_=tests.strangers.watching.Watch' is more than a value" in refused.stderr
+    program_name, *command = shlex.split(refused.stderr.rpartition("type it again: ")[2])
+    assert program_name == "vgm2p"
+    done = program(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert "continuing after update 4" in done.stdout
+    assert json.loads((tmp_path / "it's watched.json").read_text())["seen"] == [3, 6]
+    assert not (tmp_path / "a run" / "tensorboard").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,15 +12,14 @@ from hydra.errors import HydraException
 
 from vgm2p.config.compose import config_folders, quoted, search_path
 from vgm2p.config.settings import GROUPS
-from vgm2p.config.stored import stored_words
+from vgm2p.config.stored import CALL, stored_words
 from vgm2p.config.words import SETTINGS
-from vgm2p.errors import ConfigError, nearest
+from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.run.folder import RunFolder
 
 POSITIONAL = {"data": "files", "report": "runs"}  # words whose bare arguments are collected under a key
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options that take the next word
 OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # and those that do not
-CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
 HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
 
 
@@ -90,7 +90,10 @@ def _literal(word: str) -> str:
 
 
 def _with_resumed(words: list[str]) -> list[str]:
-    """For `resume=<run folder>`, begin with that run's own words and use its folder."""
+    """For `resume=<run folder>`, begin with that run's own words and use its folder.
+
+    Raises DataError where the run has words that count only if they are typed again, with the command that does it.
+    """
     named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
     if not named:
         return words
@@ -99,5 +102,11 @@ def _with_resumed(words: list[str]) -> list[str]:
         raise ConfigError(f"'{named[-1]}': resume takes auto, no or a run folder")
     folder = RunFolder(Path(str(value)))
     config = folder.read_manifest().get("config")
-    before = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
-    return [*before, *(word for word in words if word not in named), f"out={quoted(str(folder.path))}"]
+    values, more = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
+    untyped = [word for word in more if word not in words]
+    if untyped:
+        raise DataError(
+            f"{folder.manifest}: '{untyped[0]}' is more than a value of a key; if you trust it, type it again:",
+            shlex.join(["vgm2p", "fit", *words, *untyped]),
+        )
+    return [*values, *(word for word in words if word not in named), f"out={quoted(str(folder.path))}"]

@@ -32,6 +32,11 @@ def config_folders() -> list[Path]:
     return [config_folder(), own] if own.is_dir() and own.resolve() != config_folder() else [config_folder()]
 
 
+def groups() -> list[str]:
+    """Return the config groups."""
+    return sorted({path.name for folder in config_folders() for path in folder.iterdir() if path.is_dir()})
+
+
 def options(group: str) -> list[str]:
     """Return the names that a group offers, the user's own included."""
     folders = [folder / group for folder in config_folders()]

@@ -10,7 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgm2p.config.compose import composed, config_folders, options
+from vgm2p.config.compose import composed, config_folders, groups, options
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves
 
@@ -88,11 +88,6 @@ def _choice(choice: str, command: str) -> str:
         if known := options(first):
             group, name = first, rest
     return f"unknown {group} '{name}'{nearest(name, known)}"
-
-
-def groups() -> list[str]:
-    """Return the config groups."""
-    return sorted({path.name for folder in config_folders() for path in folder.iterdir() if path.is_dir()})
 
 
 def known_keys(command: str) -> list[str]:

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from vgm2p.config.build import TARGET, refuse_code
-from vgm2p.config.compose import config_folders, options, quoted
+from vgm2p.config.compose import config_folders, groups, options, quoted
 from vgm2p.config.nodes import settings_of
 from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
 from vgm2p.errors import ConfigError, DataError
@@ -30,6 +30,7 @@ CLASS_KEYS = {  # where a class may be named -> the group whose yaml files name 
     f"data.source.{TARGET}": "data",
 }
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
+CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
 ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # in a key of Hydra's grammar, which cannot be quoted
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -96,37 +97,62 @@ def named_classes(group: str) -> set[str]:
     return found
 
 
-def stored_words(overrides: Any, file: Path) -> list[str]:
+def stored_words(overrides: Any, file: Path) -> tuple[list[str], list[str]]:
     """Return the words of a manifest with which its run goes on, but for its folder.
 
+    Returns:
+        The words that give one of our keys a value, written so that Hydra reads it as data; and those that do more:
+        they add or remove a key, or name a class. Such a word counts only if the user types it again.
+
     Raises:
-        DataError: for a word that is more than a value of one of our keys.
+        DataError: for a word with which no run of ours begins.
     """
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
         raise DataError(f"{file}: holds no list of words; start the run again with its own command")
+    values: list[str] = []
+    more: list[str] = []
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        return [_as_data(override) for override in parsed if override.key_or_group not in ("out", "resume")]
+        for override in OverridesParser.create().parse_overrides(overrides):
+            if override.key_or_group in ("out", "resume"):
+                continue
+            _refuse_strange(override)
+            data = _as_data(override)
+            values += [] if data is None else [data]
+            more += [str(override.input_line)] if data is None else []
     except HydraException:
         raise DataError(f"{file}: holds a word that cannot be parsed; start the run with its own command") from None
     except ConfigError as error:
-        raise DataError(f"{file}: {error.line}; start the run with its own command") from None
+        raise DataError(
+            f"{file}: {error.line}; start the run with its own command, in the folder of that time"
+        ) from None
+    return values, more
 
 
-def _as_data(override: Override) -> str:
-    """Return `key=value` with the value written so that Hydra reads it as data. Raises ConfigError."""
+def _refuse_strange(override: Override) -> None:
+    """Raise ConfigError for a word that the program would not take from a user either."""
     word, key = override.input_line or "", override.key_or_group
-    if override.type is not OverrideType.CHANGE or override.package or override.is_sweep_override():
-        raise ConfigError(f"'{word}' is more than a value of a key")
-    if "${" in word or key.partition(".")[0] not in (*FIT_KEYS, *GROUPS):
+    if not word.isprintable():
+        raise ConfigError(f"{word!r} is no word that can be typed")
+    if key.partition(".")[0] not in (*FIT_KEYS, *groups()):
         raise ConfigError(f"'{word}' is no value of a key of ours")
-    value = override.value()
-    if key in GROUPS and value not in options(key):
+    if CALL.search(word) or override.package or override.is_sweep_override():
+        raise ConfigError(f"'{word}' is more than a value of a key")
+    if key in GROUPS and override.type is OverrideType.CHANGE and override.value() not in options(key):
         raise ConfigError(f"'{word}' names no file of conf/{key}/")
+
+
+def _as_data(override: Override) -> str | None:
+    """Return `key=value` with the value written so that Hydra reads it as data; None for a word that does more."""
+    value, key = override.value(), override.key_or_group
+    if override.type is not OverrideType.CHANGE or "${" in str(override.input_line):
+        return None
     nested: Any = value
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    refuse_foreign(nested)
+    try:
+        refuse_foreign(nested)
+    except ConfigError:
+        return None
     return f"{key}={_written(value)}"
 
 

@@ -51,7 +51,7 @@ def manifest(run: Run, spec: Spec, data: Mapping[str, Any], threads: int) -> dic
         "threads": threads,
         "platform": platform.platform(),
         "git": git_state(),
-        "command": ["vgm2p", *sys.argv[1:]],
+        "command": ["vgm2p", "fit", *sys.argv[1:]],
     }
 
 
