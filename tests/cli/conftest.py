@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.run.runs import SMALL, run
+from tests.run.runs import SMALL, run, succeeded
 
 
 @pytest.fixture(scope="session")
@@ -10,6 +10,5 @@ def trained(tmp_path_factory):
     """Two finished runs of different algorithms, with plots."""
     folder = tmp_path_factory.mktemp("trained")
     for name in ("vgm2p_plus", "bc_gaussian"):
-        done = run(folder / name, algo=name, callbacks__plot=None, **SMALL)
-        assert done.returncode == 0, done.stderr
+        succeeded(run(folder / name, algo=name, callbacks__plot=None, **SMALL))
     return folder

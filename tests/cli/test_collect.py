@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.run.runs import program
+from tests.run.runs import program, succeeded
 from vgm2p.commands.collect import components
 from vgm2p.config.nodes import settings_of
 from vgm2p.config.words import CollectSettings
@@ -34,22 +34,24 @@ SMALL = (
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("collect")
-    done = program(
-        folder, "fit", *SMALL, "algo=bc_meanflow", "seeds=2", "out=run", "env.episode_limit=1000", "evaluate=none"
+    succeeded(
+        program(
+            folder, "fit", *SMALL, "algo=bc_meanflow", "seeds=2", "out=run", "env.episode_limit=1000", "evaluate=none"
+        )
     )
-    assert done.returncode == 0, done.stderr
-    done = program(
-        folder,
-        "collect",
-        "policy=[random,run]",
-        "episodes=[3,21]",
-        "noise=[0,0.3]",
-        "env.episode_limit=1000",
-        "env=mamujoco/6halfcheetah",
-        "out=x.h5",
-        "first_episode=7",
+    done = succeeded(
+        program(
+            folder,
+            "collect",
+            "policy=[random,run]",
+            "episodes=[3,21]",
+            "noise=[0,0.3]",
+            "env.episode_limit=1000",
+            "env=mamujoco/6halfcheetah",
+            "out=x.h5",
+            "first_episode=7",
+        )
     )
-    assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
 
@@ -79,20 +81,20 @@ def test_what_was_collected_can_be_checked_trained_on_and_evaluated(collected):
     assert program(folder, "data", "check", "x.h5").returncode == 0
     shown = program(folder, "data", "show", "x.h5").stdout
     assert "random x3, run noise 0.3 x21" in shown
-    done = program(
-        folder,
-        "fit",
-        *SMALL,
-        "data=files",
-        "data.source.paths=[x.h5]",
-        "env.episode_limit=1000",
-        "algo=bc_gaussian",
-        "out=again",
+    done = succeeded(
+        program(
+            folder,
+            "fit",
+            *SMALL,
+            "data=files",
+            "data.source.paths=[x.h5]",
+            "env.episode_limit=1000",
+            "algo=bc_gaussian",
+            "out=again",
+        )
     )
-    assert done.returncode == 0, done.stderr
     assert "24 episodes, 24000 transitions" in done.stdout
-    done = program(folder, "evaluate", "run=again", "episodes=1")
-    assert done.returncode == 0, done.stderr
+    succeeded(program(folder, "evaluate", "run=again", "episodes=1"))
 
 
 def test_a_killed_collection_goes_on_and_ends_with_the_same_file(collected):

@@ -9,7 +9,7 @@ import pytest
 
 import vgm2p
 from tests.cli.answers import answer
-from tests.run.runs import SMALL, environment, program, run, words
+from tests.run.runs import SMALL, environment, program, run, succeeded, words
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.run.folder import RunFolder
 
@@ -76,8 +76,9 @@ def test_a_run_folder_holds_what_was_promised(trained):
 
 def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
     run_folder = trained / "vgm2p_plus"
-    done = program(tmp_path, "evaluate", f"run={run_folder}", "episodes=1", "video=true", f"out={tmp_path / 'e'}")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(
+        program(tmp_path, "evaluate", f"run={run_folder}", "episodes=1", "video=true", f"out={tmp_path / 'e'}")
+    )
     again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
     first = RunFolder(run_folder).read_results()["by_act_noise"]
     assert [entry["act_noise"] for entry in again] == [1.0, 0.5, 0.25, 0.0, "shared"]
@@ -104,19 +105,20 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
 
 
 def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
-    done = program(
-        tmp_path,
-        "fit",
-        "label=mine",
-        "compare=[bc_gaussian]",
-        "updates=4",
-        "eval_every=4",
-        "eval_episodes=1",
-        "eval_acting=[]",
-        "net.width=8",
-        "data.batch_size=4",
+    done = succeeded(
+        program(
+            tmp_path,
+            "fit",
+            "label=mine",
+            "compare=[bc_gaussian]",
+            "updates=4",
+            "eval_every=4",
+            "eval_episodes=1",
+            "eval_acting=[]",
+            "net.width=8",
+            "data.batch_size=4",
+        )
     )
-    assert done.returncode == 0, done.stderr
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")][1:] == [
         "random policy",
         "dataset mean",
@@ -126,10 +128,9 @@ def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
 
 
 def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
-    done = program(
-        tmp_path, "evaluate", f"run={trained / 'vgm2p_plus'}", "episodes=1", "act_noise=[0.7,shared]", "out=e"
+    succeeded(
+        program(tmp_path, "evaluate", f"run={trained / 'vgm2p_plus'}", "episodes=1", "act_noise=[0.7,shared]", "out=e")
     )
-    assert done.returncode == 0, done.stderr
     again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
     assert [entry["act_noise"] for entry in again] == [0.7, "shared"]
 
@@ -161,8 +162,7 @@ def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compar
             ["bc_gaussian history=2", "bc_gaussian history=1"],
         ),
     ):
-        done = program(tmp_path, "fit", *given, *tiny)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(program(tmp_path, "fit", *given, *tiny))
         shown = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
         assert shown[3:] == names, done.stdout
 
@@ -200,8 +200,7 @@ def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):
         "# @package _global_\ndefaults:\n  - override /algo: bc_flow\nseed: 41\noptim:\n  lr: 0.01\n"
     )
     (own / "algo" / "bc_flow.yaml").write_text("_target_: nowhere.Shadow\n")
-    done = program(tmp_path, "fit", "experiment=mine", *NO_EVALUATION)
-    assert done.returncode == 0, done.stderr
+    succeeded(program(tmp_path, "fit", "experiment=mine", *NO_EVALUATION))
     manifest = next((tmp_path / "runs/mine/bc_flow").glob("s41x1-*/manifest.json"))
     config = json.loads(manifest.read_text())["config"]
     assert config["algo"]["_target_"] == "vgm2p.algos.bc_flow.BCFlow"
@@ -213,14 +212,12 @@ def test_packages_of_our_names_in_the_working_folder_do_not_shadow_ours(tmp_path
     for name in ("callbacks", "datamodules"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('shadowed')\n")
-    done = program(tmp_path, "fit", *NO_EVALUATION, "out=run")
-    assert done.returncode == 0, done.stderr
+    succeeded(program(tmp_path, "fit", *NO_EVALUATION, "out=run"))
 
 
 def test_resume_reads_the_runs_own_settings(tmp_path):
     assert program(tmp_path, "fit", *NO_EVALUATION, "algo=bc_flow", "out=run").returncode == 0
-    done = program(tmp_path, "fit", "resume=run", "updates=6")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(tmp_path, "fit", "resume=run", "updates=6"))
     assert "continuing after update 4" in done.stdout
     assert json.loads((tmp_path / "run/results.json").read_text())["updates"] == 6
 
@@ -266,8 +263,7 @@ def test_a_refused_run_leaves_nothing(tmp_path, words_, code, sweep):
 
 def test_comparison_runs_stand_in_the_table(tmp_path):
     words_ = words(tmp_path / "main", algo="vgm2p", **SMALL, compare="[bc_gaussian]", env__episode_limit=1000)
-    done = program(tmp_path, *words_)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(tmp_path, *words_))
     methods = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
     assert methods == ["return", "random policy", "dataset mean", "vgm2p", "bc_gaussian"]
     other = tmp_path / "main-bc_gaussian"

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.run.runs import program
+from tests.run.runs import program, succeeded
 from vgm2p.errors import ConfigError
 from vgm2p.report.estimates import wilson
 from vgm2p.report.runs import load_runs
@@ -15,8 +15,7 @@ from vgm2p.run.folder import RunFolder, write_json
 
 
 def test_report_tables_runs_and_draws_them(trained, tmp_path):
-    done = program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best")
-    assert done.returncode == 0, done.stderr
+    succeeded(program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best"))
     table = (tmp_path / "report" / "table.md").read_text()
     for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
         assert name in table
@@ -54,14 +53,15 @@ def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(tra
     changed(own, tmp_path / "c-slow", [0], {"optim.lr": 1e-5})
     changed(own, tmp_path / "d-far", [0], far)
     changed(own, tmp_path / "e-far", [1], far)
-    done = program(
-        tmp_path,
-        "report",
-        str(own),
-        *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
-        "versus=bc_gaussian optim.lr=1e-05",
+    done = succeeded(
+        program(
+            tmp_path,
+            "report",
+            str(own),
+            *["a-copy", "b-seeds", "c-slow", "d-far", "e-far"],
+            "versus=bc_gaussian optim.lr=1e-05",
+        )
     )
-    assert done.returncode == 0, done.stderr
     left_out = [line for line in done.stdout.splitlines() if line.startswith("left out")]
     assert left_out == [
         f"left out: seeds 0 of {name}; {own} has them with the same settings" for name in ("a-copy", "b-seeds")
@@ -154,8 +154,7 @@ def test_report_counts_victories_and_scores_where_the_environment_knows_them(tra
         rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
         log.path.unlink()
         log.append(rows)
-    done = program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian"))
     for line in ("| won ", "| score "):
         assert line in done.stdout
     cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]

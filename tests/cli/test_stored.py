@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import vgm2p
 from tests.cli.answers import TINY
-from tests.run.runs import environment, program
+from tests.run.runs import environment, program, succeeded
 from vgm2p.config.stored import named_classes, stored_words
 from vgm2p.errors import DataError
 from vgm2p.run.checkpoint import digest_path
@@ -22,8 +22,7 @@ SECRET = "hf_9f8e7d6c"
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("honest")
-    done = program(folder, "fit", *TINY, "out=run")
-    assert done.returncode == 0, done.stderr
+    succeeded(program(folder, "fit", *TINY, "out=run"))
     return folder / "run"
 
 

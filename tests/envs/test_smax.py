@@ -17,7 +17,7 @@ pytest.importorskip("jaxmarl", reason="jaxmarl is not installed here; `make test
 
 import jax
 
-from tests.run.runs import program
+from tests.run.runs import program, succeeded
 from vgm2p.commands.collect import Behaviour
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.envs.smax import SMAX
@@ -206,19 +206,16 @@ RECORD = ("collect", "env=smax/3m", "recipe=mixed", "episodes=[220,30,30]")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("smax")
-    done = program(place, *RECORD, "out=data/smax/3m_mixed.h5")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(place, *RECORD, "out=data/smax/3m_mixed.h5"))
     assert "ubmodule" not in done.stdout + done.stderr and done.stderr == ""
     return place
 
 
 @pytest.mark.parametrize("algo", ["bc_gaussian", "bc_meanflow", "vgm2p_plus"])
 def test_from_heuristic_data_to_an_evaluated_policy(folder, algo):
-    done = program(folder, "fit", "experiment=smax_3m", *SMALL, f"algo={algo}", "seeds=2", f"out={algo}")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(folder, "fit", "experiment=smax_3m", *SMALL, f"algo={algo}", "seeds=2", f"out={algo}"))
     assert "smax/3m jaxmarl" in done.stdout
-    done = program(folder, "evaluate", f"run={algo}", "episodes=3")
-    assert done.returncode == 0, done.stderr
+    succeeded(program(folder, "evaluate", f"run={algo}", "episodes=3"))
     rows = (folder / algo / "episodes.csv").read_text().splitlines()
     won = rows[0].split(",").index("won")
     assert {row.split(",")[won] for row in rows[1:]} <= {"0", "1"}

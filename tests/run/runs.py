@@ -60,6 +60,12 @@ def run(out: Path, patch: str = "", **changes) -> subprocess.CompletedProcess[st
         return zygote.run(words(out, **changes), Path.cwd(), environment(), Path(scratch), SHORT + patch)
 
 
+def succeeded(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Return a command that has ended, and fail with what it said where it did not succeed."""
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def newest(out: Path) -> Path:
     return sorted((out / "checkpoints").glob("*.ckpt"))[-1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.algos.test_contract import build, train
-from tests.run.runs import differences, results, run, start
+from tests.run.runs import differences, results, run, start, succeeded
 from tests.support import continuous_spec, random_batch
 from vgm2p.execution.evaluation import PRECISIONS
 from vgm2p.execution.rollout import in_precision
@@ -23,15 +23,13 @@ ASIDE = {"eval_async": "true"}
 @pytest.fixture(scope="module")
 def blocking(tmp_path_factory):
     out = tmp_path_factory.mktemp("beside") / "blocking"
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out))
     return out
 
 
 def test_files_equal_those_of_blocking_evaluation(blocking, tmp_path):
     out = tmp_path / "aside"
-    done = run(out, **ASIDE)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out, **ASIDE))
     assert differences(blocking, out) == []
 
 
@@ -75,8 +73,7 @@ def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tm
         assert process.returncode == 143, errors
         assert not (out / "episodes.csv").exists()  # it did not wait for the evaluation
     child.wait(timeout=60)  # no process is left
-    done = run(out, **ASIDE)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out, **ASIDE))
     assert differences(blocking, out) == []
 
 

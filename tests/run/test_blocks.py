@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from tests.run.runs import differences, results, run
+from tests.run.runs import differences, results, run, succeeded
 from vgm2p.datamodules.offline import Blocks
 
 
@@ -30,8 +30,7 @@ def test_the_blocks_of_a_long_run_take_no_memory():
 @pytest.fixture(scope="module")
 def singly(tmp_path_factory):
     out = tmp_path_factory.mktemp("blocks") / "k1"
-    done = run(out, block_updates=1, updates=60)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out, block_updates=1, updates=60))
     return out
 
 
@@ -51,8 +50,7 @@ def test_intervals_of_evaluation_and_saving_change_no_weight(singly, tmp_path):
 
 def test_joint_seeds_report_each_seed(tmp_path):
     out = tmp_path / "two"
-    done = run(out, seed=3, seeds=2)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out, seed=3, seeds=2))
     assert "S=2 (seed 3)" in done.stdout
     rows = (out / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows[1:5]] == ["3", "4", "3", "4"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.cli.answers import TINY
-from tests.run.runs import differences, environment, newest, program, run
+from tests.run.runs import differences, environment, newest, program, run, succeeded
 from vgm2p.run.checkpoint import verify
 from vgm2p.run.folder import CsvLog
 
@@ -16,14 +16,12 @@ from vgm2p.run.folder import CsvLog
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
-    done = run(out, eval_episodes=2)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out, eval_episodes=2))
     return out
 
 
 def go_on(out, whole):
-    done = run(out, eval_episodes=2)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out, eval_episodes=2))
     assert differences(whole, out) == []
 
 
@@ -32,8 +30,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_written_again(tmp_path):
     assert run(out, updates=30).returncode == 0
     damaged = newest(out)
     damaged.write_bytes(damaged.read_bytes()[:-50])
-    done = run(out, updates=40)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out, updates=40))
     assert "skipped" in done.stdout
     assert "continuing after update 20" in done.stdout
     kept = sorted((out / "checkpoints").glob("*.ckpt"))
@@ -48,11 +45,9 @@ def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_p
     out.mkdir()
     for name in ("compare-vgm2p.log", "compare-vgm2p.json", ".lock.12.tmp"):
         (out / name).write_text("")
-    done = run(out, updates=10)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out, updates=10))
     assert "otherwise" not in done.stdout
-    done = run(out, updates=20, trainer__threads=2)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out, updates=20, trainer__threads=2))
     assert "otherwise    threads 1 -> 2" in done.stdout
 
 
@@ -127,8 +122,7 @@ def test_a_run_with_words_of_its_own_goes_on_by_the_command_that_its_error_shows
     assert "'+callbacks.mine._target_=tests.strangers.watching.Watch' is more than a value" in refused.stderr
     program_name, *command = shlex.split(refused.stderr.rpartition("type it again: ")[2])
     assert program_name == "vgm2p"
-    done = program(tmp_path, *command)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(tmp_path, *command))
     assert "continuing after update 4" in done.stdout
     assert json.loads((tmp_path / "it's watched.json").read_text())["seen"] == [3, 6]
     assert not (tmp_path / "a run" / "tensorboard").exists()

@@ -13,7 +13,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 from tests.run.kills import SLOW_SAVE, kill_in_save
-from tests.run.runs import SMALL, differences, program, run, start, words
+from tests.run.runs import SMALL, differences, program, run, start, succeeded, words
 from tests.strangers.watching import Notebook, Watch
 from tests.test_config import composed
 from vgm2p.callbacks.evaluate import Evaluate
@@ -51,12 +51,10 @@ def test_a_strangers_parts_change_nothing_and_go_on_after_a_kill(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     for out, keys in ((plain, {}), (whole, own(tmp_path / "one"))):
-        done = run(out, **keys)
-        assert done.returncode == 0, done.stderr
+        succeeded(run(out, **keys))
     assert differences(plain, whole) == []
     kill_in_save(start(cut, SLOW_SAVE, **own(tmp_path / "two")), 4)
-    done = run(cut, **own(tmp_path / "two"))
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(cut, **own(tmp_path / "two")))
     assert "continuing after update" in done.stdout
     assert differences(whole, cut) == []
     watched = [(tmp_path / name / "watched.json").read_text() for name in ("one", "two")]
@@ -68,8 +66,7 @@ def test_parts_of_the_working_folder_get_numbers_and_settings(tmp_path):
     shutil.copyfile(Path(__file__).parents[1] / "strangers" / "watching.py", tmp_path / "watching.py")
     keys = ["+callbacks.mine._target_=watching.Watch", "+callbacks.mine.path=watched.json"]
     keys += ["+logger.mine._target_=watching.Notebook", "+logger.mine.path=notes.jsonl", "logger.csv=null"]
-    done = program(tmp_path, *words(tmp_path / "run", **SMALL, seeds=2, env__episode_limit=1000), *keys)
-    assert done.returncode == 0, done.stderr
+    succeeded(program(tmp_path, *words(tmp_path / "run", **SMALL, seeds=2, env__episode_limit=1000), *keys))
     assert json.loads((tmp_path / "watched.json").read_text())["seen"] == [10, 20]
     assert not (tmp_path / "run" / "metrics.csv").exists()
     first, *rest = notes(tmp_path)
@@ -89,8 +86,7 @@ NAMES = ("train/policy_loss", "train/policy_loss/seed1", "evaluation/return")
 
 
 def test_keys_of_lightnings_trainer_reach_it(tmp_path):
-    done = run(tmp_path / "run", **SMALL, **{"+trainer.profiler": "simple"})
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(tmp_path / "run", **SMALL, **{"+trainer.profiler": "simple"}))
     assert "Profiler Report" in done.stdout + done.stderr
     done = run(tmp_path / "other", **SMALL, **{"+trainer.profiler": "nonsense"})
     assert done.returncode == 2
@@ -102,8 +98,7 @@ def test_a_callback_that_ends_training_early_leaves_a_run_that_goes_on(tmp_path)
     done = run(out, **{"+callbacks.mine._target_": "tests.run.test_parts.EndsEarly", **SMALL})
     assert done.returncode == 2
     assert "ended training after update 7 of 20" in done.stderr and done.stderr.count("\n") == 1
-    done = run(out, **SMALL)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out, **SMALL))
     assert "continuing after update 7" in done.stdout
 
 

@@ -5,14 +5,13 @@ import signal
 import pytest
 
 from tests.run.kills import BROKEN_KEY, SLOW_SAVE, kill_in_save, trial
-from tests.run.runs import content, differences, newest, run, same_bits, start
+from tests.run.runs import content, differences, newest, run, same_bits, start, succeeded
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    succeeded(run(out))
     return out
 
 
@@ -25,8 +24,7 @@ def test_other_block_size_and_longer_total_train_exactly_the_missing_updates(who
     assert run(out, updates=25, block_updates=1).returncode == 0
     assert content(out)["vgm2p"]["updates"] == 25
     assert run(out, updates=41, block_updates=50).returncode == 0
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out))
     assert "continuing after update 41" in done.stdout
     assert differences(whole, out) == []
 
@@ -55,8 +53,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(whole, tmp_path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out))
     assert "skipped" in done.stdout
     assert differences(whole, out) == []
 

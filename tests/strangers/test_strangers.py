@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.runs import environment, program
+from tests.run.runs import environment, program, succeeded
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -26,8 +26,7 @@ def place(tmp_path):
 
 
 def command(place, *words):
-    done = program(place, *words, PYTHONPATH=f"{ROOT}{os.pathsep}{place}")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(program(place, *words, PYTHONPATH=f"{ROOT}{os.pathsep}{place}"))
     return done.stdout
 
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from tests.run.runs import content, differences, newest, run, start
+from tests.run.runs import content, differences, newest, run, start, succeeded
 from vgm2p.errors import ConfigError
 from vgm2p.training.session import capture_of
 
@@ -14,15 +14,13 @@ from vgm2p.training.session import capture_of
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("resident") / "run"
-    done = run(out)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(out))
     assert "MB resident, of" in done.stdout
     return out
 
 
 def test_a_run_on_mapped_data_is_that_on_resident_data(whole, tmp_path):
-    done = run(tmp_path / "run", data__max_resident=1)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run(tmp_path / "run", data__max_resident=1))
     assert "mapped from disk" in done.stdout
     assert differences(whole, tmp_path / "run") == []
 
