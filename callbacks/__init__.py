@@ -1,5 +1,5 @@
-"""What happens between blocks of updates, as Lightning callbacks and loggers. All of them count updates.
+"""Lightning callbacks and loggers that act between blocks of updates. All of them count updates.
 
-They know a run by `vgm2p.training`, as callbacks of a user do; training builds them from `conf/callbacks` and
-`conf/logger`, and imports none of them.
+They import `vgm2p.training`, as a user's callbacks do. `vgm2p.training` imports none of them: it builds them from
+`conf/callbacks` and `conf/logger`.
 """

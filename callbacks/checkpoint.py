@@ -1,4 +1,4 @@
-"""Checkpoints by updates and on signals. Lightning's ModelCheckpoint counts optimiser steps and is not used."""
+"""Checkpoints at intervals in updates, and on signals. Lightning's ModelCheckpoint counts optimiser steps: not used."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from vgm2p.training.run import Run
 
 
 class SaveCheckpoint(Checkpoint):
-    """Saves at multiples of `every` updates, at the end of training, and when a signal asks to stop."""
+    """Saves at multiples of `every` updates, at the end of training, and when a signal arrives."""
 
     def __init__(self, folder: Path, every: int, total: int, keep: int, stop: StopFlag) -> None:
         self.folder, self.every, self.total, self.keep, self.stop = folder, every, total, keep, stop
 
     @classmethod
     def for_run(cls, run: Run) -> SaveCheckpoint:
-        """Return the callback of a run; `checkpoint_every` and `checkpoint_keep` are its settings."""
+        """Return the callback of a run, with its settings `checkpoint_every` and `checkpoint_keep`."""
         settings = run.settings
         return cls(
             run.folder.checkpoints, settings.checkpoint_every, settings.updates, settings.checkpoint_keep, run.stop
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if a signal came before the first update."""
+        """Save if a signal arrived before the first update."""
         if self.stop.requested():
             self.save(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """Save at interval edges and on request."""
+        """Save at a multiple of `every`, at the last update, and after a signal."""
         assert isinstance(pl_module, OfflineModule)
         done = pl_module.done
         if done % self.every == 0 or done == self.total or self.stop.requested():
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what another callback ended before the last update."""
+        """Save if another callback ended training before the last update."""
         self.save(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was trained when games fail in this process; a resume makes up for the evaluation.
+        """Save when an environment fails in this process. A resumed run repeats the failed evaluation.
 
-        Not where asynchronous evaluations of earlier updates are lost with it.
+        `save` writes nothing if asynchronous evaluations of earlier updates were lost.
         """
         if isinstance(exception, ServiceError) and pl_module.done:
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint of the present update unless it exists, and drop old ones.
+        """Write the checkpoint of the present update, unless it exists, and delete old ones.
 
-        Nothing is written before every evaluation of an earlier update is on disk (that of the present one is made up
-        for on resume). Where a signal leaves no time for that, an older checkpoint stays the newest, and the same
-        command repeats what is missing.
+        First it waits until all evaluations of earlier updates are on disk. (A resumed run repeats an evaluation of the
+        present update.) If a signal leaves no time for this, nothing is written: an older checkpoint stays the newest,
+        and the same command repeats what is missing.
         """
         assert isinstance(pl_module, OfflineModule)
         done = pl_module.done

@@ -1,4 +1,4 @@
-"""Evaluation during training: real episodes every `every` updates, into episodes.csv and to the loggers."""
+"""Evaluation during training: episodes every `every` updates, written to episodes.csv and sent to the loggers."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from vgm2p.training.logs import log_evaluation
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run, wanted
 
-LAST_SECONDS = 3.0  # for which a signal lets an asynchronous evaluation go on
+LAST_SECONDS = 3.0  # how long an asynchronous evaluation may continue after a signal
 
 
 class Beside(Protocol):
-    """A process that evaluates snapshots (`vgm2p.execution.beside.Evaluator`)."""
+    """Interface to a process that evaluates snapshots (`vgm2p.execution.beside.Evaluator`)."""
 
     pending: int
 
     def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
-        """Take a snapshot."""
+        """Take a snapshot and evaluate it later."""
         ...
 
     def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
-        """Return finished evaluations in order."""
+        """Return the finished evaluations in order; wait up to `wait` seconds for the first."""
         ...
 
     def close(self) -> None:
-        """Throw away what is pending."""
+        """Discard unfinished evaluations."""
         ...
 
 
 class Evaluate(Callback):
-    """Rolls the policy out at every multiple of `every` updates; the last update is left to the final evaluation.
+    """Evaluates the policy at every multiple of `every` updates, except the last update (see `final_evaluation`).
 
-    An evaluation cut short by a signal leaves no rows. On resume the missing evaluation of the restored update is done
-    first, so that files equal those of an uninterrupted run. With `beside`, snapshots are evaluated asynchronously, in
-    another process, and `wait_for_earlier` must return True before a checkpoint is written: it implies the rows of the
-    evaluations of earlier updates. Implements `EvaluationLog`.
+    An evaluation that a signal stops writes no rows. A resumed run first repeats the missing evaluation of its update,
+    so its files equal those of an uninterrupted run. With `beside`, another process evaluates snapshots asynchronously.
+    Then `wait_for_earlier` must return True before a checkpoint is written, because a checkpoint promises the rows of
+    all earlier evaluations. Implements `EvaluationLog`.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Evaluate(Callback):
         self.on_step: Callable[[int], None] | None = None
         self._loggers: Sequence[Any] = ()
         self._submitted = -1  # update of the last snapshot
-        self._lost = False  # whether a signal left no time for an evaluation
+        self._lost = False  # whether an asynchronous evaluation was lost
 
     @classmethod
     def for_run(cls, run: Run) -> Evaluate | None:
-        """Return the callback of a run; `eval_every`, `eval_episodes` and others are its settings."""
+        """Return the callback of a run, with its settings `eval_*`; None without an environment."""
         settings = run.settings
         if run.env is None:
             return None
@@ -91,7 +91,7 @@ class Evaluate(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try one episode before the first update; make up a missing evaluation after a resume."""
+        """Before the first update, try one episode. In a resumed run, repeat a missing evaluation."""
         assert isinstance(pl_module, OfflineModule)
         self._loggers = trainer.loggers
         if pl_module.done == 0:
@@ -101,7 +101,7 @@ class Evaluate(Callback):
             self._evaluate(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """Evaluate at interval edges, or collect what was evaluated asynchronously."""
+        """Evaluate at multiples of `every`, and collect finished asynchronous evaluations."""
         assert isinstance(pl_module, OfflineModule)
         if pl_module.done in self.due and not self.stop():
             self._evaluate(pl_module)
@@ -109,9 +109,9 @@ class Evaluate(Callback):
             self._write(self.beside.collect())
 
     def wait_for_earlier(self, done: int) -> bool:
-        """Block until asynchronous evaluations of updates before `done` are written; training need not wait for `done`.
+        """Wait until asynchronous evaluations of updates before `done` are written (that of `done` may still run).
 
-        Returns False if a signal asked to stop and they did not end within 3 seconds.
+        Returns False if a signal arrived and they did not end within 3 seconds.
         """
         patience, later = LAST_SECONDS, self._submitted == done
         while self.beside is not None and self.beside.pending > later:
@@ -128,7 +128,7 @@ class Evaluate(Callback):
         self.wait_for_earlier(self.total)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the other process; its evaluation is lost, so that no checkpoint may follow."""
+        """End the other process. Its evaluation is lost, so no further checkpoint may be written."""
         self._lost = self._lost or self.beside is not None
         self.teardown(trainer, pl_module, "fit")
 
@@ -138,7 +138,7 @@ class Evaluate(Callback):
             self.beside.close()
 
     def _written(self, module: OfflineModule) -> bool:
-        """Whether all rows of the present update are there: a disk that filled may have taken a part of them."""
+        """Return whether all rows of the present update exist. (On a full disk, some may be missing.)"""
         rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
         return len(rows) == len(module.algorithm.seeds) * self.episodes
 
@@ -148,7 +148,7 @@ class Evaluate(Callback):
         except RolloutStopped:
             return
         if self.beside is not None:
-            self.env.close()  # its processes would idle while another process plays
+            self.env.close()  # from now on the other process evaluates
         returns = ", ".join(shown(episode.return_) for episode in trial)
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 

@@ -14,7 +14,7 @@ from vgm2p.training.run import Run
 class MetricsCsv(Logger):
     """metrics.csv: one row per seed at every multiple of `log_every` updates (implements `RowLogger`).
 
-    Rows do not depend on the size of a block, and those later than a restored update are cut off before it goes on.
+    The rows do not depend on the size of a block. When a run resumes, later rows are deleted first (`cut_logs`).
     """
 
     def __init__(self, file: CsvLog) -> None:
@@ -27,12 +27,12 @@ class MetricsCsv(Logger):
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The name of the file without its ending."""
         return self.file.path.stem
 
     @property
     def version(self) -> str:
-        """Nothing: a folder holds one run."""
+        """Empty, because a folder holds one run."""
         return ""
 
     @property
@@ -41,27 +41,27 @@ class MetricsCsv(Logger):
         return str(self.file.path.parent)
 
     def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows durably."""
+        """Append rows, and sync them to disk."""
         self.file.append(rows)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Leave out what is no row of diagnostics."""
+        """Ignore metrics that are not rows of diagnostics."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Leave them out: manifest.json has them."""
+        """Ignore the settings, because manifest.json has them."""
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's TensorBoard logger in `<run folder>/tensorboard`; hides events later than a restored update."""
+    """Lightning's TensorBoard logger in `<run folder>/tensorboard`. In a resumed run, it hides the later events."""
 
     @classmethod
     def for_run(cls, run: Run, **keys: Any) -> TensorBoard:
-        """Return the logger of a run; `keys` are those of Lightning's class."""
+        """Return the logger of a run; `keys` are arguments of Lightning's class."""
         place: dict[str, Any] = {"save_dir": run.folder.path / "tensorboard", "name": "", "version": ""}
         return cls(**place | {"default_hp_metric": False, "purge_step": run.point.update} | keys)
 
     def finalize(self, status: str) -> None:
-        """Write what is left; a file that is opened again after this hides nothing."""
+        """Write the remaining events. If the file is opened again after this, no events are hidden."""
         super().finalize(status)
         if self._experiment is not None:
             self._experiment.purge_step = None

@@ -1,4 +1,4 @@
-"""The picture of a finished run."""
+"""The plot of a finished run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vgm2p.training.run import Run
 
 
 class LearningCurve(Callback):
-    """Draws plots/learning.png: returns and training diagnostics (implements `ResultsReader`)."""
+    """Draws plots/learning.png with returns and training diagnostics (implements `ResultsReader`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,5 +24,5 @@ class LearningCurve(Callback):
         return cls(run.folder.path)
 
     def on_results(self, results: Mapping[str, Any]) -> None:
-        """Draw; the picture is made from the files of the folder alone."""
+        """Draw the plot from the files of the run folder."""
         run_plot(self.folder)

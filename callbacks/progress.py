@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, plain lines elsewhere: latest return, losses, updates per second, time left."""
+"""Progress of a run: latest return, losses, updates per second, time left. A bar in a terminal, otherwise lines."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vgm2p.training.parts import EvaluationLog, evaluation_logs
 from vgm2p.training.run import Run
 
 SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
-FIRST_SECONDS = 5.0  # the first line comes after at most so many seconds
+FIRST_SECONDS = 5.0  # the first line is shown after at most this time
 
 
 class Speed:
-    """Updates per second since the last look, and the time that is left at that speed.
+    """Updates per second since the last measurement, and the time left at this speed.
 
-    Time for which training waits for evaluations is not part of the speed. It is part of the time left, in proportion
-    to the updates.
+    The time in which training waits for evaluations does not count for the speed. It counts for the time left, in
+    proportion to the updates.
 
     Args:
-        done: updates so far.
-        now: seconds on some clock.
+        done: number of updates so far.
+        now: time in seconds.
     """
 
     def __init__(self, done: int, now: float) -> None:
@@ -38,26 +38,26 @@ class Speed:
         self.rate = 0.0
 
     def look(self, done: int, now: float, waited: float) -> None:
-        """Measure the interval that ends now; `waited`: seconds of all evaluations so far."""
+        """Measure the interval that ends at `now`. `waited`: seconds of all evaluations so far."""
         seconds = (now - self._now) - (waited - self._waited)
         if done > self._done and seconds > 0:
             self.rate = (done - self._done) / seconds
             self._done, self._now, self._waited = done, now, waited
 
     def left(self, remaining: int) -> float | None:
-        """Return the seconds that `remaining` updates take, or None before the first update."""
+        """Return how many seconds `remaining` updates take; None before the first update."""
         if not self.rate:
             return None
         return remaining * (1 / self.rate + self._waited / (self._done - self._first))
 
 
 class Progress(Callback):
-    """Shows where a run stands at most every `seconds` seconds.
+    """Shows the progress of a run, as a line at most every `seconds` seconds or as a bar.
 
     Args:
-        total: updates of the run.
-        seconds: between lines, where the output is no terminal.
-        clock: seconds that only grow.
+        total: number of updates of the run.
+        seconds: shortest time between two lines.
+        clock: returns a monotonic time in seconds.
         show: prints one line.
     """
 
@@ -81,7 +81,7 @@ class Progress(Callback):
         return cls(run.settings.updates, seconds, show=run.say)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and in a terminal the bar."""
         assert isinstance(pl_module, OfflineModule)
         self._module, now = pl_module, self.clock()
         self._speed, self._last = Speed(pl_module.done, now), now - self.seconds + min(FIRST_SECONDS, self.seconds)
@@ -91,7 +91,7 @@ class Progress(Callback):
             self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """Show the state after a block."""
+        """Show the progress after a block."""
         assert isinstance(pl_module, OfflineModule)
         done = pl_module.done
         if self._bar is not None:
@@ -101,13 +101,13 @@ class Progress(Callback):
             self._show(pl_module, [*self._numbers(pl_module), *self._pace(done)])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the terminal in order."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def _evaluating(self, step: int) -> None:
-        """Show that training waits for an evaluation, which is in its `step`-th environment step."""
+        """Show that training waits for an evaluation, which is at environment step `step`."""
         assert self._module is not None
         state = f"evaluating, step {step}"
         if self._bar is not None:

@@ -98,8 +98,8 @@ def test_an_algorithm_without_such_settings_is_refused_and_those_with_them_are_n
 @pytest.mark.parametrize(
     ("chosen", "says"),
     [
-        ({"net": "small"}, "net=small and protocol=source both set net.width, net.depth, net.activation; type keys"),
-        ({"optim": "paper"}, "e.g. optim.lr=<value>: they win"),
+        ({"net": "small"}, "net=small and protocol=source both set net.width, net.depth, net.activation; set keys"),
+        ({"optim": "paper"}, "e.g. optim.lr=<value>"),
         ({"algo": "ma_cql", "tuned": "ma_cql/ant"}, "tuned=ma_cql/ant and protocol=source both set algo.cql.sigma;"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_users_own_protocol_needs_one_file_per_algorithm(tmp_path, monkeypatch
     (own / "vgm2p.yaml").write_text("algo:\n  omega: 7\n")
     assert flat("algo=vgm2p", "protocol=mine")["algo.omega"] == 7
     assert protocol_of(choices(protocol="mine", algo="vgm2p", net="small"), ["net=small"]) == "mine"
-    with pytest.raises(ConfigError, match=r"conf/protocol/mine\.yaml may hold no keys"):
+    with pytest.raises(ConfigError, match=r"conf/protocol/mine\.yaml may not set keys"):
         protocol_of(choices(protocol="mine", algo="vgm2p"), [], {"algo": {"omega": 7}})
 
 

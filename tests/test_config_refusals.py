@@ -62,7 +62,7 @@ def test_a_users_class_takes_negative_numbers_lists_and_dicts():
     [
         (None, "env._target_ must name a class"),
         ("nowhere.Env", "no module 'nowhere'"),
-        ("os.mkdir", "is no class"),
+        ("os.mkdir", "is not a class"),
         ("vgm2p.types.Spec", "is no environment"),
     ],
 )
@@ -74,5 +74,5 @@ def test_what_is_no_environment_is_refused(target, line):
 def test_a_node_of_a_live_configuration_names_no_code_inside():
     for key, value in (("_partial_", True), ("env_kwargs", {"a": [{"_target_": "os.mkdir"}]})):
         node = {**composed("env=mamujoco/3hopper")["env"], key: value}
-        with pytest.raises(ConfigError, match=f"env.{key}.*this node is data"):
+        with pytest.raises(ConfigError, match=f"env.{key}.*this node contains data, no code"):
             make_env(node)

@@ -1,4 +1,4 @@
-"""Cut three episodes out of each recording, in the recordings' own format, for the tests.
+"""Cut three episodes out of each recording for the tests, in the format of the recordings.
 
 `python tools/cut_recordings.py <folder of recordings> <target folder>`
 """
@@ -16,7 +16,7 @@ COUNT = 3
 
 
 def cut(source: Path, target: Path) -> None:
-    """Copy the three shortest episodes (the first three where all are equally long)."""
+    """Copy three episodes of different lengths: the shortest, and those after one and two eighths of the lengths."""
     with h5py.File(source) as old, h5py.File(target, "w", libver="latest") as new:
         offsets, lengths = old["episode_offsets"][...], old["episode_lengths"][...]
         chosen = np.sort(np.argsort(lengths, kind="stable")[:: max(1, len(lengths) // 8)][:COUNT])
@@ -39,7 +39,7 @@ def cut(source: Path, target: Path) -> None:
 
 
 def main(source: Path, target: Path) -> None:
-    """Cut every recording of a folder."""
+    """Cut every recording in the folder `source`."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.hdf5")):
         cut(path, target / path.name)

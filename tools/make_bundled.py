@@ -1,7 +1,8 @@
 """Cut the bundled dataset from the full recording: `python tools/make_bundled.py <halfcheetah-medium-replay.hdf5>`.
 
-It takes all episodes of three behaviours: uniform random, trpo with 30 % uniform actions, the course expert with noise
-0.3. On these 50 episodes plain cloning fails and value guidance succeeds. The same input gives the same bytes.
+It takes all episodes of three behaviour policies: uniform random, TRPO with 30 % uniform actions, and the recording's
+expert with noise 0.3. On these 50 episodes, plain cloning fails and value guidance succeeds. The same input gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TARGET = Path(__file__).resolve().parent.parent / "vgm2p" / "data" / "6halfcheet
 
 
 def main(recording: Path) -> None:
-    """Write the bundled dataset and print what it holds."""
+    """Write the bundled dataset, and print its size and digests."""
     arrays, attributes = read_recording(recording)
     columns = columns_of(arrays, attributes, sha256_file(recording))
     columns.attributes["content_sha256"] = ""

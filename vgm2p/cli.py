@@ -101,7 +101,7 @@ def _hydra(command: str, overrides: list[str]) -> None:
 
 
 def _explained(command: str, run: Callable[[], Result]) -> Result:
-    """Return what `run` makes of a configuration; an error of Hydra in it becomes one line."""
+    """Return the result of `run`, which composes a configuration. Turn an error of Hydra into one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -144,7 +144,7 @@ def cell(cfg: Any) -> None:
 
 
 def _note_failure(error: Exception, out: str | None, overrides: list[str]) -> None:
-    """Say why a cell failed; note it for the end of the sweep, and in the cell's folder if it has made one."""
+    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
     shown = _as_user_error(error)
     status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
     text = json.dumps(status, indent=1)

@@ -13,7 +13,7 @@ class UserError(Exception):
 
     Args:
         line: the message.
-        command: what the user can type next; it stands at the end of the line and is never shortened.
+        command: a command that the user can type next. It ends the line and is never shortened.
     """
 
     exit_code = 2
@@ -24,7 +24,7 @@ class UserError(Exception):
 
     @property
     def line(self) -> str:
-        """The message in at most `MAX_LINE` characters, and the command.
+        """The message in at most `MAX_LINE` characters, then the command.
 
         The middle of a longer message is left out, so the advice stays.
         """

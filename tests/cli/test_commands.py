@@ -138,8 +138,8 @@ def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("workers=3", "workers=3: env=mamujoco/6halfcheetah has no such setting"),
-        ("act_noise=0.5", "algo=bc_gaussian starts from no noise"),
+        ("workers=3", "workers=3: env=mamujoco/6halfcheetah has no such key"),
+        ("act_noise=0.5", "algo=bc_gaussian does not start from noise"),
         ("out={run}", "is a run folder"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_finished_run_is_shown_where_its_simulator_is_missing(trained):
         trained / "bc_gaussian", "sys.modules['gymnasium'] = None", algo="bc_gaussian", callbacks__plot=None, **SMALL
     )
     assert again.returncode == 0, again.stderr
-    assert "finished before" in again.stdout
+    assert "already finished" in again.stdout
     assert "| bc_gaussian" in again.stdout
 
 
@@ -235,7 +235,7 @@ def test_a_failing_cell_does_not_stop_a_sweep(tmp_path):
     assert "exit 2" in done.stderr
     assert "Traceback" not in done.stderr
     again = program(tmp_path, *sweep)
-    assert again.stdout.count("finished before") == 2
+    assert again.stdout.count("already finished") == 2
     done = program(tmp_path, "fit", "-m", "algo=bc_flow", "seed=7,8", *NO_EVALUATION, *ends)
     assert done.returncode == 2
     status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]

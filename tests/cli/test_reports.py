@@ -125,7 +125,7 @@ def replaced(path, old, new):
     [
         (lambda f: f.episodes.unlink(), "lacks the final evaluation"),
         (lambda f: f.log_episodes().truncate(10), "lacks the final evaluation"),
-        (lambda f: write_json(f.results, {"return_mean": 1.0}), "written by another version"),
+        (lambda f: write_json(f.results, {"return_mean": 1.0}), "another version of vgm2p wrote it"),
         (lambda f: cut(f.episodes, 40), "lacks the final evaluation"),
         (lambda f: replaced(f.episodes, "update", "time"), "damaged"),
         (lambda f: replaced(f.episodes, "\n", "\nx"), "damaged"),

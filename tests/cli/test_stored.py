@@ -244,7 +244,7 @@ def test_the_environment_is_not_written_into_files(tmp_path):
     ]
     for words, code, errors in answers(tmp_path, commands):
         assert code == 2 and errors.count("\n") == 1, (words, errors)
-        assert "the environment" in errors and SECRET not in errors
+        assert "environment variables" in errors and SECRET not in errors
     assert not holds_secret(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_the_tilde_is_the_home_folder(word, here, monkeypatch):
 
 
 def test_words_that_call_a_resolver_are_refused_and_references_are_not(here):
-    with pytest.raises(ConfigError, match="the environment"):
+    with pytest.raises(ConfigError, match="environment variables"):
         hydra_words("fit", ["label=${oc.env:HOME}"])
     assert hydra_words("fit", ["checkpoint_every=${eval_every}"]) == ["checkpoint_every=${eval_every}"]
 
@@ -164,7 +164,7 @@ OWN_NET = "_target_: mine.Mine\nwidth: 16\nnet: {width: 8, depth: 1}\noptim: ${o
         ("algo.net.wdth", "did you mean 'algo.net.width'?"),
         ("algo.nett.width", "did you mean 'algo.net.width'?"),
         ("algo.widht", "did you mean 'algo.width'?"),
-        ("algo.optim.lr", "type 'optim.lr', which holds for every network of the run"),
+        ("algo.optim.lr", "use 'optim.lr', which sets it for all networks of the run"),
     ],
 )
 def test_the_hint_for_a_wrong_key_names_the_keys_of_the_chosen_algorithm(here, key, hint):

@@ -41,7 +41,7 @@ def test_json_is_plain_and_finite(tmp_path):
     write_json(tmp_path / "x.json", {"b": [1.5, float("nan")], "a": (float("inf"), None), 3: True})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, None], "b": [1.5, None], "3": True}
     (tmp_path / "x.json").write_text("[1]")
-    with pytest.raises(DataError, match="not an object"):
+    with pytest.raises(DataError, match="not a JSON object"):
         read_json(tmp_path / "x.json", "it")
     with pytest.raises(MissingInput):
         read_json(tmp_path / "y.json", "it")
@@ -196,7 +196,7 @@ def test_a_link_in_a_strangers_folder_is_not_written_through(name, tmp_path):
 
 def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / ".lock")
-    with pytest.raises(StorageError, match="no plain file"):
+    with pytest.raises(StorageError, match="not a plain file"):
         FolderLock(tmp_path).__enter__()
 
 

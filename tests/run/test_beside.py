@@ -98,7 +98,7 @@ def test_an_evaluation_process_that_dies_ends_the_run_in_one_line(tmp_path):
     done = run(tmp_path / "dead", BROKEN_CHILD, **ASIDE)
     assert done.returncode == 69
     assert done.stderr.count("\n") == 1
-    assert "evaluation beside training failed" in done.stderr
+    assert "asynchronous evaluation failed" in done.stderr
     again = run(tmp_path / "dead")
     assert again.returncode == 0
     assert results(tmp_path / "dead")["updates"] == 60

@@ -46,9 +46,9 @@ def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_p
     for name in ("compare-vgm2p.log", "compare-vgm2p.json", ".lock.12.tmp"):
         (out / name).write_text("")
     done = succeeded(run(out, updates=10))
-    assert "otherwise" not in done.stdout
+    assert "changed  " not in done.stdout
     done = succeeded(run(out, updates=20, trainer__threads=2))
-    assert "otherwise    threads 1 -> 2" in done.stdout
+    assert "changed      threads 1 -> 2" in done.stdout
 
 
 def test_an_evaluation_of_which_a_part_was_written_is_made_up(whole, tmp_path):
@@ -88,7 +88,7 @@ def test_what_was_trained_until_games_fail_is_kept(whole, tmp_path):
     done = run(out, FAILING_GAMES, eval_episodes=2, checkpoint_every=60, eval_async="false")
     assert done.returncode == 69
     (line,) = done.stderr.splitlines()
-    assert "games fail; the same command goes on from update 40" in line
+    assert "games fail; the same command continues from update 40" in line
     assert newest(out).name == "update-000000040.ckpt"
     go_on(out, whole)
 
@@ -119,7 +119,7 @@ def test_a_run_with_words_of_its_own_goes_on_by_the_command_that_its_error_shows
     assert begun.returncode == 0, begun.stderr
     refused = program(tmp_path, "fit", "resume=a run", "updates=6")
     assert refused.returncode == 65 and refused.stderr.count("\n") == 1
-    assert "'+callbacks.mine._target_=tests.strangers.watching.Watch' is more than a value" in refused.stderr
+    assert "'+callbacks.mine._target_=tests.strangers.watching.Watch' does more than set a value" in refused.stderr
     program_name, *command = shlex.split(refused.stderr.rpartition("type it again: ")[2])
     assert program_name == "vgm2p"
     done = succeeded(program(tmp_path, *command))

@@ -41,7 +41,7 @@ def test_finished_run_shows_its_result_and_changes_nothing(whole):
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     done = run(whole)
     assert done.returncode == 0
-    assert "finished before" in done.stdout
+    assert "already finished" in done.stdout
     assert "dataset mean" in done.stdout
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 

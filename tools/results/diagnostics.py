@@ -12,7 +12,7 @@ from vgm2p.run.folder import RunFolder
 
 def diagnostics(runs: Sequence[Run]) -> str:
     """Return a table with a line per run whose log has `q_mean`, means over its seeds; empty without such a run."""
-    lines = [["last log", "Q / the level it drifts to", "class 1", "agents agree", "by chance", "clipped"]]
+    lines = [["last log", "Q / its fixed point", "class 1", "agents agree", "by chance", "clipped"]]
     for run in runs:
         last = _last_log(run)
         if "q_mean" in last:

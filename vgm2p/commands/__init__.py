@@ -1,1 +1,1 @@
-"""The words that a user types after `vgm2p`, one file each."""
+"""The commands of `vgm2p`, one file each."""

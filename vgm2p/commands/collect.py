@@ -1,4 +1,4 @@
-"""`vgm2p collect`: datasets of our layout from any environment and any mixture of policies, resumable."""
+"""`vgm2p collect`: records a dataset in our layout, from any environment and a mixture of policies. Resumable."""
 
 from __future__ import annotations
 
@@ -35,12 +35,18 @@ from vgm2p.signals import StopFlag
 from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
 Say = Callable[[str], None]
-PART_STEPS = 20_000  # of a resumable part, if its episodes reach the limit: 20 episodes of a robot, 200 of a battle
+PART_STEPS = 20_000  # largest number of steps of a resumable part: 20 episodes of a robot, 200 of a battle
 
 
 @dataclass(frozen=True)
 class Component:
-    """A part of the mixture: a policy (run folder, checkpoint, `heuristic` or `random`), its noise, its episodes."""
+    """A part of the mixture.
+
+    Attributes:
+        policy: run folder, checkpoint file, `heuristic` or `random`.
+        noise: exploration noise (see `Behaviour`).
+        episodes: number of episodes.
+    """
 
     policy: str
     noise: float
@@ -49,13 +55,13 @@ class Component:
 
 @dataclass(frozen=True)
 class Source:
-    """A component with its policy, loaded once: a run that trains on meanwhile changes nothing.
+    """A component with its policy. The policy is loaded once; if its run trains further, the dataset does not change.
 
     Attributes:
-        component: as asked for.
-        actor: what acts.
-        update: updates behind it, part of the noise's key.
-        digest: SHA-256 of its checkpoint, None for `heuristic` and `random`.
+        component: the component.
+        actor: its policy.
+        update: number of updates of the policy; the noise depends on it.
+        digest: SHA-256 of its checkpoint; None for `heuristic` and `random`.
     """
 
     component: Component
@@ -65,14 +71,15 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Policy and noise."""
+        """Policy and noise, for messages."""
         return f"{self.component.policy} noise {self.component.noise:g}"
 
 
 class Behaviour:
-    """A policy's first seed, exploring: N(0, noise^2) added and clipped, or random legal actions at rate `noise`.
+    """The policy of a run's first seed with exploration noise (implements `Actor` for one seed).
 
-    Implements `Actor` for one seed; numbers depend on (episode, step) alone.
+    Continuous actions: N(0, noise^2) is added, then the action is clipped. Discrete actions: with probability `noise`,
+    an agent takes a random legal action. The random numbers depend on (episode, step) only.
     """
 
     def __init__(self, actor: Actor, seeds: int, noise: float, spec: Spec) -> None:
@@ -80,7 +87,7 @@ class Behaviour:
         self.random = RandomActor(spec)
 
     def act(self, seen: Seen, memory: Any, key: Randomness, acting: Acting | None = None) -> tuple[Tensor, Any]:
-        """Return (1, E, N, A) or (1, E, N) for what one seed sees."""
+        """Return actions (1, E, N, A) or (1, E, N), and the memory with the executed actions."""
         action, memory = self.actor.act(seen.expand(self.seeds), memory, key, acting)
         if self.noise == 0.0:
             return action[:1], memory
@@ -92,7 +99,7 @@ class Behaviour:
     def _explore(self, action: Tensor, seen: Seen, key: Randomness) -> Tensor:
         if self.spec.discrete:
             if isinstance(self.actor, RandomActor):
-                return action  # uniform over the legal actions already
+                return action  # already uniform over the legal actions
             explored, _ = self.random.act(seen, None, key)
             dice = key.uniform("explore", tuple(action.shape[1:]))
             return torch.where(dice < self.noise, explored, action)
@@ -100,7 +107,7 @@ class Behaviour:
 
 
 def components(settings: CollectSettings) -> list[Component]:
-    """Return the mixture. Raises ConfigError where the lists do not match or a number makes no sense."""
+    """Return the mixture. Raises ConfigError if the lists have different lengths."""
     policies = settings.policy if isinstance(settings.policy, list) else [settings.policy]
     spread = {
         key: value if isinstance(value, list) else [value] * len(policies)
@@ -113,9 +120,9 @@ def components(settings: CollectSettings) -> list[Component]:
 
 
 def collect(settings: CollectSettings, stop: StopFlag, say: Say) -> Path:
-    """Record the mixture and return the dataset's file.
+    """Record the mixture and return the file of the dataset.
 
-    Episodes are written in parts; the same command goes on where a stopped one ended. Raises UserError only.
+    Episodes are written in parts. After a stop, the same command continues with the next part. Raises UserError.
     """
     mixture = components(settings)
     if settings.target.exists():
@@ -152,7 +159,7 @@ def _collect(settings: CollectSettings, mixture: Sequence[Component], env: Vecto
 
 
 def loaded(component: Component, env: VectorEnv) -> Source:
-    """Load a component's policy. Raises as `vgm2p.load`, and ConfigError if it cannot act in `env`."""
+    """Load the policy of a component. Raises as `vgm2p.load`, and ConfigError if its task is not that of `env`."""
     spec = env.spec
     if component.policy == "random":
         return Source(component, RandomActor(spec), 0, None)
@@ -169,7 +176,7 @@ def loaded(component: Component, env: VectorEnv) -> Source:
 def _component(
     index: int, source: Source, first: int, env: VectorEnv, parts: Path, stop: StopFlag, say: Say
 ) -> list[Columns]:
-    """Return the parts of one component, recorded or left from an earlier attempt."""
+    """Return the parts of one component. Parts that an earlier attempt has written are read, the others recorded."""
     found: list[Columns] = []
     last, size = first + source.component.episodes, max(1, PART_STEPS // env.spec.episode_limit)
     for start in range(first, last, size):
@@ -188,7 +195,7 @@ def _record(source: Source, env: VectorEnv, numbers: list[int], stop: StopFlag) 
     try:
         rollout(source.actor, recorder, source.update, [0], numbers, stop.requested)
     except RolloutStopped:
-        raise stop.interruption("stopped; finished parts are kept, and the same command goes on") from None
+        raise stop.interruption("stopped; finished parts are kept, and the same command continues") from None
     return [recorder.episodes[episode_seed(number)] for number in numbers]
 
 
@@ -256,5 +263,5 @@ def columns_of(tapes: Sequence[Tape], behaviour: int, spec: Spec, attributes: di
 
 
 def run(settings: CollectSettings, stop: StopFlag) -> None:
-    """Record what the configuration asks for."""
+    """Record the dataset that the configuration describes."""
     collect(settings, stop, say)

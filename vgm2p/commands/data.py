@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def data_command(settings: DataSettings, say: Say) -> None:
-    """Run one action. Raises UserError for what a user can cause; `check` and lists go through to the end first."""
+    """Run one action. Raises UserError. An action on several files or datasets first processes all of them."""
     action = settings.action
     if action == "list":
         say(listing(select(settings.files or ["*"], settings.catalogue), settings))
@@ -61,11 +61,11 @@ def listing(entries: list[Entry], settings: DataSettings) -> str:
 
 
 def locate(name: str, settings: DataSettings) -> list[Path]:
-    """Return the files of a name that are ready to be read: HDF5 files, a configuration's, or converted datasets.
+    """Return the HDF5 files of a name: a path, glob, vault folder, id, or file of `conf/data/`.
 
-    Raises MissingInput with the command that makes them.
+    Raises MissingInput if there is none; the message names the command that makes it.
     """
-    literal = Path(name).exists()  # its name may hold brackets
+    literal = Path(name).exists()  # a file name may contain brackets, which are no glob then
     if found := [Path(name)] if literal else sorted(Path(match) for match in glob.glob(name, recursive=True)):
         return [path for each in found for path in _files_of(each, settings)]
     if name in options("data"):
@@ -90,11 +90,11 @@ def _files_of(path: Path, settings: DataSettings) -> list[Path]:
         files = [VaultFolder(str(folder), settings.cache).target for folder in vaults]
         ready = [file for file in files if file.is_file()]
         if not ready:
-            raise MissingInput(f"{path}: a vault that is not converted yet; run `vgm2p data convert {path}`")
+            raise MissingInput(f"{path}: this vault is not converted yet; run `vgm2p data convert {path}`")
         return ready
     files = sorted(path.rglob("*.h5"))
     if not files:
-        raise MissingInput(f"{path}: neither vaults nor HDF5 files below this folder")
+        raise MissingInput(f"{path}: no vault and no HDF5 file below this folder; give another folder")
     return files
 
 
@@ -110,7 +110,7 @@ def _configured(name: str, settings: DataSettings) -> list[Path]:
 
 
 def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
-    """Return what `fetch` and `convert` work on."""
+    """Return the datasets that `fetch` and `convert` process. Raises ConfigError or MissingInput for a wrong name."""
     if not settings.files:
         raise ConfigError(f"data {settings.action} needs ids, globs or vault folders; see `vgm2p data list`")
     found: list[Published | VaultFolder] = []
@@ -118,9 +118,9 @@ def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
         vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
         if Path(name).is_file():
             place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
-            raise MissingInput(f"{name}: no vault folder; place a zip as {place}, and give its id")
+            raise MissingInput(f"{name}: not a vault folder; move the zip to {place}, and give its id")
         if vaults and settings.revision is not None:
-            raise ConfigError(f"revision= is for published datasets; {name} is a vault of your own")
+            raise ConfigError(f"revision= is for published datasets; {name} is your own vault: remove revision=")
         found += [VaultFolder(str(folder), settings.cache, say) for folder in vaults]
         if not vaults:
             found += [_published(entry, settings, say) for entry in select([name], settings.catalogue)]
@@ -134,7 +134,7 @@ def _published(entry: Entry, settings: DataSettings, say: Say) -> Published:
 def _convert_to(target: Path, origins: list[Published | VaultFolder], say: Say) -> None:
     """Convert one dataset into a new file. Raises UserError."""
     if len(origins) != 1:
-        raise ConfigError(f"out= names one file, and {len(origins)} datasets are to be converted; name one of them")
+        raise ConfigError(f"out= names one file, but there are {len(origins)} datasets; name one dataset")
     if target.suffix != ".h5":
         raise ConfigError(f"data convert needs out=<file>.h5, got {str(target)!r}")
     if target.exists():
@@ -144,7 +144,7 @@ def _convert_to(target: Path, origins: list[Published | VaultFolder], say: Say) 
 
 
 def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None:
-    """Fetch or convert one after another; a failure is told, the others go on, and the last one ends the command."""
+    """Fetch or convert one dataset after another. A failure is printed; after all datasets, the last one is raised."""
     failed: UserError | None = None
     for origin in origins:
         try:
@@ -179,7 +179,7 @@ def _check(paths: list[Path], settings: DataSettings, say: Say) -> None:
 
 
 def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
-    """Compare a converted dataset with its card."""
+    """Compare a converted dataset with its entry in the catalogue."""
     try:
         columns = read(path)
     except DataError:
@@ -193,5 +193,5 @@ def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
 
 
 def run(settings: DataSettings, stop: StopFlag) -> None:
-    """Do what `action` names."""
+    """Run the action of the settings."""
     data_command(settings, say)

@@ -1,4 +1,4 @@
-"""`vgm2p doctor`: what works on this machine, and how to mend what does not."""
+"""`vgm2p doctor`: what works on this machine, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Check = Callable[[], str]
 
 
 def doctor(root: str) -> bool:
-    """Print one line per check and return whether everything that a run needs works."""
+    """Print one line per check. Return whether everything that a default run needs works."""
     good = True
     for name, needed, probe in checks(root):
         try:
             state, detail = "ok", probe()
         except UserError as error:
             state, detail = ("FAIL" if needed else "no"), error.line
-        except Exception as error:  # a broken package may raise anything; the doctor reports and goes on
+        except Exception as error:  # a broken package may raise anything; report it and continue
             first = str(error).splitlines()[:1]
             state, detail = ("FAIL" if needed else "no"), f"{type(error).__name__}: {' '.join(first)}"
         good = good and state != "FAIL"
@@ -38,7 +38,7 @@ def doctor(root: str) -> bool:
 
 
 def checks(root: str) -> Iterator[tuple[str, bool, Check]]:
-    """Yield (name, whether a default run needs it, probe)."""
+    """Yield (name, whether a default run needs it, function that returns details or raises)."""
     yield "python", True, lambda: f"{platform.python_version()} on {platform.platform()}"
     yield "packages", True, _packages
     yield "cpu", True, lambda: f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
@@ -64,7 +64,7 @@ def _packages() -> str:
 
 def _cuda() -> str:
     if not torch.cuda.is_available():
-        raise UserError("no CUDA device seen by torch; runs use the CPU (install a CUDA build of torch for a GPU)")
+        raise UserError("torch finds no CUDA device; runs use the CPU (a GPU needs a torch with CUDA)")
     return torch.cuda.get_device_name()
 
 
@@ -79,7 +79,7 @@ def _bundled() -> str:
 def _recordings(root: str) -> str:
     found = sorted(Path(root).rglob("*.hdf5")) if Path(root).is_dir() else []
     if not found:
-        raise UserError(f"none below data.root={root}; experiments recorded_* need them (VGM2P_DATA=<folder>)")
+        raise UserError(f"none below data.root={root}; only experiments recorded_* need them (VGM2P_DATA=<folder>)")
     return f"{len(found)} files below {root}"
 
 
@@ -132,7 +132,7 @@ def _smac_game() -> str:
     try:
         env = SMACv1("3m", workers=1, timeout=60.0)
     except MissingInput:
-        raise UserError("not tried: see the lines above; SMAC experiments train with evaluate=none") from None
+        raise UserError("not tested: see the lines above; SMAC experiments can train with evaluate=none") from None
     with closing(env):
         env.reset([0])
         step = env.step(np.ones((1, 3), int), np.ones(1, bool))
@@ -162,11 +162,11 @@ def _disk() -> str:
         file.write(b"x")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     if free < 1:
-        raise UserError(f"only {free:.2f} GiB free here; a run needs about 0.1 to 1 GiB")
+        raise UserError(f"only {free:.2f} GiB free in this folder; a run needs 0.1 to 1 GiB; free space")
     return f"{free:.0f} GiB free, this folder can be written"
 
 
 def run(settings: DoctorSettings, stop: StopFlag) -> None:
-    """Check the machine. Raises MissingInput where something that every run needs does not work."""
+    """Check the machine. Raises MissingInput if something that every run needs does not work."""
     if not doctor(settings.root):
         raise MissingInput("something that every run needs does not work; see the lines marked FAIL")

@@ -1,4 +1,4 @@
-"""`vgm2p evaluate`: roll out a trained policy again, in several ways to act."""
+"""`vgm2p evaluate`: roll out a trained policy again, with several kinds of acting noise."""
 
 from __future__ import annotations
 
@@ -25,28 +25,26 @@ EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
 
 
 def run(settings: EvaluateSettings, stop: StopFlag) -> None:
-    """Evaluate a run folder or a checkpoint file."""
+    """Evaluate the policy of a run folder or checkpoint file. Raises ConfigError for settings that do not fit it."""
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda is not usable here; use cpu")
+        raise ConfigError("device=cuda: torch finds no CUDA device; use device=cpu")
     policy = load(settings.run or settings.ckpt or "", settings.device)
     if settings.ways and policy.algorithm.acting is None:
-        raise ConfigError(
-            f"act_noise: algo={policy.settings.algorithm} starts from no noise and acts in one way; leave it"
-        )
+        raise ConfigError(f"act_noise: algo={policy.settings.algorithm} does not start from noise; remove act_noise")
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
-        raise ConfigError(f"out={settings.out} is a run folder, whose own results would be lost; choose another")
+        raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
     with closing(make_env(_env_of(policy, settings))) as env:
         _roll_out(policy, env, settings, stop)
 
 
 def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
-    """Return the node of a run's environment, what does not change its episodes as asked. Raises ConfigError."""
+    """Return the environment node of a run, with the requested `workers` and `timeout`. Raises ConfigError."""
     node = policy.settings.env
     given = {"workers": asked.workers, "timeout": asked.timeout}
     chosen = {key: value for key, value in given.items() if value is not None}
     unknown = [key for key in chosen if key not in node]
     if unknown:
-        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.settings.environment} has no such setting")
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.settings.environment} has no such key")
     return {**node, **chosen}
 
 
@@ -62,7 +60,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         try:
             episodes = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way)
         except RolloutStopped:
-            raise stop.interruption("stopped in an evaluation; nothing written") from None
+            raise stop.interruption("stopped in an evaluation; nothing was written") from None
         rows += [episode_row(policy.update, episode, way) for episode in episodes]
         found = statistics(episodes)
         results.append({"act_noise": way, **found})
@@ -85,7 +83,7 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
 
 
 def _cells(way: Way, own: Acting | None, found: dict[str, Any]) -> dict[str, str]:
-    """Return a row of the table by column; victories and score where the environment knows them."""
+    """Return a row of the table as column -> text; with victories and score if the environment has them."""
     low, high = found["return_ci95"]
     name = "none" if way is None or own is None else f"{way}" + (" (own)" if way == own.noise else "")
     digits = decimals((low, high))

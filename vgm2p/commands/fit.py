@@ -30,8 +30,8 @@ from vgm2p.training.trainer import quiet
 
 
 def run(settings: FitSettings, stop: StopFlag) -> None:
-    """Run one configuration to its end in its folder. Raises UserError subclasses only, for what a user can cause."""
-    stop.graceful = False  # a run before this one, in the same process, may have set it
+    """Train one configuration to its end, in its run folder. Raises UserError for all that a user can cause."""
+    stop.graceful = False  # an earlier run in the same process may have set it
     end_with_parent()
     check_machine(settings.trainer)
     check_parts(settings)
@@ -57,12 +57,15 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
                     train(Run(settings, folder, point, device, env, stop), algorithm_type, data, comparisons.start)
             comparisons.wait(stop.requested)
             if stop.requested():
-                raise stop.interruption("stopped while waiting for comparison runs; the same command goes on")
+                raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
             summarise(folder, comparisons.folders, say)
 
 
 def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> VectorEnv | None:
-    """Build the environment, if any is wanted, before data are fetched: a machine without it can still train."""
+    """Build the environment before data are fetched; None for evaluate=none.
+
+    Raises MissingInput if a simulator is missing; the message says how to train without it.
+    """
     if settings.evaluate == "none":
         return None
     try:
@@ -76,7 +79,7 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> Vect
 
 
 def _resume_point(settings: FitSettings, folder: RunFolder) -> ResumePoint:
-    """Return where the run goes on; say what is left out, and put damaged checkpoints aside."""
+    """Return the point from which the run continues. Rename damaged checkpoints, and print which ones."""
     now = training_part(to_plain(settings))
     point = find_resume_point(
         folder, settings.updates, settings.resume, lambda before: differences(training_part(before), now)
@@ -84,8 +87,8 @@ def _resume_point(settings: FitSettings, folder: RunFolder) -> ResumePoint:
     for notice in point.notices:
         say(f"skipped {notice}")
     if point.finished:
-        say(f"finished before: {folder.path}")
+        say(f"already finished: {folder.path}")
         return point
     for name in put_aside(folder.checkpoints, point.checkpoint):
-        say(f"put aside {name}")
+        say(f"renamed {name} to {name}.aside")
     return point

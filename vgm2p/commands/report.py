@@ -1,4 +1,4 @@
-"""`vgm2p report`: one table and one curve over run folders."""
+"""`vgm2p report`: a table and learning curves of run folders."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vgm2p.signals import StopFlag
 
 
 def run(settings: ReportSettings, stop: StopFlag) -> None:
-    """Write and print the table and the curves of run folders."""
+    """Write the table and the curves of run folders, and print the table. Raises MissingInput without finished runs."""
     loaded, unfinished = load_runs([str(name) for name in settings.runs])
     runs, repeated = name_variants(loaded)
     for notice in (*unfinished, *repeated, *condition_warnings(runs)):
         say(notice)
     if not runs:
-        raise MissingInput("none of these folders holds a finished run; let `vgm2p fit` finish first")
+        raise MissingInput("none of these folders contains a finished run; let `vgm2p fit` finish first")
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     text = table(runs)

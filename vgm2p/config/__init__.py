@@ -1,1 +1,1 @@
-"""Where Hydra ends: composing, checks, and building by `_target_`."""
+"""From Hydra's configuration to objects: composing, checking, and building by `_target_`."""

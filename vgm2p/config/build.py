@@ -1,7 +1,7 @@
-"""Composition root: the nodes of a configuration become data, environment, algorithm.
+"""Builds data, environment and algorithm from the nodes of a configuration.
 
-A node's `_target_` names a class; everything else in it is data. Objects are built by calling the class, so that no
-value inside a node can name code. The one node below another with a `_target_` of its own is `data.source`.
+The `_target_` of a node names a class. The other keys are arguments of its constructor, never code. Only the node
+`data.source` lies inside another node and has its own `_target_`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from vgm2p.errors import ConfigError, MissingInput, UserError
 from vgm2p.types import Spec
 
 TARGET = "_target_"
-CODE_KEYS = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")  # keys by which a node of Hydra names code
+CODE_KEYS = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")  # keys with which a node of Hydra calls code
 
 
 def algorithm_class(algo: Mapping[str, Any]) -> type[Algorithm]:
-    """Return the class that the node `algo` names, its keys checked. Raises ConfigError."""
+    """Return the class that the node `algo` names, and check the node's keys. Raises ConfigError."""
     cls = class_of(algo, "algo")
     if not issubclass(cls, Algorithm):
-        raise ConfigError(f"algo.{TARGET}={algo[TARGET]} is no algorithm; give a subclass of vgm2p.algos.contract")
+        raise ConfigError(
+            f"algo.{TARGET}={algo[TARGET]} is no algorithm; give a subclass of vgm2p.algos.contract.Algorithm"
+        )
     arguments(cls, without_target(algo, "algo"), "algo")
     return cls
 
@@ -41,12 +43,12 @@ def build_algorithm(algo: Mapping[str, Any], spec: Spec, seeds: Sequence[int]) -
     keys = arguments(cls, without_target(algo, "algo"), "algo")
     try:
         return cls(spec, list(seeds), **keys)
-    except (RuntimeError, TypeError, ValueError) as error:  # torch names no key
+    except (RuntimeError, TypeError, ValueError) as error:  # torch's messages do not name the key
         raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
 
 
 def make_algorithm(policy: PolicySettings, spec: Spec) -> Algorithm:
-    """Build a run's algorithm with its seeds, its losses scaled where it trains in float16. Raises ConfigError."""
+    """Build the algorithm of a run, with loss scaling if the run trains in float16. Raises ConfigError."""
     algorithm = build_algorithm(policy.algo, spec, policy.all_seeds)
     if policy.precision == "16-mixed":
         algorithm.scale_losses()
@@ -54,7 +56,7 @@ def make_algorithm(policy: PolicySettings, spec: Spec) -> Algorithm:
 
 
 def make_env(env: Mapping[str, Any]) -> VectorEnv:
-    """Build the environment of the node `env`; simulators start when its `make` is called. Raises UserError."""
+    """Build the environment of the node `env`. Raises UserError, for example if its simulator is missing."""
     cls = class_of(env, "env")
     if not all(callable(getattr(cls, name, None)) for name in ("make", "reset", "step", "close")):
         raise ConfigError(f"env.{TARGET}={env[TARGET]} is no environment; see VectorEnv in vgm2p/envs/base.py")
@@ -63,16 +65,16 @@ def make_env(env: Mapping[str, Any]) -> VectorEnv:
 
 
 def is_discrete(env: Mapping[str, Any]) -> bool | None:
-    """Return whether the environment of the node `env` has discrete actions, as its class says, or None: not known.
+    """Return the attribute `discrete` of the class that the node `env` names; None if it has none.
 
-    No simulator is needed. Raises as `class_of`.
+    Needs no simulator. Raises as `class_of`.
     """
     found: bool | None = getattr(class_of(env, "env"), "discrete", None)
     return found
 
 
 def make_data(data: Mapping[str, Any]) -> Any:
-    """Build the datamodule of the node `data` with its source; files are opened when it is set up. Raises UserError."""
+    """Build the datamodule of the node `data` with its source. Its files are opened later. Raises UserError."""
     cls, node = class_of(data, "data"), data.get("source")
     if not issubclass(cls, LightningDataModule) or not isinstance(node, Mapping):
         raise ConfigError(f"data.{TARGET}={data[TARGET]} is no datamodule with a source; see conf/data/")
@@ -84,7 +86,7 @@ def make_data(data: Mapping[str, Any]) -> Any:
 
 
 def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
-    """Import and return the class that a node's `_target_` names, also from a module of the working folder.
+    """Import and return the class that the `_target_` of a node names. Its module may lie in the working folder.
 
     Raises:
         ConfigError: if there is no such class.
@@ -94,49 +96,49 @@ def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
     if not isinstance(name, str):
         raise ConfigError(f"{where}.{TARGET} must name a class, got {name!r}")
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last: nothing there hides an installed package
+        sys.path.append(os.getcwd())  # last, so that no module there hides an installed package
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise package_missing(where, error) from error
-        raise ConfigError(f"{where}.{TARGET}={name}: no module '{error.name}' in this folder or installed") from error
+        raise ConfigError(f"{where}.{TARGET}={name}: no module '{error.name}' here or installed") from error
     except Exception as error:  # a user's module may raise anything
         detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(f"{where}.{TARGET}={name} cannot be imported ({detail})") from error
     if not isinstance(found, type):
-        raise ConfigError(f"{where}.{TARGET}={name} is no class")
+        raise ConfigError(f"{where}.{TARGET}={name} is not a class; give <module>.<Class>")
     return found
 
 
 def package_missing(where: str, error: ModuleNotFoundError) -> MissingInput:
     """Return the error for a node whose class needs a package that is not installed."""
-    quoted = re.search("'([^']+)'", str(error))  # Lightning: Requirement 'wandb>=0.12.10' not met
+    quoted = re.search("'([^']+)'", str(error))  # Lightning's message: Requirement 'wandb>=0.12.10' not met
     name = error.name.partition(".")[0] if error.name else quoted[1] if quoted else str(error)
     return MissingInput(f"{where} needs the package {name}, which is missing; install it first")
 
 
 def without_target(node: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a node without its `_target_`. Raises ConfigError for one that would name code in it."""
+    """Return a node without its `_target_`. Raises ConfigError if another key in it would call code."""
     kept = {key: value for key, value in node.items() if key != TARGET}
     refuse_code(kept, where)
     return kept
 
 
 def refuse_code(value: Any, where: str, allowed: Callable[[str, Any], bool] = lambda key, value: False) -> None:
-    """Raise ConfigError for the first key below `value` by which Hydra would call code.
+    """Raise ConfigError for the first key below `value` with which Hydra would call code.
 
     Args:
         value: plain containers.
-        where: its dotted name; "" for a whole configuration.
-        allowed: whether a key, dotted, may have such a value.
+        where: dotted name of `value`; "" for a whole configuration.
+        allowed: (dotted key, value) -> whether this key may stand here with this value.
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
             name = f"{where}.{key}" if where else str(key)
             if key in CODE_KEYS and not allowed(name, inner):
-                raise ConfigError(f"{name} may not stand here: this node is data")
+                raise ConfigError(f"{name} is not allowed: this node contains data, no code; remove the key")
             refuse_code(inner, name, allowed)
     elif isinstance(value, list):
         for inner in value:
@@ -144,12 +146,12 @@ def refuse_code(value: Any, where: str, allowed: Callable[[str, Any], bool] = la
 
 
 def _called(cls: type[Any], node: Mapping[str, Any], where: str, least: float | None = None, **given: Any) -> Any:
-    """Call a class with the keys of its node; every error of its own comes back as one line."""
+    """Call a class with the keys of its node. Raises every error of the class as a UserError."""
     keys = arguments(cls, without_target(node, where), where, least, given)
     try:
         return cls(**keys, **given)
     except UserError:
         raise
-    except Exception as error:  # what a simulator or a user's class raises
+    except Exception as error:  # a simulator or a user's class may raise anything
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{where}: {detail}; see the comments in conf/{where.partition('.')[0]}/") from error

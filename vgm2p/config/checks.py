@@ -1,4 +1,4 @@
-"""Checks before anything is loaded: what the machine has, and pairs that cannot work."""
+"""Checks before training: the machine, and whether data, environment and algorithm fit together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vgm2p.types import Spec
 
 
 def check_machine(trainer: TrainerSettings) -> None:
-    """Raise ConfigError where the settings of `trainer` need a CUDA device that is not here, or is not to be used."""
+    """Raise ConfigError if a setting of `trainer` needs CUDA, but there is no CUDA device or `accelerator` is cpu."""
     if trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=cuda, but torch finds no CUDA device; use cpu, or see `vgm2p doctor`")
     if trainer.accelerator != "cpu" and torch.cuda.is_available():
@@ -25,25 +25,25 @@ def check_machine(trainer: TrainerSettings) -> None:
 
 
 def check_pair(algorithm: type[Algorithm], spec: Spec, seeds: int, name: str) -> None:
-    """Raise ConfigError where the algorithm does not support the task; called before anything is loaded."""
+    """Raise ConfigError if the algorithm does not support the task or the number of seeds."""
     check_actions(algorithm, spec.discrete, spec.env_id, name)
     if algorithm.needs_state and spec.state_dim is None:
-        raise ConfigError(f"algo={name} needs a global state, which {spec.env_id} does not give; choose another algo")
+        raise ConfigError(f"algo={name} needs a global state, but {spec.env_id} has none; choose another algo")
     if algorithm.max_seeds is not None and seeds > algorithm.max_seeds:
         raise ConfigError(
-            f"algo={name} trains {algorithm.max_seeds} seed at a time; use -m seed={','.join(map(str, range(seeds)))}"
+            f"algo={name}: at most {algorithm.max_seeds} seed per run; use -m seed={','.join(map(str, range(seeds)))}"
         )
 
 
 def check_actions(algorithm: type[Algorithm], discrete: bool | None, task: str, name: str) -> None:
-    """Raise ConfigError where the algorithm lacks the kind of actions that a task has; None: the kind is not known."""
+    """Raise ConfigError if the algorithm does not support the kind of actions of a task; None: the kind is unknown."""
     kind = "discrete" if discrete else "continuous"
     if discrete is not None and not getattr(algorithm, f"supports_{kind}"):
-        raise ConfigError(f"algo={name} has no {kind} actions, which {task} needs; choose another algo")
+        raise ConfigError(f"algo={name} does not support the {kind} actions of {task}; choose another algo")
 
 
 def check_spec(data: Spec, env: Spec) -> None:
-    """Raise ConfigError naming the first field in which data and environment disagree."""
+    """Raise ConfigError with the first field that differs between data and environment."""
     found = data.differences(env)
     if found:
-        raise ConfigError(f"data and env do not match: {found[0]} (data != env); choose the env the data came from")
+        raise ConfigError(f"data and env do not match: {found[0]} (data != env); choose the env of the data")

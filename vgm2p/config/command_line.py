@@ -1,4 +1,4 @@
-"""What a user types, as the words that Hydra gets: names of files and folders need no quoting of their own."""
+"""Translates the words that a user types into Hydra's words, so that file names need no extra quotes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.run.folder import RunFolder
 
-POSITIONAL = {"data": "files", "report": "runs"}  # words whose bare arguments are collected under a key
-WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # Hydra's options that take the next word
-OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # and those that do not
+POSITIONAL = {"data": "files", "report": "runs"}  # command -> key that collects arguments without `key=`
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
+OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
 HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
 
 
 def hydra_words(command: str, typed: list[str]) -> list[str]:
-    """Return the words that Hydra gets. Raises UserError for what cannot be meant, or must not be taken."""
+    """Return the words for Hydra. Raises UserError for a word that is wrong or not allowed."""
     words = _with_positional(command, [_at_home(word) for word in typed])
     for before, word in zip(["", *words], words, strict=False):
         if before not in WITH_VALUE:
@@ -34,7 +34,7 @@ def hydra_words(command: str, typed: list[str]) -> list[str]:
 
 
 def _check(command: str, word: str) -> None:
-    """Raise ConfigError for a word that is neither `key=value` nor an option, and for one that calls a resolver."""
+    """Raise ConfigError for a word that is neither `key=value` nor an option, or that calls a resolver."""
     if word.startswith("-") and word not in (*WITH_VALUE, *OPTIONS):
         raise ConfigError(f"unknown option '{word}'; see `vgm2p {command} --help`")
     key, equals, _ = word.partition("=")
@@ -43,16 +43,16 @@ def _check(command: str, word: str) -> None:
         hint = f"; write {word}=<value>" if word in known else "" if equals else nearest(word, known)
         raise ConfigError(f"'{word}' is not key=value{hint}")
     if CALL.search(word) and not word.startswith("hydra."):
-        raise ConfigError(f"'{word}' would write the environment into files; let the shell put in what is meant")
+        raise ConfigError(f"'{word}' would store environment variables in files; let the shell insert the value")
 
 
 def _at_home(word: str) -> str:
-    """Return a word whose value begins with `~` with the home folder in its place."""
+    """Replace a `~` at the beginning of a value by the home folder."""
     return HOME.sub(lambda found: f"{found[1]}{found[2]}{Path.home()}", word, count=1)
 
 
 def _grouped(word: str) -> str:
-    """Return `env=smax_3m`, as experiments and `bench` have it, written as the file: `env=smax/3m`."""
+    """Return `env=smax_3m` (the spelling of experiments and `bench`) as the name of the yaml file: `env=smax/3m`."""
     folder, underscore, name = word.removeprefix("env=").partition("_")
     known = word.startswith("env=") and any((at / "env" / folder / f"{name}.yaml").is_file() for at in config_folders())
     return f"env={folder}/{name}" if underscore and known else word
@@ -77,7 +77,7 @@ def _with_positional(command: str, words: list[str]) -> list[str]:
 
 
 def _literal(word: str) -> str:
-    """Return `key=value` with a value that Hydra's grammar does not have, such as `my run`, in quotes."""
+    """Put a value in quotes if Hydra's grammar cannot read it, such as `my run`."""
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-") or value[:1] in tuple("'\"[{"):
         return word
@@ -90,9 +90,9 @@ def _literal(word: str) -> str:
 
 
 def _with_resumed(words: list[str]) -> list[str]:
-    """For `resume=<run folder>`, begin with that run's own words and use its folder.
+    """For `resume=<run folder>`, put the words of that run first, and use its folder as `out`.
 
-    Raises DataError where the run has words that count only if they are typed again, with the command that does it.
+    Raises DataError if the run has words that the user must type again; its message contains the command.
     """
     named = [word for word in words if word.startswith("resume=") and word not in ("resume=auto", "resume=no")]
     if not named:
@@ -106,7 +106,7 @@ def _with_resumed(words: list[str]) -> list[str]:
     untyped = [word for word in more if word not in words]
     if untyped:
         raise DataError(
-            f"{folder.manifest}: '{untyped[0]}' is more than a value of a key; if you trust it, type it again:",
+            f"{folder.manifest}: '{untyped[0]}' does more than set a value; if you trust it, type it again:",
             shlex.join(["vgm2p", "fit", *words, *untyped]),
         )
     return [*values, *(word for word in words if word not in named), f"out={quoted(str(folder.path))}"]

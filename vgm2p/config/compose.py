@@ -1,4 +1,4 @@
-"""Where Hydra ends: what it composed becomes plain containers, and folders of yaml files are found."""
+"""Turns Hydra's configuration into plain containers, and finds the folders of yaml files."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ PACKAGE = Path(vgm2p.__file__).resolve().parent
 
 
 def config_folder() -> Path:
-    """Return our `conf/`, in a checkout and in a wheel alike."""
+    """Return our folder `conf/`, in a checkout or in an installed package."""
     return (PACKAGE / "conf").resolve()
 
 
 def config_folders() -> list[Path]:
-    """Return our `conf/` and, where the working folder has one, the user's own."""
+    """Return our `conf/` and, if the working folder has one, the user's own."""
     own = Path.cwd() / "conf"
     return [config_folder(), own] if own.is_dir() and own.resolve() != config_folder() else [config_folder()]
 
 
 def groups() -> list[str]:
-    """Return the config groups."""
+    """Return the names of the configuration groups."""
     return sorted({path.name for folder in config_folders() for path in folder.iterdir() if path.is_dir()})
 
 
 def options(group: str) -> list[str]:
-    """Return the names that a group offers, the user's own included."""
+    """Return the names of the yaml files in a group, including the user's own."""
     folders = [folder / group for folder in config_folders()]
     found = {path.relative_to(folder).with_suffix("") for folder in folders for path in folder.rglob("*.yaml")}
     return sorted(str(path) for path in found)
 
 
 def search_path() -> list[str]:
-    """Return the word that lets the user's `./conf` add groups; ours come first and cannot be shadowed."""
+    """Return the word that adds the user's `./conf`. Our files come first, so the user's cannot replace them."""
     return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in config_folders()[1:]]
 
 
 def quoted(text: str) -> str:
-    """Return text as Hydra's grammar reads it literally, as the value of a word or an element of a list."""
+    """Return text in quotes, so that Hydra reads it literally as a value or an element of a list."""
     escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
     return '"' + escaped.replace("${", "\\${") + '"'
 
 
 def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the configuration of a command, outside of a run: no chosen groups, no folder of a run.
+    """Return the configuration of a command as plain containers, without starting a run.
 
-    Raises what Hydra raises for words that it does not take.
+    Raises Hydra's errors for words that Hydra refuses.
     """
     register_resolvers()
     GlobalHydra.instance().clear()
@@ -69,7 +69,7 @@ def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """Return a run's configuration as plain containers; that of `fit` with the names of the chosen groups."""
+    """Return the configuration of a run as plain containers. For `fit`, it has the names of the chosen groups, too."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     hydra_config = HydraConfig.get()
     if hydra_config.job.config_name != "fit":
@@ -77,7 +77,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     choices = hydra_config.runtime.choices
     trainer = config["trainer"]
     if isinstance(trainer, dict) and trainer.get("threads") == "auto" and "joblib" in hydra_config.launcher["_target_"]:
-        trainer["threads"] = 1  # the jobs share this machine's cores
+        trainer["threads"] = 1  # the parallel jobs share the cores
     words = list(hydra_config.overrides.task)
     protocol = protocol_of(choices, words, config.get("protocol"))
     named = config["label"] or choices["algo"]
@@ -96,17 +96,17 @@ def protocol_of(choices: Mapping[str, Any], words: Sequence[str] = (), misplaced
     """Return the name of a run's protocol.
 
     Args:
-        choices: group -> file.
-        words: what the user typed.
-        misplaced: what the protocol's own file set; files of single algorithms hold its settings.
+        choices: group -> name of the chosen file.
+        words: the words that the user typed.
+        misplaced: keys in the file `conf/protocol/<name>.yaml`; the settings must lie in `<name>/<algo>.yaml`.
 
     Raises:
-        ConfigError: for an algorithm that the protocol has no file for. Also where the user typed a file whose keys the
-            protocol's file sets, too: it would win over the file, and the user would not notice.
+        ConfigError: if the protocol has no file for the algorithm. Also if the user typed a file that sets the same
+            keys as the protocol: the protocol would overwrite them without notice.
     """
     name, algo = str(choices["protocol"]), choices["algo"]
     if misplaced:
-        raise ConfigError(f"conf/protocol/{name}.yaml may hold no keys; write them to conf/protocol/{name}/<algo>.yaml")
+        raise ConfigError(f"conf/protocol/{name}.yaml may not set keys; move them to conf/protocol/{name}/<algo>.yaml")
     if name == PAPER:
         return name
     known = [file.removeprefix(f"{name}/") for file in options("protocol") if file.startswith(f"{name}/")]
@@ -119,7 +119,7 @@ def protocol_of(choices: Mapping[str, Any], words: Sequence[str] = (), misplaced
             if lost:
                 raise ConfigError(
                     f"{group}={choices[group]} and protocol={name} both set {', '.join(lost)}; "
-                    f"type keys in place of the file, e.g. {lost[0]}=<value>: they win"
+                    f"set keys instead of the file, e.g. {lost[0]}=<value>"
                 )
     return name
 
@@ -128,12 +128,12 @@ def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
     """Return the file of `conf/tuned` that a run uses, or None.
 
     Args:
-        choices: group -> file.
-        misplaced: what the file set outside of `algo`.
+        choices: group -> name of the chosen file.
+        misplaced: keys that the file set outside of `algo`.
 
     Raises:
-        ConfigError: for a file that was asked for and does not exist. Hydra passes over it: most datasets have no file.
-            Also for a file whose keys are not those of `algo`.
+        ConfigError: if the user named a file that does not exist. (Hydra ignores it, because most datasets have no
+            file.) Also if the file sets keys outside of `algo`.
     """
     name, usual = choices["tuned"], f"{choices['algo']}/{choices['data']}"
     if misplaced is not None:
@@ -148,7 +148,7 @@ def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
 
 
 def file_keys(group: str, name: str) -> list[str]:
-    """Return the keys, dotted, that a file of a group and the files of its defaults set."""
+    """Return the dotted keys that a yaml file of a group sets, including those of the files in its defaults."""
     paths = (folder / group / f"{name}.yaml" for folder in config_folders())
     node = yaml.safe_load(next(path for path in paths if path.is_file()).read_text()) or {}
     bases = [base for base in node.pop("defaults", []) if base != "_self_"]
@@ -157,7 +157,7 @@ def file_keys(group: str, name: str) -> list[str]:
 
 
 def run_folder(*, _root_: DictConfig) -> str:
-    """Resolver of `out`: runs/<experiment>/<label or algo>/<name>."""
+    """Resolver of `out`: returns runs/<experiment>/<label or algo>/<run name>."""
     choices = HydraConfig.get().runtime.choices
     keys = [str(key) for key in _root_ if key not in ("out", "hydra", "logger", "callbacks")]  # these may name `out`
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
@@ -166,5 +166,5 @@ def run_folder(*, _root_: DictConfig) -> str:
 
 
 def register_resolvers() -> None:
-    """Make `${run_folder:}` known to OmegaConf."""
+    """Register the resolver `${run_folder:}` in OmegaConf."""
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

@@ -1,4 +1,4 @@
-"""`vgm2p <command> --help`: every key with its comment, as the yaml files have it."""
+"""`vgm2p <command> --help`: every key with its comment in the yaml files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from vgm2p.config.compose import config_folder, config_folders, options, register_resolvers, search_path
 from vgm2p.config.settings import GROUPS
 
-NODES = {"tuned": "algo", "experiment": "", "protocol": "", "recipe": ""}  # groups whose keys have another first name
-OPTIONAL = ("tuned", "protocol@_global_")  # choices of files that need not exist
-HIDDEN = ("defaults:", "hydra:")  # blocks of a file that are no keys
+# group -> prefix of its keys, where this is not the name of the group
+NODES = {"tuned": "algo", "experiment": "", "protocol": "", "recipe": ""}
+OPTIONAL = ("tuned", "protocol@_global_")  # groups whose chosen file may not exist
+HIDDEN = ("defaults:", "hydra:")  # blocks of a yaml file that are not keys of the command
 
 
 def help_page(command: str, words: Sequence[str]) -> str:
-    """Return the keys of a command, and of the files that its words choose. Raises what Hydra raises."""
+    """Return the keys of a command, and of the yaml files that its words choose. Raises Hydra's errors."""
     chosen = _choices(command, words)
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
     for choice in sorted(chosen, key=_place):
@@ -28,13 +29,13 @@ def help_page(command: str, words: Sequence[str]) -> str:
         parts.append(f"## {group}={name}; others: {others or 'none'}{f'; keys begin with {node}.' if node else ''}")
         parts += map(_keys, _files(group, name) if name != "null" else [])
     parts.append(
-        "Keys of another file: name it, e.g. vgm2p fit --help algo=vgm2p; several runs: fit -m algo=a,b seed=0,1"
+        "To see the keys of another file, name it: vgm2p fit --help algo=vgm2p; several runs: fit -m algo=a,b seed=0,1"
     )
     return "\n\n".join(parts)
 
 
 def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
-    """Return group -> file name, as the words choose them."""
+    """Return group -> file name, for the given words."""
     register_resolvers()
     GlobalHydra.instance().clear()
     out = ["out=."] if command == "fit" else []
@@ -50,18 +51,18 @@ def _choices(command: str, words: Sequence[str]) -> dict[str, str]:
 
 
 def _of_one_algorithm(group: str, name: str) -> bool:
-    """Whether a file belongs to a protocol and an algorithm, so that nobody types its name."""
+    """Return whether a file is that of a protocol for one algorithm; a user does not type its name."""
     return group == "protocol" and "/" in name
 
 
 def _place(choice: str) -> int:
-    """Return where a choice stands on the page."""
+    """Return the position of a group on the page."""
     group = choice.partition("@")[0]
     return GROUPS.index(group) if group in GROUPS else len(GROUPS)
 
 
 def _files(group: str, name: str) -> list[Path]:
-    """Return the yaml file of a choice after those of its group that it is made of."""
+    """Return the yaml file of a choice, after the files of its group from which it inherits."""
     path = next(path for folder in config_folders() if (path := folder / group / f"{name}.yaml").is_file())
     listed = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
     bases = [each for each in listed if isinstance(each, str) and each != "_self_"]
@@ -69,7 +70,7 @@ def _files(group: str, name: str) -> list[Path]:
 
 
 def _keys(path: Path) -> str:
-    """Return the text of a yaml file without the blocks that are no keys."""
+    """Return the text of a yaml file without the `HIDDEN` blocks."""
     kept: list[str] = []
     hidden = False
     for line in path.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Hydra's multi-line complaints as one line with the nearest name."""
+"""Turns Hydra's errors of several lines into one line, with the nearest known name."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<word>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
 
-SHARED_GROUPS = ("net", "optim")  # groups that algorithms take by interpolation
+SHARED_GROUPS = ("net", "optim")  # groups that algorithms use by interpolation, such as `net: ${net}`
 
 
 def explain(error: Exception, command: str) -> ConfigError:
-    """Return one line for a configuration that Hydra or OmegaConf refused."""
+    """Return the error of one line for a configuration that Hydra or OmegaConf refused."""
     text = str(error)
     if isinstance(error, OverrideParseException):
         return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
     if found := AMBIGUOUS.search(text):
         key, _, values = found["word"].partition("=")
-        return ConfigError(f"{key}: several values start several runs with -m, as one list they stand in [{values}]")
+        return ConfigError(f"{key} has several values: use -m to start several runs, or [{values}] for one list")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
         if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))
@@ -42,13 +42,13 @@ def explain(error: Exception, command: str) -> ConfigError:
 
 
 def _key(key: str, command: str, there: Sequence[str]) -> str:
-    """Return the line for an unknown key; `there` are the keys of the chosen files at its place."""
+    """Return the message for an unknown key. `there`: the keys that the chosen files have in the same node."""
     for group in SHARED_GROUPS:
         if key.startswith(f"algo.{group}.") and not there:
-            return f"unknown key '{key}'; type '{key.removeprefix('algo.')}', which holds for every network of the run"
+            return f"unknown key '{key}'; use '{key.removeprefix('algo.')}', which sets it for all networks of the run"
     known = known_keys(command)
     if key in known:
-        return f"unknown key '{key}': the files of conf/ that were chosen here do not have it{_elsewhere(key)}"
+        return f"unknown key '{key}': the chosen files of conf/ do not have it{_elsewhere(key)}"
     known = [*there, *known]
     same = [name for name in known if "." in name and name.split(".")[-1] == key.split(".")[-1]]
     closest = max(same, key=lambda name: SequenceMatcher(None, key, name).ratio(), default=None)
@@ -56,9 +56,9 @@ def _key(key: str, command: str, there: Sequence[str]) -> str:
 
 
 def _keys_there(cause: BaseException | None) -> list[str]:
-    """Return the dotted keys of the node in which OmegaConf missed one.
+    """Return the dotted keys of the node in which OmegaConf did not find a key.
 
-    There are none where an algorithm takes the node from a group: the new key has replaced `${net}` by an empty node.
+    For a node such as `net: ${net}`, there are none, because the new key has replaced `${net}` by an empty node.
     """
     if not isinstance(cause, OmegaConfBaseException) or not isinstance(node := cause.parent_node, DictConfig):
         return []
@@ -68,7 +68,7 @@ def _keys_there(cause: BaseException | None) -> list[str]:
 
 
 def _elsewhere(key: str) -> str:
-    """Return which files of the key's group have it, for example `; algo=vgm2p_switches has it`."""
+    """Return a file of the key's group that has the key, for example `; algo=vgm2p_switches has it`."""
     group, _, rest = key.partition(".")
     name = rest.split(".")[0]
     files = [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
@@ -83,7 +83,7 @@ def _group_key(key: str, command: str) -> str:
 def _choice(choice: str, command: str) -> str:
     group, _, name = choice.rpartition("/")
     known = options(group)
-    if not known and "/" in group:  # names such as env=mamujoco/x belong to the first folder
+    if not known and "/" in group:  # for env=mamujoco/x, the group is the first folder
         first, _, rest = choice.partition("/")
         if known := options(first):
             group, name = first, rest
@@ -91,7 +91,7 @@ def _choice(choice: str, command: str) -> str:
 
 
 def known_keys(command: str) -> list[str]:
-    """Return every dotted key of a command's default configuration that a user may type, inner nodes included."""
+    """Return every dotted key that a user may set in the default configuration of a command, including nodes."""
     keys = {prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)}
     shared = tuple(f"algo.{group}." for group in SHARED_GROUPS)
     return sorted(key for key in keys if not f"{key}.".startswith(shared))

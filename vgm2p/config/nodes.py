@@ -1,6 +1,6 @@
-"""Configurations as typed values: a mapping becomes a frozen dataclass, nested ones by their annotations.
+"""Typed configurations: a mapping becomes a frozen dataclass; the type annotations decide about nested mappings.
 
-A node is data: what is built from it is decided by the annotation, never by a name inside the node.
+A node is data. The annotation decides what is built from it, never a name inside the node.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def key(
     rest: bool = False,
     actions: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the metadata of a field; a key without any trains nothing and takes every value of its type.
+    """Return the metadata of a settings field. A field without metadata has these defaults.
 
     Args:
-        trains: whether the key changes what is trained or how it acts, so that it enters a run's fingerprint.
-        least: smallest number (None: 1 for whole numbers, 0 for others).
-        except_for: keys of a node that trains, dotted, that do not.
-        composed: whether the value is no key but comes from Hydra: the chosen groups, the command line.
-        stored: whether checkpoints and manifests hold the value.
-        rest: whether the field holds all keys that have no field of their own.
-        actions: the actions of `vgm2p data` that read the key (none given: all).
+        trains: whether the key changes training or acting; such keys are part of a run's fingerprint.
+        least: smallest number; None: 1 for whole numbers, 0 for others.
+        except_for: dotted keys of a node with `trains` that do not change training.
+        composed: whether Hydra gives the value (chosen groups, command line) and the user cannot set it as a key.
+        stored: whether checkpoints and manifests contain the value.
+        rest: whether the field contains all keys that have no field of their own.
+        actions: the actions of `vgm2p data` that read the key; empty: all.
     """
     return {
         "trains": trains,
@@ -52,17 +52,17 @@ def key(
 
 
 def settings_of(config: Mapping[str, Any], kind: type[Settings]) -> Settings:
-    """Return a resolved configuration of plain containers as the settings of its command.
+    """Return the settings of a command from its resolved configuration (plain containers).
 
     Raises:
-        ConfigError: for the first key that is unknown, is missing, or has a value that cannot be meant.
+        ConfigError: for the first key that is unknown or missing, or whose value is wrong.
     """
     made: Settings = construct(kind, config, "")
     return made
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
-    """Return the plain containers that settings were made of, as checkpoints and manifests store them."""
+    """Return settings as plain containers (the inverse of `settings_of`), as checkpoints and manifests store them."""
     plain: dict[str, Any] = {}
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)
@@ -74,13 +74,12 @@ def to_plain(settings: Any) -> dict[str, Any]:
 
 
 def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """Return the dataclass `cls` with `values`, nested ones included.
+    """Return the dataclass `cls` with `values`, including nested dataclasses.
 
-    A field's metadata may hold `least`, the smallest number that it takes (default: 1 for whole numbers, 0 for others),
-    and `rest`: the field holds all keys that have no field of their own.
+    The metadata of a field may have `least` and `rest` (see `key`). `where` is the dotted name of the node.
 
     Raises:
-        ConfigError: for an unknown key, or a value of the wrong kind; `where` begins the key's name.
+        ConfigError: for an unknown or missing key, or a value of the wrong type.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     rest = next((name for name, field in fields.items() if field.metadata.get("rest")), None)
@@ -88,7 +87,7 @@ def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
     refuse_unknown(given, fields, where)
     missing = [name for name, field in fields.items() if name not in (*values, rest) and _required(field)]
     if missing:
-        raise ConfigError(f"{_key(where, missing[0])} is missing; it needs a value")
+        raise ConfigError(f"{_key(where, missing[0])} is missing; give it a value")
     hints = get_type_hints(cls)
     made = {
         name: convert(value, hints[name], _key(where, name), fields[name].metadata.get("least"))
@@ -106,19 +105,19 @@ def arguments(
     least: float | None = None,
     given: Iterable[str] = ("spec", "seeds"),
 ) -> dict[str, Any]:
-    """Return `values` as keyword arguments of `target`, each as the constructor's annotation has it.
+    """Return `values` as keyword arguments of the class `target`, converted by the annotations of its constructor.
 
-    Constructors with `**keywords` take those of their base classes, too. Keys that begin with `_` belong to Hydra.
+    A constructor with `**keywords` also takes the arguments of its base classes. Keys that begin with `_` are Hydra's.
 
     Args:
         target: the class to be built.
         values: a node of the configuration.
-        where: the node's name, for messages.
-        least: as for `convert`; classes that are not ours take negative numbers, too.
-        given: arguments that are no keys: the caller passes them itself.
+        where: dotted name of the node, for messages.
+        least: as in `convert`; a class that is not ours may also have negative numbers.
+        given: arguments that the caller passes itself; they are not keys.
 
     Raises:
-        ConfigError: for a key that no constructor takes, or a value of the wrong kind.
+        ConfigError: for a key that no constructor takes, or a value of the wrong type.
     """
     keys = {key: value for key, value in values.items() if not key.startswith("_")}
     least = least if target.__module__.startswith("vgm2p.") else -math.inf
@@ -138,7 +137,7 @@ def arguments(
 
 
 def constructors(target: type[Any]) -> Iterator[Any]:
-    """Yield the class method `for_run` where there is one, and the `__init__` of the class and of its bases."""
+    """Yield the class method `for_run`, if there is one, then the `__init__` of the class and of its base classes."""
     if hasattr(target, "for_run"):
         yield target.for_run.__func__
     yield from (
@@ -147,7 +146,7 @@ def constructors(target: type[Any]) -> Iterator[Any]:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Return the annotations of a function; none where they name what is imported for type checkers alone."""
+    """Return the annotations of a function; empty if they name something that only type checkers import."""
     try:
         return get_type_hints(function)
     except NameError:
@@ -155,18 +154,18 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def convert(value: Any, hint: Any, key: str, least: float | None = None) -> Any:
-    """Return `value` as the annotation `hint` has it; annotations that are no plain type pass it on unchanged.
+    """Return `value` converted to the type of the annotation `hint`. For types other than plain ones, it is unchanged.
 
-    A number becomes text where only text is meant: a folder may be called 2026.
+    A number becomes text if only text is allowed: a folder may be called 2026.
 
     Args:
-        value: of plain containers.
+        value: plain containers.
         hint: the annotation.
-        key: the key's name, for messages.
-        least: smallest number; None: 1 for whole numbers, which count things, and 0 for others.
+        key: dotted name of the key, for messages.
+        least: smallest number; None: 1 for whole numbers, which are counts, and 0 for others.
 
     Raises:
-        ConfigError: naming the key and what it takes.
+        ConfigError: if the value is wrong; the message says which values are allowed.
     """
     options = _options(hint)
     node: Any = next((option for option in options if dataclasses.is_dataclass(option)), None)
@@ -185,7 +184,7 @@ def convert(value: Any, hint: Any, key: str, least: float | None = None) -> Any:
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Raise ConfigError for the first key of `values` that is not `known`."""
+    """Raise ConfigError for the first key of `values` that is not in `known`."""
     names = list(known)
     for key in values:
         if key not in names:
@@ -197,7 +196,7 @@ def _key(where: str, name: str) -> str:
 
 
 def _elements(values: list[Any], options: tuple[Any, ...], key: str, least: float | None) -> list[Any]:
-    """Return a list with its elements converted, where the annotation names their type."""
+    """Return a list with its elements converted, if the annotation names their type."""
     hint = next((get_args(option) for option in options if get_origin(option) is list), ())
     return [convert(value, hint[0], key, least) for value in values] if hint else values
 

@@ -1,4 +1,4 @@
-"""Callbacks and loggers from their nodes: classes of ours, of Lightning, of other packages, of the working folder."""
+"""Builds callbacks and loggers from their nodes. Their classes may be ours, Lightning's, or the user's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def plugin_class(node: Any, where: str, kind: type[Kind]) -> type[Kind]:
     """Return the class that a node names.
 
     Args:
-        node: keys with `_target_`, e.g. `my.Callback`: a module of the working folder, or of an installed package.
-        where: the node's name, for messages.
-        kind: what the class must be.
+        node: keys with a `_target_`, such as `my.Callback`, in the working folder or in an installed package.
+        where: dotted name of the node, for messages.
+        kind: the required base class.
 
     Raises:
-        ConfigError: if there is no such class, or it is not of this kind.
+        ConfigError: if there is no such class, or it is not a subclass of `kind`.
         MissingInput: if its module needs a package that is not installed.
     """
     if not isinstance(node, Mapping) or TARGET not in node:
@@ -35,18 +35,18 @@ def plugin_class(node: Any, where: str, kind: type[Kind]) -> type[Kind]:
 
 
 def build_plugin(cls: type[Kind], node: Mapping[str, Any], where: str, run: Any) -> Kind | None:
-    """Return an object of `cls` with the keys of its node, by `cls.for_run(run, **keys)` where it has that.
+    """Return an object of `cls` with the keys of its node: `cls.for_run(run, **keys)` if it exists, else `cls(**keys)`.
 
-    Nodes with a `_target_` below the node become objects, too: everything here was typed by the user, or stands in a
-    yaml file that she chose.
+    Nodes below it that have a `_target_` become objects, too. This is safe, because the user has typed them, or has
+    chosen the yaml file that contains them.
 
     Raises:
-        ConfigError: for a key that the class does not take, or where its constructor fails.
+        ConfigError: for a key that the class does not take, or if its constructor fails.
         MissingInput: if it needs a package that is not installed.
     """
     stray = [key for key in node if key.startswith("_") and key != TARGET]
     if stray:
-        raise ConfigError(f"{where}.{stray[0]} is not read; a node has {TARGET} and keys of the class")
+        raise ConfigError(f"{where}.{stray[0]} is not allowed; a node has {TARGET} and arguments of the class")
     with_run = hasattr(cls, "for_run")
     keys = arguments(cls, node, where, given=("run",) if with_run else ())
     make: Callable[..., Kind | None] = cls.for_run if with_run else cls  # type: ignore[attr-defined]
@@ -58,9 +58,9 @@ def build_plugin(cls: type[Kind], node: Mapping[str, Any], where: str, run: Any)
         raise package_missing(where, error) from error
     except Exception as error:  # a user's class may raise anything
         detail = " ".join(str(error).split())
-        raise ConfigError(f"{where}: {cls.__name__} cannot be made ({type(error).__name__}: {detail})") from error
+        raise ConfigError(f"{where}: {cls.__name__} cannot be built ({type(error).__name__}: {detail})") from error
 
 
 def with_nested(value: Any) -> Any:
-    """Return a value in which nodes with a `_target_`, however deep, are objects."""
+    """Return a value in which all nodes with a `_target_`, at any depth, are replaced by objects."""
     return hydra.utils.instantiate(value, _convert_="all") if isinstance(value, dict | list) else value

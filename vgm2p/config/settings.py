@@ -1,7 +1,7 @@
-"""The keys of `fit`, as frozen dataclasses: type, range, and whether a key changes what is trained.
+"""The keys of `fit` as frozen dataclasses: their types, ranges, and whether they change training.
 
-Values come from the yaml files of `conf/` and from the command line; no field here has a default. The names of the
-fields are the names of the keys.
+The names of the fields are the names of the keys. Values come from the yaml files of `conf/` and from the command line;
+no field has a default here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from vgm2p.nn.mlp import Net
 from vgm2p.optim import Optim
 from vgm2p.run.folder import SHARED
 
-Node = dict[str, Any]  # a group whose keys are those of the class that it names
-PLACES = (  # keys of `data`: where files lie, and what is known before they are opened
+Node = dict[str, Any]  # a group: `_target_` names a class, the other keys are its arguments
+PLACES = (  # keys of `data` that do not change the data: folders, checks, memory, the kind of actions
     *("root", "cache", "verify", "max_resident"),
     *("source.root", "source.cache", "source.discrete"),
 )
-PAPER = "paper"  # the protocol that the files of conf/ hold
-GROUPS = (  # in conf/
+PAPER = "paper"  # the default protocol: the settings in the files of conf/
+GROUPS = (  # folders of conf/
     "experiment",
     "protocol",
     "algo",
@@ -38,7 +38,7 @@ GROUPS = (  # in conf/
     "logger",
     "callbacks",
 )
-WRONG_CLOCK = (  # keys of Lightning's Trainer
+WRONG_CLOCK = (  # keys of Lightning's Trainer that count batches, epochs or seconds instead of updates
     "max_steps",
     "max_epochs",
     "min_steps",
@@ -54,7 +54,7 @@ WRONG_CLOCK = (  # keys of Lightning's Trainer
     "fast_dev_run",
     "log_every_n_steps",
 )
-OURS = (  # what the program itself gives to Lightning's Trainer
+OURS = (  # keys of Lightning's Trainer that the program itself sets
     "logger",
     "callbacks",
     "plugins",
@@ -70,7 +70,7 @@ OURS = (  # what the program itself gives to Lightning's Trainer
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """`trainer`: where and in which precision to train; further keys go to Lightning's Trainer as they are."""
+    """The group `trainer`: device, precision and threads. Other keys go to Lightning's Trainer unchanged."""
 
     accelerator: Literal["auto", "cpu", "cuda"]
     devices: Any
@@ -81,7 +81,7 @@ class TrainerSettings:
     lightning: Node = field(metadata=key(rest=True))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for more than one device, and for keys that Lightning does not have or must not get."""
+        """Raise ConfigError for more than one device, and for keys that Lightning's Trainer lacks or must not get."""
         if self.devices != 1:
             raise ConfigError(
                 f"trainer.devices={self.devices}: one run uses one device; start more runs, e.g. fit -m seed=0,1"
@@ -92,16 +92,16 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """What a trained policy is rebuilt from.
+    """The settings from which a trained policy is built again.
 
     Attributes:
-        algorithm: name in tables.
-        environment: name of `env`.
+        algorithm: name of the algorithm in tables.
+        environment: name of the environment's yaml file.
         seed: first training seed.
-        seeds: their number.
+        seeds: number of training seeds.
         algo: node of the algorithm.
-        env: node of the environment that it was trained for.
-        precision: of training.
+        env: node of the environment.
+        precision: precision of the training.
     """
 
     algorithm: str
@@ -120,7 +120,7 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """`vgm2p fit`; each key is explained in conf/fit.yaml and the files of its groups."""
+    """The keys of `vgm2p fit`; conf/fit.yaml and the files of its groups explain them."""
 
     experiment: str = field(metadata=key(composed=True))
     algorithm: str = field(metadata=key(composed=True))
@@ -155,23 +155,23 @@ class FitSettings:
     callbacks: Node = field(metadata=key(stored=False))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for ways to act that there are not, and for no folder."""
+        """Raise ConfigError for an unknown way to act, or an empty `out`."""
         check_acting(self.eval_acting, "eval_acting")
         if not self.out:
-            raise ConfigError("out= names no folder; give one, or leave it")
+            raise ConfigError("out= names no folder; give a folder, or remove out=")
 
     @property
     def policy(self) -> PolicySettings:
-        """What the policy that is trained can be rebuilt from."""
+        """The settings from which the trained policy can be built again."""
         return PolicySettings(
             self.algorithm, self.environment, self.seed, self.seeds, self.algo, self.env, self.trainer.precision
         )
 
 
 def training_part(config: Mapping[str, Any], kind: type[Any] = FitSettings) -> dict[str, Any]:
-    """Return the keys of a configuration that change what is trained: no intervals, folders, devices or logs.
+    """Return the keys of a configuration that change training: no intervals, folders, devices or logs.
 
-    A group that an algorithm takes by interpolation (`net: ${net}`) counts once, under the name that a user types.
+    A group that an algorithm uses by interpolation (`net: ${net}`) appears once, under the name that a user types.
     """
     part: dict[str, Any] = {}
     for each in dataclasses.fields(kind):
@@ -191,17 +191,17 @@ FIT_KEYS = tuple(each.name for each in dataclasses.fields(FitSettings) if not ea
 
 
 def stored_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what files keep of a configuration: loggers and callbacks, which may hold secrets, are left out."""
+    """Return the keys of a configuration that files store. Loggers and callbacks may contain secrets: not stored."""
     kept = [each.name for each in dataclasses.fields(FitSettings) if each.metadata.get("stored", True)]
     return {name: config[name] for name in kept if name in config}
 
 
 def check_acting(ways: Iterable[Any], name: str) -> None:
-    """Raise ConfigError for a way to act that is neither a scale of the start noise nor `shared`."""
+    """Raise ConfigError if a way to act is neither a scale of the start noise nor `shared`."""
     for way in ways:
         number = isinstance(way, int | float) and not isinstance(way, bool) and 0 <= way < math.inf
         if not number and way != SHARED:
-            raise ConfigError(f"{name}: scales of the start noise from 0, or {SHARED}; got {way!r}")
+            raise ConfigError(f"{name} takes scales of the start noise (from 0) or {SHARED}, got {way!r}")
 
 
 def _without(node: Any, keys: Iterable[str]) -> Any:
@@ -221,8 +221,8 @@ def _check_lightning(name: str) -> None:
             "use updates, log_every, eval_every, checkpoint_every or optim.clip_norm"
         )
     if name in OURS:
-        raise ConfigError(f"trainer.{name} is set by the program; use the groups logger and callbacks, or drop it")
-    from lightning import Trainer  # slow to import, and seldom needed here
+        raise ConfigError(f"trainer.{name} is set by the program; use the groups logger and callbacks, or remove it")
+    from lightning import Trainer  # slow to import, and rarely needed here
 
     own = [each.name for each in dataclasses.fields(TrainerSettings) if not each.metadata.get("rest")]
     others = [known for known in inspect.signature(Trainer.__init__).parameters if known not in ("self", *WRONG_CLOCK)]

@@ -1,7 +1,7 @@
-"""Configurations that were read from files: data, never code, whoever wrote the file.
+"""Configurations that are read from files. They are data, never code, because somebody else may have written the file.
 
-A checkpoint's configuration may name classes at `algo`, `env`, `data` and `data.source` alone, and there only those
-that the yaml files of `conf/` on this machine name. Of a manifest's words only values of our own keys are taken.
+The configuration of a checkpoint may name classes only at `algo`, `env`, `data` and `data.source`, and only classes
+that a yaml file of `conf/` on this machine names. From the words of a manifest, only values of our own keys are used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.types import Spec
 
-CLASS_KEYS = {  # where a class may be named -> the group whose yaml files name the classes
+CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the allowed classes
     f"algo.{TARGET}": "algo",
     f"env.{TARGET}": "env",
     f"data.{TARGET}": "data",
@@ -31,15 +31,15 @@ CLASS_KEYS = {  # where a class may be named -> the group whose yaml files name 
 }
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
 CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
-ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # in a key of Hydra's grammar, which cannot be quoted
+ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
 
 def stored_policy(config: Any, file: Path) -> PolicySettings:
-    """Return what a policy is rebuilt from, of the configuration in a checkpoint.
+    """Return the settings of a policy from the configuration in a checkpoint.
 
     Raises:
-        DataError: for a configuration that is none, or that could name code; nothing has been built or imported then.
+        DataError: if it is no configuration, or if it could call code. Nothing is imported or built before this check.
     """
     try:
         refuse_foreign(config)
@@ -56,7 +56,7 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
 
 
 def stored_spec(spec: Any, file: Path) -> Spec:
-    """Return the task that a checkpoint names. Raises DataError."""
+    """Return the task of a checkpoint. Raises DataError if it is no Spec."""
     try:
         refuse_foreign(spec)
         return settings_of(spec, Spec)
@@ -65,21 +65,21 @@ def stored_spec(spec: Any, file: Path) -> Spec:
 
 
 def refuse_foreign(config: Any) -> None:
-    """Raise ConfigError unless `config` is made of plain containers and names no code but classes of `conf/`."""
+    """Raise ConfigError unless `config` consists of plain containers, and all classes in it are allowed."""
     if not isinstance(config, dict):
         raise ConfigError("holds no configuration")
     for name, value in everything(config):
         if "${" in name or (isinstance(value, str) and "${" in value):
-            raise ConfigError(f"'{name}' holds an interpolation")
+            raise ConfigError(f"'{name}' contains an interpolation")
         if type(value) not in PLAIN:
-            raise ConfigError(f"'{name}' holds a {type(value).__name__}, which no configuration has")
+            raise ConfigError(f"'{name}' contains a {type(value).__name__}, which is not allowed")
         if name in CLASS_KEYS and not class_is_ours(name, value):
-            raise ConfigError(f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ names it, ours or yours in ./conf")
+            raise ConfigError(f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ (ours or yours) names this class")
     refuse_code(config, "", class_is_ours)
 
 
 def class_is_ours(key: str, value: Any) -> bool:
-    """Whether a dotted key may name a class, and this one: a yaml file of its group names it."""
+    """Return whether a dotted key may name a class, and a yaml file of its group names this class."""
     return key in CLASS_KEYS and isinstance(value, str) and value in named_classes(CLASS_KEYS[key])
 
 
@@ -90,7 +90,7 @@ def named_classes(group: str) -> set[str]:
         for path in sorted((folder / group).rglob("*.yaml")):
             try:
                 node = yaml.safe_load(path.read_text())
-            except (OSError, ValueError, yaml.YAMLError):  # Hydra names the file if it is used
+            except (OSError, ValueError, yaml.YAMLError):  # Hydra reports the file when it is used
                 continue
             places = (TARGET, f"source.{TARGET}")
             found |= {value for name, value in everything(node) if name in places and isinstance(value, str)}
@@ -98,17 +98,17 @@ def named_classes(group: str) -> set[str]:
 
 
 def stored_words(overrides: Any, file: Path) -> tuple[list[str], list[str]]:
-    """Return the words of a manifest with which its run goes on, but for its folder.
+    """Return the words of a manifest with which its run continues, without `out` and `resume`.
 
     Returns:
-        The words that give one of our keys a value, written so that Hydra reads it as data; and those that do more:
-        they add or remove a key, or name a class. Such a word counts only if the user types it again.
+        The words that set a value of one of our keys, in a form that Hydra reads as data. And the words that do more:
+        they add or remove a key, or name a class. Such a word is used only if the user types it again.
 
     Raises:
-        DataError: for a word with which no run of ours begins.
+        DataError: for a word that no run of this program can have.
     """
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
-        raise DataError(f"{file}: holds no list of words; start the run again with its own command")
+        raise DataError(f"{file}: has no list of overrides; start the run with its own command")
     values: list[str] = []
     more: list[str] = []
     try:
@@ -120,29 +120,29 @@ def stored_words(overrides: Any, file: Path) -> tuple[list[str], list[str]]:
             values += [] if data is None else [data]
             more += [str(override.input_line)] if data is None else []
     except HydraException:
-        raise DataError(f"{file}: holds a word that cannot be parsed; start the run with its own command") from None
+        raise DataError(f"{file}: has an override that cannot be parsed; start the run with its own command") from None
     except ConfigError as error:
         raise DataError(
-            f"{file}: {error.line}; start the run with its own command, in the folder of that time"
+            f"{file}: {error.line}; start the run with its own command, in the same working folder"
         ) from None
     return values, more
 
 
 def _refuse_strange(override: Override) -> None:
-    """Raise ConfigError for a word that the program would not take from a user either."""
+    """Raise ConfigError for a word that the program also refuses when a user types it."""
     word, key = override.input_line or "", override.key_or_group
     if not word.isprintable():
-        raise ConfigError(f"{word!r} is no word that can be typed")
+        raise ConfigError(f"{word!r} contains characters that cannot be typed")
     if key.partition(".")[0] not in (*FIT_KEYS, *groups()):
-        raise ConfigError(f"'{word}' is no value of a key of ours")
+        raise ConfigError(f"'{word}' does not set one of our keys")
     if CALL.search(word) or override.package or override.is_sweep_override():
-        raise ConfigError(f"'{word}' is more than a value of a key")
+        raise ConfigError(f"'{word}' does more than set a value of a key")
     if key in GROUPS and override.type is OverrideType.CHANGE and override.value() not in options(key):
-        raise ConfigError(f"'{word}' names no file of conf/{key}/")
+        raise ConfigError(f"'{word}' does not name a file of conf/{key}/")
 
 
 def _as_data(override: Override) -> str | None:
-    """Return `key=value` with the value written so that Hydra reads it as data; None for a word that does more."""
+    """Return `key=value`, with a value that Hydra reads as data; None if the word does more than set a value."""
     value, key = override.value(), override.key_or_group
     if override.type is not OverrideType.CHANGE or "${" in str(override.input_line):
         return None
@@ -157,7 +157,7 @@ def _as_data(override: Override) -> str | None:
 
 
 def _written(value: Any) -> str:
-    """Return a value in Hydra's grammar."""
+    """Return a value as text in Hydra's grammar."""
     if isinstance(value, dict):
         pairs = (ESCAPED.sub(r"\\\1", str(key)) + ":" + _written(inner) for key, inner in value.items())
         return "{" + ",".join(pairs) + "}"
@@ -171,7 +171,7 @@ def _written(value: Any) -> str:
 
 
 def everything(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) for every value below a node, containers included."""
+    """Yield (dotted key, value) for every value below a node, including containers."""
     if isinstance(node, dict):
         for key, value in node.items():
             inner = f"{name}.{key}" if name else str(key)

@@ -1,4 +1,4 @@
-"""The keys of every other word, and which settings belong to which word."""
+"""The keys of all commands other than `fit`, and the settings class of every command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vgm2p.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """`vgm2p evaluate`; each key is explained in conf/evaluate.yaml."""
+    """The keys of `vgm2p evaluate`; conf/evaluate.yaml explains them."""
 
     run: str | None
     ckpt: str | None
@@ -28,7 +28,7 @@ class EvaluateSettings:
     out: str | None
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless one policy is named, and for ways to act that there are not."""
+        """Raise ConfigError unless exactly one policy is named; also for a wrong timeout or way to act."""
         if (self.run is None) == (self.ckpt is None):
             both = ", not both" if self.run else ""
             raise ConfigError(f"evaluate needs run=<run folder> or ckpt=<checkpoint file>{both}")
@@ -38,21 +38,21 @@ class EvaluateSettings:
 
     @property
     def ways(self) -> list[Any]:
-        """The ways to act that were asked for."""
+        """The requested ways to act; empty: all of `EVERY_WAY` and the default."""
         given = self.act_noise
         return given if isinstance(given, list) else [] if given is None else [given]
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """`data` of `vgm2p collect`."""
+    """The node `data` of `vgm2p collect`."""
 
     view: str
 
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """`vgm2p collect`; each key is explained in conf/collect.yaml."""
+    """The keys of `vgm2p collect`; conf/collect.yaml explains them."""
 
     env: Node
     policy: str | list[str]
@@ -64,7 +64,7 @@ class CollectSettings:
     data: ViewSettings
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless a file and a policy are named."""
+        """Raise ConfigError unless a policy and an HDF5 file are named."""
         if self.policy == []:
             raise ConfigError("policy=[] names no policy; give random, heuristic or a run folder")
         if self.target.suffix != ".h5":
@@ -81,7 +81,7 @@ ACTIONS = ("list", "fetch", "convert", "show", "check")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """`vgm2p data`; each key is explained in conf/data.yaml."""
+    """The keys of `vgm2p data`; conf/data.yaml explains them."""
 
     action: str
     files: list[Any]
@@ -92,7 +92,7 @@ class DataSettings:
     out: str | None = field(metadata=key(actions=("convert", "show")))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an action that there is not, and for a key that the action does not read."""
+        """Raise ConfigError for an unknown action, and for a key that the action does not read."""
         if self.action not in ACTIONS:
             raise ConfigError(f"data has no action '{self.action}'{nearest(self.action, ACTIONS)}")
         for each in dataclasses.fields(self):
@@ -104,7 +104,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """`vgm2p report`; each key is explained in conf/report.yaml."""
+    """The keys of `vgm2p report`; conf/report.yaml explains them."""
 
     runs: list[Any]
     out: str
@@ -112,7 +112,7 @@ class ReportSettings:
     acting: Literal["own", "best"]
 
     def __post_init__(self) -> None:
-        """Raise ConfigError where there is nothing to report, or nothing to compare."""
+        """Raise ConfigError if no run is named, or if `acting=best` has no `versus`."""
         if not self.runs:
             raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
         if self.acting == "best" and self.versus is None:
@@ -121,7 +121,7 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """`vgm2p doctor`; each key is explained in conf/doctor.yaml."""
+    """The keys of `vgm2p doctor`; conf/doctor.yaml explains them."""
 
     root: str
 

@@ -78,7 +78,7 @@ class Episode:
 class VectorEnv(Protocol):
     """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`.
 
-    A class may have an attribute `discrete`: the kind of its actions, known before a simulator is there.
+    A class may have an attribute `discrete`: whether its actions are discrete. It is known without the simulator.
 
     Attributes:
         spec: the task.

@@ -1,1 +1,1 @@
-"""What acting is: rollouts, evaluation, trained policies, recording, video."""
+"""Policies that act: rollouts, evaluation, trained policies, recording, video."""

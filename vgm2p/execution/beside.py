@@ -1,7 +1,8 @@
-"""Asynchronous evaluation: another process evaluates snapshots of the weights, so that training does not wait.
+"""Asynchronous evaluation: a child process evaluates snapshots of the weights, so training does not wait.
 
-The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It rolls each
-out on one CPU thread, as the synchronous evaluation would, and writes one line of JSON. It ends with its parent.
+The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It evaluates
+each on one CPU thread, in the same way as the synchronous evaluation, and writes one line of JSON. When its parent
+ends, the child ends, too.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ LENGTH = struct.Struct("<Q")
 
 
 class Evaluator:
-    """The parent's side: submit snapshots, collect finished evaluations in the order of their submission.
+    """The parent's side: submit snapshots, and collect finished evaluations in the same order.
 
     Args:
-        config: configuration of the run, plain containers.
+        config: configuration of the run, as plain containers.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -44,19 +45,19 @@ class Evaluator:
         self.pending = 0
 
     def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
-        """Send a snapshot of the weights; returns at once."""
+        """Send a snapshot of the weights to the child. Returns at once."""
         if self._process is None:
             self._outbox.put({"config": self._config, "spec": algorithm.spec.to_dict()})
             self._start()
-        # copied now: training goes on changing them
+        # a copy, because training continues to change the weights
         weights = {name: value.detach().to("cpu", copy=True) for name, value in algorithm.state_dict().items()}
         self._outbox.put({"update": update, "episodes": episodes, "weights": weights})
         self.pending += 1
 
     def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
-        """Return the finished evaluations as (update, episodes), in order; wait up to `wait` seconds for the first.
+        """Return the finished evaluations as (update, episodes), in order. Wait up to `wait` seconds for the first.
 
-        Raises ServiceError if one failed, or if the child died.
+        Raises ServiceError if an evaluation failed or the child died.
         """
         found = []
         while self.pending:
@@ -67,13 +68,13 @@ class Evaluator:
             self.pending -= 1
             answer: dict[str, Any] = json.loads(line) if line else {"error": "its process died"}
             if "error" in answer:
-                raise ServiceError(f"evaluation beside training failed: {answer['error']}; eval_async=false shows more")
+                raise ServiceError(f"asynchronous evaluation failed: {answer['error']}; eval_async=false shows more")
             found.append((answer["update"], [Episode(**episode) for episode in answer["episodes"]]))
             wait = 0.0
         return found
 
     def close(self) -> None:
-        """End the child; unfinished evaluations are lost."""
+        """Kill the child. Unfinished evaluations are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -94,7 +95,7 @@ class Evaluator:
         return [sys.executable, "-m", "vgm2p.execution.beside"]
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
-        """Send the outbox from a thread: a write to the pipe blocks after 64 KiB until the child reads."""
+        """Send the messages of the outbox. Runs in a thread: a write of more than 64 KiB waits for the child."""
         assert process.stdin is not None
         while process.poll() is None:
             try:
@@ -102,7 +103,7 @@ class Evaluator:
                 torch.save(self._outbox.get(), buffer)
                 process.stdin.write(LENGTH.pack(buffer.tell()) + buffer.getvalue())
                 process.stdin.flush()
-            except OSError:  # the child is gone: `_listen` says so
+            except OSError:  # the child has died; `_listen` reports it
                 return
             except Exception as error:
                 self._answers.put(json.dumps({"error": f"{type(error).__name__}: {error}"}))
@@ -116,7 +117,7 @@ class Evaluator:
 
 
 def receive(stream: BinaryIO) -> Any:
-    """Return the next message, or None at the end of the stream."""
+    """Return the next message of the stream; None at its end."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
@@ -124,7 +125,7 @@ def receive(stream: BinaryIO) -> Any:
 
 
 def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
-    """Evaluate snapshots until the stream ends."""
+    """Evaluate the snapshots of `source` until it ends, and pass one line of JSON for each to `answer`."""
     from vgm2p.config.build import make_algorithm, make_env
     from vgm2p.config.nodes import settings_of
     from vgm2p.config.settings import FitSettings
@@ -144,18 +145,18 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
 
 
 def end() -> None:
-    """End at once: what is evaluated has no reader any more."""
+    """End this process at once: nobody reads its results any more."""
     os._exit(1)
 
 
 def main() -> None:
-    """Serve standard input. A signal to the group of processes is for the parent, which ends this one."""
+    """Serve standard input. Signals to the process group are ignored; the parent handles them and ends this process."""
     end_with_parent(end)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a simulator prints must not mix with the answers
+    os.dup2(2, 1)  # text that a simulator prints must not mix with the answers
 
     def answer(line: str) -> None:
         out.write(line + "\n")
@@ -164,7 +165,7 @@ def main() -> None:
         serve(sys.stdin.buffer, answer)
     except UserError as error:
         answer(json.dumps({"error": error.line}))
-    except Exception as error:  # the user must see any other failure too
+    except Exception as error:  # the user must see every other failure, too
         answer(json.dumps({"error": f"{type(error).__name__}: {error}"[:150]}))
 
 

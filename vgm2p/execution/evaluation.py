@@ -1,4 +1,4 @@
-"""Evaluation: episodes of a policy in one of its ways to act."""
+"""Evaluation: episodes of a policy, with a chosen noise (a way to act)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
 def ways(own: Acting | None, asked: Sequence[float | str]) -> list[Way]:
-    """Return the ways to evaluate: the algorithm's own and those asked for, largest noise first, `shared` last.
+    """Return the ways to evaluate: the algorithm's default and the requested ones, largest noise first, `shared` last.
 
-    An algorithm that starts from no noise (`own` is None) has its own way alone.
+    An algorithm that does not start from noise (`own` is None) has one way only: [None].
     """
     if own is None:
         return [None]
@@ -29,7 +29,7 @@ def ways(own: Acting | None, asked: Sequence[float | str]) -> list[Way]:
 
 
 def acting_of(way: Way, own: Acting | None) -> Acting | None:
-    """Return how an algorithm acts in a way; None leaves it to act in its own."""
+    """Return the settings of a way to act; None: the algorithm's default."""
     if own is None or way is None:
         return None
     return replace(own, noise=1.0, shared=True) if isinstance(way, str) else replace(own, noise=way)
@@ -45,9 +45,9 @@ def evaluate(
     on_step: Callable[[int], None] | None = None,
     precision: str = "float32",
 ) -> list[Episode]:
-    """Roll out `episodes` episodes of every seed in lockstep, in one way to act, in `precision` (of PRECISIONS).
+    """Roll out `episodes` episodes of every seed together, in one way to act, in `precision` (a key of PRECISIONS).
 
-    Raises RolloutStopped when `stop` says so.
+    Raises RolloutStopped if `stop` returns True.
     """
     was_training = algorithm.training
     algorithm.eval()

@@ -1,4 +1,4 @@
-"""An environment that remembers: whole episodes, final observations kept, whatever policy acts."""
+"""Records whole episodes of an environment, including the final observations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from vgm2p.types import Spec
 
 @dataclass
 class Tape:
-    """One episode of L steps: frames of L + 1 rows, actions and rewards of L.
+    """One episode of L steps. It has L + 1 observations, but L actions and rewards.
 
     Attributes:
-        seed: of the environment's reset.
-        obs: (N, O) per row; state (D,) and legal (N, A) per row where the environment has them.
-        actions: (N, A) or (N,) per step.
-        rewards: team reward per step.
-        terminated: whether the task ended it; otherwise the step limit did.
+        seed: seed of the environment's reset.
+        obs: L + 1 arrays (N, O).
+        state: L + 1 arrays (D,); empty if the environment has no state.
+        legal: L + 1 arrays (N, A); empty if the environment has no legal actions.
+        actions: L arrays (N, A) or (N,).
+        rewards: L team rewards.
+        terminated: whether the task ended the episode; otherwise the step limit did.
     """
 
     seed: int
@@ -34,7 +36,7 @@ class Tape:
     terminated: bool = False
 
     def see(self, frame: Frame, row: int) -> None:
-        """Add what the agents of slot `row` see."""
+        """Append what the agents of slot `row` see."""
         self.obs.append(frame.obs[row].copy())
         if frame.state is not None:
             self.state.append(frame.state[row].copy())
@@ -43,7 +45,7 @@ class Tape:
 
 
 class Recorder:
-    """Wraps a `VectorEnv`; finished episodes lie in `episodes` by their seed, failed ones are forgotten."""
+    """Wraps a `VectorEnv`. `episodes` maps the seed of each finished episode to its tape; failed ones are dropped."""
 
     def __init__(self, env: VectorEnv) -> None:
         self.env = env
@@ -54,29 +56,29 @@ class Recorder:
 
     @property
     def stop(self) -> Callable[[], bool]:
-        """That of an `Interruptible` environment; others have none, and neither has their recorder."""
+        """The `stop` of an `Interruptible` environment. For other environments it raises AttributeError."""
         inner: Any = self.env
         found: Callable[[], bool] = inner.stop
         return found
 
     @stop.setter
     def stop(self, value: Callable[[], bool]) -> None:
-        """Set it."""
+        """Set the `stop` of the environment."""
         inner: Any = self.env
         inner.stop = value
 
     @property
     def versions(self) -> dict[str, str]:
-        """Those of the environment."""
+        """Versions of the environment's packages."""
         return self.env.versions
 
     def make(self, n_envs: int) -> None:
-        """Have `n_envs` slots."""
+        """Make `n_envs` slots, and drop unfinished tapes."""
         self.env.make(n_envs)
         self._open = {}
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Start episodes, and their tapes."""
+        """Start episodes and their tapes."""
         frame = self.env.reset(seeds)
         for row, seed in enumerate(seeds):
             if seed is not None:
@@ -85,7 +87,7 @@ class Recorder:
         return frame
 
     def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step, and write down what was done, paid and seen."""
+        """Step, and record actions, rewards and observations."""
         result = self.env.step(actions, active)
         for row in np.flatnonzero(active).tolist():
             if result.fault[row]:

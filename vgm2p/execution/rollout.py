@@ -1,4 +1,4 @@
-"""Episodes of a policy: all seeds and episodes in lockstep, one policy call per step, faults repeated."""
+"""Rollouts: all seeds and episodes step together, with one policy call per step. Failed episodes are repeated."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MAX_REPEATS = 3
 
 
 def episode_seed(episode: int) -> int:
-    """Return the environment seed of an episode: the same starts for every algorithm, update and training seed."""
+    """Return the environment seed of an episode. It is the same for every algorithm, update and training seed."""
     return FIRST_SEED + episode
 
 
 @contextmanager
 def in_precision(device: str, dtype: torch.dtype | None) -> Iterator[None]:
-    """Run policies in `dtype` (bfloat16) for a while; None leaves them as they are."""
+    """Run policies in `dtype` (bfloat16) in this block; None does not change their dtype."""
     with nullcontext() if dtype is None else torch.autocast(device, dtype):
         yield
 
@@ -45,26 +45,26 @@ def rollout(
     slots: int = 100,
     acting: Acting | None = None,
 ) -> list[Episode]:
-    """Roll out every episode with every seed's policy and return them ordered by seed, then episode.
+    """Roll out every episode with the policy of every seed. Return the episodes ordered by seed, then by episode.
 
-    The noise of an episode depends on (seed, update, episode, step) alone: how episodes are grouped, which of them
-    finish first and which are repeated changes no result. No more are under way than the environment's `max_active`.
+    The noise of an episode depends on (seed, update, episode, step) only. So the grouping of the episodes, their order
+    of ending, and repetitions do not change the results. At most `env.max_active` episodes run at the same time.
 
     Args:
-        actor: the policy, all seeds at once.
+        actor: the policy, all seeds together.
         env: the environment; it gets as many slots as a group needs.
-        update: updates behind the policy, part of the noise's key.
-        seeds: training seeds, in the order of the actor's leading axis.
-        episodes: number of episodes, or their numbers.
-        stop: polled between environment steps.
-        on_step: called with the running step number.
-        device: where the policy runs.
-        slots: largest number of environments at once.
-        acting: a way to act other than the actor's own.
+        update: number of updates of the policy; the noise depends on it.
+        seeds: training seeds, in the order of the actor's seed axis.
+        episodes: number of episodes, or a list of episode numbers.
+        stop: called between environment steps.
+        on_step: called with the number of each environment step.
+        device: device of the policy.
+        slots: largest number of slots at the same time.
+        acting: how to act; None: the actor's default.
 
     Raises:
-        RolloutStopped: when `stop` returns True.
-        ServiceError: when an episode fails more than three times.
+        RolloutStopped: if `stop` returns True.
+        ServiceError: if an episode fails more than three times.
     """
     if isinstance(env, Interruptible):
         env.stop = stop
@@ -84,7 +84,8 @@ def rollout(
             faults[pair] += 1
             if faults[pair] > MAX_REPEATS:
                 raise ServiceError(
-                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}{cause}; see doctor"
+                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}{cause}; "
+                    "run vgm2p doctor"
                 )
         if failed:
             pending.append(sorted({number for _, number in failed}))
@@ -111,9 +112,10 @@ def _lockstep(
     device: torch.device | str,
     acting: Acting | None,
 ) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:
-    """Run episodes at once; rows that are finished, failed or not waited for stay in the batch unstepped.
+    """Run the `waiting` (seed position, episode) pairs together.
 
-    Returns finished episodes, and the cause of every failure.
+    Rows that have finished or failed, or that do not wait, stay in the batch but are not stepped. Returns the finished
+    episodes, and the cause of every failure.
     """
     members = list(dict.fromkeys(number for _, number in waiting))
     pairs = [(s, number) for s in range(len(seeds)) for number in members]
@@ -151,7 +153,7 @@ def _lockstep(
 
 
 def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
-    """Return an episode that still needs its names."""
+    """Return an episode; `rollout` fills in its seed and number."""
     info = result.info
     won = bool(info["won"][e]) if "won" in info else None
     extra = {name: float(values[e]) for name, values in info.items() if name not in ("won", "cause")}
@@ -161,7 +163,7 @@ def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
 def _seen(
     frame: Frame, reward: NDArray[np.float64], active: NDArray[np.bool_], seeds: int, device: torch.device | str
 ) -> Seen:
-    """Return what E episodes of S seeds show, as tensors (S, E, ...)."""
+    """Return what the actor sees of E episodes for S seeds, as tensors (S, E, ...)."""
 
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.unflatten(torch.from_numpy(array).to(device), 0, (seeds, -1))
@@ -171,7 +173,7 @@ def _seen(
 
 
 class RandomActor:
-    """Acts uniformly at random: in [-1, 1], or among the legal actions (implements `Actor`)."""
+    """Acts uniformly at random in [-1, 1], or among the legal actions (implements `Actor`)."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

@@ -1,4 +1,4 @@
-"""Trained policies for use: the loader behind `vgm2p evaluate` and `vgm2p.load`."""
+"""Trained policies, loaded from files; used by `vgm2p evaluate` and `vgm2p.load`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TrainedPolicy:
     """A trained algorithm that acts from local observations.
 
     Attributes:
-        algorithm: the algorithm with its weights, all seeds.
-        settings: what it was rebuilt from.
+        algorithm: the algorithm with its weights, for all seeds.
+        settings: settings from which it was built.
         spec: the task.
-        update: updates behind the weights.
+        update: number of updates of the weights.
         path: the checkpoint file.
     """
 
@@ -39,11 +39,11 @@ class TrainedPolicy:
 
     @property
     def decentralised(self) -> bool:
-        """Whether agent i acts from row i and its own memory alone."""
+        """Whether agent i uses only its own observation and memory."""
         return self.algorithm.decentralised
 
     def reset(self, episode: int = 0) -> None:
-        """Begin an episode: forget the memory; the noise of `act` is that of evaluation episode `episode`."""
+        """Start an episode: clear the memory. `act` then uses the noise of evaluation episode `episode`."""
         device = self.algorithm.obs_mean.device
         self._key = ActKey(self.algorithm.seeds, self.update, [episode], device)
         self._memory: Any = None
@@ -53,9 +53,9 @@ class TrainedPolicy:
         """Return the agents' actions, (N, A) floats in [-1, 1] or (N,) indices.
 
         Args:
-            obs: (N, O) observations in the environment's view; agent i acts from row i alone.
-            legal: (N, A) bool, discrete actions only.
-            seed: which of the run's S seeds acts (position, not value).
+            obs: (N, O) observations, as the environment gives them. A decentralised agent i uses only row i.
+            legal: (N, A) bool, for discrete actions only.
+            seed: position of the acting policy among the S seeds of the run (not the seed's value).
         """
         device = self.algorithm.obs_mean.device
         S = len(self.algorithm.seeds)
@@ -70,11 +70,11 @@ class TrainedPolicy:
 
 
 def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """Load a run folder's newest intact checkpoint, or a checkpoint file.
+    """Load the newest intact checkpoint of a run folder, or a checkpoint file.
 
     Raises:
-        MissingInput: if there is none.
-        DataError: if it is damaged, does not fit its own configuration, or could name code (`stored_policy`).
+        MissingInput: if there is no checkpoint.
+        DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
     """
     path = find_checkpoint(Path(run))
     content = read_checkpoint(path, device)
@@ -90,12 +90,12 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
 
 
 def find_checkpoint(run: Path) -> Path:
-    """Return `run` if it is a file, else the newest intact checkpoint of the run folder."""
+    """Return `run` if it is a file, else the newest intact checkpoint of the run folder. Raises as `load`."""
     if run.is_file():
         return run
     folder = run / "checkpoints"
     if not folder.is_dir():
-        raise MissingInput(f"{run}: no run folder and no checkpoint file; give the folder that `vgm2p fit` printed")
+        raise MissingInput(f"{run}: not a run folder or checkpoint file; give the folder that `vgm2p fit` printed")
     path, notices = newest_intact(folder)
     if path is None and notices:
         raise DataError(notices[0])

@@ -1,4 +1,4 @@
-"""An mp4 of one episode; it never enters a score."""
+"""Records one episode as an mp4 video. This episode is not part of any result."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8}
 def record(
     actor: Actor, env: VectorEnv, path: Path, update: int, seeds: list[int], episode: int = 0, steps: int = 1000
 ) -> int:
-    """Write an episode of the first seed's policy to `path` and return its number of steps.
+    """Write an episode of the first seed's policy to `path`, and return its number of steps (at most `steps`).
 
     Raises:
-        ServiceError: where the machine cannot draw, or has no ffmpeg.
+        ServiceError: if the machine cannot draw or has no ffmpeg, or if the environment fails.
     """
     choose_backend()
     try:

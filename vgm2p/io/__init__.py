@@ -1,1 +1,1 @@
-"""Files: atomic writes and hashes."""
+"""Files (atomic writes, hashes), child processes, and text for the terminal."""

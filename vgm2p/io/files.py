@@ -1,4 +1,4 @@
-"""Writing so that a crash leaves the old file or the new one, never half of either, and so that no link is followed."""
+"""Writes files safely: after a crash, the old or the new file is complete. Links are not followed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CHUNK = 1 << 20
 
 @contextmanager
 def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success sync it and rename it to `path`, else delete it.
+    """Yield a temporary path in the folder of `path`. On success, sync it and rename it to `path`; else delete it.
 
-    The same folder means the same file system, so that the rename is atomic. `ending` is for
-    writers that choose a format by the file's name.
+    The temporary file is in the same folder, so the rename is atomic. `ending` is for writers that choose the format by
+    the ending of the file name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # new, and no link
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # fails if it exists, also as a link
     try:
         yield temporary
         sync(temporary)
@@ -37,35 +37,35 @@ def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content`. Raises OSError with the old file intact."""
+    """Write `content` to `path` atomically. If it raises OSError, the old file is unchanged."""
     with written_aside(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def open_own(path: Path, mode: str) -> TextIO:
-    """Open a text file of ours for writing (`w`), appending (`a`) or both (`a+`), and create it if it is not there.
+    """Open a text file for writing (`w`), appending (`a`) or both (`a+`). Create it if it does not exist.
 
-    Folders may come from others: what is no plain file, a link above all, is left alone.
+    The folder may come from somebody else. Therefore a link, or anything else that is no plain file, is not opened.
 
     Raises:
-        StorageError: if something else stands in its place.
-        OSError: if it cannot be opened.
+        StorageError: if the path is not a plain file.
+        OSError: if the file cannot be opened.
     """
 
     def opened(name: str, flags: int) -> int:
         descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise StorageError(f"{path} is no plain file; delete it, or choose another folder")
+            raise StorageError(f"{path} is not a plain file; delete it, or choose another folder")
         return descriptor
 
     if path.is_symlink():
-        raise StorageError(f"{path} is a link, which is not written through; delete it, or choose another folder")
+        raise StorageError(f"{path} is a link, and links are not followed; delete it, or choose another folder")
     return open(path, mode, opener=opened)  # type: ignore[return-value]
 
 
 def sync(path: Path) -> None:
-    """Force a file or folder to disk."""
+    """Write the buffered content of a file or folder to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,7 +83,7 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:
-    """Delete temporary files that killed writers of `name` (None: of anything) left in `folder`."""
+    """Delete temporary files in `folder` that killed processes left when they wrote `name` (None: any file)."""
     target = ".+" if name is None else re.escape(name)
     ours = re.compile(rf"\.{target}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
     for path in folder.glob(".*.tmp*"):
@@ -92,7 +92,7 @@ def remove_stale(folder: Path, name: str | None = None) -> None:
 
 
 def require_space(folder: Path, need: int, remedy: str) -> None:
-    """Raise StorageError if fewer than `need` bytes are free at `folder`; HDF5 does not survive a full disk."""
+    """Raise StorageError if fewer than `need` bytes are free at `folder`. (On a full disk, HDF5 may crash.)"""
     free = shutil.disk_usage(folder).free
     if free < need:
         raise StorageError(f"{folder}: {free / 1e9:.2f} GB free, {need / 1e9:.2f} GB needed; free space, or {remedy}")

@@ -1,4 +1,4 @@
-"""Child processes that end when the process that started them ends, in whatever way it ended."""
+"""Child processes that end when their parent ends, even if the parent was killed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-PARENT = "VGM2P_PARENT"  # in the environment of a child: the number of the process that started it
-SECONDS = 0.5  # between looks at whether the parent still runs
+PARENT = "VGM2P_PARENT"  # environment variable of a child: the process id of its parent
+SECONDS = 0.5  # time between two checks whether the parent still runs
 
 
 def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a child of this process: one CPU thread, the parent's number, and `more`."""
+    """Return the environment variables of a child: those of this process, one CPU thread, the parent's id, `more`."""
     return {**os.environ, "OMP_NUM_THREADS": "1", PARENT: str(os.getpid()), **(more or {})}
 
 
 def terminate() -> None:
-    """Send SIGTERM to this process, as if somebody asked it to stop: it saves its state first."""
+    """Send SIGTERM to this process, so that it saves its state and ends."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_with_parent(end: Callable[[], None] = terminate) -> None:
-    """Call `end`, in a thread of its own, when the parent is gone.
+    """Call `end` when the parent has ended. A background thread waits for this.
 
-    Does nothing in a process that was not started with `child_environment`. Children of this process are not asked to
-    end with a grandparent: the variable is removed.
+    Does nothing in a process that was not started with `child_environment`. The variable `PARENT` is removed, so that
+    children of this process do not inherit it.
     """
     parent = os.environ.pop(PARENT, None)
     if parent is None:

@@ -1,4 +1,4 @@
-"""Aligned text tables."""
+"""Text for the terminal: aligned tables, numbers, lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def grid(lines: list[list[str]]) -> str:
-    """Return aligned Markdown rows, the first line being the header."""
+    """Return an aligned Markdown table. The first line is the header."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     drawn = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
@@ -16,16 +16,16 @@ def grid(lines: list[list[str]]) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return how many decimals tell returns of this size apart: none from 100 on, two below 10."""
+    """Return the number of decimals for values of this size: 0 from 100 on, 1 from 10 on, else 2."""
     largest = max((abs(value) for value in values), default=0.0)
     return 0 if largest >= 100 else 1 if largest >= 10 else 2
 
 
 def shown(value: float) -> str:
-    """Return a single value with one decimal, or two where it is below 10."""
+    """Return a number as text with one decimal, or with two if it is below 10."""
     return f"{value:.{max(1, decimals([value]))}f}"
 
 
 def say(line: str) -> None:
-    """Print one line at once."""
+    """Print one line, and flush the output."""
     print(line, flush=True)

@@ -1,4 +1,4 @@
-"""Mixers: the value of a joint action from the agents' own values, with weights that depend on all observations."""
+"""Learnt mixers: the value of a joint action from the values of the agents, with weights that depend on the state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from vgm2p.nn.mlp import MLP, Net
 
 
 class Monotonic(nn.Module):
-    """QMIX: Q_tot = f(q_1, ..., q_N; x), which rises or stays where a q_i rises (arXiv 1803.11485).
+    """QMIX: Q_tot = f(q_1, ..., q_N; x) never falls when a q_i rises (arXiv 1803.11485).
 
-    Hypernetworks of x give the weights of f; their absolute values are used. Sizes and depths are those of PyMARL.
+    Hypernetworks of x give the weights of f, which are made positive by their absolute values. Sizes and depths are
+    those of PyMARL.
 
     Args:
-        seeds: S.
+        seeds: number of seeds S.
         in_dim: width D of x.
-        agents: N.
+        agents: number of agents N.
         embed: width of f's hidden layer.
         hidden: width of the hypernetworks' hidden layer.
     """
@@ -31,11 +32,11 @@ class Monotonic(nn.Module):
         self.second_bias = MLP((seeds,), in_dim, 1, Net(embed, 1, "relu"))
 
     def forward(self, q: Tensor, x: Tensor) -> Tensor:
-        """Mix q (S, C, B, K, N), K joint actions per row, under x (S, B, D): (S, C, B, K)."""
+        """Map q (S, C, B, K, N), the agents' values of K joint actions, and x (S, B, D) to Q_tot (S, C, B, K)."""
         first = self.first(x).unflatten(-1, (self.agents, -1)).abs().unsqueeze(1)  # (S, 1, B, N, embed)
         first_bias, second_bias = self.first_bias(x)[:, None, :, None], self.second_bias(x).unsqueeze(1)
         second = self.second(x).abs()[:, None, :, :, None]  # (S, 1, B, embed, 1)
-        with torch.autocast(q.device.type, enabled=False):  # bfloat16 cannot tell values of several hundred apart
+        with torch.autocast(q.device.type, enabled=False):  # in bfloat16, values of several hundred may become equal
             hidden = F.elu(q @ first + first_bias)
             mixed: Tensor = (hidden @ second).squeeze(-1) + second_bias
         return mixed

@@ -61,8 +61,8 @@ class MLP(SeededBody):
     def forward(self, x: Tensor, member: int | None = None) -> Tensor:
         """Map x (S, ..., in) to (*lead, ..., out).
 
-        Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters. With lead
-        (S, C), `member` runs one of the C networks alone: (S, ..., out).
+        Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters. If lead is
+        (S, C), `member` runs only one of the C networks and returns (S, ..., out).
         """
         if torch._C._are_functorch_transforms_active():  # torch.func can differentiate ordinary operations only
             return self.plain(x) if member is None else self.plain(x)[:, member]

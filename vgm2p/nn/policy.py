@@ -64,12 +64,19 @@ class Velocity(nn.Module):
 
 
 class Deterministic(nn.Module):
-    """pi(o) = tanh(f(o)): one action per observation (TD3)."""
+    """pi(o) = tanh(f(o)): one action per observation (TD3).
+
+    Args:
+        seeds: number of seeds S.
+        obs_dim: width of an encoded observation.
+        action_dim: width A of an action.
+        net: size of the network.
+    """
 
     def __init__(self, seeds: int, obs_dim: int, action_dim: int, net: Net) -> None:
         super().__init__()
         self.mlp = MLP((seeds,), obs_dim, action_dim, net)
 
     def forward(self, o: Tensor) -> Tensor:
-        """Map o (S, ..., O) to actions (S, ..., A) in [-1, 1]."""
+        """Map o (S, ..., obs_dim) to actions (S, ..., A) in [-1, 1]."""
         return torch.tanh(self.mlp(o))

@@ -27,7 +27,7 @@ class Critic(nn.Module):
         self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
 
     def forward(self, o: Tensor, action: Tensor, member: int | None = None) -> Tensor:
-        """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...), or (S, ...) of one member."""
+        """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...), or with `member` to (S, ...)."""
         q: Tensor = self.mlp(torch.cat([o, action], dim=-1), member)
         return q.squeeze(-1)
 

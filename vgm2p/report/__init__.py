@@ -1,1 +1,1 @@
-"""Tables, curves and intervals, made from run folders alone."""
+"""Tables, curves and intervals. They need only the files in run folders."""

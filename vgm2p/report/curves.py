@@ -1,4 +1,4 @@
-"""Learning curves and the picture of a run."""
+"""Learning curves of several runs, and the plot of one run."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from vgm2p.report.runs import Run, load_run, pooled
 from vgm2p.run.folder import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-# marker and line of the first seven methods of a panel, of the next seven, and so on
+# (marker, line) of the first seven methods in a panel, of the next seven, and so on
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))
-# title -> columns of metrics.csv, the first drawn solid, the others dashed; a panel appears if its first column exists
+# title -> columns of metrics.csv: the first is drawn solid, the second dashed. Without its first column, no panel
 PANELS: dict[str, tuple[str, ...]] = {
     "policy loss": ("policy_loss",),
     "critic loss": ("critic_loss",),
-    "Q, and the level it drifts to": ("q_mean", "q_fixed_point"),
+    "Q (dashed: its fixed point)": ("q_mean", "q_fixed_point"),
     "share of class 1": ("c1_fraction",),
-    "agents with equal class": ("c_agreement",),
-    "spread of the advantage": ("adv_std",),
+    "agent pairs with equal class": ("c_agreement",),
+    "standard deviation of the advantage": ("adv_std",),
     "actions on the bounds": ("clipped",),
     "distance to the stored actions": ("clone_loss",),
     "weight of Q": ("q_weight",),
     "share of legal actions kept": ("kept",),
     "TD loss": ("td_loss",),
     "penalty on the critic": ("penalty",),
-    "searched action is the better one": ("search_wins",),
+    "share of searched actions that are better": ("search_wins",),
     "distance to the searched action": ("search_distance",),
 }
 SHARES = ("c1_fraction", "c_agreement", "clipped", "kept", "search_wins")
@@ -44,7 +44,7 @@ COLUMNS = 4
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:
-    """Draw mean return over updates for every algorithm, with 95 % bands: one panel per experiment."""
+    """Draw the mean return over updates of every method, with 95 % bands, in one panel per experiment."""
     groups = pooled(runs)
     experiments = list(dict.fromkeys(key[0] for key in groups))
     figure, axes = plt.subplots(len(experiments), 1, figsize=(8, 4.2 * len(experiments)), squeeze=False)
@@ -54,7 +54,7 @@ def curves(runs: Sequence[Run], path: Path) -> None:
 
 
 def draw_panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> None:
-    """Draw the curves of one experiment, every method (name -> its runs) in a colour, line and marker of its own."""
+    """Draw the curves of one experiment. Every method (name -> its runs) has its own colour, line and marker."""
     looks = itertools.cycle(itertools.product(STYLES, COLOURS))
     for ((marker, line), colour), (name, group) in zip(looks, algorithms.items(), strict=False):
         merged: dict[int, list[list[float]]] = {}
@@ -79,7 +79,7 @@ def _references(axis: Any, results: dict[str, Any]) -> None:
 
 
 def run_plot(folder: Path) -> Path:
-    """Draw `plots/learning.png` of one run: return, and the training diagnostics that it has."""
+    """Draw `plots/learning.png` of one run, with its return and its training diagnostics. Return the path."""
     place = RunFolder(folder)
     metrics = place.log_metrics().rows()
     present = {title: names for title, names in PANELS.items() if metrics and names[0] in metrics[0]}

@@ -1,4 +1,4 @@
-"""Evaluation statistics as torchmetrics, one value per seed: states of shape (S,)."""
+"""Evaluation statistics as torchmetrics, with one value per seed (states of shape (S,))."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vgm2p.report.estimates import iqm, wilson
 
 
 class PerSeed(Metric):
-    """Base: adds values to the state of their seed.
+    """Base class: adds each value to the state of its seed.
 
     Args:
         seeds: number of seeds S.
@@ -29,7 +29,7 @@ class PerSeed(Metric):
             self.add_state(name, torch.zeros(seeds, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, seed: Tensor, value: Tensor) -> None:
-        """Add values (M,) of the seeds at positions (M,)."""
+        """Add values (M,); `seed` (M,) holds the position of each value's seed."""
         value = value.double()
         self.total.index_add_(0, seed, value)
         self.squares.index_add_(0, seed, value.square())
@@ -37,7 +37,7 @@ class PerSeed(Metric):
 
 
 class Mean(PerSeed):
-    """Mean per seed: return, length."""
+    """Mean per seed; for returns and lengths."""
 
     def compute(self) -> Tensor:
         """Return (S,) means, NaN for a seed without values."""
@@ -48,12 +48,12 @@ class Deviation(PerSeed):
     """Population standard deviation per seed."""
 
     def compute(self) -> Tensor:
-        """Return (S,) deviations."""
+        """Return (S,) standard deviations."""
         return (self.squares / self.count - (self.total / self.count).square()).clamp(min=0).sqrt()
 
 
 class Total(PerSeed):
-    """Sum per seed: environment faults."""
+    """Sum per seed; for environment faults."""
 
     def compute(self) -> Tensor:
         """Return (S,) sums."""
@@ -73,7 +73,7 @@ class WinRate(PerSeed):
 
 
 class InterquartileMean(Metric):
-    """Interquartile mean per seed; keeps the values, since it is no function of sums."""
+    """Interquartile mean per seed. It keeps all values, because sums are not enough to compute it."""
 
     full_state_update = False
     seed: list[Tensor]
@@ -86,7 +86,7 @@ class InterquartileMean(Metric):
         self.add_state("value", [], dist_reduce_fx="cat")
 
     def update(self, seed: Tensor, value: Tensor) -> None:
-        """Add values (M,) of the seeds at positions (M,)."""
+        """Add values (M,); `seed` (M,) holds the position of each value's seed."""
         self.seed.append(seed)
         self.value.append(value.double())
 

@@ -1,4 +1,4 @@
-"""Finished runs, read from their folders alone."""
+"""Finished runs, read from their folders."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vgm2p.report.estimates import per_seed
 from vgm2p.run.folder import SHARED, RunFolder, Way
 
 Key = tuple[str, str]  # experiment, method
-MEASURES = ("return", "won", "score")  # columns of episodes.csv that are reported if an environment has them
-REFERENCES = ("dataset_return", "random_return")  # each with a mean and an interval
+MEASURES = ("return", "won", "score")  # columns of episodes.csv that a report shows if the environment has them
+REFERENCES = ("dataset_return", "random_return")  # results.json has a mean and an interval of each
 RESULTS = (
     "experiment",
     "algorithm",
@@ -23,20 +23,20 @@ RESULTS = (
     "act_noise",
     "data_digest",
     *(f"{key}_{part}" for key in REFERENCES for part in ("mean", "ci95")),
-)  # what a report needs
+)  # keys of results.json that a report needs
 
 
 @dataclass
 class Run:
-    """One run: its manifest, results, and its final evaluation.
+    """One run with its manifest, results and evaluations.
 
     Attributes:
-        folder: where it lies.
-        manifest: manifest.json.
-        results: results.json.
-        name: of its method, for people.
-        final: measure -> act_noise (None: the algorithm has none) -> its values per seed.
-        curve: update -> returns per seed of the evaluations during training, and of the last one.
+        folder: the run folder.
+        manifest: content of manifest.json.
+        results: content of results.json.
+        name: name of its method in tables.
+        final: final evaluation: measure -> act_noise (None: the algorithm has no noise) -> seed -> values.
+        curve: all evaluations: update -> seed -> returns.
     """
 
     folder: Path
@@ -53,15 +53,15 @@ class Run:
 
     @property
     def evaluated(self) -> list[int]:
-        """Seeds with episodes of the final evaluation."""
+        """Seeds that have episodes in the final evaluation."""
         return sorted({seed for table in self.final["return"].values() for seed in table})
 
 
 def expand(patterns: Iterable[str | Path]) -> list[Path]:
-    """Return folders for names and globs, in order, without repeats. Raises MissingInput for a name without match."""
+    """Return the folders of names and globs, in order, each once. Raises MissingInput for a name without a folder."""
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        literal = Path(pattern).exists()  # a folder's own name may hold brackets
+        literal = Path(pattern).exists()  # a folder name may contain brackets, which are no glob then
         matches = [str(pattern)] if literal else sorted(glob.glob(str(pattern), recursive=True))
         if not matches:
             raise MissingInput(f"{pattern}: no such run folder; give folders that `vgm2p fit` printed, or a glob")
@@ -71,10 +71,10 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
 
 
 def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """Return finished runs, and one line for every folder without a finished run.
+    """Return the finished runs, and one line for every folder without a finished run.
 
     Raises:
-        MissingInput: if a name matches nothing.
+        MissingInput: if a name has no folder.
     """
     runs, notices = [], []
     for path in expand(patterns):
@@ -86,18 +86,18 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
 
 
 def load_run(path: Path) -> Run:
-    """Read one run folder. Raises MissingInput or DataError."""
+    """Read one run folder. Raises MissingInput if the run has no evaluation, DataError if a file is damaged."""
     folder = RunFolder(path)
     manifest, results = folder.read_manifest(), folder.read_results()
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
     missing = [key for key in (*RESULTS, "config") if key not in results.keys() | manifest.keys()]
     if missing:
-        raise DataError(f"{path}: written by another version ('{missing[0]}' is missing); train it again")
+        raise DataError(f"{path}: another version of vgm2p wrote it ('{missing[0]}' is missing); train it again")
     numbers = [number for key in REFERENCES for number in (results[f"{key}_mean"], *(results[f"{key}_ci95"] or [None]))]
     if not all(isinstance(number, int | float) for number in numbers) or not isinstance(manifest["config"], dict):
         raise DataError(f"{path}: results.json or manifest.json is damaged; restore it, or train it again")
-    mark = "" if results.get("decentralised", True) else " (centralised)"  # its agents saw one another's rows
+    mark = "" if results.get("decentralised", True) else " (centralised)"  # agents use each other's observations
     run = Run(path, manifest, results, f"{results['algorithm']}{mark}")
     try:
         _read_episodes(run)
@@ -109,7 +109,7 @@ def load_run(path: Path) -> Run:
 
 
 def _read_episodes(run: Run) -> None:
-    """Fill `final` and `curve`. Raises DataError for an incomplete last evaluation; ValueError, KeyError for damage."""
+    """Fill `final` and `curve`. Raises DataError if the final evaluation is incomplete, else ValueError or KeyError."""
     last, own = run.results["updates"], run.results["act_noise"]
     log = RunFolder(run.folder).log_episodes()
     rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in log.rows()]
@@ -135,7 +135,7 @@ def _acting(cell: str) -> Way:
 
 
 def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
-    """Group runs of one experiment and method, in order of appearance: their seeds are pooled."""
+    """Group the runs of each experiment and method, in order of appearance. Their seeds count together."""
     groups: dict[Key, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -143,14 +143,14 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
 
 
 def ways_of(runs: Sequence[Run]) -> list[Way]:
-    """Return the ways to act in which a run was evaluated: noise scales in descending order, then shared noise."""
+    """Return all ways to act in which the runs were evaluated: noise scales in descending order, then shared noise."""
     found = {way for run in runs for way in run.final["return"] if way is not None}
     scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
     return [*scales, *(way for way in found if way == SHARED)] or [None]
 
 
 def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:
-    """Return the final values of every seed in one way to act; algorithms without start noise have one for all ways."""
+    """Return the final values of every seed in one way to act. Without start noise, they are the same in all ways."""
     ways = [run.final.get(measure, {}) for run in runs]
     tables = [found.get(acting) or found.get(None) or {} for found in ways]
     return [values for table in tables for values in table.values()]

@@ -1,4 +1,4 @@
-"""Statistics of evaluation episodes, as results.json holds them."""
+"""Statistics of evaluation episodes for results.json."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinR
 
 
 def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Return what results.json says of finished episodes: means, deviations, intervals, values per seed.
+    """Return the statistics of finished episodes: means, standard deviations, intervals, values per seed.
 
-    Means are over seeds. `return_std` is over all episodes, `return_std_per_seed` over those of each seed.
+    Means are over seeds. `return_std` is over all episodes, `return_std_per_seed` over the episodes of each seed.
     """
     seeds = sorted({episode.seed for episode in episodes})
     position = torch.tensor([seeds.index(episode.seed) for episode in episodes])
@@ -46,7 +46,7 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> dict[str, Any]:
-    """Return the mean win rate with its interval, and each seed's with Wilson's; null where nothing can be won."""
+    """Return the mean win rate with its interval, and each seed's with Wilson's. Null if the task has no victory."""
     if any(episode.won is None for episode in episodes):
         return {"win_rate": None}
     metric = WinRate(seeds)
@@ -61,7 +61,7 @@ def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -
 
 
 def average(values: Sequence[float]) -> float:
-    """Return the mean of per-seed values."""
+    """Return the mean of values."""
     return sum(values) / len(values)
 
 

@@ -1,4 +1,4 @@
-"""What a finished run prints: its table with its comparison runs, its files, and commands to type next."""
+"""What a finished run prints: a table with its comparison runs, its files, and the next commands."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vgm2p.run.folder import RunFolder
 
 
 def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
-    """Print the table of a finished run and its comparison runs, and the commands to type next.
+    """Print the table of a finished run and its comparison runs, and the next commands.
 
-    Raises MissingInput or DataError for files that are missing or damaged.
+    Raises MissingInput or DataError if a file is missing or damaged.
     """
     loaded, unfinished = load_runs([folder.path, *compared])
     runs, repeated = name_variants(loaded)

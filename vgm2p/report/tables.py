@@ -1,4 +1,4 @@
-"""Text tables of runs: mean and 95 % interval per acting noise, per-seed values, differences."""
+"""Text tables of runs: mean and 95 % interval per way to act, values per seed, differences."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Entry:
     Attributes:
         experiment: name of the experiment.
         method: name of the method, `random policy` or `dataset mean`.
-        cells: way to act -> mean with interval; None where the method was not evaluated in it.
-        counts: way to act -> number of seeds and of episodes.
-        own: the method's own way to act.
-        per_seed: mean of every seed in the method's own way.
-        above_data: ways whose interval lies above the dataset's mean.
+        cells: way to act -> mean with interval; None if the method was not evaluated in this way.
+        counts: way to act -> (number of seeds, number of episodes).
+        own: the method's default way to act.
+        per_seed: mean of every seed in the default way.
+        above_data: ways to act whose interval lies above the dataset's mean return.
     """
 
     experiment: str
@@ -44,9 +44,10 @@ class Entry:
 
 
 def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
-    """Return one entry per experiment and method that has `measure`; for returns, random policy and dataset come first.
+    """Return one entry per experiment and method that has `measure`.
 
-    A dataset gets an entry of its own where runs of one experiment were trained on several.
+    For returns, entries of the random policy and of the dataset come first. If the runs of one experiment were trained
+    on several datasets, each dataset has an entry.
     """
     entries: list[Entry] = []
     known: dict[str, list[float]] = {}
@@ -86,15 +87,15 @@ def _cell(values: list[list[float]], measure: str) -> Cell | None:
 
 
 def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> Entry:
-    """Return the entry of the random policy or the dataset: the same in every way to act."""
+    """Return the entry of the random policy or of the dataset. It is the same in every way to act."""
     cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
     return Entry(experiment, method, dict.fromkeys(ways, cell), dict.fromkeys(ways, (0, 0)))
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return Markdown tables per experiment: returns, then victories and scores where the environment has them.
+    """Return Markdown tables per experiment: returns, then victories and scores if the environment has them.
 
-    `*` marks intervals above the dataset's mean, `<` the run's own noise.
+    `*` marks an interval above the dataset's mean, `<` the run's default way to act.
     """
     blocks = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
@@ -102,9 +103,9 @@ def table(runs: Sequence[Run]) -> str:
         grids = [_grid(here, measure) for measure in MEASURES]
         blocks.append("\n\n".join([experiment, *filter(None, grids)]))
     notes = (
-        "mean [95 % interval, bootstrap over seeds, then episodes, short of 95 % with few seeds]; "
+        "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds]; "
         "* interval above the dataset's mean; "
-        "< the run's own setting (also of per seed)"
+        "< the run's own act_noise (used in `per seed`)"
     )
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
     notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
@@ -134,16 +135,16 @@ def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
 
 
 def bounds(cell: Cell, digits: int) -> str:
-    """Return `mean [low, high]`, without negative zeros."""
+    """Return `mean [low, high]` with `digits` decimals, without negative zeros."""
     centre, low, high = (f"{value:z.{digits}f}" for value in cell)
     return f"{centre} [{low}, {high}]"
 
 
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
-    """Return a table of differences `algorithm` - other with 95 % intervals, each method acting in its own way.
+    """Return a table of the differences `algorithm` - other method, with 95 % intervals.
 
-    `best`: each in its way with the highest mean return instead, chosen on these same episodes, for both sides.
-    Raises ConfigError if no run is of `algorithm`.
+    Each method acts in its default way. With `best`, both sides act in the way that has the highest mean return on
+    these episodes. Raises ConfigError if there is no run of `algorithm`.
     """
     groups = pooled(runs)
     bases = {key: group for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])}
@@ -165,7 +166,7 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
 
 
 def best_way(runs: Sequence[Run]) -> Way:
-    """Return the way to act with the highest mean return."""
+    """Return the way to act with the highest mean return in the final evaluation."""
     return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
 
 

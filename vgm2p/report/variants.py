@@ -1,4 +1,4 @@
-"""Variants of a method: runs with equal settings are pooled, runs with other settings get names of their own."""
+"""Variants of a method: runs with equal settings are pooled, runs with different settings get different names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, pooled
 from vgm2p.run.fingerprint import leaves
 
-MAX_NAMED = 3  # settings that a name may hold; a variant that differs in more is named after its folder
+MAX_NAMED = 3  # largest number of settings in a name; a variant with more differences is named after its folder
 SEEDS = ("seed", "seeds")
 ABSENT = object()
 
 
 def name_variants(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """Return the runs, renamed where one method has several settings, and a line per seed that was left out.
+    """Return the runs, renamed if a method has several settings, and a line for each run of which seeds are left out.
 
-    A seed is left out where an earlier run of the same settings has it.
+    A seed is left out if an earlier run with the same settings has it.
     """
     found: dict[int, Run] = {}
     notices: list[str] = []
@@ -40,7 +40,7 @@ def name_variants(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def condition_warnings(runs: Sequence[Run]) -> list[str]:
-    """Return a line per experiment whose methods were trained, or act, under different conditions."""
+    """Return a line for each experiment whose runs differ in settings that do not belong to the algorithm."""
     warnings = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         found: dict[str, dict[str, str]] = {}  # setting -> value -> the first run that has it
@@ -59,7 +59,7 @@ def condition_warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Return dotted key -> value of what can differ between runs of one experiment and method, seeds excepted."""
+    """Return dotted key -> value of the settings that make a variant: all that change training, except seeds."""
     part = {key: value for key, value in training_part(run.manifest["config"]).items() if key not in SEEDS}
     part["data"] = {key: value for key, value in part["data"].items() if key not in ("source", "name")}
     return {**dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
@@ -84,7 +84,7 @@ def differing(first: Run, second: Run) -> list[str]:
 
 
 def names(variants: Sequence[Sequence[Run]]) -> list[str]:
-    """Return a name for each variant: the method and the settings that differ, or its folder where these are many."""
+    """Return a name for each variant: the method and the settings that differ, or its folder if these are too many."""
     first = variants[0][0]
     differences = [differing(first, variant[0]) for variant in variants]
     keys = sorted({key for each in differences if len(each) <= MAX_NAMED for key in each})
@@ -98,7 +98,7 @@ def names(variants: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def without_seeds(run: Run, seeds: set[int]) -> Run:
-    """Return a run that lacks the episodes of `seeds`."""
+    """Return a copy of a run without the episodes of `seeds`."""
 
     def kept(table: dict[int, list[float]]) -> dict[int, list[float]]:
         return {seed: values for seed, values in table.items() if seed not in seeds}

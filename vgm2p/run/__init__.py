@@ -1,1 +1,1 @@
-"""What lies on disk: the run folder, checkpoints, the lock, the point to resume from, the fingerprint."""
+"""A run on disk: its folder, checkpoints, lock, fingerprint, and the point to resume from."""

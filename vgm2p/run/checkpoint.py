@@ -1,8 +1,9 @@
 """Checkpoints that survive kill -9, full disks and flipped bits.
 
-`update-000000500.ckpt` is written aside in its own folder, synced, renamed, read back against its digest, and named in
-`update-000000500.ckpt.sha256` (the format of `sha256sum -c`). Older files go only after the newest is verified.
-Lightning's own atomic save writes to the system's temporary folder and loses the previous file when a disk fills up.
+A checkpoint `update-000000500.ckpt` is first written to a temporary file in the same folder, then synced to disk and
+renamed. Then it is read again and compared with its digest, which `update-000000500.ckpt.sha256` holds (in the format
+of `sha256sum -c`). Older checkpoints are deleted only after that. Lightning's own atomic save is not used: it writes to
+the system's temporary folder, and loses the previous file when the disk is full.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def checkpoint_name(update: int) -> str:
 
 
 def update_of(path: Path) -> int:
-    """Return the number of updates that a checkpoint's name states."""
+    """Return the number of updates from the name of a checkpoint. Raises DataError for another file name."""
     match = NAME.search(path.name)
     if match is None:
         raise DataError(f"{path}: not named update-<9 digits>.ckpt, so not a checkpoint of this program")
@@ -35,10 +36,10 @@ def update_of(path: Path) -> int:
 
 
 class DurableCheckpointIO(CheckpointIO):
-    """Lightning's choke point for checkpoint files. Raises StorageError when a save fails; the old file stays."""
+    """Writes, reads and deletes checkpoint files for Lightning. If a save fails, the old file stays."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write `checkpoint` durably to `path` and record its digest."""
+        """Write `checkpoint` to `path` and its digest beside it. Raises StorageError if that fails."""
         target = Path(path)
         try:
             with written_aside(target) as temporary:
@@ -49,11 +50,11 @@ class DurableCheckpointIO(CheckpointIO):
                 f"{target}: could not be written (disk full?); the previous checkpoint is intact"
             ) from error
         if sha256_file(target) != digest:
-            raise StorageError(f"{target}: read back differently from what was written; check the disk")
+            raise StorageError(f"{target}: the content differs from what was written; check the disk")
         write_atomic(digest_path(target), f"{digest}  {target.name}\n")
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a verified checkpoint; tensors and plain containers only."""
+        """Verify and read a checkpoint (`read_checkpoint`)."""
         return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -68,7 +69,7 @@ def digest_path(path: Path) -> Path:
 
 
 def verify(path: Path) -> None:
-    """Check a checkpoint against its digest, or where that is missing against the checksums inside the file.
+    """Compare a checkpoint with its digest; without a digest, check the checksums inside the file.
 
     Raises:
         MissingInput: if the file does not exist.
@@ -92,16 +93,16 @@ def verify(path: Path) -> None:
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Return the content of a verified checkpoint (`weights_only`: nothing in it is executed).
+    """Verify a checkpoint and return its content: tensors and plain containers. No code in the file is executed.
 
     Raises:
         MissingInput: if the file does not exist.
-        DataError: if it is damaged or is no checkpoint of this program.
+        DataError: if it is damaged, or is not a checkpoint of this program.
     """
     verify(path)
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises many kinds for foreign files, all of which mean the same to the user
+    except Exception as error:  # for other kinds of files, torch raises many types of errors
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
     if not isinstance(content, dict) or "vgm2p" not in content:
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
@@ -109,7 +110,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
-    """Return the newest checkpoint in `folder` that verifies, and one line per newer one that does not."""
+    """Return the newest checkpoint in `folder` that is not damaged, and a line for each newer one that is."""
     notices: list[str] = []
     for path in sorted(folder.glob("update-*.ckpt"), reverse=True):
         try:
@@ -122,7 +123,10 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def put_aside(folder: Path, intact: Path | None) -> list[str]:
-    """Rename checkpoints newer than the newest `intact` one to `*.aside`: their names are needed. Return these."""
+    """Rename checkpoints that are newer than `intact` to `*.aside`, because the run will write these names again.
+
+    Returns their names.
+    """
     newer = [path for path in sorted(folder.glob("update-*.ckpt")) if intact is None or path.name > intact.name]
     for path in newer:
         for file in filter(Path.is_file, (path, digest_path(path))):
@@ -131,7 +135,7 @@ def put_aside(folder: Path, intact: Path | None) -> list[str]:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints; called after the newest one was verified."""
+    """Delete all checkpoints except the newest `keep`. Call it only after the newest one was verified."""
     io = DurableCheckpointIO()
     for path in sorted(folder.glob("update-*.ckpt"))[:-keep]:
         io.remove_checkpoint(path)

@@ -1,4 +1,4 @@
-"""What a run is: the keys of its configuration that decide training, as a folder's name and as differences."""
+"""Identity of a run: the configuration keys that change training, as a folder name and as a list of differences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def run_name(training: Mapping[str, Any]) -> str:
-    """Return `s<seed>x<seeds>-<8 hex of the keys that change training>`."""
+    """Return `s<seed>x<seeds>-<hash>`; the hash is 8 hex digits of the keys that change training."""
     text = json.dumps(training, sort_keys=True, default=str)
     return f"s{training['seed']}x{training['seeds']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return `key: old -> new` for every key in which the training parts of two configurations differ."""
+    """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
     before, after = dict(leaves(old)), dict(leaves(new))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"

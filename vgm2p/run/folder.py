@@ -1,4 +1,4 @@
-"""The run folder: names of its files, logs that can be cut back, results that a resumed run reproduces bit for bit."""
+"""The run folder: names of its files, CSV logs that can be truncated, JSON files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
 SHARED = "shared"
 Way = (
     float | str | None
-)  # a way to act: scale of the start noise, SHARED (scale 1, one noise for all agents), None: its own
+)  # a way to act: a scale of the start noise; SHARED: scale 1, one noise for all agents; None: the default
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
 
 class CsvLog:
-    """A CSV file with a column `update`; whole rows are appended durably and can be cut back to an update."""
+    """A CSV file with a column `update`. Appended rows are synced to disk; later rows can be dropped by update."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows with equal keys; the first rows also write the header."""
+        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         if not self.path.exists() or self.path.stat().st_size == 0:
@@ -43,7 +43,7 @@ class CsvLog:
             os.fsync(file.fileno())
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the whole rows; a last line that a kill cut off is left out."""
+        """Return the complete rows. An incomplete last line (the process was killed) is left out."""
         if not self.path.exists():
             return []
         text = self.path.read_text()
@@ -51,7 +51,7 @@ class CsvLog:
         return [row for row in reader if None not in row.values() and None not in row]
 
     def truncate(self, update: int) -> None:
-        """Drop rows later than `update`."""
+        """Delete the rows after update `update`."""
         kept = [row for row in self.rows() if int(row["update"]) <= update]
         if not self.path.exists():
             return
@@ -75,7 +75,7 @@ def _cell(value: Any) -> Any:
 
 
 def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
-    """Return the row of episodes.csv; act_noise empty = the algorithm's own setting; extra numbers come last."""
+    """Return a row of episodes.csv. Empty `act_noise` means the algorithm's default; extra numbers come last."""
     values = (
         update,
         episode.seed,
@@ -91,7 +91,7 @@ def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON aside and rename it; keys sorted, NaN and infinity as null."""
+    """Write JSON atomically, with sorted keys, and null for NaN and infinity."""
     write_atomic(path, json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -104,7 +104,7 @@ def _finite(content: Any) -> Any:
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object. Raises MissingInput if there is no file, DataError if it is damaged."""
+    """Read a JSON object; `what` names its owner in messages. Raises MissingInput, or DataError if it is damaged."""
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -114,12 +114,12 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
             f"{path}: damaged ({type(error).__name__}); restore it, or start the run in another folder"
         ) from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: not an object; restore it, or start the run in another folder")
+        raise DataError(f"{path}: not a JSON object; restore it, or start the run in another folder")
     return content
 
 
 class RunFolder:
-    """Names of everything in a run folder."""
+    """Paths of the files in a run folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -129,9 +129,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
-        """Make the folder and its parents; at the end, remove those that were made here and are empty.
+        """Create the folder and its parents. After the block, remove those that were created here and are empty.
 
-        So a run that is refused leaves nothing. Raises StorageError if the folder cannot be made or written.
+        So a refused run leaves no folders. Raises StorageError if the folder cannot be created or written.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -143,7 +143,7 @@ class RunFolder:
             yield
 
     def clean(self) -> None:
-        """Delete what killed writers left."""
+        """Delete temporary files of processes that were killed."""
         for folder in (self.path, self.checkpoints):
             remove_stale(folder)
 
@@ -156,7 +156,7 @@ class RunFolder:
         return CsvLog(self.episodes)
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Write manifest.json: from here on, the folder is that of a run."""
+        """Write manifest.json. From now on, the folder is a run folder."""
         self.checkpoints.mkdir(exist_ok=True)
         write_json(self.manifest, manifest)
 
@@ -170,10 +170,10 @@ class RunFolder:
 
 
 def _make(folder: Path, stack: contextlib.ExitStack) -> None:
-    """Make a folder and its parents; at the end of `stack`, remove those that were made here and are empty."""
+    """Create a folder and its parents. At the end of `stack`, remove those that were created here and are empty."""
     if not folder.is_dir():
         _make(folder.parent, stack)
-        with contextlib.suppress(FileExistsError):  # another process was faster
+        with contextlib.suppress(FileExistsError):  # another process has created it first
             folder.mkdir()
             stack.callback(_remove_if_empty, folder)
 
@@ -184,7 +184,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def link_last(folder: Path, runs: Path = Path("runs")) -> None:
-    """Let `runs/last` point to a run folder below `runs`, replacing an older link atomically; other folders pass."""
+    """Make the link `runs/last` point to `folder`. Does nothing if `folder` is no run folder below `runs`."""
     if not (folder / "manifest.json").exists() or runs.resolve() not in folder.resolve().parents:
         return
     temporary = runs / f".last.{os.getpid()}.tmp"
@@ -194,6 +194,6 @@ def link_last(folder: Path, runs: Path = Path("runs")) -> None:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return h:mm:ss."""
+    """Return seconds as h:mm:ss."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,4 +1,4 @@
-"""One process at a time: per run folder, or while something that several runs share is prepared."""
+"""Locks: one process per run folder, and one process that prepares a file that several runs share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vgm2p.io.files import open_own
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock file while `what` is prepared; it ends with its process. A process that has to wait says so.
+    """Hold the lock file `path` while this process prepares `what`. A process that must wait prints a line.
 
-    Raises StorageError if a link stands in the place of the lock file.
+    The lock ends with the process. Raises StorageError if the lock file is a link.
     """
     with open_own(path, "a") as file:
         try:
@@ -32,13 +32,14 @@ def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator
 
 
 class FolderLock:
-    """Context manager that holds `<folder>/.lock`, locked as long as this process lives; the file names the process.
+    """Context manager that locks `<folder>/.lock`. The file contains the process and its machine.
 
-    Raises StorageError if another process holds it, one of another machine may hold it, or it is a link.
+    The lock ends with the process. Raises StorageError if another process holds the lock, if a process on another
+    machine may hold it, or if the file is a link.
 
     Args:
         folder: the run folder.
-        say: told when the folder of a dead process is taken over.
+        say: prints a line when this process takes over the folder of a dead process.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
@@ -52,12 +53,12 @@ class FolderLock:
 
     def __exit__(self, *unused: Any) -> None:
         assert self._file is not None
-        self.path.unlink(missing_ok=True)  # before it is unlocked: a process that waits for it finds that it is gone
+        self.path.unlink(missing_ok=True)  # before the lock ends: the next process then sees that the file is gone
         self._file.close()
         self._file = None
 
     def _locked(self) -> TextIO | None:
-        """Return the file, locked and ours; None where its last holder took it away meanwhile."""
+        """Return the locked file; None if its last holder deleted it in the meantime."""
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_own(self.path, "a+"))
             try:
@@ -73,7 +74,7 @@ class FolderLock:
             return None
 
     def _take_over(self, file: TextIO) -> None:
-        """Write who holds the lock now. Raises StorageError where nobody here can tell whether its holder lives."""
+        """Write this process into the file. Raises StorageError if the last holder may still run elsewhere."""
         file.seek(0)
         before = _holder(file)
         if before is not None and before.host != socket.gethostname():

@@ -1,1 +1,1 @@
-"""What a fit is: updates in blocks, captured or not, comparison runs, the last evaluation, the manifest."""
+"""Everything that `fit` does: blocks of updates, CUDA graphs, comparison runs, the final evaluation, the manifest."""

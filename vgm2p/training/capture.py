@@ -1,7 +1,8 @@
-"""One whole update as a CUDA graph: its time on a GPU is that of many kernel launches, and a replay needs one launch.
+"""One whole update as a CUDA graph. An update spends its time on many kernel launches; a replay needs one launch.
 
-The captured function is the one that runs eagerly; it reads static tables (`rng.StaticKey`), and every tensor that it
-changes keeps its address. Warm-up and capture perform real updates, so the state is put back afterwards.
+The graph is captured from the same function that otherwise runs eagerly. Its random numbers come from static tables
+(`rng.StaticKey`), and every tensor that it changes keeps its address. Warm-up and capture do real updates, so the state
+is restored afterwards.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from vgm2p.rng import StaticKey
 
-WARM_UP = 3  # updates before capture: lazy initialisation of libraries, constants and tables
+WARM_UP = 3  # number of updates before the capture; they initialise libraries, constants and tables
 
 
 class Captured:
-    """Runs `step(key)` for one update after another by replaying a graph of it.
+    """Captures `step(key)` as a CUDA graph, and replays it for each update.
 
     Args:
-        step: does one update with the randomness of a key.
+        step: does one update with the random numbers of a key.
         state: returns every tensor that `step` changes.
         key: the static key.
     """
@@ -36,7 +37,7 @@ class Captured:
             with torch.cuda.stream(side):
                 for update in range(WARM_UP):
                     step(key.at(update))
-                key.at(WARM_UP)  # before capture, which would record its writes to the positions
+                key.at(WARM_UP)  # before the capture; otherwise the graph would contain its writes
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=side):
@@ -50,9 +51,9 @@ class Captured:
 
 @contextmanager
 def untouched(state: Callable[[], Sequence[Tensor]]) -> Iterator[None]:
-    """Put the state back afterwards, in place; tensors that came into being meanwhile begin at zero."""
+    """Restore the state in place after the block. Tensors that were created in the block are set to zero."""
     before = list(state())
-    # detached: a graph of autograd, made on this stream, would draw the backward passes under capture to it
+    # detached: otherwise autograd would run the captured backward passes on the present stream
     kept = [tensor.detach().clone() for tensor in before]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Comparison runs: the same command with other algorithms, one after another, in processes beside the main run."""
+"""Comparison runs: the same command with other algorithms, one after another, in processes parallel to the main run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
 
-FOLDER_FILE = "VGM2P_FOLDER_FILE"  # in the environment of a comparison run: the file for the name of its folder
-OWN = (  # words that are not passed on as they are
+FOLDER_FILE = "VGM2P_FOLDER_FILE"  # environment variable: the file where a comparison run writes its folder's name
+OWN = (  # words of the main run that are not passed to a comparison run
     *("algo=", "algo.", "compare=", "label=", "out=", "protocol=", "resume=", "trainer.threads="),
 )
 
 
 def compared_with(settings: FitSettings) -> list[str]:
-    """Return the algorithms of `compare`, without the run's own where its settings are those of its file.
+    """Return the algorithms of `compare`. The run's own is left out, unless its settings were changed by `algo.` keys.
 
-    Raises ConfigError for an algorithm that there is not.
+    Raises ConfigError for an unknown algorithm.
     """
     known = options("algo")
     unknown = [name for name in settings.compare if name not in known]
@@ -39,17 +39,17 @@ def compared_with(settings: FitSettings) -> list[str]:
 
 
 def report_folder(folder: Path) -> None:
-    """In a comparison run, write the name of its folder where the main run reads it; elsewhere do nothing."""
+    """In a comparison run, write the name of its folder to the file that the main run reads. Else do nothing."""
     place = os.environ.pop(FOLDER_FILE, None)
     if place is not None:
         write_atomic(Path(place), json.dumps({"folder": str(folder)}) + "\n")
 
 
 class Comparisons:
-    """Trains the algorithms of `compare` in the background from `start` on, one single-thread process at a time.
+    """Trains the algorithms of `compare` in the background, in one process after another, each with one thread.
 
-    Each is an ordinary run with a folder of its own, resumed or skipped like any other. Its output goes to
-    `<main folder>/compare-<algorithm>.log`, the name of its folder to `compare-<algorithm>.json` there.
+    Each is an ordinary run with its own folder; it is resumed or skipped like every run. Its output goes to
+    `compare-<algorithm>.log` in the main folder, and the name of its folder to `compare-<algorithm>.json` there.
     """
 
     def __init__(self, settings: FitSettings, folder: Path, say: Callable[[str], None]) -> None:
@@ -64,12 +64,12 @@ class Comparisons:
         return self
 
     def start(self) -> None:
-        """Begin with the first; the main run has its data, so that these will have them, too."""
+        """Start the first run. The main run has loaded its data, so these runs will find the data, too."""
         if self.names:
             self._thread.start()
 
     def __exit__(self, *unused: Any) -> None:
-        """End the run that is under way; its state is saved, and the same command continues it."""
+        """Stop the comparison run that is running. It saves its state, and the same command continues it."""
         self._stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
@@ -77,7 +77,7 @@ class Comparisons:
             self._thread.join(timeout=10)
 
     def wait(self, poll: Callable[[], bool]) -> None:
-        """Return when all runs have ended or `poll` asks to stop."""
+        """Wait until all runs have ended or `poll` returns True."""
         if self._thread.is_alive():
             self._say(f"waiting for the comparison runs ({', '.join(self.names)})")
         while self._thread.is_alive() and not poll():
@@ -101,7 +101,7 @@ class Comparisons:
                     self._process.terminate()
                 code = self._process.wait()
         except (OSError, StorageError) as error:
-            self._say(f"comparison run {name} was not started: {error}")
+            self._say(f"comparison run {name} could not be started: {error}")
             return
         if code == 0 and place.exists():
             self.folders.append(Path(read_json(place, "the comparison run")["folder"]))
@@ -111,7 +111,7 @@ class Comparisons:
     def _command(self, name: str) -> list[str]:
         overrides = [word for word in self._overrides if not _bare(word).startswith(OWN)]
         words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
-        if self._protocol != PAPER:  # algorithms that it has no settings for keep those of their files
+        if self._protocol != PAPER:  # an algorithm without settings in this protocol is trained with protocol=paper
             known = f"{self._protocol}/{name}" in options("protocol")
             words.append(f"protocol={self._protocol if known else PAPER}")
         if any(word.startswith("out=") for word in self._overrides):
@@ -120,5 +120,5 @@ class Comparisons:
 
 
 def _bare(word: str) -> str:
-    """Return an override without Hydra's signs for adding and removing keys."""
+    """Return an override without Hydra's prefixes for adding and removing keys."""
     return word.lstrip("+~")

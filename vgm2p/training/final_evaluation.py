@@ -1,4 +1,4 @@
-"""The end of a run: the final evaluation in several ways to act, and results.json."""
+"""The end of a run: the final evaluation with several kinds of acting noise, and results.json."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def evaluate_finally(
 ) -> tuple[dict[str, Any], list[Episode]]:
     """Evaluate the trained policy and write results.json.
 
-    Results hold no time and no speed, so that a resumed run's files equal an uninterrupted one's.
+    The results contain no time and no speed, so the files of a resumed run equal those of an uninterrupted run.
 
     Args:
-        run: the run; without an environment the results say what was trained on what.
-        module: its last update is done.
-        data: the summary of the dataset.
-        returns: of the dataset's episodes.
+        run: the run. Without an environment, the results contain no returns of the policy.
+        module: the trained module, after its last update.
+        data: summary of the dataset.
+        returns: returns of the dataset's episodes.
 
     Returns:
-        The results, and the episodes of the algorithm's own way to act.
+        The results, and the episodes of the algorithm's default way to act.
 
     Raises:
-        Interrupted: when a signal asks to stop.
+        Interrupted: if a signal arrived.
     """
     algorithm, settings = module.algorithm, run.settings
     frozen = [seed for seed, alive in zip(algorithm.seeds, algorithm.alive.tolist(), strict=True) if not alive]

@@ -1,4 +1,4 @@
-"""The first lines of a run: what it works with, and how that differs from an earlier session of the same run."""
+"""The first lines that a run prints: what it uses, and what has changed since an earlier session of the same run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vgm2p.training.run import Run
 
 
 def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> None:
-    """Print what a run works with.
+    """Print what a run uses.
 
     Args:
         run: the run.
-        record: the content of its manifest.
-        block: updates per block.
-        memory: where the dataset is held.
+        record: content of its manifest.
+        block: number of updates per block.
+        memory: text that says where the dataset is held.
     """
     settings, say, data = run.settings, run.say, record["data"]
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
@@ -44,7 +44,7 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> N
         f"K={block}, S={settings.seeds} (seed {settings.seed})"
     )
     if settings.seeds > 1 and run.device.type == "cpu":
-        say("hint         on a CPU several seeds are cheaper as processes: fit -m seed=0,1,... hydra/launcher=joblib")
+        say("hint         on a CPU, one process per seed is faster: fit -m seed=0,1,... hydra/launcher=joblib")
     going = f"continuing after update {run.point.update}" if run.point.checkpoint else "starting"
     say(f"folder       {run.folder.path} ({going}, {settings.updates} updates)")
 
@@ -52,10 +52,10 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> N
 def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
     """Compare with the manifest of an earlier session, if there is one.
 
-    Prints where device, threads or versions changed: equal bits are promised under equal conditions.
+    Prints which of device, threads and versions have changed. Results are the same bit for bit only if none has.
 
     Raises:
-        DataError: if the run was trained on other data.
+        DataError: if the earlier session trained on other data.
     """
     if not run.folder.manifest.exists():
         return
@@ -63,7 +63,7 @@ def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
     old, new = before["data"]["digest"], record["data"]["digest"]
     if old != new:
         raise DataError(
-            f"{run.folder.path} was trained on data {old[:12]}, now {new[:12]}; restore the file or use another out="
+            f"{run.folder.path} was trained on data {old[:12]}, not {new[:12]}; restore the file, or use another out="
         )
     if run.point.checkpoint is None:
         return
@@ -71,4 +71,4 @@ def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
     found += [(name, before.get("versions", {}).get(name), value) for name, value in record["versions"].items()]
     changed = [f"{name} {was} -> {now}" for name, was, now in found if was is not None and was != now]
     if changed:
-        run.say(f"otherwise    {', '.join(changed)}: from here on, not the bits of an uninterrupted run")
+        run.say(f"changed      {', '.join(changed)}: the results may differ from those of an uninterrupted run")

@@ -1,4 +1,4 @@
-"""How numbers reach the loggers of a run: ours take a row per seed, others what every Lightning logger takes."""
+"""Sends numbers to the loggers of a run: rows per seed to a `RowLogger`, flat metrics to other Lightning loggers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class RowLogger(Protocol):
     """A logger that takes training diagnostics as rows, one per seed."""
 
     def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows with the keys `update`, `seed` and the names of the diagnostics."""
+        """Write rows whose keys are `update`, `seed` and the names of the diagnostics."""
         ...
 
 
 def log_diagnostics(
     loggers: Iterable[Logger], update: int, seeds: Sequence[int], values: Mapping[str, Sequence[float]]
 ) -> None:
-    """Give a window of training diagnostics, (S,) per name, to every logger."""
+    """Send the mean diagnostics of a log window, S numbers per name, to every logger."""
     rows = [
         {"update": update, "seed": seed} | {name: numbers[s] for name, numbers in values.items()}
         for s, seed in enumerate(seeds)
@@ -35,7 +35,7 @@ def log_diagnostics(
 
 
 def log_evaluation(loggers: Iterable[Logger], update: int, episodes: Sequence[Episode]) -> None:
-    """Give means of an evaluation to every logger but those of rows: episodes.csv has its episodes."""
+    """Send the means of an evaluation to every logger that is no RowLogger (episodes.csv has the episodes)."""
     seeds = sorted({episode.seed for episode in episodes})
     measured: dict[str, list[list[float]]] = {}  # name -> values of each seed's episodes
     for position, seed in enumerate(seeds):
@@ -52,9 +52,9 @@ def log_evaluation(loggers: Iterable[Logger], update: int, episodes: Sequence[Ep
 
 
 def flat(kind: str, seeds: Sequence[int], values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Return `<kind>/<name>`, the mean over seeds, and with several seeds `<kind>/<name>/seed<seed>` for each.
+    """Return `<kind>/<name>`, the mean over seeds. With several seeds, also return `<kind>/<name>/seed<seed>` for each.
 
-    The mean's name holds no seed, so that one chart shows single runs of different seeds.
+    The name of the mean has no seed. So one chart can show single runs with different seeds.
     """
     found: dict[str, float] = {}
     for name, numbers in values.items():

@@ -1,4 +1,4 @@
-"""What a run was made with: configuration, versions, data, device, git state."""
+"""The manifest of a run: configuration, versions, data, device and git state."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def manifest(run: Run, spec: Spec, data: Mapping[str, Any], threads: int) -> dic
 
     Args:
         run: the run.
-        spec: its task.
-        data: the summary of its dataset.
-        threads: CPU threads in use.
+        spec: the task.
+        data: summary of the dataset.
+        threads: number of CPU threads in use.
     """
     return {
         "format": 1,
@@ -56,7 +56,7 @@ def manifest(run: Run, spec: Spec, data: Mapping[str, Any], threads: int) -> dic
 
 
 def package_versions() -> dict[str, str]:
-    """Return the installed version of every package that can change a result."""
+    """Return the versions of the installed packages that can change a result."""
     found = {}
     for name in PACKAGES:
         try:
@@ -67,12 +67,12 @@ def package_versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of a device for people: `cpu`, or `cuda` with the model."""
+    """Return a readable name of a device: `cpu`, or `cuda` with the model."""
     return f"cuda ({torch.cuda.get_device_name()})" if device.type == "cuda" else "cpu"
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return commit and whether the checkout is modified, or None outside a checkout."""
+    """Return the commit and whether the checkout is modified; None outside a checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "modified": bool(_git("status", "--porcelain"))}

@@ -1,4 +1,4 @@
-"""The LightningModule: a block of updates per `training_step`, and the state that a resume needs."""
+"""The LightningModule: runs a block of updates per `training_step`, and saves the state that a resume needs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vgm2p.training.logs import log_diagnostics
 from vgm2p.types import Batch, Needs, Randomness
 
 FORMAT = 1
-Capture = Literal["off", "try", "require"]  # try: updates run one by one where capture fails
+Capture = Literal["off", "try", "require"]  # try: if the capture fails, updates run eagerly
 
 
 class Source(Protocol):
-    """Where batches come from: a dataset on the training device."""
+    """A dataset that draws batches on the training device."""
 
     def draw(self, key: Randomness, batch_size: int, needs: Needs) -> Batch:
-        """Return the transitions of one update, (S, B, ...), with what `needs` names."""
+        """Return the transitions of one update, (S, B, ...), with the fields that `needs` names."""
         ...
 
     def to(self, device: torch.device) -> Any:
@@ -34,27 +34,27 @@ class Source(Protocol):
 
 
 class Diagnostics:
-    """Sums of the algorithm's diagnostics since the last log, on the device: one host transfer per log."""
+    """Sums of the diagnostics since the last log. They stay on the device: one host transfer per log."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
 
     def add(self, info: dict[str, Tensor]) -> None:
-        """Add one update's diagnostics, each (S,), to the sums; the caller counts the updates."""
+        """Add the diagnostics of one update, each (S,), to the sums. The caller counts the updates."""
         for name, value in info.items():
             held = self.sums.get(name)
             self.sums[name] = value.to(torch.float64, copy=True) if held is None else held.add_(value)
 
     def means(self) -> dict[str, list[float]]:
-        """Return the mean per seed since the last `clear`."""
+        """Return the means since the last `clear`: name -> S numbers."""
         if not self.count:
             return {}
         table = torch.stack(list(self.sums.values())).cpu() / self.count
         return dict(zip(self.sums, table.tolist(), strict=True))
 
     def clear(self) -> None:
-        """Begin a new window; the sums keep their addresses."""
+        """Start a new window. The sums keep their addresses, because a captured update writes to them."""
         for held in self.sums.values():
             held.zero_()
         self.count = 0
@@ -63,23 +63,23 @@ class Diagnostics:
 class OfflineModule(LightningModule):
     """Runs `algorithm.step` on batches of `source`, K updates per `training_step`.
 
-    The only clock is the buffer `updates`; Lightning's `global_step` counts other things under manual optimisation
-    (once per optimiser step) and is not used. Randomness is a function of (seed, update), so parameters, optimiser
-    state and this buffer are all that a bit-identical resume needs.
+    The clock is the buffer `updates`. Lightning's `global_step` is not used: under manual optimisation, it counts the
+    steps of all optimisers. Random numbers are a function of (seed, update). So parameters, optimiser state and this
+    buffer are enough to resume a run bit for bit.
 
     Args:
-        algorithm: what to train.
-        source: the resident dataset.
-        batch_size: transitions per update and seed.
-        config: the configuration that files keep, plain containers: stored in every checkpoint, given to the loggers.
-        stop: polled between updates; True ends the block early.
-        capture: whether to replay an update as a CUDA graph.
+        algorithm: the algorithm to train.
+        source: the dataset.
+        batch_size: number of transitions per update and seed.
+        config: configuration as plain containers; stored in every checkpoint and sent to the loggers.
+        stop: called between updates; if it returns True, the block ends early.
+        capture: whether to replay updates as a CUDA graph.
         tf32: whether to multiply float32 matrices in TF32.
-        log_every: updates whose diagnostics are averaged and given to the loggers at once.
+        log_every: number of updates whose mean diagnostics are logged together.
 
     Attributes:
-        done: updates so far.
-        latest: means over seeds of the newest diagnostics that were logged.
+        done: number of updates so far.
+        latest: diagnostics of the last log, averaged over seeds.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class OfflineModule(LightningModule):
         self.algorithm = algorithm
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.updates: Tensor
-        self.done = 0  # host mirror of `updates`
+        self.done = 0  # copy of `updates` on the host
         self.latest: dict[str, float] = {}
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
@@ -108,11 +108,11 @@ class OfflineModule(LightningModule):
         self._captured: Callable[[int], None] | None = None
 
     def configure_optimizers(self) -> Sequence[torch.optim.Optimizer]:
-        """Show the algorithm's optimisers to Lightning, which checkpoints them."""
+        """Return the algorithm's optimisers to Lightning, which saves them in checkpoints."""
         return list(self.algorithm.optimisers.values())
 
     def on_fit_start(self) -> None:
-        """Put data, random streams and a resumed log window on the training device; tell loggers the settings."""
+        """Move data, random numbers and a resumed log window to the training device; send the settings to loggers."""
         self._source.to(self.device)
         self._key, self._captured = UpdateKey(self.algorithm.seeds, self.device), None
         self.diagnostics.sums = {name: value.to(self.device) for name, value in self.diagnostics.sums.items()}
@@ -120,9 +120,9 @@ class OfflineModule(LightningModule):
             logger.log_hyperparams(self.config)
 
     def training_step(self, block: tuple[int, int], batch_idx: int) -> None:
-        """Run updates block[0] .. block[1] - 1."""
+        """Run the updates block[0], ..., block[1] - 1."""
         if torch.is_autocast_enabled(self.device.type):
-            # one autocast region spans the block: cached half-precision weights would go stale after the first update
+            # one autocast region covers the block: its cached half-precision weights would be outdated after one update
             torch.set_autocast_cache_enabled(False)
         with tf32_products(self._tf32):
             run = self._runner()
@@ -137,7 +137,7 @@ class OfflineModule(LightningModule):
             self._log_window()
 
     def _log_window(self) -> None:
-        """Give the means since the last log to the loggers: one host transfer."""
+        """Send the means since the last log to the loggers (one host transfer)."""
         means = self.diagnostics.means()
         self.diagnostics.clear()
         if means:
@@ -145,7 +145,7 @@ class OfflineModule(LightningModule):
             log_diagnostics(self.loggers, self.done, self.algorithm.seeds, means)
 
     def _runner(self) -> Callable[[int], None]:
-        """Return what does one update: the captured one if asked for (made in Lightning's precision context)."""
+        """Return the function that does one update: captured (made in Lightning's precision context) or eager."""
         if self._capture != "off" and self._captured is None:
             try:
                 self._captured = Captured(self._update, self.state, StaticKey(self.algorithm.seeds, self.device))
@@ -153,7 +153,7 @@ class OfflineModule(LightningModule):
                 if self._capture == "require":
                     raise
                 self._captured = self._eager
-                warnings.warn(f"updates run one by one: capture failed ({str(error).splitlines()[0]})", stacklevel=2)
+                warnings.warn(f"updates run eagerly: capture failed ({str(error).splitlines()[0]})", stacklevel=2)
         return self._captured or self._eager
 
     def _eager(self, update: int) -> None:
@@ -164,14 +164,14 @@ class OfflineModule(LightningModule):
         self.diagnostics.add(self.algorithm.step(self._draw(key), key))
 
     def state(self) -> list[Tensor]:
-        """Return every tensor that an update changes; their addresses never do."""
+        """Return every tensor that an update changes. Their addresses stay the same."""
         return [*self.algorithm.state(), *self.diagnostics.sums.values()]
 
     def _draw(self, key: Randomness) -> Batch:
         return self._source.draw(key, self._batch_size, self.algorithm.needs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not keep: our clock, the open log window, the configuration, the task."""
+        """Add what Lightning does not save: the clock, the open log window, the configuration, the task."""
         checkpoint["vgm2p"] = {
             "format": FORMAT,
             "updates": self.done,
@@ -183,7 +183,7 @@ class OfflineModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore clock and log window; drop Lightning's loop counters, which train a wrong number of updates."""
+        """Restore clock and log window. Drop Lightning's loop counters: with them, it would stop at a wrong update."""
         checkpoint.pop("loops", None)
         ours = checkpoint["vgm2p"]
         self.done = ours["updates"]

@@ -1,7 +1,7 @@
-"""Callbacks and loggers of a run, built from the groups `callbacks` and `logger`: ours and a user's in the same way.
+"""Callbacks and loggers of a run, built from the groups `callbacks` and `logger`: ours and the user's in the same way.
 
-A node names a class by `_target_`; its other keys are the constructor's. A class that needs the run itself has a class
-method `for_run(run, **keys)`, which may return None where the run has no use for it.
+A node names a class by `_target_`; its other keys are arguments of the constructor. A class that needs the run has a
+class method `for_run(run, **keys)`. It may return None if the run does not need the object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vgm2p.errors import ConfigError
 from vgm2p.training.run import Run
 
 Part = TypeVar("Part")
-WRONG_CLOCK = (  # count epochs, batches or seconds, and end, save or change training by that
+WRONG_CLOCK = (  # callbacks that act by epochs, batches or seconds; our clock counts updates
     theirs.BatchSizeFinder,
     theirs.EarlyStopping,
     theirs.GradientAccumulationScheduler,
@@ -35,11 +35,11 @@ WRONG_CLOCK = (  # count epochs, batches or seconds, and end, save or change tra
 
 @runtime_checkable
 class EvaluationLog(Protocol):
-    """A callback that evaluates during training, as checkpoints and progress see it.
+    """Interface of a callback that evaluates during training, for checkpoints and progress.
 
     Attributes:
-        latest: mean return of the newest evaluation; None: there is none yet.
-        seconds: for how long training has waited for evaluations.
+        latest: mean return of the latest evaluation; None before the first one.
+        seconds: how long training has waited for evaluations, in seconds.
         on_step: called with the number of each environment step while training waits.
     """
 
@@ -48,16 +48,16 @@ class EvaluationLog(Protocol):
     on_step: Callable[[int], None] | None
 
     def wait_for_earlier(self, done: int) -> bool:
-        """Block until asynchronous evaluations of updates before `done` are written; False: a signal cut one off."""
+        """Wait until asynchronous evaluations of updates before `done` are written. False: a signal stopped one."""
         ...
 
 
 @runtime_checkable
 class ResultsReader(Protocol):
-    """A callback that does something with the results of a finished run."""
+    """Interface of a callback that uses the results of a finished run."""
 
     def on_results(self, results: Mapping[str, Any]) -> None:
-        """Read the content of results.json, which is on disk."""
+        """Use the content of results.json, which is already on disk."""
         ...
 
 
@@ -68,7 +68,7 @@ def evaluation_logs(trainer: Trainer) -> list[EvaluationLog]:
 
 
 def check_parts(settings: FitSettings) -> None:
-    """Raise ConfigError or MissingInput for the first node whose class cannot be used; builds nothing."""
+    """Raise ConfigError or MissingInput for the first node whose class cannot be used. Builds nothing."""
     list(_classes(settings.callbacks, "callbacks", Callback))
     list(_classes(settings.logger, "logger", Logger))  # type: ignore[type-abstract]
 
@@ -81,10 +81,10 @@ def make_loggers(run: Run) -> list[Logger]:
 
 
 def make_callbacks(run: Run) -> list[Callback]:
-    """Build the callbacks of the group `callbacks`, in the order that durability needs.
+    """Build the callbacks of the group `callbacks`, in the order in which they act.
 
-    What a checkpoint implies is on disk before it: evaluations come first, what saves comes last (a subclass of
-    Lightning's `Checkpoint`); the others keep their order.
+    Evaluations come first, and callbacks that save (subclasses of Lightning's `Checkpoint`) come last. So the rows of
+    an evaluation are on disk before the checkpoint of the same update. The other callbacks keep their order.
     """
 
     def place(callback: Callback) -> int:
@@ -96,7 +96,7 @@ def make_callbacks(run: Run) -> list[Callback]:
 
 
 def intervals(callbacks: Sequence[Callback]) -> list[int]:
-    """Return the intervals in updates that callbacks ask for by an attribute `every`: blocks end at their multiples."""
+    """Return the intervals, in updates, of callbacks with an attribute `every`. Blocks end at multiples of them."""
     found = [getattr(callback, "every", None) for callback in callbacks]
     return [every for every in found if isinstance(every, int) and every > 0]
 
@@ -104,7 +104,7 @@ def intervals(callbacks: Sequence[Callback]) -> list[int]:
 def _classes(
     group: Mapping[str, Any], name: str, kind: type[Part]
 ) -> Iterator[tuple[str, type[Part], Mapping[str, Any]]]:
-    """Yield dotted name, class and keys of every node; null and false leave a node out."""
+    """Yield the dotted name, the class and the keys of every node. A node that is null or false is left out."""
     for key, node in group.items():
         if node is None or node is False:
             continue
@@ -112,7 +112,7 @@ def _classes(
         cls = plugin_class(node, where, kind)
         if issubclass(cls, WRONG_CLOCK):
             raise ConfigError(
-                f"{where}: {cls.__name__} of Lightning does not count updates; use updates, eval_every, "
-                "checkpoint_every or a callback of your own"
+                f"{where}: Lightning's {cls.__name__} does not count updates; use updates, eval_every, "
+                "checkpoint_every or your own callback"
             )
         yield where, cls, node

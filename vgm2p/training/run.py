@@ -1,4 +1,4 @@
-"""What a fit works with, made once by `vgm2p fit` and handed down."""
+"""The objects that all parts of a fit use. `vgm2p fit` makes them once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Run:
     """One fit on this machine.
 
     Attributes:
-        settings: its keys.
-        folder: where it writes.
-        point: where it goes on.
-        device: where it trains.
-        env: where it is evaluated; None: nowhere.
-        stop: whether a signal asked to stop.
+        settings: the configuration.
+        folder: the run folder.
+        point: the point from which it continues.
+        device: the training device.
+        env: the environment for evaluation; None: no evaluation.
+        stop: tells whether a signal asked to stop.
         say: prints one line.
     """
 
@@ -39,10 +39,10 @@ class Run:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """Return the device that `trainer.accelerator` means on this machine."""
+    """Return the device for `trainer.accelerator` on this machine."""
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def wanted(choice: bool | str, device: torch.device) -> bool:
-    """Return what auto | true | false means on this device: `auto` is true on CUDA."""
+    """Return a choice of auto | true | false as a bool; `auto` is true on CUDA."""
     return device.type == "cuda" if choice == "auto" else bool(choice)

@@ -1,4 +1,4 @@
-"""One session of a run: load, train what is missing, evaluate, write the results."""
+"""One session of a run: load the data, do the missing updates, evaluate, write the results."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from vgm2p.training.trainer import BLOCK, make_trainer
 
 
 def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on_begin: Callable[[], None]) -> None:
-    """Do one session of a run on data that are not loaded yet, from its resume point to its results.
+    """Load the data, and do one session of a run, from its resume point to its results.
 
-    `on_begin` is called when the data are loaded and manifest.json is written: the run is not refused any more.
+    `on_begin` is called when the data are loaded and manifest.json is written: after this, the run is not refused.
 
-    Raises UserError subclasses for what a user can cause; Interrupted when a signal asks to stop.
+    Raises a UserError for everything that a user can cause, and Interrupted if a signal arrived.
     """
     loggers, callbacks = make_loggers(run), [*make_callbacks(run), Stopping(run.folder, run.stop)]
     threads = set_threads(run.settings)
@@ -69,9 +69,9 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
 
 
 def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorithm]) -> OfflineModule:
-    """Load the data and return the algorithm, ready to train on them.
+    """Load the data and return the module with the algorithm, ready for training.
 
-    Raises ConfigError where data, environment, algorithm and `trainer.capture` do not go together.
+    Raises ConfigError if data, environment, algorithm and `trainer.capture` do not fit together.
     """
     settings, store = run.settings, data.store
     capture = capture_of(settings.trainer.capture, store.resident, run.device, run.say)
@@ -94,9 +94,9 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
 
 
 def capture_of(choice: bool | str, resident: bool, device: torch.device, say: Callable[[str], None]) -> Capture:
-    """Return what auto | true | false means for these data on this device: `auto` tries it on CUDA.
+    """Return what `trainer.capture` means for these data on this device; `auto` tries to capture on CUDA.
 
-    Says that updates on mapped data are not captured. Raises ConfigError where capture was asked for.
+    Prints that updates on data mapped from disk are not captured. Raises ConfigError for `true` with such data.
     """
     if not wanted(choice, device):
         return "off"
@@ -115,11 +115,11 @@ def fit(
     callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
 ) -> None:
-    """Do the updates that are missing.
+    """Do the missing updates.
 
     Raises:
-        ServiceError: where an environment fails; what was trained is saved.
-        UserError: where a callback ended training before the last update.
+        ServiceError: if an environment fails. The training so far is saved.
+        UserError: if a callback ended training before the last update.
     """
     settings, folder = run.settings, run.folder
     further = settings.trainer.lightning
@@ -131,19 +131,19 @@ def fit(
         kept, _ = newest_intact(folder.checkpoints)
         place = f"update {update_of(kept)}" if kept else "the beginning"
         raise ServiceError(
-            f"{error.line}; the same command goes on from {place} (evaluate=none: unevaluated)"
+            f"{error.line}; the same command continues from {place} (evaluate=none trains without evaluation)"
         ) from None
     if module.done < settings.updates:
         raise UserError(
-            f"a callback ended training after update {module.done} of {settings.updates}; the same command goes on, "
-            f"updates={module.done} makes this the end"
+            f"a callback ended training after update {module.done} of {settings.updates}; the same command continues, "
+            f"updates={module.done} ends the run here"
         )
 
 
 def close(loggers: Sequence[Logger], status: str) -> None:
-    """Let loggers write what they hold, and end records that stay open as long as the process (Weights & Biases).
+    """Let the loggers write the rest of their data, and end experiments that stay open (Weights & Biases).
 
-    `status` is `success` or `failed`, as Lightning has it.
+    `status` is `success` or `failed`, as in Lightning.
     """
     for logger in loggers:
         logger.finalize(status)
@@ -156,11 +156,11 @@ def write_timing(folder: RunFolder, first: int, last: int, training: float, tota
     """Add this session to timing.json, the only file that holds times.
 
     Args:
-        folder: of the run.
-        first: updates before this session.
-        last: updates after it.
-        training: seconds of training, evaluations during training included.
-        total: seconds with the final evaluation.
+        folder: the run folder.
+        first: number of updates before this session.
+        last: number of updates after this session.
+        training: seconds of training, including evaluations during training.
+        total: seconds of training and final evaluation.
     """
     sessions = read_json(folder.timing, "the run")["sessions"] if folder.timing.exists() else []
     session: dict[str, Any] = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}

@@ -1,4 +1,4 @@
-"""How a signal ends training: after the block under way, once everything else has saved."""
+"""A signal ends training after the present block, when the other callbacks have saved."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from vgm2p.training.module import OfflineModule
 
 
 class Stopping(Checkpoint):
-    """Ends the run when a signal asked to stop.
+    """Ends the run if a signal arrived.
 
-    The last of all callbacks: it says what is on disk. Lightning puts subclasses of its `Checkpoint` behind the others.
+    It is the last callback, because its message says what is saved. Lightning calls subclasses of its `Checkpoint`
+    after all other callbacks.
     """
 
     def __init__(self, folder: RunFolder, stop: StopFlag) -> None:
         self.folder, self.stop = folder, stop
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on signals wait for a safe point (Lightning has just installed its own handlers)."""
+        """Install the signal handlers again, because Lightning has just installed its own."""
         self.stop.install()
         self._end_if_asked(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
-        """End after a block."""
+        """End the run after a block if a signal arrived."""
         self._end_if_asked(pl_module)
 
     def _end_if_asked(self, module: LightningModule) -> None:
-        """Raise Interrupted if a signal came."""
+        """Raise Interrupted if a signal arrived."""
         assert isinstance(module, OfflineModule)
         if not self.stop.requested():
             return
@@ -41,5 +42,5 @@ class Stopping(Checkpoint):
         else:
             kept, _ = newest_intact(self.folder.checkpoints)
             place = f"the checkpoint of update {update_of(kept)}" if kept else "the beginning"
-            state = f"which is not saved; the same command continues from {place}"
+            state = f"not saved; the same command continues from {place}"
         raise self.stop.interruption(f"stopped after update {module.done}, {state}")

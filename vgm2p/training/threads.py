@@ -1,4 +1,4 @@
-"""CPU threads of a run: as many as this process may really use."""
+"""The number of CPU threads of a run: as many as this process may use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vgm2p.config.settings import FitSettings
 
 OWN_GROUPS = Path("/proc/self/cgroup")  # the control groups of this process
 GROUPS = Path("/sys/fs/cgroup")  # where control groups are mounted
-SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")  # the first is set only where the job asked for it
+SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")  # the first is set only if the job requested it
 
 
 def set_threads(settings: FitSettings) -> int:
-    """Set and return the CPU threads of `trainer.threads`; `auto`: one beside comparison runs, else all usable."""
+    """Set the CPU threads to `trainer.threads` and return them. `auto`: 1 with comparison runs, else all usable."""
     asked = settings.trainer.threads
     threads = asked if isinstance(asked, int) else 1 if settings.compare else usable_cpus()
     torch.set_num_threads(threads)
@@ -26,13 +26,13 @@ def set_threads(settings: FitSettings) -> int:
 def usable_cpus(
     environment: Mapping[str, str] = os.environ, own_groups: Path = OWN_GROUPS, groups: Path = GROUPS
 ) -> int:
-    """Return the smallest of the limits that hold for this process, at least 1.
+    """Return the smallest of the CPU limits of this process, at least 1.
 
-    Limits are: the cores that it may run on, OMP_NUM_THREADS, the CPUs of a Slurm job, and the CPU time that its
-    control group or a parent of that may use.
+    The limits are: the cores on which it may run, OMP_NUM_THREADS, the CPUs of a Slurm job, and the CPU quotas of its
+    control group and the parents of the group.
 
     Args:
-        environment: variables of the process.
+        environment: environment variables of the process.
         own_groups: file that names the control groups of the process.
         groups: folder where control groups are mounted.
     """
@@ -44,7 +44,7 @@ def usable_cpus(
 
 
 def group_limits(own_groups: Path = OWN_GROUPS, groups: Path = GROUPS) -> list[int]:
-    """Return the whole CPUs that each control group of the process allows (own group and parents, versions 1 and 2)."""
+    """Return the CPU quotas, rounded down, of the process's control groups and their parents (cgroup v1 and v2)."""
     quotas = (_quota(folder) for folder in _folders(own_groups, groups))
     return [int(quota) for quota in quotas if quota is not None]
 
@@ -56,17 +56,17 @@ def _folders(own_groups: Path, groups: Path) -> Iterator[Path]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         for root in (groups / controllers, groups / "cpu") if controllers else (groups, groups / "unified"):
-            # in a container the path may be that of the host: only what exists of it has a limit to read
+            # in a container, the path may be that of the host: folders that do not exist give no limit
             own = root / path.lstrip("/")
             yield from (folder for folder in (own, *own.parents) if folder == root or root in folder.parents)
 
 
 def _quota(folder: Path) -> float | None:
-    """Return the CPUs that a group may use, or None where it has no limit."""
+    """Return the number of CPUs that a control group may use; None without a limit."""
     version2 = "".join(_lines(folder / "cpu.max")[:1]).split()
     version1 = [*_lines(folder / "cpu.cfs_quota_us")[:1], *_lines(folder / "cpu.cfs_period_us")[:1]]
     for words in (version2, version1):
-        numbers = [int(word) for word in words if word.isdecimal()]  # "max" and -1 are no limit
+        numbers = [int(word) for word in words if word.isdecimal()]  # "max" and -1 mean "no limit"
         if len(numbers) == 2 and numbers[1] > 0:
             return numbers[0] / numbers[1]
     return None

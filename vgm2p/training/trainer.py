@@ -1,4 +1,4 @@
-"""Lightning's Trainer with its own clock, checkpoints and progress switched off."""
+"""Lightning's Trainer without its own clock, checkpoints and progress bar."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vgm2p.config.plugins import with_nested
 from vgm2p.errors import ConfigError
 from vgm2p.run.checkpoint import DurableCheckpointIO
 
-BLOCK = {"cpu": 50, "cuda": 200}  # updates per block for `block_updates: auto`
-PROFILERS = "lightning.pytorch.profilers"  # where the reports of `trainer.profiler` come from
+BLOCK = {"cpu": 50, "cuda": 200}  # number of updates per block for `block_updates: auto`
+PROFILERS = "lightning.pytorch.profilers"  # the Python logger that prints the reports of `trainer.profiler`
 
 
 def make_trainer(
@@ -30,18 +30,18 @@ def make_trainer(
     folder: Path | None = None,
     further: Mapping[str, Any] | None = None,
 ) -> Trainer:
-    """Return a Trainer whose own clock, checkpoints and logs are off; ours count updates.
+    """Return a Trainer without clock, checkpoints and progress bar of its own; our callbacks replace them.
 
     Args:
-        device: where to train.
-        precision: as Lightning names it.
-        callbacks: in the order in which they act.
-        loggers: those of the run.
-        folder: where Lightning puts further files, such as profiles.
-        further: keys of Lightning's Trainer that a user set; nodes with a `_target_` become objects.
+        device: the training device.
+        precision: Lightning's name of the precision.
+        callbacks: the callbacks, in the order in which they act.
+        loggers: the loggers of the run.
+        folder: the folder for further files of Lightning, such as profiles.
+        further: keys of Lightning's Trainer that the user set; nodes with a `_target_` become objects.
 
     Raises:
-        ConfigError: where Lightning refuses a key's value.
+        ConfigError: if Lightning refuses the value of a key.
     """
     given = {key: with_nested(value) for key, value in (further or {}).items()}
     if "profiler" in given:
@@ -62,14 +62,14 @@ def make_trainer(
             use_distributed_sampler=False,
             **{"default_root_dir": folder} | given,
         )
-    except Exception as error:  # Lightning and the classes of nested nodes raise many kinds
+    except Exception as error:  # Lightning and the classes of nested nodes raise many types of errors
         if not given:
             raise
         raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]}") from error
 
 
 def quiet() -> None:
-    """Silence Lightning's advice and torch's notes that do not concern a manual, single-device run."""
+    """Silence Lightning's log messages below ERROR, and its warnings."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
