@@ -139,7 +139,7 @@ def test_the_worth_of_an_average_team():
     ],
 )
 def test_shares_that_are_none_are_refused(units, said):
-    with pytest.raises(ConfigError, match="each a number from 0, with sum 1") as error:
+    with pytest.raises(ConfigError, match="a share from 0 each, with sum 1") as error:
         SMACv2("terran", 5, 5, units=units)
     assert said in error.value.line
 
@@ -152,8 +152,8 @@ def test_shares_that_are_none_are_refused(units, said):
         ("terran", None, "baneling", "must be a list"),
         ("terran", None, [["marine"]], "must be a list"),
         ("terran", None, {"marine": 1}, "must be a list"),
-        ("terran", None, ["marine", "marauder", "medivac"], "leaves no team"),
-        ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "leaves no team"),
+        ("terran", None, ["marine", "marauder", "medivac"], "allows no team"),
+        ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "allows no team"),
     ],
 )
 def test_exceptions_that_are_unknown_or_leave_no_team_are_refused(race, units, exceptions, said):

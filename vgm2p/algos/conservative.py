@@ -1,7 +1,7 @@
-"""Conservative penalties: the log-integral of exp Q over all actions, minus Q of the stored action (CQL, Eq. 4).
+"""Conservative penalties: log-sum-exp of Q over all actions, minus Q of the stored action (CQL(H), Eq. 4).
 
-CQL: Kumar et al., arXiv 2006.04779; it is CQL(H) here. Over the joint actions of agents whose values are summed, the
-log-integral is the sum of the agents' own, so each agent's penalty is computed by itself.
+CQL: Kumar et al., arXiv 2006.04779. If the team's value is the sum of the agents' values, its log-sum-exp over joint
+actions is the sum of the agents' log-sum-exps. Therefore each agent's penalty is computed separately.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from vgm2p.types import Randomness
 
 
 def legal_penalty(q: Tensor, chosen: Tensor, legal: Tensor | None) -> Tensor:
-    """Return log sum_a exp Q(o, a) - Q(o, a_data) over legal a: (S, C, B, N). Exactly 0 with one legal action.
+    """Return log sum_a exp Q(o, a) - Q(o, a_data) over legal a: (S, C, B, N). With one legal action it is exactly 0.
 
     Args:
         q: (S, C, B, N, A) values of all actions.
-        chosen: (S, C, B, N) values of the stored actions, of which each is legal.
-        legal: (S, B, N, A) bool, or None: all.
+        chosen: (S, C, B, N) values of the stored actions, which are legal.
+        legal: (S, B, N, A) bool; None: all actions are legal.
     """
     return masked(q, None if legal is None else legal.unsqueeze(1)).logsumexp(-1) - chosen
 
@@ -30,12 +30,12 @@ def legal_penalty(q: Tensor, chosen: Tensor, legal: Tensor | None) -> Tensor:
 def sampled_penalty(values: Tensor, chosen: Tensor, log_density: Tensor, temperature: float = 1.0) -> Tensor:
     """Return T log sum_k exp((Q(o, a_k) - log p(a_k)) / T) - Q(o, a_data), by importance sampling: (S, C, B, N).
 
-    The number K of candidates enters as the constant log K, which has no gradient.
+    The number K of candidates only adds a constant, which has no gradient.
 
     Args:
         values: (S, C, B, K, N) values of the candidates.
         chosen: (S, C, B, N) values of the stored actions.
-        log_density: (S, B, K, N) of the candidates: the logarithm, not the density.
+        log_density: (S, B, K, N) log densities log p of the candidates.
         temperature: T; 1 in CQL.
     """
     corrected = (values - log_density.unsqueeze(1)) / temperature
@@ -45,14 +45,14 @@ def sampled_penalty(values: Tensor, chosen: Tensor, log_density: Tensor, tempera
 def candidates(now: Tensor, following: Tensor, samples: int, sigma: float, key: Randomness) -> tuple[Tensor, Tensor]:
     """Draw candidates for `sampled_penalty`: uniform ones, and ones around the policy's actions at o and at o'.
 
-    The density is that of the Gaussian before the action is clipped to [-1, 1]: a small error at the bounds.
+    The density is that of the Gaussian before the clipping to [-1, 1], so it has a small error at the bounds.
 
     Args:
         now: (S, B, N, A) actions of the policy at o, without gradient.
-        following: (S, B, N, A) its actions at o'; they are candidates at o.
-        samples: candidates of each of the three kinds.
-        sigma: deviation of the Gaussian noise.
-        key: randomness of this update.
+        following: (S, B, N, A) actions of the policy at o'; they are used as candidates at o.
+        samples: number of candidates of each of the three kinds.
+        sigma: standard deviation of the Gaussian noise.
+        key: random numbers of this update.
 
     Returns:
         Actions (S, B, 3 * samples, N, A) and their log densities (S, B, 3 * samples, N).
@@ -69,18 +69,18 @@ def candidates(now: Tensor, following: Tensor, samples: int, sigma: float, key: 
 
 
 def rate(critic: Callable[[Tensor, Tensor], Tensor], o: Tensor, actions: Tensor) -> Tensor:
-    """Return the values (S, C, B, K, N) of K actions (S, B, K, N, A) per observation o (S, B, N, O)."""
+    """Return the critic's values (S, C, B, K, N) of K actions (S, B, K, N, A) per observation o (S, B, N, id_dim)."""
     return critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)
 
 
 def joint_actions(action: Tensor, legal: Tensor, samples: int, key: Randomness) -> Tensor:
-    """Draw joint actions, each agent's uniformly from its legal ones; the stored one comes last.
+    """Draw joint actions: each agent draws uniformly from its legal actions. The stored joint action comes last.
 
     Args:
-        action: (S, B, N) stored indices.
+        action: (S, B, N) indices of the stored actions.
         legal: (S, B, N, A) bool.
-        samples: K.
-        key: randomness of this update.
+        samples: number K of random joint actions.
+        key: random numbers of this update.
 
     Returns:
         Indices (S, B, K + 1, N).

@@ -1,8 +1,8 @@
 """MA-BCQ: discrete BCQ (Fujimoto et al., arXiv 1910.01708) for a team, with the agents' values summed (VDN).
 
-A clone G of the behaviour decides which actions a target may use: those that are at least `threshold` times as likely
-as the likeliest one. So the value of an action that the data hardly hold enters no target. The policy chooses among the
-same actions. Choices and their sources: docs/algorithms/ma_bcq.md.
+A policy G clones the behaviour. A target may use only actions that are at least `threshold` times as likely under G as
+the most likely one. So the value of an action that is rare in the data enters no target. When acting, an agent chooses
+among the same actions. Our choices and their sources: docs/algorithms/ma_bcq.md.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
 class MABCQ(ValueLearner):
     r"""a' = argmax Q^i(o', a) over the legal a with G(a | o') >= threshold max_a G(a | o'); G: min -log G(a^i | o^i).
 
-    Every argument is a key of `conf/algo/ma_bcq.yaml`, which gives its meaning and source; the others are those of
-    `ValueLearner`. Raises ConfigError for a threshold outside [0, 1].
+    Every argument is a key of `conf/algo/ma_bcq.yaml`; the yaml gives its meaning and source. Other arguments are those
+    of `ValueLearner`. Raises ConfigError for a threshold outside [0, 1].
     """
 
     supports_continuous = False
@@ -51,20 +51,21 @@ class MABCQ(ValueLearner):
         self.make_optimiser("policy", [self.behaviour], optim)
 
     def allowed(self, o: Tensor, legal: Tensor | None) -> Tensor:
-        """Return the legal actions that the behaviour takes often enough: (S, ..., N, A) bool."""
+        """Return the legal actions that are likely enough under G: (S, ..., N, A) bool."""
         return self.kept(self.behaviour(o), legal)
 
     def kept(self, logits: Tensor, legal: Tensor | None) -> Tensor:
-        """Return where G(a) / max G >= threshold: a difference of logits, so that no row divides by zero.
+        """Return whether G(a) / max G >= threshold: logits (..., N, A) -> (..., N, A) bool.
 
-        The likeliest legal action is always kept; a row without a legal action keeps none.
+        It compares differences of logits, so nothing is divided by zero. The most likely legal action is always kept. A
+        row without legal actions keeps none.
         """
         logits = masked(logits, legal)
         likely = logits >= logits.amax(-1, keepdim=True) + self.log_threshold
         return likely if legal is None else likely & legal
 
     def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Return -log G(a | o) + logit_penalty g^2 (S,), g the logits; means over rows, agents and legal actions."""
+        """Return -log G(a | o) + logit_penalty g^2 (S,) for the logits g: means over rows, agents and legal actions."""
         logits = self.behaviour(o)
         kept = self.kept(logits.detach(), batch.legal).to(logits.dtype)
         possible = self.spec.action_dim if batch.legal is None else per_seed_mean(batch.legal.to(logits.dtype).sum(-1))
@@ -74,5 +75,5 @@ class MABCQ(ValueLearner):
         return clone + self.logit_penalty * per_seed_mean(of_legal.square().sum(-1)) / possible, info
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Act by the highest Q among the kept actions; without `mask_at_eval`, among the legal ones."""
+        """Return the kept action with the highest Q; without `mask_at_eval`, the legal action with the highest Q."""
         return super().execute(o, self.allowed(o, legal) if self.mask_at_eval else legal, key, acting)

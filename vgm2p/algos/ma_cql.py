@@ -1,8 +1,9 @@
 """MA-CQL: Q-learning with a conservative penalty for several agents, discrete or continuous actions.
 
-The penalty lowers the values of all actions and raises those of the stored ones (CQL, arXiv 2006.04779, Eq. 4).
-Discrete actions: over the legal ones, exactly. Continuous actions: over sampled candidates; a deterministic policy
-climbs the critic, as in the code of OMAR and OG-MARL. Sources and our choices: docs/algorithms/ma_cql.md.
+The penalty lowers the values of all actions and raises those of the stored actions (CQL, arXiv 2006.04779, Eq. 4). For
+discrete actions, it is computed exactly, over the legal actions. For continuous actions, it is estimated from sampled
+candidates, and a deterministic policy maximises the critic, as in the code of OMAR and OG-MARL. Our choices and their
+sources: docs/algorithms/ma_cql.md.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ L2 = 1e-3  # weight of the squared actions in the policy's loss [OMAR and OG-MAR
 
 @dataclass(frozen=True)
 class Conservatism:
-    """The penalty; the node `cql` of the configuration.
+    """Settings of the penalty; the node `cql` of the configuration.
 
     Attributes:
-        weight: lambda; None: 3 with discrete actions, 5 with continuous ones [OG-MARL].
-        samples: K candidates of each of three kinds, for continuous actions [OMAR, OG-MARL: 10].
-        sigma: deviation of the noise around the policy's actions [OMAR, OG-MARL: 0.2].
-        temperature: of the log-integral [CQL: 1].
-        joint_samples: random joint actions under `mixer: qmix` [OG-MARL: 20].
+        weight: lambda; None: 3 for discrete actions, 5 for continuous ones [OG-MARL].
+        samples: for continuous actions: number K of candidates of each of the three kinds [OMAR, OG-MARL: 10].
+        sigma: standard deviation of the noise around the policy's actions [OMAR, OG-MARL: 0.2].
+        temperature: temperature of the log-sum-exp [CQL: 1].
+        joint_samples: with `mixer: qmix`: number of random joint actions [OG-MARL: 20].
     """
 
     weight: float | None = None
@@ -47,8 +48,8 @@ class Conservatism:
 class MACQL(ValueLearner):
     """Critic: 0.5 TD + lambda mean_e penalty(Q_e); policy, for continuous actions: max Q(o, pi(o)).
 
-    Every argument is a key of `conf/algo/ma_cql.yaml`, which gives its meaning and source. Raises ConfigError for
-    settings that contradict each other or the task.
+    Every argument is a key of `conf/algo/ma_cql.yaml`; the yaml gives its meaning and source. Raises ConfigError if
+    settings contradict each other or the task.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class MACQL(ValueLearner):
         super().__init__(*task, mixer="sum" if mixer == "qmix" else mixer, **of_a_value_learner)
         self.cql, self.rating = cql, rating
         self.weight = cql.weight if cql.weight is not None else 3.0 if self.spec.discrete else 5.0
-        self.share = 1.0 / self.spec.n_agents if mixer == "mean" else 1.0  # of an agent's value in the team's
+        self.share = 1.0 / self.spec.n_agents if mixer == "mean" else 1.0  # weight w of an agent's value in the team's
 
     def penalty(
         self, batch: Batch, o: Tensor, next_o: Tensor, q: Tensor, every: Tensor | None, key: Randomness
     ) -> Tensor:
-        """Return lambda mean [log sum exp Q - Q(o, a)] per seed (S,), of the team's Q, or of each agent's own.
+        """Return lambda mean [log sum exp Q - Q(o, a)] per seed (S,), of the team's Q, or of each agent's own Q.
 
-        The team's log-integral under `sum` and `mean` is the sum of those of the agents' terms w Q^i.
+        With `sum` and `mean`, the team's log-sum-exp is the sum of the log-sum-exps of the agents' terms w Q^i.
         """
         if every is not None and self.mixing is not None:
             gap = self.joint_gap(self.mixing, batch, every, key)
@@ -91,7 +92,7 @@ class MACQL(ValueLearner):
     def joint_gap(self, mixing: nn.Module, batch: Batch, every: Tensor, key: Randomness) -> Tensor:
         """Return log sum_k exp Q_tot(o, a_k) - Q_tot(o, a): (S, C, B, 1).
 
-        The a_k are random legal joint actions and the stored one.
+        The a_k are random legal joint actions, and the stored joint action.
         """
         assert batch.legal is not None, "discrete actions come with their legal ones"
         drawn = joint_actions(batch.action, batch.legal, self.cql.joint_samples, key)  # (S, B, K + 1, N)
@@ -101,7 +102,7 @@ class MACQL(ValueLearner):
 
     # --- the learnt mixer ----------------------------------------------------------------------------------------
     def make_mixing(self) -> nn.Module | None:
-        """Return QMIX's mixer of the agents' values under the joint observation, if `mixer` asks for it."""
+        """Return QMIX's mixer for `mixer: qmix`, else None. Its state is the joint observation."""
         if not self.monotonic:
             return None
         if not self.spec.discrete:
@@ -109,7 +110,7 @@ class MACQL(ValueLearner):
         return Monotonic(len(self.seeds), self.spec.n_agents * self.spec.obs_dim, self.spec.n_agents)
 
     def team(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        """Return Q_tot (S, C, B, 1) of the stored actions and of the next ones (S, B, 1)."""
+        """With QMIX, return Q_tot of the stored actions (S, C, B, 1) and of the next actions (S, B, 1)."""
         if self.mixing is None or self.target_mixing is None:
             return q, following
         q_tot: Tensor = self.mixing(q.unsqueeze(3), self.joint(batch.obs))
@@ -125,7 +126,7 @@ class MACQL(ValueLearner):
         return loss, on_bounds(action.detach(), False, SATURATED)
 
     def rated(self, o: Tensor, action: Tensor) -> Tensor:
-        """Return the value of generated actions, without gradients of the critic's weights: (S, B, ..., N)."""
+        """Return the values (S, B, ..., N) of generated actions. The critic's weights get no gradient."""
         with held(self.critic):
             q: Tensor = self.critic(o, action, 0 if self.rating == "first" else None)
         return q.amin(1) if self.rating == "min" else q

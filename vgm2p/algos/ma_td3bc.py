@@ -1,7 +1,7 @@
 """MA-TD3BC: TD3+BC (Fujimoto and Gu, arXiv 2106.06860) for a team, with the agents' values summed (VDN).
 
-The critic is TD3's (arXiv 1802.09477): twin networks, smoothed targets, and a policy that learns every second update.
-The policy maximises Q and stays near the stored actions. Choices and their sources: docs/algorithms/ma_td3bc.md.
+As in TD3 (arXiv 1802.09477), there are two critics, targets are smoothed, and the policy learns in every second update.
+The policy maximises Q and stays near the stored actions. Our choices and their sources: docs/algorithms/ma_td3bc.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from vgm2p.types import Batch, Randomness, per_seed_mean
 class MATD3BC(ValueLearner):
     r"""Policy: min mean_i (pi(o^i) - a^i)^2 - lambda mean_i Q_1^i(o^i, pi(o^i)), lambda = alpha / mean |Q_1|.
 
-    Every argument is a key of `conf/algo/ma_td3bc.yaml`, which gives its meaning and source; the others are those of
-    `ValueLearner`.
+    Every argument is a key of `conf/algo/ma_td3bc.yaml`; the yaml gives its meaning and source. Other arguments are
+    those of `ValueLearner`.
     """
 
     supports_discrete = False
@@ -45,9 +45,9 @@ class MATD3BC(ValueLearner):
         return (action + eps.clamp(-self.noise_clip, self.noise_clip)).clamp(-1.0, 1.0)
 
     def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """- lambda Q_1(o, pi(o)) + (pi(o) - a)^2 (TD3+BC Sec. 5), a mean over rows and agents: (S,).
+        """- lambda Q_1(o, pi(o)) + (pi(o) - a)^2 (TD3+BC Sec. 5), a mean over rows and agents: (S,), and diagnostics.
 
-        No gradient passes through lambda: else Q / |Q| would be constant wherever Q has one sign in the whole batch.
+        No gradient passes through lambda. Otherwise lambda Q would be constant if Q has the same sign in all rows.
         """
         action = self.policy(o)
         with held(self.critic):

@@ -1,8 +1,8 @@
 """OMAR: offline multi-agent RL with actor rectification (Pan et al., arXiv 2111.11188), for continuous actions.
 
-The critic is MA-CQL's, with one TD target per agent. A gradient of Q can hold the policy in a bad local optimum; so a
-search without gradients looks for a better action, and the policy is also pulled towards what it finds.
-Sources and our choices: docs/algorithms/omar.md.
+The critic is that of MA-CQL, with one TD target per agent. Gradients of Q can lead the policy to a bad local optimum.
+Therefore a search without gradients looks for a better action, and the policy also moves towards this action. Our
+choices and their sources: docs/algorithms/omar.md.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from vgm2p.types import Batch, Randomness, per_seed_mean
 
 @dataclass(frozen=True)
 class Search:
-    """The search for a better action; the node `search` of the configuration.
+    """Settings of the search for a better action; the node `search` of the configuration.
 
     Attributes:
-        kind: `cem` narrows a Gaussian to its best draws [code of OMAR]; `uniform` takes the best of as many draws.
-        iterations: rounds of the search [code of OMAR: 2; OG-MARL: 3].
-        samples: draws M of a round [code of OMAR: 20; OG-MARL: 10].
-        elites: best draws E that give the next Gaussian [code of OMAR: 5; OG-MARL: 10].
-        sigma: deviation of the first Gaussian, around 0 [both: 2].
+        kind: `cem`: the cross-entropy method [code of OMAR]; `uniform`: the best of the same number of uniform draws.
+        iterations: number of rounds of the search [code of OMAR: 2; OG-MARL: 3].
+        samples: number M of draws in a round [code of OMAR: 20; OG-MARL: 10].
+        elites: number E of best draws, from which the next Gaussian is computed [code of OMAR: 5; OG-MARL: 10].
+        sigma: standard deviation of the first Gaussian, which has mean 0 [both: 2].
     """
 
     kind: Literal["cem", "uniform"] = "cem"
@@ -39,7 +39,7 @@ class Search:
     sigma: float = 2.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers of elites without a deviation, or of which there are not enough draws."""
+        """Raise ConfigError for fewer than 2 elites, which have no standard deviation, or more elites than draws."""
         if not 2 <= self.elites <= self.samples:
             raise ConfigError(
                 f"algo.search.elites must lie between 2 and algo.search.samples ({self.samples}), got {self.elites}"
@@ -47,9 +47,9 @@ class Search:
 
 
 class OMAR(MACQL):
-    """Policy: c mean (pi(o) - a^)^2 - (1 - c) mean Q(o, pi(o)), a^ the better of pi(o) and the searched action.
+    """Policy: c mean (pi(o) - a^)^2 - (1 - c) mean Q(o, pi(o)); a^ is the better of pi(o) and the searched action.
 
-    Every argument is a key of `conf/algo/omar.yaml`, which gives its meaning and source. With c = 0 it is MA-CQL.
+    Every argument is a key of `conf/algo/omar.yaml`; the yaml gives its meaning and source. With c = 0 it is MA-CQL.
     """
 
     supports_discrete = False
@@ -78,7 +78,7 @@ class OMAR(MACQL):
 
     @torch.no_grad()
     def rectify(self, o: Tensor, action: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Return a^ (S, B, N, A): the searched action where Q prefers it to the policy's; and how often, how far."""
+        """Return a^ (S, B, N, A): the searched action if its Q is higher, else the policy's; and diagnostics."""
         found, value = self.narrowed(o, key) if self.search.kind == "cem" else self.best_uniform(o, key)
         wins = value > self.rated(o, action)
         better = torch.where(wins.unsqueeze(-1), found, action)
@@ -88,10 +88,10 @@ class OMAR(MACQL):
         }
 
     def narrowed(self, o: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
-        """Search by the cross-entropy method: return the best action of the last pool and its value.
+        """Search by the cross-entropy method: return the best action (S, B, N, A) of the last pool, and its value.
 
-        A pool holds M draws of N(mu, s^2), clipped, and the elites of the pool before. Its E best are the next elites;
-        they give the next mu and s.
+        A pool contains M clipped draws of N(mu, s^2), and the elites of the previous pool. Its E best actions are the
+        next elites. Their mean and standard deviation are the next mu and s.
         """
         shape = (o.shape[1], self.search.samples, self.spec.n_agents, self.spec.action_dim)
         mean, deviation = o.new_zeros(()), o.new_full((), self.search.sigma)
@@ -99,13 +99,13 @@ class OMAR(MACQL):
         for number in range(self.search.iterations):
             drawn = (mean + deviation * key.normal(f"search_{number}", shape).to(o.dtype)).clamp(-1.0, 1.0)
             pool, values = torch.cat([drawn, pool], 2), torch.cat([self.rated_all(o, drawn), values], 2)
-            values, best = values.topk(self.search.elites, 2)  # (S, B, E, N), the best first
+            values, best = values.topk(self.search.elites, 2)  # (S, B, E, N), best first
             pool = pool.gather(2, best.unsqueeze(-1).expand(*best.shape, shape[-1]))
             mean, deviation = pool.mean(2, keepdim=True), pool.std(2, keepdim=True) + 1e-10
         return pool[:, :, 0], values[:, :, 0]
 
     def best_uniform(self, o: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
-        """Return the best of as many uniform draws as the other search makes, and its value."""
+        """Return the best of `iterations` * `samples` uniform draws (S, B, N, A), and its value (S, B, N)."""
         draws = self.search.iterations * self.search.samples
         shape = (o.shape[1], draws, self.spec.n_agents, self.spec.action_dim)
         drawn = 2.0 * key.uniform("search_uniform", shape).to(o.dtype) - 1.0

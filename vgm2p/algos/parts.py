@@ -73,7 +73,7 @@ def td_loss(
         discounted_next: (S, B, N) gamma * bootstrap * next value, without gradient.
         valid: (S, B), 1 if the row has a TD target, else 0.
         mixer: key of MIXERS.
-        huber: whether Huber's loss takes the place of the square: 0.5 x^2 for |x| < 1, |x| - 0.5 beyond.
+        huber: whether to use Huber's loss in place of the square: 0.5 x^2 for |x| < 1, else |x| - 0.5.
     """
     residual = MIXERS[mixer](q, reward.unsqueeze(1), discounted_next.unsqueeze(1))
     weight = valid / valid.mean(-1, keepdim=True).clamp(min=torch.finfo(valid.dtype).tiny)

@@ -1,7 +1,7 @@
 """`ValueLearner`: Q-learning on stored transitions, the common part of MA-TD3BC, MA-BCQ, MA-CQL and OMAR.
 
-A critic Q^i(o^i, a^i) per agent, shared by the agents, learns from r + gamma Qbar^i(o'^i, a'^i), mixed over the agents.
-What an algorithm adds are hooks: the actions a' that a target may use, a penalty on the critic, the policy's loss.
+All agents share one critic Q^i(o^i, a^i). Its target is r + gamma Qbar^i(o'^i, a'^i), mixed over the agents. An
+algorithm overrides hooks: the actions a' that a target may use, a penalty on the critic, the policy's loss.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class ValueLearner(Algorithm):
     among the allowed actions, and the mean of the target critic's members rates it (double DQN). Continuous actions:
     a' = pibar(o') of a target policy tanh(f(o)), rated by the smallest value of the target critic's members (TD3).
 
-    An algorithm writes `policy_loss` if it has an optimiser named `policy`: with continuous actions it always has one.
-    Its other hooks have defaults: `allowed`, `next_action`, `following`, `penalty`, `team`, `make_mixing`, `execute`.
+    A subclass writes `policy_loss` if it has an optimiser named `policy`; with continuous actions it always has one.
+    The other hooks have defaults: `allowed`, `next_action`, `following`, `penalty`, `team`, `make_mixing`, `execute`.
 
     Args:
         spec: the task.
         seeds: training seeds.
         net: size of the networks.
-        optim: how they are optimised; the critic's rate does not decay.
-        critic: the critic.
-        history: steps that an agent remembers, the present one included.
+        optim: settings of Adam; the critic's learning rate does not decay.
+        critic: settings of the critic.
+        history: number of steps that an agent sees, including the present step.
         gamma: discount per step.
-        mixer: what one TD residual holds: the `sum` of the agents' values (VDN), their `mean`, or a single agent's
+        mixer: the value in a TD residual: the `sum` of the agents' values (VDN), their `mean`, or each agent's own
             value (`independent`).
     """
 
     fits = "critic_loss"
-    delay: int = 1  # updates from one step of policy and targets to the next
+    delay: int = 1  # the policy and the targets change in every `delay`-th update
     huber: bool = False  # whether Huber's loss takes the place of the squared TD residual
     policy: Deterministic
     target_policy: Deterministic
@@ -89,7 +89,7 @@ class ValueLearner(Algorithm):
 
     # --- one update --------------------------------------------------------------------------------------------------
     def update(self, batch: Batch, key: Randomness) -> Info:
-        """Step the critic; every `delay` updates, step the policy and move the targets."""
+        """Take a step of the critic. In every `delay`-th update, also take steps of the policy and the targets."""
         o, next_o = self.encode_pair(batch)
         critic_loss, info = self.critic_loss(batch, o, next_o, key)
         self.minimise("critic", critic_loss)
@@ -103,7 +103,7 @@ class ValueLearner(Algorithm):
         return info
 
     def critic_loss(self, batch: Batch, o: Tensor, next_o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Return TD, or 0.5 TD + penalty where there is one: (S,). No illegal action enters it."""
+        """Return the TD loss, or 0.5 TD loss + penalty if there is a penalty: (S,). No illegal action enters it."""
         with torch.no_grad():
             following = self.following(batch, next_o, key)
         every = self.critic(o) if self.spec.discrete else None
@@ -119,7 +119,7 @@ class ValueLearner(Algorithm):
         """Return the loss (S,) of the TD residual of q (S, C, B, N) and the values `following` (S, B, N) of o'."""
         q, following = self.team(batch, q, following)
         reward, discount = self.reward_scale * batch.reward, self.gamma * batch.bootstrap
-        mixer = self.mixer if self.mixing is None else "sum"  # of one column
+        mixer = self.mixer if self.mixing is None else "sum"  # a learnt mixer has returned one column
         loss = td_loss(q, reward, discount.unsqueeze(-1) * following, batch.valid, mixer, self.huber)
         level = q.detach().sum(-1) if mixer == "sum" else q.detach()
         return loss, q_levels(level, reward, discount, batch.valid)
@@ -145,36 +145,36 @@ class ValueLearner(Algorithm):
     def penalty(
         self, batch: Batch, o: Tensor, next_o: Tensor, q: Tensor, every: Tensor | None, key: Randomness
     ) -> Tensor | None:
-        """Return what is added to 0.5 TD: (S,), its weight included; None: the critic's loss is TD alone.
+        """Return the weighted penalty (S,) that is added to 0.5 TD loss; None: the critic's loss is the TD loss.
 
         Args:
-            batch: the batch; its `legal` are the actions that may enter.
+            batch: the batch; only actions in its `legal` may enter.
             o: (S, B, N, id_dim) encoded observations.
-            next_o: (S, B, N, id_dim) those of the next step.
+            next_o: (S, B, N, id_dim) encoded observations of the next step.
             q: (S, C, B, N) values of the stored actions, with gradient.
             every: (S, C, B, N, A) values of all actions, with gradient; None for continuous actions.
-            key: randomness of this update.
+            key: random numbers of this update.
         """
         return None
 
     def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Return the loss (S,) of the optimiser `policy`, after the critic's step, and what explains it."""
+        """Return the loss (S,) of the optimiser `policy`, after the critic's step, and diagnostics."""
         raise NotImplementedError
 
     def make_mixing(self) -> nn.Module | None:
-        """Return a learnt mixer; it trains with the critic, and `target_mixing` follows it. None: a fixed mixer."""
+        """Return a learnt mixer, which trains with the critic and has a target `target_mixing`. None: a fixed mixer."""
         return None
 
     def team(self, batch: Batch, q: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        """Return q (S, C, B, n) and following (S, B, n) as `mixer` takes them.
+        """Return the values that the TD residual uses: q (S, C, B, n) and following (S, B, n).
 
-        Here: the agents' own values. A learnt mixer returns one column, n = 1, of the team's values: by `mixing`, and
-        without gradient by `target_mixing`.
+        Here they are the agents' own values, n = N. With a learnt mixer they are the team's values, n = 1: q from
+        `mixing`, and following from `target_mixing` without gradient.
         """
         return q, following
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
-        """Act by the policy, or by the legal action that the members' mean rates highest."""
+        """Return the policy's action; discrete: the legal action with the highest mean value over the members."""
         if not self.spec.discrete:
             action: Tensor = self.policy(o)
             return action

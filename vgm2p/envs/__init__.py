@@ -1,1 +1,1 @@
-"""Environments: one file and one yaml each, vectorised, with observations built as the data build theirs."""
+"""Vectorised environments. Data and environments build the agents' observations with the same code."""

@@ -1,4 +1,4 @@
-"""The environment contract: E episodes stepped together; ends of tasks, step limits and failures are kept apart."""
+"""The environment contract: E episodes step together. Termination, truncation and failures are separate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Frame:
     """What the agents of E episodes see before they act.
 
     Attributes:
-        obs: (E, N, O) float32, in the view that `Spec.view` names, before any dataset standardisation.
+        obs: (E, N, O) float32, in the view `Spec.view`, not standardised by dataset statistics.
         legal: (E, N, A) bool for discrete actions, else None.
         state: (E, D) float32 global state, or None.
     """
@@ -30,16 +30,16 @@ class Frame:
 
 @dataclass
 class Step:
-    """Result of one step of E episodes; rows that were not active hold zeros, False and their last frame.
+    """Result of one step of E episodes. Rows that were not active have zeros, False and their last frame.
 
     Attributes:
-        frame: what follows the step (the final observation where the episode ended).
+        frame: observations after the step; the final observation if the episode ended.
         reward: (E,) float64 team reward.
-        terminated: (E,) bool, the task itself ended (never merged with `truncated`).
-        truncated: (E,) bool, the step limit was reached without termination.
-        fault: (E,) bool, the environment failed: the episode must be repeated and is never scored.
-        info: further arrays (E,). `won`: bool. `cause`: text, why a fault happened. Any other name: a number of the
-            episode so far; its last value is kept in `Episode.extra`.
+        terminated: (E,) bool, whether the task ended.
+        truncated: (E,) bool, whether the step limit was reached and the task did not end.
+        fault: (E,) bool, whether the environment failed. The episode must be repeated, and is not scored.
+        info: further arrays (E,). `won`: bool. `cause`: text, the cause of a fault. Any other name: a number of the
+            episode so far; `Episode.extra` has its last value.
     """
 
     frame: Frame
@@ -58,11 +58,11 @@ class Episode:
         seed: training seed of the policy.
         episode: number of the episode.
         return_: undiscounted sum of team rewards.
-        length: steps.
-        terminated: whether the task ended it (otherwise the step limit did).
-        won: whether it was won; None where the task knows no victory.
-        faults: environment failures before it could be finished.
-        extra: further numbers that the environment gives, by name.
+        length: number of steps.
+        terminated: whether the task ended the episode; otherwise the step limit did.
+        won: whether it was won; None if the task has no victory.
+        faults: number of environment failures before the episode was finished.
+        extra: further numbers of the environment, by name.
     """
 
     seed: int
@@ -76,13 +76,13 @@ class Episode:
 
 
 class VectorEnv(Protocol):
-    """E copies of one task, stepped together; made by Hydra from a yaml of `conf/env/`.
+    """E copies of one task that step together. A yaml file of `conf/env/` names the class.
 
     A class may have an attribute `discrete`: whether its actions are discrete. It is known without the simulator.
 
     Attributes:
         spec: the task.
-        max_active: how many slots can have an episode at the same time; None: all. A slot without one costs nothing.
+        max_active: largest number of slots with an episode at the same time; None: all. Empty slots cost nothing.
     """
 
     spec: Spec
@@ -90,23 +90,23 @@ class VectorEnv(Protocol):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Package name -> version of everything that decides the physics."""
+        """Package name -> version, of the packages that determine the dynamics."""
         ...
 
     def make(self, n_envs: int) -> None:
-        """Create (or grow to) `n_envs` slots. Raises `MissingInput`/`ServiceError` with the remedy if it cannot."""
+        """Change the number of slots to `n_envs`. Raises MissingInput or ServiceError if it cannot."""
         ...
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Start an episode in every slot whose seed is not None; slots given None keep their episode."""
+        """Start an episode in every slot whose seed is not None. The other slots keep their episode."""
         ...
 
     def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step the active slots with (E, N, A) float or (E, N) int actions."""
+        """Step the slots with `active` (E,) True, with actions (E, N, A) float or (E, N) int."""
         ...
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
-        """Return an (H, W, 3) picture of slot `index`; raises `ServiceError` where the machine cannot draw."""
+        """Return a picture (H, W, 3) of slot `index`. Raises ServiceError if the machine cannot draw."""
         ...
 
     def close(self) -> None:
@@ -115,10 +115,10 @@ class VectorEnv(Protocol):
 
 
 def heuristic(env: VectorEnv) -> Actor:
-    """Return the behaviour policy of an environment that has one (the optional method `heuristic()`).
+    """Return the heuristic policy of an environment, by its optional method `heuristic()`.
 
     Raises:
-        ConfigError: if it has none.
+        ConfigError: if the environment has none.
     """
     make = getattr(env, "heuristic", None)
     if make is None:
@@ -129,13 +129,13 @@ def heuristic(env: VectorEnv) -> Actor:
 
 @runtime_checkable
 class Interruptible(Protocol):
-    """An environment whose steps may take long: it polls `stop` and raises RolloutStopped once that is True."""
+    """An environment whose steps may take long. It calls `stop`, and raises RolloutStopped when this returns True."""
 
     stop: Callable[[], bool]
 
 
 class NoSimulator(VectorEnv):
-    """Placeholder for data whose simulator this program does not have. Raises MissingInput when made."""
+    """Placeholder for data whose simulator is not part of this program. The constructor raises MissingInput."""
 
     def __init__(self) -> None:
         raise MissingInput("this data's simulator is not part of vgm2p")

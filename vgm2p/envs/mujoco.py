@@ -1,8 +1,8 @@
-"""MA-MuJoCo as the datasets have it: one robot, its actuators dealt to agents in order, every agent sees all of it.
+"""MA-MuJoCo as in the datasets: the agents share the actuators of one robot, and every agent sees the whole robot.
 
-The flat action is the agents' actions concatenated in agent order (OMIGA, OG-MARL and the recordings do this;
-gymnasium-robotics deals by joints, which differs for 2x4 Ant). Robots come from gymnasium,
-`*-v5` for recordings and `*-v4` for omiga vaults.
+The robot's action is the concatenation of the agents' actions in agent order, as in OMIGA, OG-MARL and the recordings.
+(gymnasium-robotics assigns actuators by joints, which is different for 2x4 Ant.) The robots are those of gymnasium:
+`*-v5` for recordings, `*-v4` for omiga vaults.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ CAMERA_DISTANCE = 4.0
 
 
 class MAMuJoCo:
-    """E robots in lockstep (implements `VectorEnv`).
+    """E robots that step together (implements `VectorEnv`).
 
     Args:
         env_id: gymnasium id, for example `HalfCheetah-v5`.
-        n_agents: N; the robot's actuators must divide by it.
+        n_agents: number of agents N; the number of actuators must be a multiple of it.
         view: `raw_onehot` or `omiga`.
         env_kwargs: arguments of `gymnasium.make`.
-        episode_limit: steps until an episode is truncated.
-        obs_width: null, or the width to which zeros pad the robot's observation (omiga's Ant: 111, its contact forces
-            were always zero).
+        episode_limit: number of steps after which an episode is truncated.
+        obs_width: null, or the width to which the robot's observation is padded with zeros (omiga's Ant: 111, because
+            its contact forces were always zero).
 
     Raises:
         MissingInput: if gymnasium or mujoco is not installed.
-        ConfigError: on an unknown id, or actuators that the agents cannot share.
+        ConfigError: for an unknown id, or if the agents cannot share the actuators equally.
     """
 
     discrete = False
@@ -79,11 +79,11 @@ class MAMuJoCo:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions that decide the physics (mujoco 3.5 changed contacts)."""
+        """Versions of the packages that determine the physics (mujoco 3.5 changed contacts)."""
         return {name: version(name) for name in ("gymnasium", "mujoco")}
 
     def make(self, n_envs: int) -> None:
-        """Have `n_envs` robots."""
+        """Change the number of robots to `n_envs`."""
         while len(self._robots) < n_envs:
             self._robots.append(make_robot(self._id, self._kwargs))
         for robot in self._robots[n_envs:]:
@@ -92,7 +92,7 @@ class MAMuJoCo:
         self._allocate()
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the robots whose seed is given."""
+        """Reset the robots whose seed is not None."""
         for e, seed in enumerate(seeds):
             if seed is not None:
                 observation, _ = self._robots[e].reset(seed=int(seed))
@@ -101,7 +101,7 @@ class MAMuJoCo:
         return self._frame()
 
     def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active robots with actions (E, N, A), clipped to [-1, 1]; a robot that breaks is a fault of its row."""
+        """Step active robots with actions (E, N, A), clipped to [-1, 1]. If a robot fails, its row has a fault."""
         joint = np.clip(actions.reshape(len(self._robots), -1), -1.0, 1.0).astype(np.float64)
         reward = np.zeros(len(self._robots))
         terminated, truncated, fault = (np.zeros(len(self._robots), bool) for _ in range(3))
@@ -109,7 +109,7 @@ class MAMuJoCo:
         for e in np.flatnonzero(active).tolist():
             try:
                 observation, reward[e], terminated[e], _, _ = self._robots[e].step(joint[e])
-            except Exception as error:  # any failure of a simulator means that the episode must be repeated
+            except Exception as error:  # after any failure of the simulator, the episode must be repeated
                 fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
                 continue
             if _diverged(self._robots[e]) or not (np.isfinite(observation).all() and np.isfinite(reward[e])):
@@ -121,7 +121,7 @@ class MAMuJoCo:
         return Step(self._frame(), reward, terminated & ~fault, truncated, fault, {"cause": cause})
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
-        """Draw robot `index` without a display. Raises ServiceError where neither EGL nor OSMesa works."""
+        """Draw robot `index` without a display. Raises ServiceError if neither EGL nor OSMesa works."""
         from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
         choose_backend()
@@ -129,10 +129,10 @@ class MAMuJoCo:
         if self._viewer is None:
             try:
                 self._viewer = OffScreenViewer(robot.model, robot.data, width=480, height=360)
-            except Exception as error:  # OpenGL raises many kinds
+            except Exception as error:  # OpenGL raises many types of errors
                 detail = " ".join(str(error).split())[:60]
                 raise ServiceError(
-                    f"MuJoCo cannot draw here ({detail}); install libegl1 or libosmesa6, or drop video"
+                    f"MuJoCo cannot draw here ({detail}); install libegl1 or libosmesa6, or remove video=true"
                 ) from error
             self._viewer.cam.type, self._viewer.cam.trackbodyid = TRACKING, 1  # follow the torso
             self._viewer.cam.distance = CAMERA_DISTANCE
@@ -155,18 +155,18 @@ class MAMuJoCo:
         self._state[e, : len(observation)] = observation
 
     def _frame(self) -> Frame:
-        # float32 first: the datasets store the robot's observation in float32 and build views from that
+        # first to float32: the datasets store the robot's observation in float32 and build the views from it
         state = self._state.astype(np.float32)
         return Frame(agents_view_numpy(state, self.spec.n_agents, self.spec.view), None, state)
 
 
 def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
-    """Return a bare gymnasium robot: no time limit, checker or order wrapper. Raises as `MAMuJoCo` does."""
+    """Return a gymnasium robot without wrappers. Raises as `MAMuJoCo`."""
     try:
         import gymnasium
     except ImportError as error:
         raise MissingInput("package gymnasium is missing; run `pip install 'gymnasium[mujoco]'`") from error
-    gymnasium.logger.min_level = gymnasium.logger.ERROR  # "out of date" notes on the v4 robots that the data need
+    gymnasium.logger.min_level = gymnasium.logger.ERROR  # no "out of date" warnings: the data need the v4 robots
     try:
         with warnings.catch_warnings(), _quiet_compiler():
             warnings.simplefilter("ignore")
@@ -180,10 +180,10 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _quiet_compiler() -> Iterator[None]:
-    """Silence MuJoCo's warnings about deprecated attributes of gymnasium's robots; they would also write a log file."""
+    """Silence MuJoCo's warnings about deprecated attributes of gymnasium's robots. They also write a log file."""
     try:
         import mujoco
-    except ImportError:  # gymnasium.make raises the clearer error
+    except ImportError:  # gymnasium.make raises a clearer error
         yield
         return
     held = mujoco.get_mju_user_warning()
@@ -195,12 +195,12 @@ def _quiet_compiler() -> Iterator[None]:
 
 
 def _diverged(robot: Any) -> bool:
-    """Whether MuJoCo met a bad position, velocity or acceleration: it then resets the robot without an error."""
+    """Return whether MuJoCo found an invalid position, velocity or acceleration and has reset the robot silently."""
     return bool(robot.data.warning.number[_bad_states()].any())
 
 
 @functools.cache
 def _bad_states() -> list[int]:
-    from mujoco import mjtWarning  # their numbers differ between releases
+    from mujoco import mjtWarning  # the numbers of the warnings differ between releases
 
     return [int(getattr(mjtWarning, f"mjWARN_BAD{name}")) for name in ("QPOS", "QVEL", "QACC")]

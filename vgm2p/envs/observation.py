@@ -1,8 +1,8 @@
-"""Agents' views of a robot: one home for data and environment alike (numpy and torch).
+"""Builds the agents' observations of a robot, for data and environments (torch and numpy).
 
-`raw_onehot`: the robot's observation and the agent's one-hot. `omiga`: that vector minus its own mean, divided by its
-own population standard deviation, as OMIGA's environment builds it. `native`: the
-environment's own vectors, left alone.
+View `raw_onehot`: the robot's observation and the agent's one-hot. View `omiga`: this vector minus its own mean,
+divided by its own population standard deviation, as in OMIGA's environment. View `native`: the vectors of the
+environment, unchanged.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def _same(x: Tensor) -> Tensor:
 
 
 def _zscore(x: Tensor) -> Tensor:
-    # in double precision: the entries of a robot differ by orders of magnitude, and the data were built that way
+    # in double precision, because the features differ by orders of magnitude; the data were built in this way
     wide = x.double()
     return (wide - wide.mean(-1, keepdim=True)) / wide.std(-1, keepdim=True, correction=0)
 
 
-# view -> what happens to [robot, one-hot]
+# view -> function of the vector [robot, one-hot]
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"raw_onehot": _same, "omiga": _zscore}
 
 
@@ -51,19 +51,19 @@ def agents_view(robot: Tensor, n_agents: int, view: str) -> Tensor:
 @functools.cache
 def one_hots(n_agents: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the agents' one-hots (N, N)."""
-    with torch.inference_mode(False):  # the cached tensor also serves training, which refuses inference tensors
+    with torch.inference_mode(False):  # training also uses the cached tensor, and it cannot use inference tensors
         return torch.eye(n_agents, dtype=dtype, device=device)
 
 
 def agents_view_numpy(robot: NDArray[np.floating], n_agents: int, view: str) -> NDArray[np.float32]:
-    """Return `agents_view` for numpy arrays."""
+    """Return the same as `agents_view` for numpy arrays."""
     return agents_view(torch.from_numpy(robot), n_agents, view).numpy()
 
 
 def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
-    """Undo the per-vector z-score: omiga vectors (..., N, D + N) -> robot observation (..., D), from agent 0's vector.
+    """Undo the z-score of agent 0's vector: omiga vectors (..., N, D + N) -> robot observation (..., D).
 
-    The one-hot's two values give standard deviation 1 / (high - low) and mean -low * std.
+    The two values `high` and `low` of the one-hot give the standard deviation 1 / (high - low) and the mean -low * std.
     """
     first = view[..., 0, :].double()
     high, low = first[..., -n_agents], first[..., -1]
@@ -72,14 +72,14 @@ def robot_of_omiga(view: Tensor, n_agents: int) -> Tensor:
 
 
 def recovery_error(vectors: NDArray[np.float32], n_agents: int) -> float:
-    """Return the largest difference between omiga vectors (R, N, O) and those rebuilt from the robot behind them."""
+    """Return the largest difference between omiga vectors (R, N, O) and those rebuilt from the recovered robot."""
     given = torch.from_numpy(np.ascontiguousarray(vectors))
     again = agents_view(robot_of_omiga(given, n_agents), n_agents, "omiga")
     return float((again - given).abs().max()) if len(vectors) else 0.0
 
 
 def is_standardised(view: str, obs_norm: str) -> bool:
-    """Whether observations of a view are standardised by dataset statistics. Raises ConfigError on another obs_norm."""
+    """Return whether dataset statistics standardise the observations. Raises ConfigError for an unknown obs_norm."""
     if obs_norm not in ("auto", "dataset", "none"):
         raise ConfigError(f"data.obs_norm must be auto, dataset or none, got '{obs_norm}'")
     return obs_norm == "dataset" or (obs_norm == "auto" and view == "raw_onehot")
@@ -88,33 +88,33 @@ def is_standardised(view: str, obs_norm: str) -> bool:
 def statistics(
     rows: Callable[[int, int], Tensor], count: int, n_agents: int, obs_dim: int, view: str, obs_norm: str
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (O,) by which observations are standardised; zeros and ones where they are not.
+    """Return mean and standard deviation (O,) that standardise observations; 0 and 1 for features that stay unchanged.
 
-    `auto` standardises `raw_onehot` only: its robot features by the dataset's mean and deviation (floor 1e-3, computed
-    in float64), its one-hot not at all. Rows are summed in slabs, so that data on disk give the same bits as data in
-    memory and take none.
+    `auto` standardises only the robot features of `raw_onehot`, by the dataset's mean and standard deviation (at least
+    1e-3, computed in float64). The one-hot stays unchanged. Rows are added in slabs of fixed size. So data on disk give
+    the same bits as data in memory, and need little memory.
 
     Args:
-        rows: returns rows start .. stop - 1 of all rows with an action: (R, D) robot observations, or (R, N, O) native.
-        count: number of those rows.
-        n_agents: N.
-        obs_dim: O.
+        rows: (start, stop) -> rows start .. stop - 1 of all rows with an action: (R, D) robot, or (R, N, O) native.
+        count: number of rows with an action.
+        n_agents: number of agents N.
+        obs_dim: width O of an observation.
         view: name of the view.
         obs_norm: `auto`, `dataset` or `none`.
 
     Raises:
-        ConfigError: on another obs_norm.
+        ConfigError: for an unknown obs_norm.
     """
     if not is_standardised(view, obs_norm):
         return torch.zeros(obs_dim), torch.ones(obs_dim)
 
     def features(start: int) -> Tensor:
         found = rows(start, min(start + SLAB_ROWS, count))
-        if view == "omiga":  # already standardised per vector; dataset statistics are those of its vectors
+        if view == "omiga":  # the statistics are those of the z-scored vectors
             found = agents_view(found, n_agents, view)
         return found.reshape(-1, found.shape[-1]).double()
 
-    near = features(0).mean(0)  # sums of squares are taken about a point near the mean: nothing cancels
+    near = features(0).mean(0)  # squares are summed around a point near the mean, to avoid cancellation
     total, first, second = 0, torch.zeros_like(near), torch.zeros_like(near)
     for start in range(0, count, SLAB_ROWS):
         away = features(start) - near
@@ -126,7 +126,7 @@ def statistics(
 
 
 def in_slabs(rule: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Return `rule(rows)` for a rule that takes row by row, worked out in slabs that stay in the processor's cache."""
+    """Return `rule(rows)`, computed in slabs that fit into the processor's cache. `rule` must work row by row."""
     first = rule(rows[:SLAB_ROWS])
     out = torch.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
     for start in range(0, len(rows), SLAB_ROWS):

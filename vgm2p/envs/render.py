@@ -1,4 +1,4 @@
-"""Headless drawing: which OpenGL backend works, found in a process of its own."""
+"""Drawing without a display: finds an OpenGL backend that works."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ print('drawn')
 
 
 def choose_backend() -> str:
-    """Set MUJOCO_GL to the first backend that draws and return it; a value set by the user is taken as it is.
+    """Set MUJOCO_GL to the first backend that works, and return it. A value that the user has set is kept.
 
-    The probe runs in a child: a backend that fails can end the process, and the choice binds at mujoco's first import
-    of OpenGL.
+    A child process tests the backend, because a backend that fails can end its process. Also, the choice is fixed once
+    mujoco has imported OpenGL.
 
     Raises:
-        ServiceError: if none works.
+        ServiceError: if no backend works.
     """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
@@ -33,12 +33,12 @@ def choose_backend() -> str:
             os.environ["MUJOCO_GL"] = backend
             return backend
     raise ServiceError(
-        "this machine cannot draw MuJoCo without a display; install libegl1 or libosmesa6, or drop video=true"
+        "this machine cannot draw MuJoCo without a display; install libegl1 or libosmesa6, or remove video=true"
     )
 
 
 def draws(backend: str) -> bool:
-    """Whether a child process can draw one picture with `backend`."""
+    """Return whether a child process can draw a picture with `backend`."""
     environment = {**os.environ, "MUJOCO_GL": backend}
     try:
         done = subprocess.run(

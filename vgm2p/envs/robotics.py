@@ -1,7 +1,7 @@
-"""MA-MuJoCo by gymnasium-robotics: joints dealt to agents by the robot's graph, local observations.
+"""MA-MuJoCo of gymnasium-robotics: each agent has some joints of the robot and sees only joints near them.
 
-For OG-MARL's `gymnasium_mamujoco` vaults and for any robot and split of that package.
-Observations of unequal width are padded with zeros at the end to the longest, as OG-MARL does.
+It is for OG-MARL's `gymnasium_mamujoco` vaults, and for any robot and split of this package. Observations of different
+widths are padded with zeros at the end, as in OG-MARL.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from vgm2p.types import Spec
 
 
 class RoboticsMAMuJoCo:
-    """E tasks of `gymnasium_robotics.mamujoco_v1` in lockstep (implements `VectorEnv`).
+    """E tasks of `gymnasium_robotics.mamujoco_v1` that step together (implements `VectorEnv`).
 
     Args:
         scenario: robot, for example `HalfCheetah`.
-        agent_conf: split, for example `6x1`.
-        agent_obsk: joints up to this distance are seen (the package's default: 1).
+        agent_conf: how the joints are split among the agents, for example `6x1`.
+        agent_obsk: an agent sees joints up to this distance (default of the package: 1).
         view: `native`.
-        env_kwargs: further arguments of the robot that keep its observation's width.
-        episode_limit: steps until an episode is truncated.
+        env_kwargs: further arguments of the robot that do not change the width of its observation.
+        episode_limit: number of steps after which an episode is truncated.
 
     Raises:
         MissingInput: if gymnasium-robotics is not installed.
-        ConfigError: on an unknown robot, split or view.
+        ConfigError: for an unknown robot, split or view.
     """
 
     discrete = False
@@ -49,9 +49,7 @@ class RoboticsMAMuJoCo:
         episode_limit: int = 1000,
     ) -> None:
         if view != "native":
-            raise ConfigError(
-                f"data.view={view} does not exist for {scenario} {agent_conf}; its agents see locally: native"
-            )
+            raise ConfigError(f"data.view={view} does not exist for {scenario} {agent_conf}; use data.view=native")
         self._arguments = {
             "scenario": scenario,
             "agent_conf": agent_conf,
@@ -64,7 +62,7 @@ class RoboticsMAMuJoCo:
         widths = [first.action_space(agent).shape[0] for agent in self._agents]
         if len(set(widths)) > 1:
             raise ConfigError(
-                f"{scenario} {agent_conf} gives its agents {widths} actuators; agents must have equally many"
+                f"{scenario} {agent_conf}: the agents have {widths} actuators; use a split with equal numbers"
             )
         first.reset(seed=0)
         self.spec = Spec(
@@ -82,11 +80,11 @@ class RoboticsMAMuJoCo:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions that decide the physics."""
+        """Versions of the packages that determine the physics."""
         return {name: version(name) for name in ("gymnasium-robotics", "gymnasium", "mujoco")}
 
     def make(self, n_envs: int) -> None:
-        """Have `n_envs` tasks."""
+        """Change the number of tasks to `n_envs`."""
         while len(self._envs) < n_envs:
             self._envs.append(make_parallel(self._arguments))
         for env in self._envs[n_envs:]:
@@ -95,7 +93,7 @@ class RoboticsMAMuJoCo:
         self._allocate()
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the tasks whose seed is given."""
+        """Reset the tasks whose seed is not None."""
         for e, seed in enumerate(seeds):
             if seed is not None:
                 observations, _ = self._envs[e].reset(seed=int(seed))
@@ -116,7 +114,7 @@ class RoboticsMAMuJoCo:
                 observations, rewards, ends, _, _ = self._envs[e].step(joint)
                 self._place(e, observations)
                 reward[e], terminated[e] = rewards[self._agents[0]], ends[self._agents[0]]
-            except Exception as error:  # any failure of a simulator means that the episode must be repeated
+            except Exception as error:  # after any failure of the simulator, the episode must be repeated
                 fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
                 continue
             if not (np.isfinite(self._obs[e]).all() and np.isfinite(reward[e])):
@@ -127,8 +125,8 @@ class RoboticsMAMuJoCo:
         return Step(self._frame(), reward, terminated & ~fault, truncated & ~fault, fault, {"cause": cause})
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
-        """Not offered: the package draws only in environments made for drawing. Raises ServiceError."""
-        raise ServiceError("env/robotics has no pictures; use an env of the mujoco group for video=true")
+        """Raise ServiceError: the package draws only in environments that were made for drawing."""
+        raise ServiceError("env=robotics/... cannot draw pictures; for video=true use an env of mamujoco/")
 
     def close(self) -> None:
         """Release the tasks."""
@@ -151,7 +149,7 @@ class RoboticsMAMuJoCo:
 
 
 def make_parallel(arguments: dict[str, Any]) -> Any:
-    """Return a `mamujoco_v1.parallel_env`, without the paragraph that its package prints at import."""
+    """Return a `mamujoco_v1.parallel_env`. Text that the package prints at its import is discarded."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             from gymnasium_robotics import mamujoco_v1
@@ -159,6 +157,6 @@ def make_parallel(arguments: dict[str, Any]) -> Any:
         raise MissingInput("package gymnasium-robotics is missing; run `pip install gymnasium-robotics`") from error
     try:
         return mamujoco_v1.parallel_env(**arguments)
-    except Exception as error:  # the package raises bare Exception and KeyError for unknown robots and splits
+    except Exception as error:  # the package raises Exception and KeyError for unknown robots and splits
         detail = " ".join(str(error).split())[:100]
         raise ConfigError(f"mamujoco_v1 refuses {arguments['scenario']} {arguments['agent_conf']}: {detail}") from error

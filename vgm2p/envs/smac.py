@@ -1,4 +1,4 @@
-"""SMACv1 and SMACv2: W games of StarCraft II in processes of their own, each playing one episode at a time."""
+"""SMACv1 and SMACv2: games of StarCraft II in worker processes. Each game plays one episode at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vgm2p.errors import ConfigError, ServiceError
 from vgm2p.types import Spec
 
 FACTORY = "vgm2p.envs.smac_game:Game"
-# [OG-MARL]; of SMACv2's start positions only p matters where teams are equal, n_enemies is overwritten by smacv2
+# [OG-MARL]. For equal teams, only p of SMACv2's start positions matters; smacv2 overwrites n_enemies
 START = {"dist_type": "surrounded_and_reflect", "n_enemies": 5, "map_x": 32, "map_y": 32}
 ARGUMENTS_V2 = {
     "debug": False,
@@ -30,16 +30,19 @@ NUMBERS = ("dead_allies", "dead_enemies", "score")
 
 
 class SMAC:
-    """Episodes of one task in slots, of which at most `workers` are active at once (implements `VectorEnv`).
+    """Episodes of one task in slots. At most `workers` slots are active at the same time (implements `VectorEnv`).
 
-    `Step.info` has `won` (E,) bool, `dead_allies`, `dead_enemies`, `score` (E,) float64 and `cause` (E,) of faults.
+    `Step.info` has `won` (E,) bool; `dead_allies`, `dead_enemies`, `score` (E,) float64; and `cause` (E,) of faults.
 
     Args:
         spec: the task.
         game: arguments of `vgm2p.envs.smac_game.Game`.
-        versions: of packages and game.
-        workers: games at once.
-        timeout: seconds within which a game must answer; starting one takes 5 to 30.
+        versions: versions of the packages and of the game.
+        workers: number of games that run at the same time.
+        timeout: time in seconds within which a game must answer; the start of a game takes 5 to 30.
+
+    Raises:
+        ConfigError: if `workers` or `timeout` is not positive.
     """
 
     discrete = True
@@ -63,19 +66,19 @@ class SMAC:
         return dict(self._versions)
 
     def make(self, n_envs: int) -> None:
-        """Have `n_envs` slots; games that run are kept for the next episodes."""
+        """Change the number of slots to `n_envs`. Running games are kept for the next episodes."""
         spec = self.spec
         self._obs = np.zeros((n_envs, spec.n_agents, spec.obs_dim), np.float32)
         self._legal = np.zeros((n_envs, spec.n_agents, spec.action_dim), bool)
-        self._legal[..., 0] = True  # the action of a slot without a game is not played
+        self._legal[..., 0] = True  # a slot without a game needs a legal action, which is not played
         self._state = np.zeros((n_envs, spec.state_dim or 0), np.float32)
         self._worker: dict[int, int] = {}  # slot -> game
-        self._lost: dict[int, Lost] = {}  # slots whose episode could not begin
+        self._lost: dict[int, Lost] = {}  # slot -> why its episode could not start
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Start episodes; one that cannot begin is a fault of its slot's first step.
+        """Start episodes. If an episode cannot start, the first step of its slot reports a fault.
 
-        Raises ServiceError if more episodes would be active than there are games.
+        Raises ServiceError if there are not enough games.
         """
         for slot, seed in enumerate(seeds):
             if seed is not None:
@@ -97,7 +100,7 @@ class SMAC:
         return self._frame()
 
     def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active slots with actions (E, N). Raises ServiceError for an action that is not legal."""
+        """Step active slots with actions (E, N). Raises ServiceError for an illegal action."""
         count = len(self._obs)
         reward = np.zeros(count)
         terminated, truncated, fault, won = (np.zeros(count, bool) for _ in range(4))
@@ -126,18 +129,18 @@ class SMAC:
         return Step(self._frame(), reward, terminated, truncated, fault, {"won": won, "cause": cause, **numbers})
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
-        """Not offered: the headless game draws nothing. Raises ServiceError."""
-        raise ServiceError("env/smac has no pictures: the headless game draws nothing; drop video")
+        """Raise ServiceError: the game runs without a display and draws nothing."""
+        raise ServiceError("SMAC cannot draw pictures: the game runs without a display; remove video=true")
 
     def close(self) -> None:
-        """End the games; a later reset starts new ones."""
+        """End the games. A later reset starts new ones."""
         self.pool.close()
         self.make(len(self._obs))
 
     def _free(self) -> int:
         free = set(self._games) - set(self._worker.values())
         if not free:
-            raise ServiceError(f"env.workers={self.max_active} games cannot play more episodes at once; raise it")
+            raise ServiceError(f"env.workers={self.max_active}: all games are in use; raise env.workers")
         return min(free)
 
     def _check(self, slot: int, actions: NDArray[Any]) -> None:
@@ -145,7 +148,7 @@ class SMAC:
             if not (0 <= action < self.spec.action_dim and self._legal[slot, agent, action]):
                 raise ServiceError(
                     f"agent {agent} chose action {action}, which {self.spec.env_id} does not allow now; "
-                    "act() must leave out what `legal` forbids"
+                    "act() must choose legal actions"
                 )
 
     def _place(self, slot: int, moment: Moment) -> None:
@@ -160,16 +163,16 @@ class SMAC:
 
 
 class SMACv1(SMAC):
-    """A map of SMACv1, everything else as `oxwhirl/smac` has it by default (difficulty 7, 8 game steps per action).
+    """A map of SMACv1, with the default settings of `oxwhirl/smac` (difficulty 7, 8 game steps per action).
 
     Args:
-        map_name: for example `3m`.
-        workers: games at once.
-        timeout: seconds within which a game must answer.
+        map_name: name of the map, for example `3m`.
+        workers: number of games that run at the same time.
+        timeout: time in seconds within which a game must answer.
 
     Raises:
-        ConfigError: on an unknown map.
-        MissingInput: without smacv2, StarCraft II, or the map.
+        ConfigError: for an unknown map.
+        MissingInput: if smacv2, StarCraft II or the map is missing.
     """
 
     def __init__(self, map_name: str, workers: int = 2, timeout: float = 120.0) -> None:
@@ -179,21 +182,21 @@ class SMACv1(SMAC):
 
 
 class SMACv2(SMAC):
-    """Random teams of a race from random positions, by default as OG-MARL's data were made.
+    """Random teams of a race at random start positions. The defaults are those of OG-MARL's data.
 
     Args:
         race: terran, zerg or protoss.
-        n_units: agents.
-        n_enemies: enemies.
-        units: share of each unit type in a team; None: OG-MARL's.
-        exceptions: types that must not make up a whole team; None: OG-MARL's.
-        reflected: probability of reflected start positions, else surrounded.
-        workers: games at once.
-        timeout: seconds within which a game must answer.
+        n_units: number of agents.
+        n_enemies: number of enemies.
+        units: share of each unit type in a team; None: as in OG-MARL.
+        exceptions: a team may not consist only of these unit types; None: as in OG-MARL.
+        reflected: probability of reflected start positions; otherwise the start positions are surrounded.
+        workers: number of games that run at the same time.
+        timeout: time in seconds within which a game must answer.
 
     Raises:
-        ConfigError: on an unknown race, shares that are none, or exceptions that leave no team.
-        MissingInput: without smacv2, StarCraft II, or the map.
+        ConfigError: for an unknown race, wrong shares, or exceptions that allow no team.
+        MissingInput: if smacv2, StarCraft II or the map is missing.
     """
 
     def __init__(
@@ -209,7 +212,7 @@ class SMACv2(SMAC):
     ) -> None:
         if min(n_units, n_enemies) < 1 or not 0.0 <= reflected <= 1.0:
             raise ConfigError(
-                f"env.n_units, n_enemies must be from 1, reflected in [0, 1], got {n_units}, {n_enemies}, {reflected}"
+                f"env.n_units, n_enemies must be >= 1, reflected in [0, 1], got {n_units}, {n_enemies}, {reflected}"
             )
         usual = race_of(race)
         units = dict(usual.units) if units is None else units

@@ -1,7 +1,7 @@
-"""One StarCraft II game through smacv2, in a worker process of its own (`vgm2p.envs.workers`).
+"""One StarCraft II game, played through smacv2 in a worker process (`vgm2p.envs.workers`).
 
-`Repairs` changes smacv2 where evaluation needs it; each method says what it changes and why (summary: docs/smac.md).
-This file does not import torch, so that a worker starts in half a second.
+`Repairs` changes smacv2 where evaluation needs it. Each of its methods says what it changes and why (summary:
+docs/smac.md). This file does not import torch, so a worker starts in half a second.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-SEEN = -1  # smacv2 hides enemies without a tag: any number will do
-ENDING = 1.0  # seconds that a game with a broken connection gets to end, so that the cause can name its exit code
+SEEN = -1  # a tag for enemies: smacv2 hides enemies without a tag, and accepts any number
+ENDING = 1.0  # seconds to wait for the end of a game with a broken connection; then the exit code is known
 
 
 class GameDied(Exception):
-    """The game does not answer any more, or has never done so."""
+    """The game does not answer."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Moment:
         obs: (N, O) float32.
         legal: (N, A) bool.
         state: (D,) float32.
-        reward: that of smacv2; on the maps of SMACv1 that of SMACv1.
-        terminated: won, lost or drawn.
-        truncated: the step limit was reached undecided.
-        won: whether it was won.
-        dead_allies: dead agents.
-        dead_enemies: dead enemies.
-        score: sum of the rewards so far on a fixed scale, on which `worth` points are 20.
+        reward: reward of smacv2; on the maps of SMACv1, the reward of SMACv1.
+        terminated: whether the battle was won, lost or drawn.
+        truncated: whether the step limit was reached before that.
+        won: whether the battle was won.
+        dead_allies: number of dead agents.
+        dead_enemies: number of dead enemies.
+        score: sum of the rewards so far, on a fixed scale on which `worth` points are 20.
     """
 
     obs: NDArray[np.float32]
@@ -59,12 +59,12 @@ class Moment:
 
 
 class Game:
-    """A task of smacv2; the game starts at the first reset.
+    """A task of smacv2. The game starts at the first reset.
 
     Args:
         arguments: keyword arguments of smacv2's StarCraft2Env.
         capabilities: SMACv2's distributions of teams and start positions; None for the maps of SMACv1.
-        worth: points of a won episode, for the score; None: those of the enemies on the map.
+        worth: points of a won episode, for the score; None: computed from the enemies on the map.
     """
 
     def __init__(self, arguments: Mapping[str, Any], capabilities: dict[str, Any] | None, worth: float | None) -> None:
@@ -80,21 +80,21 @@ class Game:
             self.game = self._task.env = repaired()(**arguments, capability_config=capabilities)
 
     def reset(self, seed: int) -> Moment:
-        """Start an episode whose draws depend on `seed`; the game itself is seeded once, when it starts."""
+        """Start an episode. Its random draws depend on `seed`; the game itself gets a seed only when it starts."""
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  smacv2 draws from it
         for index, (holder, name) in enumerate(generators(self._task)):
             setattr(holder, name, np.random.default_rng([seed, index]))
         self.game._seed = seed % 2**32
-        self._task.reset()  # after a failed spawn it tries again and returns None
+        self._task.reset()  # if units fail to appear, it tries again and returns None
         self._scale, self._points = self.game.reward_scale_rate / (self._worth or worth(self.game)), 0.0
         return self._moment()
 
     def step(self, actions: Sequence[int]) -> Moment:
-        """Act for all agents. Raises GameDied if the game does."""
+        """Do the actions of all agents. Raises GameDied if the game does not answer."""
         timeouts = self.game.timeouts
         reward, over, info = self._task.step(list(actions))
-        if not info:  # how smacv2 reports a crash, beside reward 0 and the episode's end
+        if not info:  # smacv2 reports a crash by an empty info, reward 0 and the end of the episode
             raise GameDied("smacv2 reports a crash")
         truncated = self.game.timeouts > timeouts
         self._points += float(reward) * self.game.max_reward / self.game.reward_scale_rate
@@ -115,15 +115,15 @@ class Game:
 
 
 class Repairs:
-    """Mixed in before smacv2's StarCraft2Env."""
+    """Mixin that precedes smacv2's StarCraft2Env in the order of base classes."""
 
     scaled = False
 
     def reset(self: Any, episode_config: Mapping[str, Any] | None = None) -> Any:
-        """Count episodes that were given up or whose units did not appear; set the reward's scale once.
+        """Count unfinished episodes and those whose units did not appear, and set the scale of the reward once.
 
-        As long as smacv2 has counted no episode, it starts another game at each reset and loses the one that runs.
-        It also adds the enemies' health to `max_reward` each time that it looks at them.
+        While smacv2 has counted no episode, each reset starts another game and loses the running one. It also adds the
+        enemies' health to `max_reward` again and again.
         """
         if self._sc2_proc is not None:
             self._episode_count = max(1, self._episode_count)
@@ -133,16 +133,17 @@ class Repairs:
             self.scaled, self.max_reward = True, worth(self)
 
     def full_restart(self: Any) -> None:
-        """Raise GameDied in place of a restart: the worker's parent starts a new process and repeats the episode."""
+        """Raise GameDied instead of a restart. The worker's parent starts a new process and repeats the episode."""
         process = self._sc2_proc._proc
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(ENDING)
         raise GameDied(exit_message(process) or "the game does not answer")
 
     def reward_battle(self: Any) -> float:
-        """Return |damage + deaths| on SMACv1's maps, as SMACv1 does: health that enemies regain counts as damage.
+        """On SMACv1's maps, return |damage + deaths| as SMACv1 does: regained health of enemies counts as damage.
 
-        smacv2 gives 0 for a step with a negative sum. It returns that sum where the allies' share is switched off.
+        smacv2 returns 0 if the sum is negative. It returns the sum itself if the share of the allies is switched off;
+        this method uses that.
         """
         smacv2: Any = super()
         if self.map_type.endswith("_gen") or not self.reward_only_positive:
@@ -154,16 +155,16 @@ class Repairs:
         return paid
 
     def get_unit_type_id(self: Any, unit: Any, ally: bool) -> int:
-        """Number allied types of SMACv1's maps as SMACv1 does; smacv2 applies the enemies' ids to them."""
+        """On SMACv1's maps, number the unit types of allies as SMACv1 does. smacv2 uses the ids of the enemies."""
         if ally and not self.map_type.endswith("_gen"):
             return int(unit.unit_type - self._min_unit_type)
         smacv2: Any = super()
         return int(smacv2.get_unit_type_id(unit, ally))
 
     def get_obs(self: Any) -> list[NDArray[np.float32]]:
-        """Let agents of SMACv1's maps see each enemy in sight, as SMACv1 does.
+        """On SMACv1's maps, let agents see every enemy in sight, as SMACv1 does.
 
-        smacv2 hides an agent's enemies whenever no agent has seen a later enemy of the list.
+        smacv2 hides enemies from an agent if no agent has seen an enemy that comes later in the list.
         """
         if not self.map_type.endswith("_gen"):
             self.obs_enemies[:] = 1
@@ -174,20 +175,20 @@ class Repairs:
 
 
 def repaired() -> Any:
-    """Return smacv2's StarCraft2Env with `Repairs`."""
+    """Return the class of smacv2's StarCraft2Env with `Repairs`."""
     from smacv2.env import StarCraft2Env
 
     return type("RepairedStarCraft2Env", (Repairs, StarCraft2Env), {})
 
 
 def worth(game: Any) -> float:
-    """Return the points of a victory over the enemies on the map: damage, deaths and the bonus."""
+    """Return the points of a victory over the enemies on the map: damage, deaths and the bonus for the victory."""
     tough = sum(unit.health_max + unit.shield_max for unit in game.enemies.values())
     return float(tough + game.n_enemies * game.reward_death_value + game.reward_win)
 
 
 def generators(task: Any) -> Iterator[tuple[Any, str]]:
-    """Yield (holder, attribute) of every numpy generator in the distributions of SMACv2, in a fixed order."""
+    """Yield (object, attribute name) of every numpy generator in SMACv2's distributions, in a fixed order."""
     holders = list(getattr(task, "env_key_to_distribution_map", {}).values())
     while holders:
         holder = holders.pop(0)
@@ -199,10 +200,10 @@ def generators(task: Any) -> Iterator[tuple[Any, str]]:
 
 
 def bind_games_to_this_process() -> None:
-    """Make games end with their worker, and report games that end before they answer.
+    """Make a game end with its worker, and report a game that ends before it answers.
 
-    The Linux kernel kills a game whose worker dies. pysc2 alone would wait 90 s for a game that ended before pysc2
-    looked at it for the first time.
+    The Linux kernel kills a game whose worker dies. Without this function, pysc2 waits 90 s for a game that ended
+    before pysc2's first check.
     """
     from pysc2.lib import sc_process
 
@@ -230,12 +231,12 @@ def bind_games_to_this_process() -> None:
 
 
 def game_log() -> Path:
-    """Return the file into which the game of this process prints."""
+    """Return the log file of the game of this process."""
     return Path(tempfile.gettempdir()) / "game.log"
 
 
 def exit_message(process: Any) -> str | None:
-    """Return the exit code of a game and the last line that it printed; None while it runs."""
+    """Return the exit code of a game and its last printed line; None while the game runs."""
     code = process.poll()
     if code is None:
         return None

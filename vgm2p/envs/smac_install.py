@@ -1,4 +1,4 @@
-"""What SMAC needs on a machine: smacv2, the StarCraft II game and its maps. Names what is missing and how to get it."""
+"""Checks what SMAC needs: smacv2, the game StarCraft II and its maps. Errors say what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from vgm2p.errors import MissingInput, ServiceError
 
 PACKAGES = ("smacv2", "pysc2", "s2clientprotocol")
 GET_PACKAGES, GET_GAME, GET_MAPS = "install-smac", "sc2", "smac-maps"  # targets of the Makefile
-TABLE_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "32x32_flat")  # of the paper's Table 1; SMACv2 plays on the last
-OLDEST_BUILD = 55958  # 3.16.1, the first with the API [pysc2]
-# smacv2 asks for protobuf < 3.21. Its messages also load with newer versions in protobuf's Python implementation, which
-# 3.20 uses on Python 3.11, too. Games have processes of their own, so the rest of the program keeps its protobuf.
+TABLE_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "32x32_flat")  # maps of the paper's Table 1; SMACv2 uses the last one
+OLDEST_BUILD = 55958  # build 3.16.1, the first one with the API [pysc2]
+# smacv2 asks for protobuf < 3.21. Newer versions work, too, with protobuf's Python implementation (which 3.20 also uses
+# on Python 3.11). Games run in separate processes, so the rest of the program can use the faster implementation.
 WORKER_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
 
 def game_folder() -> Path:
-    """Return where StarCraft II should be: $SC2PATH, or ~/StarCraftII."""
+    """Return the folder of StarCraft II: $SC2PATH, or ~/StarCraftII."""
     return Path(os.environ.get("SC2PATH") or "~/StarCraftII").expanduser()
 
 
 def packages() -> dict[str, str]:
-    """Return package -> version, smacv2 with its commit where pip knows it. Raises MissingInput."""
+    """Return package -> version; for smacv2 also the commit, if pip knows it. Raises MissingInput."""
     _raise_missing({GET_PACKAGES: _missing_packages()})
     found = {name: version(name) for name in PACKAGES[:2]}
     origin = json.loads(distribution("smacv2").read_text("direct_url.json") or "{}")
@@ -38,7 +38,7 @@ def packages() -> dict[str, str]:
 
 
 def protobuf() -> str:
-    """Return how games read the game's messages. Raises MissingInput without pysc2, ServiceError if they cannot."""
+    """Return the version of protobuf. Raises ServiceError if it cannot read the game's messages; MissingInput."""
     packages()
     environment = {**os.environ, **WORKER_ENVIRONMENT}
     command = [sys.executable, "-c", "import s2clientprotocol.sc2api_pb2"]
@@ -48,28 +48,28 @@ def protobuf() -> str:
         raise ServiceError(
             f"protobuf {version('protobuf')} cannot read the game's messages ({cause}); run `make {GET_PACKAGES}`"
         )
-    return f"{version('protobuf')}; games use its Python implementation, in processes of their own"
+    return f"{version('protobuf')}; games use its Python implementation, in separate processes"
 
 
 def game_build() -> int:
-    """Return the build that pysc2 will start, the highest. Raises MissingInput."""
+    """Return the highest installed build, which pysc2 will start. Raises MissingInput."""
     _raise_missing({GET_GAME: _missing_game()})
     return max(_builds())
 
 
 def require_maps(names: Iterable[str]) -> None:
-    """Raise MissingInput naming every map without its file, `<name>.SC2Map`."""
+    """Raise MissingInput with the names of all maps whose file `<name>.SC2Map` is missing."""
     _raise_missing({GET_MAPS: _missing_maps(names)})
 
 
 def require(map_file: str) -> dict[str, str]:
-    """Return the versions of everything that decides a game on this map. Raises MissingInput for what is missing."""
+    """Return the versions of packages and game. Raises MissingInput unless everything for this map is installed."""
     _raise_missing({GET_PACKAGES: _missing_packages(), GET_GAME: _missing_game(), GET_MAPS: _missing_maps([map_file])})
     return {**packages(), "StarCraft II": f"build {game_build()}"}
 
 
 def _missing_packages() -> list[str]:
-    """Return the first missing package, if any: one command installs all of them."""
+    """Return the first missing package, if any. (One command installs all packages.)"""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None][:1]
 
 
@@ -90,7 +90,7 @@ def _builds() -> list[int]:
 
 
 def _raise_missing(missing: Mapping[str, list[str]]) -> None:
-    """Raise MissingInput with one command for all that is missing (target of the Makefile -> names), if anything is."""
+    """Raise MissingInput with one command for all `missing` parts (target of the Makefile -> names)."""
     targets = [target for target, names in missing.items() if names]
     if targets:
         names = ", ".join(name for names in missing.values() for name in names)

@@ -1,4 +1,4 @@
-"""Sizes of SMAC's tasks: agents, step limits, observations and states; known without smacv2 and the game."""
+"""Sizes of SMAC's tasks: agents, step limits, observations and states. They are known without smacv2 and the game."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Spec
 
 MOVES = 4
-NO_ATTACK = 6  # no-op, stop, four moves; every further action names a target
+NO_ATTACK = 6  # number of actions without a target: no-op, stop, four moves
 FLAT_MAP = "32x32_flat"  # the file that all maps of SMACv2 use
 LIMIT_V2 = 200
 DEATH, VICTORY = 10.0, 200.0  # points [SMAC]
@@ -24,9 +24,9 @@ class Map:
     Attributes:
         agents: number of agents.
         enemies: number of enemies.
-        limit: steps until an episode is truncated.
-        races: of both sides; P has shields.
-        types: width of the unit-type one-hot, 0 where all units are alike.
+        limit: number of steps after which an episode is truncated.
+        races: first letters of the races of agents and enemies; P (protoss) has shields.
+        types: width of the one-hot of the unit type; 0 if all units have the same type.
     """
 
     agents: int
@@ -66,11 +66,11 @@ MAPS = {
 
 @dataclass(frozen=True)
 class Race:
-    """A race of SMACv2 as in OG-MARL's data; protoss, which these do not contain, as smacv2 configures it.
+    """A race of SMACv2, configured as in OG-MARL's data; protoss is not in these data, and is configured as in smacv2.
 
     Attributes:
         units: share of each unit type in a team.
-        exceptions: types that must not make up a whole team.
+        exceptions: a team may not consist only of these unit types.
     """
 
     units: Mapping[str, float]
@@ -83,7 +83,7 @@ RACES = {
     "protoss": Race({"stalker": 0.45, "zealot": 0.45, "colossus": 0.1}, ()),
 }
 TYPES_V2 = 3
-# health and shield of a unit [StarCraft II 4.10]
+# health + shield of a unit [StarCraft II 4.10]
 TOUGHNESS = {
     "marine": 45,
     "marauder": 125,
@@ -98,35 +98,35 @@ TOUGHNESS = {
 
 
 def map_of(name: str) -> Map:
-    """Return a map of SMACv1. Raises ConfigError naming the nearest one."""
+    """Return a map of SMACv1. Raises ConfigError for an unknown name."""
     if name not in MAPS:
         raise ConfigError(f"env.map_name={name} is no map of SMAC{nearest(name, MAPS)}")
     return MAPS[name]
 
 
 def race_of(name: str) -> Race:
-    """Return a race of SMACv2. Raises ConfigError naming the nearest one."""
+    """Return a race of SMACv2. Raises ConfigError for an unknown name."""
     if name not in RACES:
         raise ConfigError(f"env.race={name} is no race of SMACv2{nearest(name, RACES)}")
     return RACES[name]
 
 
 def check_units(units: Any, usual: Race) -> None:
-    """Raise ConfigError unless `units` has a share of each type of the race, and they sum to 1."""
+    """Raise ConfigError unless `units` has a share for each unit type of the race, and the shares sum to 1."""
     named = isinstance(units, Mapping) and units.keys() == usual.units.keys()
-    # within numpy's tolerance of probabilities, which refuses them only in the game's process
+    # numpy has the same tolerance for probabilities, but would raise its error later, in the process of the game
     if not named or not all(map(_is_share, units.values())) or abs(sum(units.values()) - 1.0) > 1e-8:
         names = ", ".join(usual.units)
-        raise ConfigError(f"env.units={units} must give {names} each a number from 0, with sum 1")
+        raise ConfigError(f"env.units={units} must give {names} a share from 0 each, with sum 1")
 
 
 def check_exceptions(exceptions: Any, units: Mapping[str, float], usual: Race) -> None:
-    """Raise ConfigError unless `exceptions` lists types of the race (or OG-MARL's exceptions) and leaves a team."""
+    """Raise ConfigError unless `exceptions` is a list of known unit types that still allows a team."""
     known = [*usual.units, *(name for name in usual.exceptions if name not in usual.units)]
     if not isinstance(exceptions, list) or not all(name in known for name in exceptions):
         raise ConfigError(f"env.exceptions={exceptions} must be a list of {', '.join(known)}, or []")
     if not any(share > 0 and name not in exceptions for name, share in units.items()):
-        raise ConfigError(f"env.exceptions={exceptions} leaves no team; leave out a type with a share above 0")
+        raise ConfigError(f"env.exceptions={exceptions} allows no team; remove a unit type with a share above 0")
 
 
 def _is_share(value: Any) -> bool:
@@ -134,20 +134,23 @@ def _is_share(value: Any) -> bool:
 
 
 def spec_v1(name: str) -> Spec:
-    """Return the task of a SMACv1 map, as the vaults of OG-MARL name it."""
+    """Return the task of a SMACv1 map, with the name that OG-MARL's vaults use. Raises ConfigError."""
     facts = map_of(name)
     return _spec(f"smac_v1/{name}", facts, heals=name.startswith("MMM"), position=0)
 
 
 def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
-    """Return a task of SMACv2, as the vaults of OG-MARL name it; `env_kwargs`: the differences from theirs."""
+    """Return a task of SMACv2, with the name that OG-MARL's vaults use. Raises ConfigError for an unknown race.
+
+    `env_kwargs`: the settings that differ from those of OG-MARL.
+    """
     race_of(race)
     facts = Map(units, enemies, LIMIT_V2, 2 * race[0].upper(), TYPES_V2)
     return _spec(f"smac_v2/{race}_{units}_vs_{enemies}", facts, race == "terran", position=2, env_kwargs=env_kwargs)
 
 
 def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
-    """Return the spec. An observation holds moves, enemies, other allies, oneself; a state units and last actions."""
+    """Return the spec. Observation: moves, enemies, other allies, the agent itself. State: units and last actions."""
     n, m, types = facts.agents, facts.enemies, facts.types
     ally_shield, enemy_shield = (int(race == "P") for race in facts.races)
     actions = NO_ATTACK + (max(n, m) if heals else m)
@@ -168,5 +171,5 @@ def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mappi
 
 
 def worth_v2(units: Mapping[str, float], enemies: int) -> float:
-    """Return the points of a victory over an average team, by which scores are divided."""
+    """Return the points of a victory over an average team; the scale of the score."""
     return enemies * (DEATH + sum(share * TOUGHNESS[name] for name, share in units.items())) + VICTORY

@@ -1,7 +1,7 @@
-"""SMAX, JaxMARL's StarCraft-like battles: heuristic enemies, no game to install. Not interchangeable with SMAC.
+"""SMAX: battles of JaxMARL, similar to StarCraft, against heuristic enemies. Results are not comparable with SMAC.
 
-Actions: 0 to 3 move, 4 stops (all that the dead can do), 5 + j attacks enemy j. Reward: the share of the enemies'
-health that the step removed, and 1 for a win. See docs/smax.md.
+Actions: 0 to 3 move, 4 stops (the only action of the dead), 5 + j attacks enemy j. Reward: the share of the enemies'
+health that the step removed, and 1 for a victory. See docs/smax.md.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ GROUND, ALLY, ENEMY = (24, 24, 24), (70, 130, 230), (220, 80, 60)
 
 
 class SMAX:
-    """E battles in lockstep (implements `VectorEnv`).
+    """E battles that step together (implements `VectorEnv`).
 
-    Enemies act as JaxMARL's heuristic does. A battle is a function of its seed and the allies' actions. An ended slot
-    keeps its final frame until it is reset.
+    Enemies act by JaxMARL's heuristic. A battle is a function of its seed and the allies' actions. A slot whose battle
+    has ended keeps its final frame until it is reset.
 
     Args:
-        scenario: name of the package's scenario, for example `3m`.
-        episode_limit: steps until an episode is truncated.
+        scenario: name of a scenario of JaxMARL, for example `3m`.
+        episode_limit: number of steps after which an episode is truncated.
 
     Raises:
         MissingInput: if jaxmarl is not installed.
-        ConfigError: on an unknown scenario, or a limit below 1.
+        ConfigError: for an unknown scenario, or a limit below 1.
     """
 
     discrete = True
@@ -43,7 +43,7 @@ class SMAX:
 
     def __init__(self, scenario: str, episode_limit: int = 100) -> None:
         if episode_limit < 1:
-            raise ConfigError(f"env.episode_limit must be a whole number from 1, got {episode_limit}")
+            raise ConfigError(f"env.episode_limit must be at least 1, got {episode_limit}")
         self._game: Game = game(scenario)
         self.spec = Spec(
             n_agents=self._game.n_agents,
@@ -59,11 +59,11 @@ class SMAX:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions that decide a battle."""
+        """Versions of the packages that determine a battle."""
         return versions()
 
     def make(self, n_envs: int) -> None:
-        """Have `n_envs` slots; battles under way are forgotten."""
+        """Change the number of slots to `n_envs`. Running battles are discarded."""
         blocks = -(-n_envs // GAMES)
         slots, spec = blocks * GAMES, self.spec
         self._count, self._blocks = n_envs, [self._game.empty] * blocks
@@ -73,7 +73,7 @@ class SMAX:
         self._steps = np.zeros(slots, int)
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Begin a battle in the slots whose seed is given (modulo 2^32)."""
+        """Start a battle in every slot whose seed is not None (seeds are taken modulo 2^32)."""
         fresh = self._padded([seed is not None for seed in seeds], bool)
         numbers = self._padded([(seed or 0) % 2**32 for seed in seeds], np.uint32)
         views = []
@@ -89,7 +89,7 @@ class SMAX:
         on, chosen = self._padded(active, bool), self._padded(actions, np.int32)
         reward, fallen, killed = np.zeros(len(on)), np.zeros(len(on), int), np.zeros(len(on), int)
         views, outcomes = [], []
-        for b, rows in self._touched(on):  # jax returns before a block is stepped: blocks are stepped side by side
+        for b, rows in self._touched(on):  # jax returns before a block is computed, so blocks are computed in parallel
             self._blocks[b], view, outcome = self._game.advance(self._blocks[b], chosen[rows], on[rows])
             views.append((rows, view))
             outcomes.append((rows, outcome))
@@ -111,11 +111,11 @@ class SMAX:
         )
 
     def heuristic(self) -> Actor:
-        """Return JaxMARL's own behaviour policy for the allies."""
+        """Return JaxMARL's heuristic policy for the allies."""
         return Heuristic(self._game)
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
-        """Return the map of slot `index` (PIXELS, PIXELS, 3): allies blue, enemies red, paler with less health."""
+        """Return the map of slot `index` (PIXELS, PIXELS, 3): allies blue, enemies red, darker with less health."""
         state = self._blocks[index // GAMES][1].state
         fields = (state.unit_positions, state.unit_types, state.unit_health, state.unit_alive)
         positions, kinds, health, alive = (np.asarray(field)[index % GAMES] for field in fields)
@@ -130,16 +130,16 @@ class SMAX:
         return picture
 
     def close(self) -> None:
-        """Forget the battles; there is nothing to release."""
+        """Discard the battles."""
         self.make(1)
 
     def _padded(self, values: Any, dtype: Any) -> NDArray[Any]:
-        """Return (E, ...) values with zeros up to whole blocks of games."""
+        """Pad values (E, ...) with zeros to whole blocks of games."""
         given = np.asarray(values, dtype)
         return np.concatenate([given, np.zeros((len(self._steps) - len(given), *given.shape[1:]), dtype)])
 
     def _touched(self, mask: NDArray[np.bool_]) -> Iterator[tuple[int, slice]]:
-        """Yield (number, rows) of every block with a slot in `mask`."""
+        """Yield (block number, rows) of every block that has a True in `mask`."""
         for b in range(len(self._blocks)):
             rows = slice(b * GAMES, (b + 1) * GAMES)
             if mask[rows].any():
@@ -155,9 +155,9 @@ class SMAX:
 
 
 class Heuristic:
-    """JaxMARL's heuristic for the allies (implements `Actor`): shoots the closest, else walks towards enemies.
+    """JaxMARL's heuristic for the allies (implements `Actor`): shoots the closest enemy, or walks towards the enemies.
 
-    Every agent acts from its own observation and a memory of its target. Numbers depend on (episode, step) alone.
+    Every agent uses its own observation, and a memory of its target. Random numbers depend on (episode, step) only.
     """
 
     def __init__(self, of: Game) -> None:

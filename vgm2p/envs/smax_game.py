@@ -1,7 +1,7 @@
-"""SMAX games as compiled functions; the only file that knows jax and jaxmarl.
+"""SMAX games as compiled functions. This is the only file that imports jax and jaxmarl.
 
-Every function is compiled once per scenario, for GAMES games; more are played GAMES at a time. So no size of evaluation
-compiles anything anew, and a game's numbers cannot depend on how many others there are.
+Every function is compiled once per scenario, for a block of GAMES games. More games are played in several blocks. So a
+different number of games needs no new compilation, and does not change the numbers of a game.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vgm2p.errors import ConfigError, MissingInput, nearest
 
-GAMES = 32  # on one core 0.41 ms per step of 3m; 16 games take 0.29 ms, 64 take 0.92 ms
+GAMES = 32  # a step of 3m takes 0.41 ms on one core; with 16 games 0.29 ms, with 64 games 0.92 ms
 STOP = 4  # the only action of the dead
 REMEDY = "run `make install-smax` and use .venv-smax/bin/python (docs/smax.md)"
 Tree = Any  # nested arrays of jax, leading axis GAMES
@@ -29,20 +29,20 @@ Tree = Any  # nested arrays of jax, leading axis GAMES
 
 @dataclass(frozen=True)
 class Game:
-    """A scenario: its sizes and its compiled functions. Arrays have a leading axis of GAMES games.
+    """A scenario with its sizes and compiled functions. Arrays have a leading axis G of GAMES games.
 
     Attributes:
-        n_agents: allies N.
+        n_agents: number of allies N.
         obs_dim: width O of an ally's observation.
-        n_enemies: enemies; ally action STOP + 1 + j attacks enemy j.
-        state_dim: width D of the world state.
-        empty: games that were never begun.
-        fresh_memory: the heuristic's memory at the start of an episode.
-        begin: (games, seed (G,) uint32, fresh (G,) bool) -> games, view; begins the fresh ones.
-        advance: (games, action (G, N) int32, active (G,) bool) -> games, view, outcome; steps the active ones.
+        n_enemies: number of enemies; ally action STOP + 1 + j attacks enemy j.
+        state_dim: width D of the global state.
+        empty: a block of games that have not started.
+        fresh_memory: memory of the heuristic at the start of an episode.
+        begin: (games, seed (G,) uint32, fresh (G,) bool) -> games, view. Starts the games that are `fresh`.
+        advance: (games, action (G, N) int32, active (G,) bool) -> games, view, outcome. Steps the `active` games.
         heuristic: (memory, obs, legal, seed (G, N) uint32) -> action (G, N), memory.
-        radius: of every unit type, in map units.
-        health: of every unit type, full.
+        radius: radius of every unit type, in map units.
+        health: full health of every unit type.
         size: width and height of the map.
     """
 
@@ -62,11 +62,11 @@ class Game:
 
 @functools.cache
 def game(scenario: str) -> Game:
-    """Return a scenario's game; compiled functions are shared by all environments of the process.
+    """Return the game of a scenario. All environments of the process share its compiled functions.
 
     Raises:
         MissingInput: if jaxmarl is not installed.
-        ConfigError: on an unknown scenario.
+        ConfigError: for an unknown scenario.
     """
     jax, smax = _packages()
     known = smax.smax_env.MAP_NAME_TO_SCENARIO
@@ -97,7 +97,7 @@ def game(scenario: str) -> Game:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide a game."""
+    """Return the versions of the packages that determine a game."""
     return {name: version(name) for name in ("jaxmarl", "jax")}
 
 
@@ -108,14 +108,14 @@ def _key(jax: Any, seed: Any) -> Any:
 def _dynamics(jax: Any, env: Any) -> tuple[Callable[..., Tree], Callable[..., Tree]]:
     """Return `begin` and `advance`, for GAMES games.
 
-    A game is (key, state of the package). Random numbers of a step depend on (key, step) alone. Games that do not begin
-    or step keep their state, hence their last frame.
+    A game is (key, JaxMARL's state). Random numbers of a step depend on (key, step) only. A game that does not start or
+    step keeps its state, and so its last frame.
     """
     jnp = jax.numpy
     allies = env.num_agents
 
     def chosen(new_wanted: Any, new: Tree, old: Tree) -> Tree:
-        # the type is that of `old`: what `reset` and `step_env` return differs in weak types, and would compile twice
+        # cast to the dtype of `old`: `reset` and `step_env` return different weak types, which would compile twice
         return jax.tree.map(lambda a, b: jnp.where(new_wanted, a, b).astype(b.dtype), new, old)
 
     def view(state: Tree) -> Tree:
@@ -147,7 +147,7 @@ def _dynamics(jax: Any, env: Any) -> tuple[Callable[..., Tree], Callable[..., Tr
 
 
 def _behaviour(jax: Any, smax: Any, env: Any) -> tuple[Tree, Callable[..., Tree]]:
-    """Return the heuristic's first memory and the heuristic of every ally of GAMES games."""
+    """Return the initial memory and the function of the heuristic, for all allies of GAMES games."""
     jnp, module = jax.numpy, smax.heuristic_enemy
     policy = module.create_heuristic_policy(env._env, 0)
     first = module.get_heuristic_policy_initial_state()
@@ -156,7 +156,7 @@ def _behaviour(jax: Any, smax: Any, env: Any) -> tuple[Tree, Callable[..., Tree]
 
     def heuristic(memory: Tree, obs: Any, legal: Any, seed: Any) -> Tree:
         action, after = policy(_key(jax, seed), memory, obs)
-        # the package also moves the dead, and shoots at a range that rounding may have moved
+        # JaxMARL's heuristic also moves the dead, and rounding may let it shoot slightly beyond the range
         action = jnp.where(legal[action], action, STOP)
         return action, jax.tree.map(lambda new, old: new.astype(old.dtype), after, memory)
 
@@ -164,7 +164,7 @@ def _behaviour(jax: Any, smax: Any, env: Any) -> tuple[Tree, Callable[..., Tree]
 
 
 def _packages() -> tuple[Any, Any]:
-    """Return jax and `jaxmarl.environments.smax`: on the CPU, products on one thread, silent."""
+    """Import jax and `jaxmarl.environments.smax`, for the CPU with one thread, without printed text. Return both."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     try:
@@ -180,7 +180,7 @@ def _packages() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard printed text; undo that jaxmarl replaces `sys.stdout` by `sys.__stdout__`."""
+    """Discard printed text. Restore `sys.stdout`, because jaxmarl replaces it by `sys.__stdout__`."""
     names = ("stdout", "stderr", "__stdout__", "__stderr__")
     held = {name: getattr(sys, name) for name in names}
     for name in names:

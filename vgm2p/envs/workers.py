@@ -1,8 +1,8 @@
-"""Simulators in processes of their own: asked through a pipe, with a time limit.
+"""Simulators in worker processes, which answer requests through a pipe within a time limit.
 
-What hangs, fails or dies is killed with everything that it started, and the next request starts a fresh process. A
-worker leads a process group and a session of its own: Ctrl-C does not reach it. When its parent is gone, in whatever
-way it ended, the worker kills the group, itself included.
+A worker that hangs, fails or dies is killed, together with all processes that it started. The next request starts a new
+worker. A worker has its own process group and session, so Ctrl-C does not reach it. When its parent ends, even if it is
+killed, the worker kills its process group, including itself.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any
 from vgm2p.errors import RolloutStopped, UserError
 from vgm2p.io.processes import child_environment, end_with_parent
 
-Request = tuple[Any, ...]  # name of a method, then its arguments
-PATIENCE = 0.5  # seconds between looks at whether to stop
-CAUSE = 90  # characters of a cause, which has to fit into one line with a remedy
+Request = tuple[Any, ...]  # name of a method and its arguments
+PATIENCE = 0.5  # seconds between two checks of `stop`
+CAUSE = 90  # largest number of characters of a cause, so that the message fits into one line
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Stands where an answer would: the worker is gone, and with it what it simulated.
+    """Takes the place of an answer if the worker, and with it the simulation, is lost.
 
     Attributes:
         cause: what happened, in a few words.
@@ -42,12 +42,12 @@ class Lost:
 
 
 class Worker:
-    """One process that makes an object and calls its methods.
+    """One process that creates an object and calls its methods.
 
     Args:
-        factory: `module:name` of what makes the object.
+        factory: `module:name` of the function or class that creates the object.
         arguments: its keyword arguments, sent by pickle.
-        environment: variables of the process, beside those of this one.
+        environment: environment variables of the process, in addition to those of this process.
     """
 
     def __init__(self, factory: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
@@ -67,12 +67,12 @@ class Worker:
         self.send((factory, dict(arguments)))
 
     def send(self, message: Any) -> None:
-        """Send without waiting; a process that is gone shows when it is received from."""
+        """Send a message without waiting. If the process has died, `receive` reports it."""
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
     def receive(self) -> Any:
-        """Return the answer, or `Lost`. Raises what the object raised if that is a UserError."""
+        """Return the answer, or `Lost`. Raises the UserError that the object raised."""
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
@@ -82,9 +82,9 @@ class Worker:
         return Lost(value) if kind == "failed" else value
 
     def kill(self) -> None:
-        """End the process, everything that it started, and its temporary files."""
+        """Kill the process and all processes that it started, and delete its temporary files."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # before the first wait: the number cannot be reused yet
+            os.killpg(self.process.pid, signal.SIGKILL)  # before the first wait, so the process id cannot be reused yet
         self.process.wait()
         self.connection.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -96,7 +96,7 @@ class Worker:
         return f"its process died, code {code}" + "".join(f": {line}"[:CAUSE] for line in last)
 
     def _ending(self) -> int | None:
-        """Return the exit code within a second, without reaping: the number stays the process's own until `kill`."""
+        """Wait up to a second for the exit code. Do not reap the process: its id must stay reserved until `kill`."""
         for _ in range(20):
             ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ended is not None:
@@ -106,10 +106,10 @@ class Worker:
 
 
 class Pool:
-    """Workers with numbers, started when they are first asked.
+    """Numbered workers. A worker starts at its first request.
 
     Args:
-        factory: `module:name` of what every worker makes.
+        factory: `module:name` of the function or class that creates the object of a worker.
         arguments: keyword arguments of the factory.
         environment: further environment variables of the workers.
     """
@@ -123,10 +123,11 @@ class Pool:
     def ask(
         self, requests: Mapping[int, Request], seconds: float, stop: Callable[[], bool] = lambda: False
     ) -> dict[int, Any]:
-        """Send every worker its request and return the answers by number; `Lost` where there is none in time.
+        """Send each worker its request, and return worker number -> answer; `Lost` if there is none within `seconds`.
 
-        Raises UserError where a worker did: what it needs is missing here; and RolloutStopped when `stop` says so
-        while it waits: the workers are ended then.
+        Raises:
+            UserError: if a worker raised it, for example because something is missing on this machine.
+            RolloutStopped: if `stop` returns True during the waiting. All workers are ended.
         """
         waiting: dict[Any, int] = {}
         for number, request in requests.items():
@@ -151,7 +152,7 @@ class Pool:
         return found
 
     def close(self) -> None:
-        """End all workers; the next request starts new ones."""
+        """Kill all workers. The next request starts new ones."""
         while self._workers:
             self._workers.popitem()[1].kill()
 
@@ -174,7 +175,7 @@ class Pool:
 
 
 def serve(connection: Any) -> None:
-    """Answer requests until the pipe ends; the object is made by the first one, so that its failure is an answer."""
+    """Answer requests until the pipe ends. The first request creates the object, so its failure becomes an answer."""
     factory, arguments = connection.recv()
     target: Any = None
     while True:
@@ -188,19 +189,19 @@ def serve(connection: Any) -> None:
             answer: tuple[str, Any] = ("done", getattr(target, name)(*values))
         except UserError as error:
             answer = ("refused", error)
-        except Exception as error:  # whatever a simulator raises, its episode cannot go on
+        except Exception as error:  # after any error of the simulator, the episode cannot continue
             answer = ("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:CAUSE])
         connection.send(answer)
 
 
 def end() -> None:
-    """Kill this process and all that it started."""
+    """Kill this process and all processes that it started."""
     shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def main(descriptor: int) -> None:
-    """Serve one end of a socket pair; temporary files go to the folder that `Worker` made."""
+    """Serve one end of a socket pair. Temporary files go to the folder that `Worker` has created."""
     tempfile.tempdir = os.environ["TMPDIR"]
     end_with_parent(end)
     serve(Connection(descriptor))
