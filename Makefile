@@ -1,41 +1,41 @@
-# Everything below works in a fresh clone; `make install` runs by itself where it is needed.
+# All targets work in a fresh clone. They run `make install` first if it is needed.
 PYTHON ?= python3
 VENV ?= .venv
-# A further package index, e.g. https://download.pytorch.org/whl/cpu for a torch without CUDA.
+# An additional package index, e.g. https://download.pytorch.org/whl/cpu for a torch without CUDA.
 TORCH_INDEX ?=
 KILLS ?= 20
 FLIPS ?= 100
 ARGS ?=
-# smacv2's repository, or a clone of it.
+# The repository of smacv2, or a local clone of it.
 SMACV2 ?= https://github.com/oxwhirl/smacv2
 SMACV2_COMMIT := 577ab5a2cff2391f8df582da5731ea9cd6adf3c6
 SC2PATH ?= $(HOME)/StarCraftII
-# Its password says that you accept Blizzard's AI and machine learning licence.
+# With the password of this file, you accept Blizzard's AI and machine learning licence.
 SC2_ZIP ?= https://blzdistsc2-a.akamaihd.net/Linux/SC2.4.10.zip
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
-# SMAX has an environment of its own: JAX brings another 1 GB that nothing else needs.
+# SMAX has a separate virtual environment, because JAX needs another 1 GB.
 SMAX_VENV ?= .venv-smax
 SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed
-# compiled battles, kept between the commands below
+# Folder of compiled battles; later commands use it again.
 SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 
 .PHONY: help install install-smac install-smax sc2 smac-maps quickstart test lint types oracles test-seeds test-resume
 .PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
-help:  ## this list
+help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-install: $(READY)  ## the environment .venv with the tested packages (constraints.txt)
+install: $(READY)  ## make the virtual environment .venv with the tested packages (constraints.txt)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,dev]'
 	@touch $(READY)
 
-install-smax: $(SMAX_READY)  ## the environment .venv-smax, with JAX and JaxMARL (docs/smax.md)
+install-smax: $(SMAX_READY)  ## make the virtual environment .venv-smax with JAX and JaxMARL (docs/smax.md)
 
 $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt
 	$(PYTHON) -m venv $(SMAX_VENV)
@@ -45,7 +45,7 @@ $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)
 
-test: lint types $(READY)  ## lint, types and the default suite
+test: lint types $(READY)  ## lint, types and the default tests
 	$(PY) -m pytest -n 2 -rs
 
 lint: $(READY)
@@ -55,10 +55,10 @@ lint: $(READY)
 types: $(READY)
 	$(VENV)/bin/mypy
 
-oracles: $(READY)  ## every exact and statistical oracle as a table
+oracles: $(READY)  ## all oracles, exact and statistical, as a table
 	$(PY) -m tests.oracles
 
-test-seeds: $(READY)  ## three seeds at once equal three runs; blocks of 1, 7, 50 updates give the same weights
+test-seeds: $(READY)  ## three seeds together equal three single runs; blocks of 1, 7, 50 updates give the same weights
 	$(PY) -m pytest -v -m "slow or not slow" tests/algos/test_contract.py -k "single_runs"
 	$(PY) -m pytest -v tests/run/test_blocks.py
 
@@ -70,31 +70,31 @@ test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in ea
 	$(PY) -m tests.cli.wrong
 	$(PY) -m tests.cli.flips $(FLIPS)
 
-test-data: $(READY)  ## the datasets: hub, unpacking, conversion, draws; FLIPS=100 flipped bits in vaults and data files
+test-data: $(READY)  ## tests of datasets: hub, unpacking, conversion, draws; FLIPS=100 flipped bits in vaults and data files
 	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules
 	$(PY) -m tests.datamodules.flips $(FLIPS)
 
-install-smac: $(READY)  ## smacv2 and pysc2 for the SMAC experiments (SMACV2=<url or clone>); the game: docs/smac.md
+install-smac: $(READY)  ## install smacv2 and pysc2 for the SMAC experiments (SMACV2=<url or clone>); the game: docs/smac.md
 	$(PY) -m pip install -q -c constraints.txt -c constraints-smac.txt pysc2
 	$(PY) -m pip install -q --no-deps $(if $(wildcard $(SMACV2)/setup.py),$(abspath $(SMACV2)),git+$(SMACV2)@$(SMACV2_COMMIT))
 	$(PY) -m pip uninstall -q -y enum34
-	@echo "installed. protobuf stays as it is ('pip check' says that smacv2 asks for < 3.21): games run in processes of"
-	@echo "their own, with its Python implementation. Next: $(PY) -m vgm2p doctor"
+	@echo "installed. protobuf was not changed ('pip check' reports that smacv2 asks for < 3.21): games run in separate"
+	@echo "processes, with the Python implementation of protobuf. Next: $(PY) -m vgm2p doctor"
 
-sc2:  ## StarCraft II 4.10 into $SC2PATH (default ~/StarCraftII; 4 GB), accepting Blizzard's licence (docs/smac.md)
+sc2:  ## install StarCraft II 4.10 in $SC2PATH (default ~/StarCraftII; 4 GB); you accept Blizzard's licence (docs/smac.md)
 	@command -v unzip > /dev/null || { echo "make sc2 needs unzip"; exit 1; }
 	@mkdir -p "$(SC2PATH)" && folder=$$(mktemp -d -p "$(SC2PATH)") && trap 'rm -rf "$$folder"' EXIT && trap 'exit 1' INT TERM && \
 	if command -v wget > /dev/null; then wget --progress=dot:giga -O "$$folder/zip" "$(SC2_ZIP)"; else curl -fLo "$$folder/zip" "$(SC2_ZIP)"; fi && \
 	unzip -q -P iagreetotheeula "$$folder/zip" -d "$$folder" && rm "$$folder/zip" && \
 	cp -alf "$$folder"/StarCraftII/. "$(SC2PATH)" && echo "StarCraft II is in $(SC2PATH)"
 
-smac-maps:  ## SMAC's maps into $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<url or clone>)
+smac-maps:  ## install SMAC's maps in $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<url or clone>)
 	@folder=$$(mktemp -d) && git clone -q --no-checkout $(SMACV2) $$folder && \
 	git -C $$folder checkout -q $(SMACV2_COMMIT) -- smacv2/env/starcraft2/maps/SMAC_Maps && \
 	install -Dm644 -t "$(SC2PATH)/Maps/SMAC_Maps" $$folder/smacv2/env/starcraft2/maps/SMAC_Maps/*.SC2Map && \
 	rm -rf $$folder && echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
 
-test-smac: $(READY)  ## SMAC against a stand-in for StarCraft II, whole suite (after install-smac)
+test-smac: $(READY)  ## all SMAC tests, with a stand-in for StarCraft II (after install-smac)
 	$(PY) -m pytest -v -rs -m "slow or not slow" --timeout 1200 tests/envs/test_smac*.py tests/envs/test_workers.py
 	$(PY) -m pytest -v -rs --timeout 1200 tests/envs/test_contract.py -k smac
 
@@ -107,21 +107,21 @@ results-baselines: $(READY)  ## the table of docs/baselines.md (hours; resumable
 results-smax: $(SMAX_READY)  ## the SMAX table of docs/results.md (about an hour; resumable; records its data first)
 	$(SMAX_CACHE) $(SMAX_PY) -m tools.results battles $(ARGS)
 
-test-smax: $(SMAX_READY)  ## SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
+test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
 	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v tests/envs/test_smax.py
 	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v -rs tests/envs/test_contract.py -k smax
 
-test-slow: $(READY)  ## what takes minutes; with VGM2P_DATA=<folder>, all recordings replayed in the simulator
+test-slow: $(READY)  ## tests that take minutes; with VGM2P_DATA=<folder>, all recordings are replayed in the simulator
 	$(PY) -m pytest -v -m slow
 
-test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with evaluation beside
+test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with asynchronous evaluation
 	$(PY) -m vgm2p bench gpu
 	rm -rf runs/gpu
 	$(PY) -m vgm2p fit updates=400 eval_every=200 compare=[] trainer.accelerator=cuda trainer.precision=16-mixed out=runs/gpu
 	$(PY) -m vgm2p fit resume=runs/gpu updates=800
 	$(PY) -m vgm2p fit updates=20000 eval_every=5000 compare=[] trainer.accelerator=cuda
 
-bench: $(READY)  ## speed as ratios in one run (JAX=<python that has jax>); tables and JSON below bench/
+bench: $(READY)  ## measure speed, as ratios within one run (JAX=<python that has jax>); tables and JSON in bench/
 	$(PY) -m vgm2p bench step $(if $(JAX),jax=$(JAX))
 	$(PY) -m vgm2p bench step critic=default
 	$(PY) -m vgm2p bench loop

@@ -1,4 +1,4 @@
-"""A corridor that only memory can walk: what counts at its end was seen, or done, at its beginning."""
+"""A corridor that needs memory: the right action at its end depends on an observation, or an action, at its beginning."""
 
 from __future__ import annotations
 

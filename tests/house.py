@@ -1,4 +1,4 @@
-"""The program as syntax trees: its files, their names, what they import. For the tests of its structure."""
+"""The program's files as syntax trees, with their names and imports, for the tests of its structure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs the commands of README.md, in order, at a budget of seconds: `python -m tests.readme <scratch folder>`.
+"""Runs the commands of README.md in order, each for a few seconds: `python -m tests.readme <scratch folder>`.
 
-Lines in ```bash blocks are taken as they stand. `fit` gets a smaller budget appended; `make` lines must name targets that
-exist (`.ci/run` calls them itself); commands on recordings need VGM2P_DATA and are said to be left out without it.
+Lines in ```bash blocks run unchanged, except that `fit` gets a smaller budget. `make` lines are only checked: the target
+must exist (`.ci/run` runs it). Commands on recordings need VGM2P_DATA; without it, they are skipped with a message.
 """
 
 from __future__ import annotations

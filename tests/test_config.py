@@ -1,4 +1,4 @@
-"""Every yaml composes, explains each of its keys, and names what exists; every experiment makes its algorithm."""
+"""Every yaml file composes, explains each of its keys, and names existing classes; every experiment builds its algorithm."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Configurations that cannot be meant are refused in one line, before anything is loaded."""
+"""Wrong configurations are refused in one line, before anything is loaded."""
 
 import re
 
@@ -29,7 +29,7 @@ from vgm2p.errors import ConfigError
         ("callbacks=null", "callbacks must be keys with values"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(word, line):
+def test_wrong_values_are_refused(word, line):
     config = composed()
     key, value = word.lstrip("+").split("=")
     node = config
@@ -66,12 +66,12 @@ def test_a_users_class_takes_negative_numbers_lists_and_dicts():
         ("vgm2p.types.Spec", "is no environment"),
     ],
 )
-def test_what_is_no_environment_is_refused(target, line):
+def test_a_class_that_is_no_environment_is_refused(target, line):
     with pytest.raises(ConfigError, match=re.escape(line)):
         make_env({"_target_": target})
 
 
-def test_a_node_of_a_live_configuration_names_no_code_inside():
+def test_a_node_may_not_name_code_inside():
     for key, value in (("_partial_", True), ("env_kwargs", {"a": [{"_target_": "os.mkdir"}]})):
         node = {**composed("env=mamujoco/3hopper")["env"], key: value}
         with pytest.raises(ConfigError, match=f"env.{key}.*this node contains data, no code"):

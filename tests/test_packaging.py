@@ -1,4 +1,4 @@
-"""The wheel and the source archive: one top-level package, nothing missing, usable beside a user's own packages."""
+"""The wheel and the source archive: one top-level package, no missing file, usable together with a user's packages."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The rooms of the house: who may import whom, no waiting for the device in the training path, sizes, documentation."""
+"""The structure of the program: allowed imports, no waiting for the device in training, sizes of files, docstrings."""
 
 import ast
 import re
@@ -167,7 +167,7 @@ def test_few_modules_lie_in_the_roots():
     assert len(list((ROOT / "datamodules").glob("*.py"))) <= 2
 
 
-def test_hardly_a_line_is_kept_from_the_formatter():
+def test_almost_no_line_is_excluded_from_formatting():
     text = "\n".join(path.read_text() for path in (*SOURCES, *TESTS, *TOOLS))
     assert len(re.findall(r"#\s*fmt:\s*(?:skip|off)", text)) <= 10
 

@@ -1,4 +1,4 @@
-"""Small algorithms in float64 to hold against the reference."""
+"""Small algorithms in float64, which tests compare with the reference."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Slow references in float64: one row at a time, plain formulas, none of the product's flow or mixing code."""
+"""Slow references in float64: one row at a time, plain formulas, without the program's own flow or mixing code."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_reuse_q_judges_before_the_critic_learns():
 
 
 @pytest.mark.parametrize("judge", ["return", "both"])
-def test_vgm2p_plus_also_judges_by_what_was_paid(judge):
+def test_vgm2p_plus_can_judge_by_the_recorded_return(judge):
     algorithm = make(VGM2PPlus, "continuous", judge=judge, best_share=1.0, margin=0.0, advantage="team", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
@@ -114,7 +114,7 @@ def test_class_1_of_vgm2p_plus_comes_from_the_best_episodes(share, good):
 
 
 @pytest.mark.parametrize("team", [False, True])
-def test_vgm2p_plus_rules_out_what_is_clearly_worse(team):
+def test_vgm2p_plus_excludes_clearly_worse_actions(team):
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.episode_rank = torch.ones(1, 8)
     algorithm = make(VGM2PPlus, "continuous", margin=0.5, advantage="team" if team else "agent")

@@ -1,4 +1,4 @@
-"""Conservative penalties against loops in float64; candidates; legality."""
+"""Conservative penalties against loops in float64; candidates; illegal actions."""
 
 import math
 

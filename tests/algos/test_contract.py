@@ -1,6 +1,6 @@
-"""What every algorithm must do, found by scanning `conf/algo`: a new yaml is covered without writing a test.
+"""The contract of all algorithms. The algorithms are found in `conf/algo`, so a new yaml file is tested without a new test.
 
-A folder `conf` below the working folder is scanned, too, as the program does; CONTRACT_ALGOS=a,b checks these alone.
+A folder `conf` in the working folder is searched, too. CONTRACT_ALGOS=a,b tests only these algorithms.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""What agents remember: the stack against a loop, batches against a walk, and a task that only memory can solve."""
+"""The agents' memory, compared with a loop through the episodes, and tested on a task that needs memory."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ P = 2
 
 
 @pytest.mark.parametrize("spec", [continuous_spec(), discrete_spec()], ids=["continuous", "discrete"])
-def test_networks_see_the_steps_of_this_episode_side_by_side(spec):
+def test_networks_get_the_steps_of_the_same_episode_concatenated(spec):
     algorithm = build_algorithm(node_of("bc_meanflow history=3"), spec, [0]).double()
     algorithm.set_statistics(torch.arange(5.0), torch.full((5,), 2.0))
     batch = random_batch(spec, dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_networks_see_the_steps_of_this_episode_side_by_side(spec):
             assert torch.equal(next_oid[0, b, i], torch.cat([*frames[1:], then, identity]))
 
 
-def test_an_agent_id_inside_the_view_is_not_remembered_again():
+def test_the_memory_does_not_repeat_the_agents_one_hot():
     spec = continuous_spec(n_agents=2, obs_dim=6)
     inside = type(spec)(**{**spec.to_dict(), "view": "raw_onehot"})
     algorithm = build_algorithm(node_of("bc_meanflow history=3"), inside, [0])
@@ -51,7 +51,7 @@ def test_an_agent_id_inside_the_view_is_not_remembered_again():
     torch.testing.assert_close(oid[..., -6:], batch.obs)
 
 
-def test_acting_sees_what_training_saw():
+def test_acting_and_training_have_the_same_memory():
     """The memory of `act` along an episode equals the stack that a batch of the same steps gives."""
     spec = discrete_spec()
     algorithm = build_algorithm(node_of("bc_gaussian history=3"), spec, [0])
@@ -150,7 +150,7 @@ def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
         pytest.param("ma_td3bc critic.tau=0.05", False, marks=pytest.mark.slow),
     ],
 )
-def test_values_find_the_way_that_the_data_do_not_know(algo, discrete, tmp_path):
+def test_values_improve_on_data_that_ignore_the_cue(algo, discrete, tmp_path):
     """The data turn at random: critic and policy must both remember the cue to do better than 0.5."""
     env = Corridor(discrete, "cue")
     lost = Guide(env.spec, "cue", lost=True)

@@ -1,4 +1,4 @@
-"""Every loss against a slow loop-written float64 reference, 1e-10, on three random cases each."""
+"""Every loss against a slow float64 reference with loops (tolerance 1e-10), on three random cases each."""
 
 import pytest
 import torch

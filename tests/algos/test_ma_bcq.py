@@ -1,4 +1,4 @@
-"""MA-BCQ: losses against a slow float64 reference; illegal and left-out actions enter nothing; thresholds."""
+"""MA-BCQ: losses against a slow float64 reference; no influence of illegal or excluded actions; thresholds."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""MA-CQL against slow references in float64 (1e-10); what it reduces to; legality."""
+"""MA-CQL against slow references in float64 (tolerance 1e-10); special cases; illegal actions."""
 
 import math
 
@@ -146,7 +146,7 @@ LEARNERS = [(kind, mixer) for kind in SPECS for mixer in MIXERS] + [("discrete",
 
 
 @pytest.mark.parametrize(("kind", "mixer"), LEARNERS)
-def test_without_weight_it_is_q_learning(kind, mixer):
+def test_with_weight_0_it_is_q_learning(kind, mixer):
     mine = trained(make(MACQL, kind, mixer=mixer, cql=Conservatism(weight=0.0, samples=2)))
     theirs = trained(make(WithoutPenalty, kind, mixer=mixer))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
@@ -168,7 +168,7 @@ def test_values_of_illegal_actions_have_no_gradient(mixer):
 
 
 @pytest.mark.parametrize("mixer", [*MIXERS, "qmix"])
-def test_a_team_without_a_choice_has_no_pull_of_the_penalty(mixer):
+def test_the_penalty_has_no_gradient_if_no_agent_has_a_choice(mixer):
     """One legal action everywhere (all agents dead): the penalty has no gradient, and acting takes that action."""
     algorithm, batch, key = case(MACQL, "discrete", 0, mixer=mixer)
     batch.legal[:] = False

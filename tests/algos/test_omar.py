@@ -1,4 +1,4 @@
-"""OMAR against slow references in float64 (1e-10), and what it reduces to."""
+"""OMAR against slow references in float64 (tolerance 1e-10), and its special cases."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_omar_with_c_0_is_ma_cql_with_one_target_per_agent(rating):
     assert any(not torch.equal(other[name], theirs[name]) for name in theirs)
 
 
-def test_a_search_that_finds_nothing_better_does_not_pull():
+def test_a_search_without_a_better_action_does_not_move_the_policy():
     algorithm, batch, key = case(OMAR, "continuous", 0, c=1.0)
     algorithm.rated = lambda o, action: -(action - algorithm.policy(o)).square().sum(-1)  # the policy is the best
     action = algorithm.policy(algorithm.encode(batch.obs))

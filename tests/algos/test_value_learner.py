@@ -1,4 +1,4 @@
-"""What every value learner does: targets at the end of an episode, targets of networks, penalties, learnt mixers."""
+"""Tests of all value learners: TD targets at the end of an episode, target networks, penalties, learnt mixers."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ KINDS = {"continuous": MATD3BC, "discrete": MABCQ}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_where_nothing_follows_the_target_is_the_reward(kind):
+def test_without_a_next_value_the_target_is_the_reward(kind):
     algorithm, batch = make(KINDS[kind], kind, mixer="mean"), random_batch(SPECS[kind], dtype=F64)
     batch.bootstrap.zero_()
     o, next_o = algorithm.encode_pair(batch)
@@ -96,7 +96,7 @@ def test_a_learnt_mixer_trains_with_the_critic_and_its_target_follows():
 
 
 @pytest.mark.parametrize(("mixer", "times"), [("sum", 3.0), ("mean", 1.0), ("independent", 1.0)])
-def test_the_logged_level_of_q_is_that_of_what_the_residual_holds(mixer, times):
+def test_the_logged_q_is_the_value_in_the_td_residual(mixer, times):
     """Under `sum` it is the agents' sum that drifts to mean reward / (1 - gamma)."""
     algorithm, batch = make(MATD3BC, "continuous", mixer=mixer, gamma=0.9), random_batch(SPECS["continuous"], dtype=F64)
     o, next_o = algorithm.encode_pair(batch)

@@ -1,4 +1,4 @@
-"""The benchmark as a program: versions agree before anything is timed, tables and JSON are written. No times tested."""
+"""The benchmark program: versions agree before they are timed; tables and JSON are written. Times are not tested."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def test_step_compares_all_versions_at_every_shape(critic, tmp_path, capsys):
         assert one == pytest.approx(two, rel=1e-5)
 
 
-def test_a_version_that_loses_otherwise_is_not_timed():
+def test_a_version_with_other_losses_is_not_timed():
     with pytest.raises(RuntimeError, match="hc float32 differs from the reference in update 1"):
         compare([[1.0, 2.0], [1.0, 2.0]], [[1.0, 2.0], [1.0, 2.1]], 1e-4, "hc float32")
 
@@ -60,7 +60,7 @@ def iter_timer(values):
     return lambda count: (next(values), 0.0)
 
 
-def test_settings_name_what_is_unknown():
+def test_unknown_settings_are_named():
     assert settings(["rounds=3", "shapes=hc,3m"], {"rounds": 1, "shapes": ["hc"]})["shapes"] == ["hc", "3m"]
     with pytest.raises(ConfigError, match="did you mean 'rounds'"):
         settings(["round=3"], {"rounds": 1})

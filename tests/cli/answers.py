@@ -1,4 +1,4 @@
-"""What a wrong command answers, and whether that is as it should be."""
+"""Runs a wrong command, and checks its exit code and its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single flipped bits in datasets and checkpoints: each is detected, or everything loaded is bit-equal."""
+"""Single flipped bits in datasets and checkpoints: a flip is detected, or the loaded content is the same bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`collect`: what is recorded is what happened, goes on after a kill, and can be trained on."""
+"""`collect`: the recording is true, continues after a kill, and can be used for training."""
 
 import os
 import signal

@@ -25,7 +25,7 @@ NO_EVALUATION = [
 ]
 
 
-def test_fit_says_first_what_it_works_with(tmp_path):
+def test_fit_first_prints_what_it_uses(tmp_path):
     done = run(tmp_path / "run", **SMALL)
     head = done.stdout.splitlines()[:7]
     first = [line.split()[0] for line in head[:6]]
@@ -39,7 +39,7 @@ def test_fit_says_first_what_it_works_with(tmp_path):
     assert "updates/s" in done.stdout
 
 
-def test_a_run_folder_holds_what_was_promised(trained):
+def test_a_run_folder_has_all_promised_files(trained):
     folder = RunFolder(trained / "vgm2p_plus")
     results, manifest = folder.read_results(), folder.read_manifest()
     expected = {
@@ -104,7 +104,7 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
     assert total == pytest.approx(own["per_seed"][0], abs=1e-3)
 
 
-def test_a_label_names_the_run_and_not_what_it_is_compared_with(tmp_path):
+def test_a_label_names_the_run_and_not_its_comparison_runs(tmp_path):
     done = succeeded(
         program(
             tmp_path,
@@ -143,7 +143,7 @@ def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
         ("out={run}", "is a run folder"),
     ],
 )
-def test_evaluate_refuses_what_the_run_has_no_use_for(word, says, trained):
+def test_evaluate_refuses_settings_that_do_not_fit_the_run(word, says, trained):
     run_folder = trained / "bc_gaussian"
     before = (run_folder / "results.json").read_bytes()
     code, text = answer(["evaluate", f"run={run_folder}", word.format(run=run_folder)])
@@ -152,7 +152,7 @@ def test_evaluate_refuses_what_the_run_has_no_use_for(word, says, trained):
     assert (run_folder / "results.json").read_bytes() == before
 
 
-def test_a_run_is_not_compared_with_itself_and_told_apart_from_what_it_is_compared_with(tmp_path):
+def test_a_run_is_not_compared_with_itself_and_variants_have_different_names(tmp_path):
     tiny = ["updates=4", "eval_every=4", "eval_episodes=1", "eval_acting=[]", "data.batch_size=4"]
     for given, names in (
         (["algo=bc_gaussian", "compare=[bc_gaussian]"], ["bc_gaussian"]),
@@ -192,7 +192,7 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
     assert (done.stdout.strip(), done.stderr) == ("141", "")
 
 
-def test_ones_own_conf_joins_and_cannot_shadow(tmp_path):
+def test_a_users_conf_adds_files_and_cannot_replace_ours(tmp_path):
     own = tmp_path / "conf"
     (own / "experiment").mkdir(parents=True)
     (own / "algo").mkdir()
@@ -222,7 +222,7 @@ def test_resume_reads_the_runs_own_settings(tmp_path):
     assert json.loads((tmp_path / "run/results.json").read_text())["updates"] == 6
 
 
-def test_a_failing_cell_does_not_stop_a_sweep(tmp_path):
+def test_a_failing_run_does_not_stop_a_sweep(tmp_path):
     """A cell that is refused leaves nothing, one that has begun says in its folder why it ended."""
     ends = ["+callbacks.mine._target_=tests.run.test_parts.EndsEarly", "block_updates=1"]
     sweep = ["fit", "-m", "algo=bc_flow", "optim.lr=0.01,-1,0.02", *NO_EVALUATION]

@@ -1,4 +1,4 @@
-"""The doctor finds this machine fit, and leaves nothing behind where a check fails half-way."""
+"""`doctor` reports no failure on this machine, and leaves nothing behind if a check fails half-way."""
 
 import pytest
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
@@ -8,7 +8,7 @@ from tests.run.runs import program
 from vgm2p.commands.doctor import checks
 
 
-def test_doctor_finds_this_machine_fit(tmp_path):
+def test_doctor_reports_no_failure_on_this_machine(tmp_path):
     done = program(tmp_path, "doctor")
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout

@@ -1,4 +1,4 @@
-"""What users do wrong is answered by one line, an exit code, and nothing lost (the whole table: `make test-errors`)."""
+"""A user's mistake gives one line and an exit code, and no file is lost (`make test-errors` prints all cases)."""
 
 import subprocess
 import sys

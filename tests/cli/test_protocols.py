@@ -1,4 +1,4 @@
-"""A run with protocol=source: what it says, stores, and how tables tell it apart."""
+"""A run with protocol=source: what it prints and stores, and its name in tables."""
 
 from tests.run.runs import program, run, succeeded
 from vgm2p.run.folder import RunFolder

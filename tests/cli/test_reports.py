@@ -1,4 +1,4 @@
-"""`vgm2p report` on real runs: what it tables, pools, tells apart and leaves out."""
+"""`vgm2p report` on real runs: which runs it shows, pools, distinguishes and leaves out."""
 
 import functools
 import shutil
@@ -14,7 +14,7 @@ from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder, write_json
 
 
-def test_report_tables_runs_and_draws_them(trained, tmp_path):
+def test_report_writes_a_table_and_curves_of_runs(trained, tmp_path):
     succeeded(program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best"))
     table = (tmp_path / "report" / "table.md").read_text()
     for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
@@ -72,7 +72,7 @@ def test_report_pools_seeds_counts_none_twice_and_tells_other_settings_apart(tra
     assert "bc_gaussian optim.lr=1e-05 - bc_gaussian optim.lr=0.001" in done.stdout
 
 
-def test_far_off_runs_in_folders_of_one_name_are_no_repetition(trained, tmp_path):
+def test_very_different_runs_in_folders_with_one_name_have_different_names(trained, tmp_path):
     own = trained / "bc_gaussian"
     for place, width in (("x", 98), ("y", 99)):
         (tmp_path / place).mkdir()
@@ -94,7 +94,7 @@ def test_a_setting_that_one_run_lacks_is_a_difference(trained, tmp_path):
     assert not notices
 
 
-def test_methods_that_were_trained_under_other_conditions_are_named(trained, tmp_path):
+def test_methods_that_were_trained_under_different_conditions_are_named(trained, tmp_path):
     other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], {"net.width": 99})
     manifest = RunFolder(other).read_manifest()
     manifest["config"]["env"]["episode_limit"] = 7
@@ -134,7 +134,7 @@ def replaced(path, old, new):
         (lambda f: write_json(f.manifest, f.read_manifest() | {"config": []}), "is damaged"),
     ],
 )
-def test_a_run_without_what_a_report_needs_takes_nobodys_place(damage, said, trained, tmp_path):
+def test_a_damaged_run_is_left_out_and_hides_no_other_run(damage, said, trained, tmp_path):
     damaged = changed(trained / "bc_gaussian", tmp_path / "damaged", [0])
     damage(RunFolder(damaged))
     loaded, notices = load_runs([damaged, trained / "bc_gaussian"])
@@ -166,7 +166,7 @@ def test_report_counts_victories_and_scores_where_the_environment_knows_them(tra
     assert len([row for row in rows if ",score,12.5,12.5,12.5," in row]) == 8
 
 
-def test_report_leaves_out_what_is_no_run_and_says_so(trained, tmp_path):
+def test_report_leaves_out_folders_without_a_run_and_names_them(trained, tmp_path):
     (tmp_path / "stray").mkdir()
     done = program(tmp_path, "report", str(trained / "vgm2p_plus"), "stray")
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Checkpoints and run folders that a stranger made: data, never code. What an attack would create must not exist."""
+"""Checkpoints and run folders of somebody else are data, never code: the file that an attack creates must not exist."""
 
 import json
 import shutil
@@ -195,7 +195,7 @@ def with_words(honest, folder, words):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_no_word_of_a_manifest_is_more_than_a_value(honest, place):
+def test_words_of_a_manifest_can_only_set_values(honest, place):
     (place / "evil.yaml").write_text("# @package _global_\nhydra:\n  run:\n    dir: canary\n")
     odd = [*([*TINY, word] for word in WORDS), "fit", [1], None, {"a": 1}]
     for number, words in enumerate(odd):

@@ -1,4 +1,4 @@
-"""Words of the command line: names of files as they are, keys that a word does not read, files that `out=` names."""
+"""Words of the command line: file names without quotes, keys that a command does not read, files that `out=` names."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`make test-errors`: wrong command lines and files, each answered by one line, an exit code, and nothing lost."""
+"""`make test-errors`: wrong commands and files. Each gives one line and an exit code, and no file is lost."""
 
 from __future__ import annotations
 

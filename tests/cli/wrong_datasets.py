@@ -1,4 +1,4 @@
-"""Runs on dataset files that are damaged, break a rule, or are not what they should be."""
+"""Runs on dataset files that are damaged, break a rule, or belong to another task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about run folders and checkpoints that are damaged, foreign, occupied or out of room."""
+"""Commands on run folders and checkpoints that are damaged, from other programs, in use, or on a full disk."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every environment must do, found by scanning `conf/env`: a new yaml is covered without writing a test.
+"""The contract of all environments. They are found in `conf/env`, so a new yaml file is tested without a new test.
 
-A folder `conf` below the working folder is scanned, too, as the program does; CONTRACT_ENVS=a,b checks these alone.
+A folder `conf` in the working folder is searched, too. CONTRACT_ENVS=a,b tests only these environments.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def test_episodes_end_once_and_at_the_limit_by_truncation(path, env):
     assert over.all(), "an episode goes on beyond its limit"
 
 
-def test_the_limit_ends_no_task_and_changes_nothing_before(path, env):
+def test_the_step_limit_does_not_terminate_and_changes_no_step_before_it(path, env):
     if "episode_limit" not in OmegaConf.load(path):
         assert env.spec.episode_limit != SHORT
         return

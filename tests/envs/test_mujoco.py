@@ -180,7 +180,7 @@ def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage, cause):
         ({"env_id": "HalfCheetah-v5", "n_agents": 6, "env_kwargs": {"nonsense": 1}}, "nonsense"),
     ],
 )
-def test_what_cannot_be_made_is_named(options, says):
+def test_a_robot_that_cannot_be_made_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
         MAMuJoCo(view="raw_onehot", **options)
 

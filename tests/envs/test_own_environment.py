@@ -1,4 +1,4 @@
-"""A user's own environment: one file and one yaml in her folder pass the whole contract; the program is not touched."""
+"""A user's own environment: one Python file and one yaml file pass the whole contract, without a change of the program."""
 
 import os
 import re
@@ -36,6 +36,6 @@ def test_an_own_environment_passes_the_contract_and_wrong_ones_do_not(tmp_path):
     passed = re.findall(r"^PASSED \S+::(test_\w+)\[line_world\]", said, re.MULTILINE)
     assert len(passed) == 10, said
     assert failed(said, "line_world") == set()
-    limit = "test_the_limit_ends_no_task_and_changes_nothing_before"
+    limit = "test_the_step_limit_does_not_terminate_and_changes_no_step_before_it"
     assert failed(said, "merged") == {limit, "test_episodes_end_once_and_at_the_limit_by_truncation"}
     assert failed(said, "mistaken") == {limit}

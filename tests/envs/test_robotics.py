@@ -23,7 +23,7 @@ def test_a_split_has_the_agents_and_actuators_that_its_name_says(path):
     env.close()
 
 
-def test_the_cheetahs_joints_are_dealt_in_actuator_order():
+def test_the_cheetahs_joints_are_assigned_in_actuator_order():
     ours, theirs = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot"), RoboticsMAMuJoCo("HalfCheetah", "6x1")
     ours.reset([0])
     theirs.reset([0])

@@ -1,4 +1,4 @@
-"""SMAC as users play it: smacv2 and pysc2 as they are, against a stand-in for the game (fake_sc2.py)."""
+"""SMAC with the real smacv2 and pysc2, and with a stand-in for the game (fake_sc2.py)."""
 
 import importlib.util
 import json

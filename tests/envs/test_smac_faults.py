@@ -1,4 +1,4 @@
-"""SMAC when games, workers or the trainer break: faults are no defeats, and no game is left (game: fake_sc2.py)."""
+"""SMAC when games, workers or the trainer fail: a fault is not a defeat, and no game keeps running (game: fake_sc2.py)."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ slow = pytest.mark.slow
 HANG = 15.0  # seconds after which a game counts as hanging; an answer takes under one, a start two, on an idle machine
 
 
-def test_a_given_up_first_episode_changes_neither_scale_nor_number_of_games(game, make, tmp_path):
+def test_an_unfinished_first_episode_changes_neither_scale_nor_number_of_games(game, make, tmp_path):
     home = game()
     env = make("3m", workers=1)
     for seed in (1, 2, 3):  # nobody finishes these
@@ -68,7 +68,7 @@ def test_a_game_that_never_starts_ends_the_evaluation_with_the_cause(game, make)
         rollout(Rule("fight"), make("3m", workers=1), 0, [0], 1)
 
 
-def test_a_game_that_ends_at_once_is_lost_with_its_last_words(game, make):
+def test_a_game_that_ends_at_once_is_reported_with_its_last_line(game, make):
     """The words are those of the program loader, which names what it does not find; pysc2 alone would wait 90 s."""
     program = next(game().glob("Versions/*/SC2_x64"))
     program.write_text("#!/bin/sh\necho starting\necho $0: error while loading shared libraries: libGL >&2\nexit 127\n")
@@ -79,7 +79,7 @@ def test_a_game_that_ends_at_once_is_lost_with_its_last_words(game, make):
     assert step.info["cause"][0] == "GameDied: exit code 127: error while loading shared libraries: libGL"
 
 
-def test_a_game_that_is_killed_is_told_from_one_that_does_not_answer(game, make):
+def test_a_killed_game_and_one_that_does_not_answer_have_different_causes(game, make):
     for kind, cause in (("kill", "GameDied: exit code -9"), ("error", "GameDied: the game does not answer")):
         game(faults={"every": 1, "kinds": [kind], "at": 1})
         env = make("3m", workers=1)
@@ -87,7 +87,7 @@ def test_a_game_that_is_killed_is_told_from_one_that_does_not_answer(game, make)
         assert env.step(np.array([[STOP] * 3]), np.ones(1, bool)).info["cause"][0] == cause
 
 
-def test_a_dying_worker_takes_its_game_along_and_is_replaced(game, make, tmp_path):
+def test_the_game_of_a_dead_worker_ends_and_the_worker_is_replaced(game, make, tmp_path):
     game()
     env = make("3m", workers=2)
     killed = []
@@ -137,7 +137,7 @@ def test_no_game_outlives_a_killed_trainer(with_workers, game, tmp_path):
     process.wait()  # the fixture finds no game left
 
 
-def test_a_missing_map_is_said_before_anything_starts(game):
+def test_a_missing_map_is_reported_before_anything_starts(game):
     home = game()
     (home / "Maps/SMAC_Maps/3m.SC2Map").unlink()
     with pytest.raises(MissingInput, match=r"lacks 3m.SC2Map; run `make smac-maps SC2PATH="):

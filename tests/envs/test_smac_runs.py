@@ -86,7 +86,7 @@ def test_a_run_trained_without_the_game_is_evaluated_where_there_is_one(place):
     assert len(rows(place / "blind/evaluations/update-2-n1")) == 2
 
 
-def test_training_ends_with_the_line_that_helps_where_the_game_is_missing(place):
+def test_without_the_game_training_ends_with_a_line_that_helps(place):
     for missing, word in (("sc2/Versions", "make sc2 SC2PATH="), ("sc2/Maps", "make smac-maps SC2PATH=")):
         (place / missing).rename(place / "away")
         line = run(place, "fit", *TINY, "updates=2", "out=none", code=66)

@@ -1,4 +1,4 @@
-"""SMAC's tasks without smacv2 and the game: sizes, the data that belong to them, and what is said where they cannot be played."""
+"""SMAC's tasks without smacv2 and the game: sizes, their datasets, and the messages if they cannot be played."""
 
 import functools
 import http.server
@@ -138,7 +138,7 @@ def test_the_worth_of_an_average_team():
         (3, "env.units=3"),
     ],
 )
-def test_shares_that_are_none_are_refused(units, said):
+def test_wrong_shares_are_refused(units, said):
     with pytest.raises(ConfigError, match="a share from 0 each, with sum 1") as error:
         SMACv2("terran", 5, 5, units=units)
     assert said in error.value.line
@@ -156,7 +156,7 @@ def test_shares_that_are_none_are_refused(units, said):
         ("zerg", {"zergling": 0, "baneling": 1, "hydralisk": 0}, ["baneling"], "allows no team"),
     ],
 )
-def test_exceptions_that_are_unknown_or_leave_no_team_are_refused(race, units, exceptions, said):
+def test_exceptions_that_are_unknown_or_allow_no_team_are_refused(race, units, exceptions, said):
     with pytest.raises(ConfigError, match=said):
         SMACv2(race, 5, 5, units=units, exceptions=exceptions)
 
@@ -171,7 +171,7 @@ def taken(race, exceptions):
 
 
 @pytest.mark.parametrize(("race", "exceptions"), [("terran", ["baneling"]), ("terran", ["medivac"]), ("zerg", [])])
-def test_exceptions_of_og_marl_of_smacv2_and_none_are_taken(race, exceptions):
+def test_exceptions_of_og_marl_and_of_smacv2_and_none_are_accepted(race, exceptions):
     assert taken(race, exceptions)
     assert not taken(race, [*exceptions, "nobody"])
 
@@ -195,7 +195,7 @@ def put(path):
     path.write_bytes(b"")
 
 
-def test_what_is_missing_is_said_in_one_line_with_its_remedy(place):
+def test_missing_parts_are_reported_in_one_line_with_a_command(place):
     with pytest.raises(MissingInput, match="lacks StarCraft II; run `make sc2 SC2PATH="):
         smac_install.game_build()
     program = place / "Versions/Base75689/SC2_x64"
@@ -211,7 +211,7 @@ def test_what_is_missing_is_said_in_one_line_with_its_remedy(place):
         smac_install.require_maps([name])
 
 
-def test_the_command_that_mends_survives_the_cut_of_long_lines(far):
+def test_shortened_lines_keep_the_command_that_helps(far):
     """Also with what `fit` says after it."""
     with pytest.raises(MissingInput) as error:
         smac_install.game_build()
@@ -220,7 +220,7 @@ def test_the_command_that_mends_survives_the_cut_of_long_lines(far):
     assert command in MissingInput(f"{error.value.line}; evaluate=none trains without evaluation").line
 
 
-def test_all_that_is_missing_is_said_at_once(far, monkeypatch):
+def test_all_missing_parts_are_reported_together(far, monkeypatch):
     monkeypatch.setattr(smac_install, "PACKAGES", ("no_such_package", "nor_this_one"))
     with pytest.raises(MissingInput) as error:
         smac_install.require("3m")

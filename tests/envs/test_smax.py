@@ -1,6 +1,6 @@
-"""SMAX: sizes, rules, ends, seeds, one compilation, and the way from heuristic data to an evaluated policy.
+"""SMAX: sizes, rules, ends, seeds, one compilation, and a policy trained on heuristic data and evaluated.
 
-Needs jaxmarl, which lives in an environment of its own: `make test-smax`.
+Needs jaxmarl, which is installed in a separate virtual environment: `make test-smax`.
 """
 
 import math
@@ -84,7 +84,7 @@ def test_another_policy_meets_the_same_start(env):
     assert np.array_equal(one.obs[0], other.obs[0]) and not same(one, other)
 
 
-def test_the_enemy_repeats_itself_when_the_allies_do(env):
+def test_enemies_act_the_same_if_the_allies_do(env):
     tape = tapes(env, RandomActor(env.spec), [11])[11]
     env.make(3)
     env.reset([None, tape.seed, 5])
@@ -143,7 +143,7 @@ def dead(frame):
     return only_stop
 
 
-def test_a_cut_battle_begins_like_a_whole_one():
+def test_a_truncated_battle_begins_like_a_full_one():
     env = SMAX("3m", episode_limit=3)
     whole = tapes(SMAX("3m"), RandomActor(env.spec), [0])[0]
     cut = tapes(env, RandomActor(env.spec), [0])[0]

@@ -1,4 +1,4 @@
-"""Without jaxmarl, SMAX says so before anything is trained; everything else works (this very suite)."""
+"""Without jaxmarl, SMAX reports this before training. Everything else works without it."""
 
 from tests.run import zygote
 from tests.run.runs import environment

@@ -1,4 +1,4 @@
-"""Worker processes: answers by number, time limits, deaths, and nothing left behind whoever dies first."""
+"""Worker processes: answers by number, time limits, deaths, and no processes left, whichever process dies first."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ def test_workers_have_numbers_and_states_of_their_own(pool):
         ("fail", WAIT, "ZeroDivisionError: by zero"),
     ],
 )
-def test_what_misbehaves_is_lost_with_its_children_and_the_others_go_on(pool, method, seconds, cause):
+def test_a_failing_worker_is_lost_with_its_children_and_the_others_continue(pool, method, seconds, cause):
     families = pool.ask({0: ("family",), 1: ("family",)}, WAIT)
     answers = pool.ask({0: (method,), 1: ("add", 1)}, seconds)
     assert answers[1] == 11
@@ -100,14 +100,14 @@ def test_a_worker_killed_from_outside_is_lost_with_its_children(pool):
     assert gone([worker, child])
 
 
-def test_what_is_missing_for_a_worker_is_told_as_if_it_were_missing_here():
+def test_a_part_that_a_worker_misses_raises_the_same_error_here():
     pool = Pool(TOY, {"first": -1})
     with pytest.raises(MissingInput, match="bring something"):
         pool.ask({0: ("add", 1), 1: ("add", 1)}, WAIT)
     assert workers() == []
 
 
-def test_closing_ends_everything_and_asking_starts_again(pool):
+def test_closing_ends_all_workers_and_a_request_starts_new_ones(pool):
     worker, child, scratch = pool.ask({0: ("family",)}, WAIT)[0]
     pool.close()
     assert gone([worker, child]) and not Path(scratch).exists()
@@ -158,7 +158,7 @@ def test_ctrl_c_reaches_the_parent_alone():
     assert gone([worker])
 
 
-def test_waiting_ends_when_somebody_asks_to_stop_and_the_next_request_starts_afresh(pool):
+def test_a_stop_ends_the_waiting_and_the_next_request_starts_new_workers(pool):
     family = pool.ask({0: ("family",)}, WAIT)[0]
     asked = iter([False, False, True])
     with pytest.raises(RolloutStopped):

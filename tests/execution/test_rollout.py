@@ -1,4 +1,4 @@
-"""Rollouts in real MuJoCo: grouping, order and repeats change nothing; faults are repeated and counted, never scored."""
+"""Rollouts in real MuJoCo: grouping, order and repetitions change nothing; faults are repeated and counted, not scored."""
 
 import json
 from dataclasses import asdict
@@ -64,7 +64,7 @@ def test_grouping_changes_nothing(plain, slots):
 
 
 @pytest.mark.parametrize("slots", [2, 100])
-def test_faulty_episodes_are_repeated_counted_and_end_as_if_nothing_had_happened(plain, slots):
+def test_failed_episodes_are_repeated_and_counted_with_the_same_result(plain, slots):
     env = Faulty({1: 3, 4: 1})
     found = run(env, slots)
     assert without_faults(found) == without_faults(plain)
@@ -118,7 +118,7 @@ def test_further_numbers_reach_rows_results_and_other_processes():
     assert len(results["win_rate_per_seed"]) == len(results["win_rate_per_seed_ci95"]) == 2
 
 
-def test_files_of_environments_that_say_no_more_are_as_they_were(plain):
+def test_files_without_further_numbers_have_the_usual_columns(plain):
     assert list(episode_row(1, plain[0], 0.5)) == list(EPISODE_FIELDS)
     assert set(statistics(plain)) == {
         "episodes",

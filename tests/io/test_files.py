@@ -1,4 +1,4 @@
-"""Logs, locks and checkpoints on disk: whole, or as they were."""
+"""Logs, locks and checkpoints on disk: after a failure, the new or the old file is complete."""
 
 import fcntl
 import json
@@ -66,7 +66,7 @@ def test_a_log_is_cut_back_to_an_update_and_written_on(tmp_path):
     assert not log.path.exists()
 
 
-def test_a_torn_last_line_is_dropped(tmp_path):
+def test_an_incomplete_last_line_is_dropped(tmp_path):
     log = CsvLog(tmp_path / "log.csv")
     log.append(rows(5, 10))
     whole = log.path.read_bytes()
@@ -218,7 +218,7 @@ def test_a_new_temporary_file_is_no_link(tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypatch):
+def test_a_lock_file_that_is_replaced_before_it_is_locked_is_opened_again(tmp_path, monkeypatch):
     first, second = FolderLock(tmp_path), FolderLock(tmp_path)
     first.__enter__()
     lock = fcntl.flock
@@ -242,14 +242,14 @@ def test_a_holder_that_leaves_meanwhile_takes_its_file_along(tmp_path, monkeypat
         ("nonsense", "unreadable lock"),
     ],
 )
-def test_locks_that_cannot_be_judged_are_left_alone(tmp_path, content, says):
+def test_locks_whose_holder_is_unknown_are_kept(tmp_path, content, says):
     (tmp_path / ".lock").write_text(content)
     with pytest.raises(StorageError, match=says):
         FolderLock(tmp_path).__enter__()
     assert (tmp_path / ".lock").read_text() == content
 
 
-def test_of_many_takers_one_wins(tmp_path):
+def test_of_many_processes_one_gets_the_lock(tmp_path):
     held = {"pid": 2**22 + 5, "host": socket.gethostname()}
     (tmp_path / ".lock").write_text(json.dumps(held))
     takers = [

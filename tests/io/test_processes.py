@@ -1,4 +1,4 @@
-"""Children end with their parent, in their own way; nobody else's children do."""
+"""Child processes end when their parent ends; other processes do not."""
 
 import subprocess
 import sys

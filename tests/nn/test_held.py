@@ -1,4 +1,4 @@
-"""Policy losses through a held critic: the same gradients of the inputs, none of the weights."""
+"""Policy losses through a critic in `held`: the inputs have the same gradients, the weights have none."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Stacked layers against torch's own, per seed and member; derivatives against torch.func and float64."""
+"""Layers with a seed axis against torch's layers, per seed and member; derivatives against torch.func and float64."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Mixers against loops, and what makes them mixers."""
+"""Learnt mixers against loops, and their monotonicity."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_monotonic_is_qmix():
         torch.testing.assert_close(seen[s, c, b, k], wanted, rtol=0, atol=1e-12)
 
 
-def test_monotonic_falls_in_no_agents_value():
+def test_monotonic_never_falls_when_an_agents_value_rises():
     made, (q, x) = mixer(), inputs()
     q.requires_grad_()
     (slope,) = torch.autograd.grad(made(q, x).sum(), q)
@@ -62,7 +62,7 @@ def test_the_products_of_a_mixer_stay_in_float32():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_seeds_of_a_mixer_are_apart(seed):
+def test_the_seeds_of_a_mixer_are_independent(seed):
     both, (q, x) = mixer(), inputs()
     alone = Monotonic(1, 5, 3, embed=4, hidden=6).double()
     for mine, theirs in zip(alone.parameters(), both.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""Random numbers: a function of (seed, index, purpose), few rows for large shapes, no purpose twice."""
+"""Random numbers are a function of (seed, index, purpose). Large shapes have tables of few rows. No purpose twice."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Initial weights: a function of (seed, role), whatever the attributes are called; the same bits as ever."""
+"""Initial weights are a function of (seed, role), not of attribute names, and equal those of earlier versions."""
 
 import hashlib
 
@@ -31,7 +31,7 @@ def digest(parameters):
 
 
 @pytest.mark.parametrize(("name", "kind"), FIRST_WEIGHTS)
-def test_training_starts_from_the_weights_that_it_always_started_from(name, kind):
+def test_initial_weights_are_those_of_earlier_versions(name, kind):
     algorithm = build(name, SPECS[kind](), seeds=2)
     assert {
         optimiser: digest(content.parameters) for optimiser, content in algorithm.optimisers.items()
@@ -87,7 +87,7 @@ def test_roles_of_today_and_of_several_bodies_and_layers_in_one_module():
     ]
 
 
-def test_parameters_that_nothing_fills_per_seed_are_refused():
+def test_parameters_that_are_not_initialised_per_seed_are_refused():
     class Head(nn.Module):
         def __init__(self):
             super().__init__()
@@ -103,7 +103,7 @@ def test_a_parameter_without_the_seed_axis_is_refused():
         initialise([MLP((3,), 3, 2, Net(4, 1))], [0, 1], "policy")
 
 
-def test_a_layer_of_a_user_is_filled_like_ours():
+def test_a_users_layer_is_initialised_like_ours():
     class Spread(SeededLayer):
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""Statistical oracles of improvement: what a policy gains from a value that is known, or learnt from rewards."""
+"""Statistical oracles of improvement: how much a policy gains from a known value, or from one learnt from rewards."""
 
 from __future__ import annotations
 

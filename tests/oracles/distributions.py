@@ -1,4 +1,4 @@
-"""Statistical oracles of distributions: what cloned and guided policies draw, against the data's own law."""
+"""Statistical oracles of distributions: samples of cloned and guided policies against the distribution of the data."""
 
 from __future__ import annotations
 

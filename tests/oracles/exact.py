@@ -1,4 +1,4 @@
-"""Exact oracles (closed forms, identities, limits) in float64, through the product's own functions."""
+"""Exact oracles (closed forms, identities, limits) in float64, for the program's own functions."""
 
 from __future__ import annotations
 

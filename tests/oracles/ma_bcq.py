@@ -1,4 +1,4 @@
-"""Exact oracles of MA-BCQ: which action is chosen, and what a target may use."""
+"""Exact oracles of MA-BCQ: which action is chosen, and which actions a target may use."""
 
 from __future__ import annotations
 

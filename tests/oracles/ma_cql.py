@@ -1,4 +1,4 @@
-"""Oracles of conservative critics (CQL) and of OMAR's search, through the product's own functions."""
+"""Oracles of conservative critics (CQL) and of OMAR's search, for the program's own functions."""
 
 from __future__ import annotations
 

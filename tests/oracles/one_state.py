@@ -1,4 +1,4 @@
-"""Tasks of one state and one step, in which a policy is a distribution of actions; and what a value may be."""
+"""Tasks with one state and one step, where a policy is a distribution of actions, and an oracle value."""
 
 from __future__ import annotations
 

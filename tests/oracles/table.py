@@ -1,4 +1,4 @@
-"""Oracles: a number with a tolerance, run by pytest and printed as a table by `make oracles`."""
+"""An oracle is a number with a tolerance. pytest checks the oracles, and `make oracles` prints them as a table."""
 
 from __future__ import annotations
 

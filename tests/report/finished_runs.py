@@ -1,4 +1,4 @@
-"""Finished runs as `fit` leaves them, with returns that a test chooses."""
+"""Writes folders of finished runs, like those of `fit`, with returns that a test chooses."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""docs/baselines.md: written from finished runs, here with returns whose means are known."""
+"""docs/baselines.md, written from finished runs whose mean returns are known."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The battles' half of the results page, and the rows of both tables as configurations."""
+"""The half of the results page about battles, and the configurations of the rows of both tables."""
 
 import json
 from pathlib import Path

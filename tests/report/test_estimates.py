@@ -50,7 +50,7 @@ def test_the_interval_of_several_seeds_contains_the_spread_between_them():
     assert high == pytest.approx(centres.mean() + half, abs=0.5)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_contain_the_true_mean_about_as_often_as_stated():
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(200):
@@ -60,7 +60,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.86 <= hits / 200 <= 0.98  # percentile bootstraps of ten seeds are a little short
 
 
-def test_starts_that_all_seeds_share_do_not_average_out():
+def test_common_starts_of_all_seeds_do_not_average_out():
     rng = np.random.default_rng(3)
     hits = 0
     for _ in range(200):
@@ -70,7 +70,7 @@ def test_starts_that_all_seeds_share_do_not_average_out():
     assert 0.88 <= hits / 200 <= 0.99  # drawn anew for every seed: 0.7
 
 
-def test_starts_that_two_methods_share_cancel_in_their_difference():
+def test_common_starts_of_two_methods_cancel_in_their_difference():
     rng = np.random.default_rng(4)
     luck = rng.normal(0, 100, 20)
     first, second = ([luck + rng.normal(centre, 1, 20) for _ in range(5)] for centre in (5, 0))
@@ -133,7 +133,7 @@ def test_metrics_per_seed_equal_numpy_whatever_the_batches():
         np.testing.assert_allclose(metric.compute(), [truths[cls](value[seed == s]) for s in range(3)], atol=1e-9)
 
 
-def test_win_rates_carry_wilson_intervals():
+def test_win_rates_have_wilson_intervals():
     metric = WinRate(2)
     metric.update(torch.tensor([0] * 10 + [1] * 4), torch.tensor([1.0] * 8 + [0.0] * 2 + [0.0] * 4))
     assert metric.compute().tolist() == [0.8, 0.0]

@@ -1,4 +1,4 @@
-"""The robots' half of the results page: written from finished runs, here with returns whose means are known."""
+"""The half of the results page about robots, written from finished runs whose mean returns are known."""
 
 import re
 
@@ -49,13 +49,13 @@ def row(page, start, *, after):
     return [cell.strip() for cell in found.strip("|").split("|")]
 
 
-def test_everybody_is_shown_in_the_best_way_to_act(page):
+def test_every_method_is_shown_in_its_best_way_to_act(page):
     found = row(page, REPLAY[0], after="## In short")
     assert found[1:7] == ["140", "120", "200", "150", "250", "300"]
     assert found[7:] == ["50 [50, 50]*", "+20%"]
 
 
-def test_unseen_seeds_and_starts_leave_out_what_the_choice_saw(page):
+def test_the_table_of_unseen_seeds_and_starts_leaves_out_those_of_the_choice(page):
     assert float(row(page, REPLAY[1], after="## In short")[6]) > 300 + SEEN / 2
     found = row(page, REPLAY[1], after="ranked none of its variants")
     assert found[1:] == ["120", "200", "150", "250", "300", "50 [50, 50]*"]
@@ -74,7 +74,7 @@ def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(p
     assert "bc_gaussian" not in section
 
 
-def test_the_other_half_and_the_pictures(page):
+def test_the_other_half_of_the_page_stays_and_all_pictures_exist(page):
     assert page.read_text().endswith(f"{BORDER}\n\nbattles\n")
     for name in re.findall(r"\]\((results/\S+)\)", page.read_text()):
         assert (page.parent / name).stat().st_size > 0

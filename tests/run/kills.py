@@ -1,4 +1,4 @@
-"""`make test-resume KILLS=20`: kill -9 at random moments, some inside a save, then the same command until it is done."""
+"""`make test-resume KILLS=20`: kill -9 at random moments, some during a save, then the same command until it is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous evaluation: the same files as synchronous, nothing lost, no process left, failures in one line."""
+"""Asynchronous evaluation: the same files as synchronous evaluation, nothing lost, no process left, errors in one line."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""What a CPU can check of capture: same numbers from static tables, fixed addresses, no wait for the host, state kept."""
+"""Tests of CUDA-graph capture that need no GPU: static random numbers, fixed addresses, no waiting, restored state."""
 
 import copy
 
@@ -89,7 +89,7 @@ def test_warm_up_leaves_no_trace(name, spec):
     assert all(not total.any() for total in module.diagnostics.sums.values())
 
 
-def test_a_failure_leaves_no_trace_and_what_is_kept_has_no_past():
+def test_a_failed_capture_restores_the_state_and_keeps_no_autograd_graph():
     module, fresh = module_of(*FIRST), module_of(*FIRST)
     keeper = untouched(module.state)
     with pytest.raises(RuntimeError, match="no graph"), keeper:
@@ -111,7 +111,7 @@ class Uncapturable(Fixed):
         return super().draw(key, batch_size, needs)
 
 
-def test_where_capture_is_tried_and_fails_updates_run_one_by_one():
+def test_if_a_tried_capture_fails_updates_run_eagerly():
     module, eager = (module_of(*FIRST, source=Uncapturable, capture=choice) for choice in ("try", "off"))
     module.on_fit_start(), eager.on_fit_start()
     with pytest.warns(UserWarning, match="capture failed"):
@@ -123,7 +123,7 @@ def test_where_capture_is_tried_and_fails_updates_run_one_by_one():
         assert torch.equal(one, two)
 
 
-def test_where_capture_is_required_and_fails_nothing_is_trained():
+def test_if_a_required_capture_fails_nothing_is_trained():
     module = module_of(*FIRST, source=Uncapturable, capture="require")
     module.on_fit_start()
     with pytest.raises(RuntimeError):

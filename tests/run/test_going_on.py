@@ -1,4 +1,4 @@
-"""What a run that goes on finds in its folder: damage, leftovers, evaluations cut off, failed games, other machines."""
+"""A resumed run finds in its folder: damaged files, leftovers, unfinished evaluations, failed games, another machine."""
 
 import json
 import shlex
@@ -40,7 +40,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_written_again(tmp_path):
     assert (out / "checkpoints" / f"{damaged.name}.aside").exists()
 
 
-def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_path):
+def test_a_run_that_ended_before_its_manifest_goes_on_and_changed_threads_are_reported(tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     for name in ("compare-vgm2p.log", "compare-vgm2p.json", ".lock.12.tmp"):
@@ -51,7 +51,7 @@ def test_what_ended_before_its_manifest_goes_on_and_other_threads_are_told(tmp_p
     assert "changed      threads 1 -> 2" in done.stdout
 
 
-def test_an_evaluation_of_which_a_part_was_written_is_made_up(whole, tmp_path):
+def test_a_partly_written_evaluation_is_repeated(whole, tmp_path):
     out = tmp_path / "run"
     assert run(out, eval_episodes=2, updates=41).returncode == 0
     newest(out).unlink()
@@ -83,7 +83,7 @@ evaluation.evaluate = evaluate
 """
 
 
-def test_what_was_trained_until_games_fail_is_kept(whole, tmp_path):
+def test_training_until_a_failure_of_games_is_kept(whole, tmp_path):
     out = tmp_path / "run"
     done = run(out, FAILING_GAMES, eval_episodes=2, checkpoint_every=60, eval_async="false")
     assert done.returncode == 69

@@ -1,4 +1,4 @@
-"""Callbacks and loggers by `_target_`: a stranger's beside ours, in a safe order, and wrong ones in one line."""
+"""Callbacks and loggers by `_target_`: a user's besides ours, in a safe order; wrong ones give one line."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def notes(place: Path) -> list[dict]:
     return [json.loads(line) for line in (place / "notes.jsonl").read_text().splitlines()]
 
 
-def test_a_strangers_parts_change_nothing_and_go_on_after_a_kill(tmp_path):
+def test_a_users_callback_and_logger_change_nothing_and_go_on_after_a_kill(tmp_path):
     plain, whole, cut = tmp_path / "plain", tmp_path / "whole", tmp_path / "cut"
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -226,6 +226,6 @@ class Keeps(Callback):
         self.inner = inner
 
 
-def test_strangers_are_plain_lightning():
+def test_the_users_callback_and_logger_are_plain_lightning():
     assert {Watch.__module__, Notebook.__module__} == {STRANGERS}
     assert "vgm2p" not in Path(Watch.__init__.__code__.co_filename).read_text().split('"""')[2]

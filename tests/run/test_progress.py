@@ -1,4 +1,4 @@
-"""Progress: speed and time left of the last interval, the latest return first, a word while training waits."""
+"""Progress: speed and time left from the last interval, the latest return first, a line while training waits."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""`trainer.threads: auto`: the smallest of the limits that hold for a process, read from made files."""
+"""`trainer.threads: auto`: the smallest of the CPU limits of a process, read from files that the test writes."""
 
 import os
 

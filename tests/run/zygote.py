@@ -1,4 +1,4 @@
-"""The program in a process of its own that need not import torch and Lightning again.
+"""Runs the program in a separate process that does not need to import torch and Lightning again.
 
 A clean process, which has the imports and nothing else, is forked for every command (`multiprocessing`'s fork server).
 What a command does to its process ends with it.

@@ -1,4 +1,4 @@
-"""An environment as a stranger writes it: two agents push a point along a line; reward is minus its distance from 1."""
+"""An example of a user's environment: two agents push a point along a line; the reward is minus its distance from 1."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""An algorithm as a stranger writes it: OMIGA's shape (arXiv 2307.11620) with the stored next action in its target.
+"""An example of a user's algorithm, similar to OMIGA (arXiv 2307.11620), with the stored next action in its target.
 
-It has a learnable mixer over the joint observation, a state value, a stochastic policy, and reads the next action.
+It has a learnt mixer over the joint observation, a state value, and a stochastic policy.
 """
 
 import copy

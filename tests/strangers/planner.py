@@ -1,4 +1,4 @@
-"""A planner as a stranger writes it: a convolution over time predicts what each agent will see, given a target return.
+"""An example of a user's planner: a convolution over time predicts each agent's observations, given a target return.
 
 It reads windows (two steps of the past, two of the future) and the return-to-go; it acts towards a fixed target return,
 which it takes from the data. An inverse model turns the present and the predicted observation into an action.

@@ -1,4 +1,4 @@
-"""What a stranger adds works without touching a file of the package: algorithm, environment, callback, logger."""
+"""A user's own algorithm, environment, callback and logger work without a change of the package."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A callback and a logger as a stranger writes them: plain Lightning, nothing of vgm2p imported."""
+"""An example of a user's callback and logger: plain Lightning, without imports from vgm2p."""
 
 import json
 from pathlib import Path
