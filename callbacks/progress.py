@@ -12,43 +12,13 @@ from tqdm import tqdm
 
 from vgm2p.io.text import say, shown
 from vgm2p.run.folder import format_seconds
+from vgm2p.run.speed import Speed
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.parts import EvaluationLog, evaluation_logs
 from vgm2p.training.run import Run
 
 SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
 FIRST_SECONDS = 5.0  # the first line is shown after at most this time
-
-
-class Speed:
-    """Updates per second since the last measurement, and the time left at this speed.
-
-    The time in which training waits for evaluations does not count for the speed. It counts for the time left, in
-    proportion to the updates.
-
-    Args:
-        done: number of updates so far.
-        now: time in seconds.
-    """
-
-    def __init__(self, done: int, now: float) -> None:
-        self._first = self._done = done
-        self._now = now
-        self._waited = 0.0
-        self.rate = 0.0
-
-    def look(self, done: int, now: float, waited: float) -> None:
-        """Measure the interval that ends at `now`. `waited`: seconds of all evaluations so far."""
-        seconds = (now - self._now) - (waited - self._waited)
-        if done > self._done and seconds > 0:
-            self.rate = (done - self._done) / seconds
-            self._done, self._now, self._waited = done, now, waited
-
-    def left(self, remaining: int) -> float | None:
-        """Return how many seconds `remaining` updates take; None before the first update."""
-        if not self.rate:
-            return None
-        return remaining * (1 / self.rate + self._waited / (self._done - self._first))
 
 
 class Progress(Callback):

@@ -1,6 +1,6 @@
 """Runs the commands of README.md in order, each for a few seconds: `python -m tests.readme <scratch folder>`.
 
-Lines in ```bash blocks run unchanged, except that `fit` gets a smaller budget. `make` lines are only checked: the target
+Lines in ```bash blocks run unchanged, except that `fit` and `estimate` get a smaller budget. `make` lines are only checked: the target
 must exist (`.ci/run` runs it). Commands on recordings need VGM2P_DATA; without it, they are skipped with a message.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGET = "updates=40 eval_every=20 eval_episodes=1 net.width=16 net.depth=1 log_every=10".split()  # noqa: SIM905
+ESTIMATE = ["updates=20", "draws=1"]
 
 
 def commands(text: str) -> list[str]:
@@ -31,10 +32,10 @@ def reduced(command: str) -> list[str] | None:
     if words[0] == "make":
         return None
     assert words[:3] == ["python", "-m", "vgm2p"], f"README has a command that this script does not know: {command}"
-    fit = words[3] == "fit" and "--help" not in words
+    budget = {"fit": BUDGET, "estimate": ESTIMATE}.get(words[3], []) if "--help" not in words else []
     if any(word.startswith("experiment=recorded") for word in words) and "VGM2P_DATA" not in os.environ:
         return None
-    return [sys.executable, *words[1:], *(BUDGET if fit else [])]
+    return [sys.executable, *words[1:], *budget]
 
 
 def targets() -> set[str]:

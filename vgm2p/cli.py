@@ -26,6 +26,7 @@ USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
   evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
+  estimate run=<folder>     how good a policy is, from data alone; several runs are ranked   [data=... share=0.1]
   collect policy=<run>|random|heuristic   record a dataset   [env=... episodes=50 noise=0.3 out=x.h5]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
@@ -34,7 +35,7 @@ USAGE = """vgm2p <command> [key=value ...]
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """
-COMMANDS = ("fit", "evaluate", "collect", "data", "report", "doctor", "bench")
+COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor", "bench")
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # the exception of a single run; at most one

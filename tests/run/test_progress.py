@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.run.test_capture import FIRST, module_of
-from vgm2p.callbacks.progress import Progress, Speed
+from vgm2p.callbacks.progress import Progress
+from vgm2p.run.speed import Speed
 
 
 class Clock:

@@ -19,7 +19,10 @@ from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["vgm2p.cli", *(f"vgm2p.commands.{word}" for word in ("fit", "evaluate", "collect", "data", "report", "doctor"))]
+    [
+        "vgm2p.cli",
+        *(f"vgm2p.commands.{word}" for word in ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor")),
+    ]
 )
 
 

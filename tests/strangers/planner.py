@@ -83,6 +83,10 @@ class Planner(Algorithm):
         x = self.to_action(self.inverse(torch.cat([known[:, :, -1], following], -1)), seen.legal)
         return self.to_env(x), known
 
+    def amend(self, memory, action):
+        """Nothing that was done is remembered."""
+        return memory
+
 
 class JointPlanner(Planner):
     """The agents' plans look at one another: a centralised controller."""

@@ -101,6 +101,7 @@ class PolicySettings:
         seeds: number of training seeds.
         algo: node of the algorithm.
         env: node of the environment.
+        data: node of the dataset that it was trained on; None where a file does not name it.
         precision: precision of the training.
     """
 
@@ -110,6 +111,7 @@ class PolicySettings:
     seeds: int
     algo: Node
     env: Node
+    data: Node | None
     precision: str
 
     @property
@@ -164,7 +166,14 @@ class FitSettings:
     def policy(self) -> PolicySettings:
         """The settings from which the trained policy can be built again."""
         return PolicySettings(
-            self.algorithm, self.environment, self.seed, self.seeds, self.algo, self.env, self.trainer.precision
+            self.algorithm,
+            self.environment,
+            self.seed,
+            self.seeds,
+            self.algo,
+            self.env,
+            self.data,
+            self.trainer.precision,
         )
 
 

@@ -45,7 +45,7 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
         refuse_foreign(config)
         trainer = config.get("trainer")
         precision = trainer.get("precision") if isinstance(trainer, dict) else None
-        names = ("algorithm", "environment", "seed", "seeds", "algo", "env")
+        names = ("algorithm", "environment", "seed", "seeds", "algo", "env", "data")
         policy = settings_of({**{name: config.get(name) for name in names}, "precision": precision}, PolicySettings)
         for name, value in everything(policy.env, "env"):
             if isinstance(value, str) and ":" in value:

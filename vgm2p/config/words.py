@@ -11,6 +11,12 @@ from typing import Any, Literal
 from vgm2p.config.nodes import key
 from vgm2p.config.settings import FitSettings, Node, check_acting
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.nn.mlp import Net
+
+
+def listed(given: Any) -> list[Any]:
+    """Return what was given as a list: a list itself, nothing, or a single value."""
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,52 @@ class EvaluateSettings:
     @property
     def ways(self) -> list[Any]:
         """The requested ways to act; empty: all of `EVERY_WAY` and the default."""
-        given = self.act_noise
-        return given if isinstance(given, list) else [] if given is None else [given]
+        return listed(self.act_noise)
+
+
+@dataclass(frozen=True)
+class EstimateSettings:
+    """`vgm2p estimate`; each key is explained in conf/estimate.yaml."""
+
+    run: str | None
+    runs: list[Any]
+    data: Node | None
+    act_noise: Any
+    gamma: float
+    share: float
+    critics: int
+    updates: int = field(metadata=key(least=2))
+    batch: int
+    draws: int
+    lr: float
+    tau: float
+    seed: int = field(metadata=key(least=0))
+    net: Net
+    device: Literal["cpu", "cuda"]
+    out: str | None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where no run is named, and for numbers that make no estimate."""
+        if (self.run is None) == (not self.runs):
+            both = ", not both" if self.run else ""
+            raise ConfigError(f"estimate needs run=<run folder> or runs=[<run folder>,...]{both}")
+        if not self.gamma < 1.0:
+            raise ConfigError(f"gamma must be below 1, got {self.gamma}; 0.995 looks about 200 steps ahead")
+        if not 0.0 < self.share < 1.0:
+            raise ConfigError(f"share must be above 0 and below 1, got {self.share}; 0.1 holds out a tenth")
+        if not 0.0 < self.tau <= 1.0:
+            raise ConfigError(f"tau must be above 0 and at most 1, got {self.tau}")
+        check_acting(self.ways, "act_noise")
+
+    @property
+    def names(self) -> list[str]:
+        """The requested runs."""
+        return [self.run] if self.run is not None else [str(name) for name in self.runs]
+
+    @property
+    def ways(self) -> list[Any]:
+        """The requested ways to act."""
+        return listed(self.act_noise)
 
 
 @dataclass(frozen=True)
@@ -129,6 +179,7 @@ class DoctorSettings:
 SETTINGS: dict[str, type[Any]] = {
     "fit": FitSettings,
     "evaluate": EvaluateSettings,
+    "estimate": EstimateSettings,
     "collect": CollectSettings,
     "data": DataSettings,
     "report": ReportSettings,

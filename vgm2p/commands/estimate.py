@@ -1,0 +1,209 @@
+"""`vgm2p estimate`: how good trained policies are, from data alone, and how sure their order is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgm2p.config.build import make_data
+from vgm2p.config.settings import Node
+from vgm2p.config.words import EstimateSettings
+from vgm2p.datamodules.offline import OfflineDataModule
+from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.errors import ConfigError, MissingInput, UserError
+from vgm2p.execution.estimate import Evidence, estimate, evidence
+from vgm2p.execution.evaluation import acting_of
+from vgm2p.execution.trained import TrainedPolicy, load
+from vgm2p.io.files import sha256_file
+from vgm2p.io.text import say
+from vgm2p.report.runs import expand
+from vgm2p.report.value_tables import order, table
+from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
+from vgm2p.run.folder import RunFolder, Way, format_seconds, read_json, write_json
+from vgm2p.run.speed import Speed
+from vgm2p.signals import StopFlag
+
+SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
+DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
+PLACES = ("root", "cache")  # keys of a source that change no number
+SECONDS = 10.0  # between lines of progress
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A policy to be estimated: its run folder, and the ways to act that were asked for."""
+
+    policy: TrainedPolicy
+    folder: RunFolder
+    ways: list[Way]
+
+
+def run(settings: EstimateSettings, stop: StopFlag) -> None:
+    """Estimate policies, print what was found, and rank them where there are several."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda is not usable here; use cpu")
+    subjects = [_subject(path, settings) for path in expand(settings.names)]
+    several = sum(len(subject.ways) for subject in subjects) > 1
+    if settings.out is not None and not several:
+        raise ConfigError("out= is for a ranking; name several runs, or several ways to act")
+    data, store = _dataset(subjects, settings)
+    for subject in subjects:
+        differ = subject.policy.spec.differences(store.spec)
+        if differ:
+            raise ConfigError(f"{subject.folder.path} was trained for another task than data=: {differ[0]}")
+    found = evidence(store, settings)
+    episodes, read_at = len(store.returns), len(found.held)
+    say(f"data         {store.summary['name']}: {episodes} episodes, {store.summary['transitions']} transitions")
+    say(f"memory       {data.memory}")
+    say(f"critics      learn from {episodes - read_at} episodes, and are read at the first steps of {read_at}")
+    stop.graceful = True
+    estimates = [one for subject in subjects for one in _estimates(subject, store, found, settings, stop)]
+    say("\n" + table(estimates, settings.gamma, found.values, found.returns, found.held))
+    for line in (line for one in estimates for line in one.warnings()):
+        say(line)
+    if several:
+        ranking, text = order(estimates)
+        say("\n" + text)
+        if settings.out is not None:
+            write_json(Path(settings.out), ranking | {"question": _question(store, settings)})
+            say(f"written to   {settings.out}")
+
+
+def _subject(path: Path, settings: EstimateSettings) -> Subject:
+    policy = load(path, settings.device)
+    own = policy.algorithm.acting
+    if settings.ways and own is None:
+        raise ConfigError(
+            f"act_noise: {path}: algo={policy.settings.algorithm} starts from no noise and acts in one way; leave it"
+        )
+    ways: list[Way] = [way if isinstance(way, str) else float(way) for way in settings.ways]
+    folder = policy.path.parent.parent if policy.path.parent.name == "checkpoints" else policy.path.parent
+    return Subject(policy, RunFolder(path if path.is_dir() else folder), ways or [None if own is None else own.noise])
+
+
+def _dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:
+    """Load the dataset that was named, or that of the runs. Raises UserError."""
+    node = settings.data
+    if node is None:
+        nodes = [_own_data(subject) for subject in subjects]
+        for subject, other in zip(subjects, nodes, strict=True):
+            if _identity(other) != _identity(nodes[0]):
+                first = subjects[0].folder.path
+                raise ConfigError(f"{subject.folder.path} and {first} were trained on different data; name one, data=")
+        node = nodes[0]
+    data: OfflineDataModule = make_data(node)
+    data.device = torch.device(settings.device)
+    try:
+        return data, data.store.to(settings.device)
+    except MissingInput as error:
+        raise MissingInput(f"{error.line}; data= names the data where they are now") from None
+
+
+def _own_data(subject: Subject) -> Node:
+    """Return the node of a run's dataset, all of its episodes. Raises MissingInput."""
+    node = subject.policy.settings.data
+    if node is None:
+        raise MissingInput(f"{subject.policy.path}: does not say what it was trained on; name the data with data=")
+    return {**node, "best_share": None} if "best_share" in node else node
+
+
+def _identity(node: Node) -> dict[str, Any]:
+    source = {key: value for key, value in node["source"].items() if key not in PLACES}
+    return {"source": source} | {key: node.get(key) for key in DATA}
+
+
+def _question(store: TransitionStore, settings: EstimateSettings) -> dict[str, Any]:
+    """Return what an estimate depends on beside the policy."""
+    asked = {key: getattr(settings, key) for key in SETTINGS}
+    return {**asked, "net": asdict(settings.net), "data_digest": store.summary["digest"]}
+
+
+def _estimates(
+    subject: Subject, store: TransitionStore, found: Evidence, settings: EstimateSettings, stop: StopFlag
+) -> list[Estimate]:
+    """Return the estimates of a policy in its ways to act; those that were made before are read from its folder."""
+    policy, question = subject.policy, _question(store, settings)
+    name = OWN if settings.data is None else f"estimate-{question['data_digest'][:8]}.json"
+    path, digest = subject.folder.path / name, sha256_file(policy.path)
+    content = _before(path, question, digest) or _content(policy, store, found, question, digest)
+    entries: list[dict[str, Any]] = content["by_act_noise"]
+    results = subject.folder.read_results() if subject.folder.results.is_file() else None
+    title = str(subject.folder.path)
+    missing = [way for way in subject.ways if way not in [entry["act_noise"] for entry in entries]]
+    for way in missing:
+        progress = Progress(title, stop)
+        values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm.acting), progress)
+        entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
+        entries.append(entry)
+        (one,) = estimates_of(content, title, results, [way])
+        entry.update(summary(one))
+        write_json(path, content)
+    say(f"{'written to  ' if missing else 'found before'} {path}")
+    return estimates_of(content, title, results, subject.ways)
+
+
+def _before(path: Path, question: Mapping[str, Any], digest: str) -> dict[str, Any] | None:
+    """Return the content of an estimate.json that answers the same question about the same weights."""
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path, "the run")
+        read_estimates(path, "", None)
+    except UserError:
+        return None  # damaged: it is written again
+    return content if (content["question"], content.get("checkpoint_sha256")) == (question, digest) else None
+
+
+def _content(
+    policy: TrainedPolicy, store: TransitionStore, found: Evidence, question: Mapping[str, Any], digest: str
+) -> dict[str, Any]:
+    return {
+        "algorithm": policy.settings.algorithm,
+        "checkpoint": policy.path.name,
+        "checkpoint_sha256": digest,
+        "updates": policy.update,
+        "seeds": list(policy.algorithm.seeds),
+        "data": store.summary["name"],
+        "question": dict(question),
+        "held_out": found.held.tolist(),
+        "factor": found.factor,
+        "support": list(found.support),
+        "best_value": float(found.best),
+        "data_value_mean": float(found.values[found.held].mean()),
+        "data_return_mean": float(found.returns[found.held].mean()),
+        "by_act_noise": [],
+    }
+
+
+class Progress:
+    """Says every few seconds how far the estimate of a policy is; ends it when a signal asks to stop."""
+
+    def __init__(
+        self,
+        name: str,
+        stop: StopFlag,
+        clock: Callable[[], float] = time.monotonic,
+        show: Callable[[str], None] = say,
+    ) -> None:
+        self.name, self.stop, self.clock, self.show = name, stop, clock, show
+        self._what, self._speed, self._last = "", Speed(0, clock()), clock() - SECONDS / 2
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take notice of `done` of `total` steps or updates. Raises Interrupted."""
+        if self.stop.requested():
+            raise self.stop.interruption("stopped; estimates that were finished are kept, and the same command goes on")
+        now = self.clock()
+        if what != self._what:
+            self._what, self._speed = what, Speed(done, now)
+        if now - self._last < SECONDS and done < total:
+            return
+        self._last = now
+        self._speed.look(done, now, 0.0)
+        left = self._speed.left(total - done)
+        rest = "?" if left is None else format_seconds(left)
+        self.show(f"{self.name}  {what} {done}/{total}  {self._speed.rate:.1f} {what}s/s  left {rest}")
