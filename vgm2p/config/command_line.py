@@ -17,7 +17,11 @@ from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError, DataError, nearest
 from vgm2p.run.folder import RunFolder
 
-POSITIONAL = {"data": "files", "report": "runs", "estimate": "runs"}  # command -> key that collects arguments without `key=`
+POSITIONAL = {
+    "data": "files",
+    "report": "runs",
+    "estimate": "runs",
+}  # command -> key that collects arguments without `key=`
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
 OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
 HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")

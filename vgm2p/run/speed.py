@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 class Speed:
-    """Updates per second since the last look, and the time that is left at that speed.
+    """Updates per second since the last measurement, and the time left at this speed.
 
-    Time for which training waits for evaluations is not part of the speed. It is part of the time left, in proportion
-    to the updates.
+    The time in which training waits for evaluations does not count for the speed. It counts for the time left, in
+    proportion to the updates.
 
     Args:
-        done: updates so far.
-        now: seconds on some clock.
+        done: number of updates so far.
+        now: time in seconds.
     """
 
     def __init__(self, done: int, now: float) -> None:
@@ -21,14 +21,14 @@ class Speed:
         self.rate = 0.0
 
     def look(self, done: int, now: float, waited: float) -> None:
-        """Measure the interval that ends now; `waited`: seconds of all evaluations so far."""
+        """Measure the interval that ends at `now`. `waited`: seconds of all evaluations so far."""
         seconds = (now - self._now) - (waited - self._waited)
         if done > self._done and seconds > 0:
             self.rate = (done - self._done) / seconds
             self._done, self._now, self._waited = done, now, waited
 
     def left(self, remaining: int) -> float | None:
-        """Return the seconds that `remaining` updates take, or None before the first update."""
+        """Return how many seconds `remaining` updates take; None before the first update."""
         if not self.rate:
             return None
         return remaining * (1 / self.rate + self._waited / (self._done - self._first))
