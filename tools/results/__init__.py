@@ -1,5 +1,5 @@
 """The experiments of docs/results.md and the page itself, in two halves: robots and battles.
 
-Imports point one way: cells, then robots and battles (which cells there are), then the parts of a page, then the pages,
-then __main__.
+Order of the imports, from the lowest module: cells; robots and battles, which define the cells; the parts of a page;
+the pages; __main__.
 """

@@ -1,12 +1,12 @@
 """`make results`, `make results-baselines`, `make results-smax`.
 
-They run what is missing through the product's own multirun, then write the page.
+They do the missing runs as a sweep of `vgm2p fit -m`, then write the page.
 
     python -m tools.results robots [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
     python -m tools.results baselines [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
     python -m tools.results battles [--runs DIR] [--docs DIR] [--jobs N] [--write]
 
-Resumable: recorded files and finished cells stay.
+The commands are resumable: recorded files and finished cells are kept. A cell is five seeds of one experiment and row.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def arguments() -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--runs", type=Path, default=Path("runs/results"))
     common.add_argument("--docs", type=Path, default=DOCS)
-    common.add_argument("--jobs", type=int, default=2, help="cells at a time")
-    common.add_argument("--write", action="store_true", help="write the page from what is finished, run nothing")
+    common.add_argument("--jobs", type=int, default=2, help="number of cells that run at the same time")
+    common.add_argument("--write", action="store_true", help="write the page from the finished runs, and run nothing")
     parser = argparse.ArgumentParser(prog="python -m tools.results")
     halves = parser.add_subparsers(dest="half", required=True)
     for name, plan in (("robots", robots.PARTS), ("baselines", baselines.PARTS), ("battles", battles.PARTS)):
@@ -65,7 +65,7 @@ def run_battles(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Do what the first word says."""
+    """Run the part that the first word of the command line names."""
     options = arguments()
     return {"robots": run_robots, "baselines": run_baselines, "battles": run_battles}[options.half](options)
 

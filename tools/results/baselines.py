@@ -1,4 +1,4 @@
-"""`make results-baselines`: the value baselines beside VGM2P and the plain clone, at two budgets."""
+"""`make results-baselines`: the value baselines, VGM2P and plain cloning, with two budgets of updates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tools.results import robots
 from tools.results.cells import Plan, Row
 from tools.results.robots import CRITIC, EXPERT, REPLAY, SIZE
 
-LONGER = 4  # times the updates
+LONGER = 4  # factor of the updates in the larger budget
 
 
 def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:

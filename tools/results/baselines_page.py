@@ -1,4 +1,4 @@
-"""docs/baselines.md: the value baselines beside VGM2P, and beside what their authors' code reached on the same data."""
+"""docs/baselines.md: the value baselines compared with VGM2P, and with their authors' code on the same data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ offline-marl-recipe, whose defaults differ ([ma_td3bc](algorithms/ma_td3bc.md)).
 
 @dataclass(frozen=True)
 class Reference:
-    """What an algorithm's authors' code returned: mean and deviation over episodes."""
+    """A result of the code of an algorithm's authors: mean and standard deviation of the return over episodes."""
 
     experiment: str
     label: str
@@ -56,7 +56,7 @@ REFERENCES = [
 
 
 def write(runs: Path, docs: Path) -> None:
-    """Write the page from the finished cells below `runs`; missing cells are named."""
+    """Write the page from the finished cells below `runs`. The page lists the missing cells."""
     every = list(cells(PARTS, list(PARTS)))
     missing = [f"- {experiment}: {row.label}" for experiment, row in every if not finished(runs, experiment, row)]
     head = HEAD.format(

@@ -1,4 +1,4 @@
-"""`make results-smax`: battles of SMAX, discrete actions with rollouts, on data that this machine records itself."""
+"""`make results-smax`: battles of SMAX (discrete actions), on data that this machine records."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PARTS: Plan = {"battles": [(list(SETS), ROWS)]}
 
 
 def record(scenario: str) -> int:
-    """Collect a dataset unless it is there; return the exit code."""
+    """Collect a dataset, unless its file exists. Return the exit code."""
     target = Path(os.environ.get("VGM2P_DATA", "data")) / "smax" / f"{scenario}_mixed.h5"
     if target.is_file():
         return 0

@@ -1,4 +1,4 @@
-"""The half of docs/results.md about battles, from finished runs and the recorded data alone."""
+"""The half of docs/results.md about battles, written from finished runs and the recorded data."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class MethodResult:
 
     Attributes:
         label: name of the row.
-        acting: scale of the start noise; None where the method has none.
-        won: 0 or 1 for every seed's episodes.
-        returns: likewise the returns.
+        acting: scale of the start noise; None if the method has none.
+        won: for every seed, 0 or 1 of each episode.
+        returns: for every seed, the return of each episode.
     """
 
     label: str
@@ -43,7 +43,7 @@ class MethodResult:
 
 
 def write(runs: Path, docs: Path) -> None:
-    """Rewrite this half of the page from the finished cells below `runs`; missing cells are named."""
+    """Write this half of the page from the finished cells below `runs`. The page lists the missing cells."""
     parts = [_head()]
     for experiment in SETS:
         parts += _experiment(runs, experiment)
@@ -94,7 +94,7 @@ def _experiment(runs: Path, experiment: str) -> list[str]:
 
 
 def results_of(run: Run) -> list[MethodResult]:
-    """Return one result per way to act of a run's last evaluation."""
+    """Return one result for each way to act in the final evaluation of a run."""
     return [
         MethodResult(
             run.key[1],
@@ -107,7 +107,7 @@ def results_of(run: Run) -> list[MethodResult]:
 
 
 def behaviours(run: Run) -> list[list[str]]:
-    """Return a line per behaviour of the recorded data: a battle is won where its last reward holds the 1 for it."""
+    """Return a line per behaviour policy of the recorded data. A battle is won if its last reward is at least 1."""
     path = Path(run.manifest["config"]["data"]["source"]["paths"][0])
     if not path.is_file():
         return []
@@ -138,7 +138,7 @@ def _line(result: MethodResult) -> list[str]:
 
 
 def _differences(results: list[MethodResult]) -> list[str]:
-    """Compare the guided row that wins most with every clone, each in its best way."""
+    """Compare the guided row that wins most often with every cloning row, each in its best way to act."""
     best = _best(results, GUIDED)
     rivals = [_best(results, [row]) for row in CLONES]
     if best is None or not any(rivals):

@@ -1,4 +1,4 @@
-"""A cell: five seeds of one experiment with one row's settings. How it is run, and whether it is finished."""
+"""Cells of the result tables. A cell is five seeds of one experiment, with the settings of one row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
 
 Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> experiments and their rows, in order
-BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings in which two runs of the same training may differ
+BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings that do not change training, but must be equal, too
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Row:
 
     Attributes:
         label: name in tables and folders.
-        overrides: words for `vgm2p fit` that make the row what it is.
-        minutes: of CPU for one cell (five seeds, one core).
-        size: words that all rows of a table share: network and budget.
+        overrides: words for `vgm2p fit` that distinguish the row.
+        minutes: CPU minutes of one cell (five seeds, one core).
+        size: words that all rows of a table have: network and budget.
     """
 
     label: str
@@ -50,7 +50,7 @@ def settings(experiment: str, row: Row) -> dict[str, Any]:
 
 
 def finished(runs: Path, experiment: str, row: Row) -> bool:
-    """Whether the cell's folder below `runs` has results, of the settings that it would be run with now."""
+    """Return whether the folder of a cell below `runs` has results that were computed with the present settings."""
     folder = RunFolder(runs / experiment / row.label)
     if not folder.results.is_file():
         return False
@@ -64,7 +64,7 @@ def load_finished(runs: Path, experiment: str, rows: Sequence[Row]) -> list[Run]
 
 
 def command(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> list[str]:
-    """Return the multirun of a row, `jobs` cells at a time."""
+    """Return the sweep command of a row, with `jobs` cells at the same time."""
     out = f"out={runs}/${{hydra:runtime.choices.experiment}}/{row.label}"
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
     words = [f"experiment={','.join(experiments)}", *row.overrides, *row.size, f"label={row.label}"]
@@ -72,7 +72,7 @@ def command(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> list
 
 
 def run(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> int:
-    """Run the unfinished cells of a row; return the exit code of `fit`, which refuses folders of other settings."""
+    """Run the unfinished cells of a row. Return the exit code of `fit`, which refuses folders with other settings."""
     missing = [experiment for experiment in experiments if not finished(runs, experiment, row)]
     if not missing:
         return 0
@@ -88,7 +88,7 @@ def cells(plan: Plan, parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 
 def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
-    """Print how much there is to do. An episode of Hopper is short: its cells take 0.7 of a row's minutes."""
+    """Print how many cells are missing, and their time: the rows' minutes, times 0.7 for Hopper (short episodes)."""
     every = list(cells(plan, parts))
     missing = [(experiment, row) for experiment, row in every if not finished(runs, experiment, row)]
     cost = sum(row.minutes * (0.7 if "hopper" in experiment else 1.0) for experiment, row in missing)

@@ -11,7 +11,7 @@ from vgm2p.run.folder import RunFolder
 
 
 def diagnostics(runs: Sequence[Run]) -> str:
-    """Return a table with a line per run whose log has `q_mean`, means over its seeds; empty without such a run."""
+    """Return a table with a line per run whose log has `q_mean` (means over seeds). Empty without such a run."""
     lines = [["last log", "Q / its fixed point", "class 1", "agents agree", "by chance", "clipped"]]
     for run in runs:
         last = _last_log(run)

@@ -1,4 +1,4 @@
-"""docs/results.md as a file: the half of `make results`, then the half of `make results-smax`."""
+"""The file docs/results.md: first the half of `make results`, then the half of `make results-smax`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BORDER = "<!-- from here on: make results-smax -->"
 
 
 def halves(docs: Path) -> tuple[str, str]:
-    """Return the present text about robots and about battles; each command leaves the other's half alone."""
+    """Return the present text about robots and about battles. Each command changes only its own half."""
     page = docs / "results.md"
     robots, _, battles = (page.read_text() if page.is_file() else "").partition(BORDER)
     return robots.strip(), battles.strip()

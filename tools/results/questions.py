@@ -1,4 +1,4 @@
-"""What each switch is worth: differences of returns between two rows of the tables."""
+"""The effect of each switch: differences of returns between two rows of the tables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BEST = "best"  # the way to act with the highest mean
 
 @dataclass(frozen=True)
 class Question:
-    """What changes between two rows.
+    """A comparison of two rows.
 
     Attributes:
-        text: what changes.
-        row: label of the row that has the change.
-        against: label of the row that lacks it.
-        acting: way to act of `row`: None is its own, BEST the one with the highest mean.
-        acting_against: likewise of `against`.
+        text: the difference between the rows.
+        row: label of the row with the change.
+        against: label of the row without the change.
+        acting: way to act of `row`; None: its default; BEST: the one with the highest mean return.
+        acting_against: way to act of `against`, likewise.
     """
 
     text: str
@@ -55,7 +55,7 @@ QUESTIONS = [
 
 
 def answers(runs: Path, experiments: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """Return the section that answers QUESTIONS with differences of returns and their intervals; [] without any."""
+    """Return the section with the differences of returns and their intervals for QUESTIONS; [] if there are none."""
     by_label = {row.label: row for row in rows}
     lines = [["what changes", *experiments]]
     for question in QUESTIONS:

@@ -1,4 +1,4 @@
-"""`make results`: the cells about robots."""
+"""`make results`: the experiments and rows of the tables about robots."""
 
 from __future__ import annotations
 

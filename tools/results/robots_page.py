@@ -1,4 +1,4 @@
-"""The half of docs/results.md about robots, and its pictures, from finished runs alone."""
+"""The half of docs/results.md about robots, and its pictures, written from finished runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN_VERSIONS = ("torch", "mujoco", "gymnasium", "numpy")
 
 
 def write(runs: Path, docs: Path) -> None:
-    """Rewrite this half of the page from the finished cells below `runs`; missing cells are named."""
+    """Write this half of the page from the finished cells below `runs`. The page lists the missing cells."""
     every = list(cells(PARTS, list(PARTS)))
     missing = [(experiment, row.label) for experiment, row in every if not finished(runs, experiment, row)]
     pictures = docs / "results"
@@ -60,7 +60,7 @@ def _head(runs: Path, done: int, total: int) -> str:
 
 
 def _in_short(runs: Path) -> list[str]:
-    """Return vgm2p_plus beside the rows that it has to beat, beside all rows, and on what its choice did not see."""
+    """Return comparisons of vgm2p_plus: with its rivals, all rows, and on seeds and starts unseen by its choice."""
     targets = [["set", "data", *SHORT, "vgm2p_plus - best of the four", "in % of that row"]]
     others = [["set", "vgm2p_plus as set (0.25)", *OTHERS, "vgm2p_plus - best of all rows"]]
     unseen = [["set", *SHORT, "vgm2p_plus - best of the four"]]
@@ -89,7 +89,7 @@ def _means(values: Mapping[str, Seeds], names: Sequence[str]) -> list[str]:
 
 
 def _gap(values: Mapping[str, Seeds], rivals: Sequence[str]) -> tuple[str, str]:
-    """Return vgm2p_plus minus the best of `rivals`, starred where the interval excludes 0, and the name of the best."""
+    """Return vgm2p_plus minus the best of `rivals`, with a * if the interval excludes 0, and the name of the best."""
     best = max(rivals, key=lambda name: mean(values[name]))
     found = difference(values["vgm2p_plus"], values[best])
     return bounds(found, 0) + ("*" if found[1] > 0 or found[2] < 0 else ""), best
@@ -110,13 +110,13 @@ def _versions(found: Sequence[Run]) -> str:
 
 
 def _seconds(run: Run) -> float:
-    """Return how long a cell took, pauses of the machine included."""
+    """Return how long a cell took, including pauses of the machine."""
     sessions = read_json(RunFolder(run.folder).timing, "the run")["sessions"]
     return sum(session["total_seconds"] for session in sessions)  # type: ignore[no-any-return]
 
 
 def _experiment(runs: Path, experiment: str, pictures: Path) -> list[str]:
-    """Return the section of a dataset; its two pictures are written on the way."""
+    """Return the section of a dataset, and write its two pictures."""
     found = load_finished(runs, experiment, MAIN)
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""What docs/results.md says about robots between its tables; lines are as long as they stand on the page."""
+"""The text of docs/results.md about robots between the tables. Lines are as long as on the page."""
 
 HEAD = """# What it learns
 
@@ -32,7 +32,7 @@ intervals do not include this selection. `*`: the interval excludes 0."""
 OTHER_ROWS = """`vgm2p_plus` with its own acting noise, the other rows, and the difference to the best of all rows:"""
 UNSEEN = """The two sets on which `vgm2p_plus` was chosen, but only the seeds and starts that ranked none of its variants: three seeds, ten
 episodes each. The results of earlier choices on them were known, and the ways to act are selected with them:"""
-DIAGNOSTICS = """Diagnostics at the end of training. The level is the mean reward divided by one minus the discount. `Q` comes close to it when it has
+DIAGNOSTICS = """Diagnostics at the end of training. The fixed point is the mean reward divided by one minus the discount. `Q` comes close to it when it has
 learnt; for a policy that is better than the data, `Q` may exceed it. Class 1: the share of actions with condition 1. Agents
 agree: the share of pairs of agents with the same condition in a transition. By chance: the same share for independent draws.
 Clipped: the share of generated action components on the bounds."""
