@@ -1,4 +1,4 @@
-"""The half of the results page about battles, and the configurations of the rows of both tables."""
+"""The half of the results page about battles, and the configurations of the rows of all tables."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,14 @@ from omegaconf import OmegaConf
 
 from tests.report.finished_runs import write_run
 from tests.support import small_columns
-from tools.results import battles, robots
+from tools.results import baselines, battles, robots
 from tools.results.battles_page import behaviours, write
-from tools.results.cells import settings
+from tools.results.cells import command, settings
 from tools.results.page import BORDER
+from vgm2p.config.command_line import hydra_words
+from vgm2p.config.compose import composed
+from vgm2p.config.nodes import settings_of
+from vgm2p.config.settings import FitSettings
 from vgm2p.datamodules.layout.writing import write as write_columns
 from vgm2p.report.runs import Run
 
@@ -81,6 +85,7 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
 @pytest.mark.parametrize(
     ("experiment", "row"),
     [("quickstart", row) for row in (*robots.MAIN, *robots.SWITCHES, *robots.PAPER)]
+    + [("recorded_3hopper_medium_replay", row) for row in (*baselines.SHORT_ROWS, *baselines.LONG_ROWS)]
     + [("smax_3m", row) for row in battles.ROWS],
     ids=lambda value: getattr(value, "label", value),
 )
@@ -88,3 +93,5 @@ def test_every_row_is_a_configuration_with_its_settings(experiment, row):
     config = OmegaConf.create(settings(experiment, row))
     asked = OmegaConf.from_dotlist([word for word in (*row.overrides, *row.size) if not word.startswith("algo=")])
     assert OmegaConf.merge(config, asked) == config
+    _, _, _, word, *words = command(experiment, row, Path("runs"))
+    assert isinstance(settings_of(composed(word, hydra_words(word, words)), FitSettings), FitSettings)

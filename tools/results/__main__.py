@@ -1,6 +1,6 @@
 """`make results`, `make results-baselines`, `make results-smax`.
 
-They do the missing runs as a sweep of `vgm2p fit -m`, then write the page.
+They run what is missing, each cell by `vgm2p fit`, then write the page.
 
     python -m tools.results robots [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
     python -m tools.results baselines [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]

@@ -20,7 +20,7 @@ SIZE = (
     "net.depth=3",
     "optim.lr=1e-3",
     "optim.decay_updates=6000",
-    "logger.tensorboard=false",
+    "logger.tensorboard=null",
 )
 CRITIC = "algo.critic.depth=2"
 # Settings for battles of 14 to 70 steps with returns from 0 to 2: a discount, a reward scale that Q can learn, and more

@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,21 +64,22 @@ def load_finished(runs: Path, experiment: str, rows: Sequence[Row]) -> list[Run]
     return [load_run(runs / experiment / row.label) for row in rows if finished(runs, experiment, row)]
 
 
-def command(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> list[str]:
-    """Return the sweep command of a row, with `jobs` cells at the same time."""
-    out = f"out={runs}/${{hydra:runtime.choices.experiment}}/{row.label}"
-    launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-    words = [f"experiment={','.join(experiments)}", *row.overrides, *row.size, f"label={row.label}"]
-    return [sys.executable, "-m", "vgm2p", "fit", "-m", *words, "compare=[]", out, *launcher]
+def command(experiment: str, row: Row, runs: Path) -> list[str]:
+    """Return the command that runs a cell."""
+    words = [f"experiment={experiment}", *row.overrides, *row.size, f"label={row.label}", "compare=[]"]
+    return [sys.executable, "-m", "vgm2p", "fit", *words, f"out={runs / experiment / row.label}"]
 
 
-def run(experiments: Sequence[str], row: Row, runs: Path, jobs: int) -> int:
-    """Run the unfinished cells of a row. Return the exit code of `fit`, which refuses folders with other settings."""
-    missing = [experiment for experiment in experiments if not finished(runs, experiment, row)]
-    if not missing:
-        return 0
-    print(f"{row.label}: {', '.join(missing)}", flush=True)
-    return subprocess.run(command(missing, row, runs, jobs), check=False).returncode
+def run(experiment: str, row: Row, runs: Path) -> int:
+    """Run a cell; its output goes to `<label>.log` beside its folder. Return the exit code of `fit`."""
+    print(f"{experiment}: {row.label}", flush=True)
+    log = runs / experiment / f"{row.label}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        code = subprocess.run(command(experiment, row, runs), check=False, stdout=file, stderr=file).returncode
+    if code:
+        print(f"{experiment}: {row.label}: exit {code}: {log.read_text().splitlines()[-1]}", flush=True)
+    return code
 
 
 def cells(plan: Plan, parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -100,5 +102,7 @@ def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
 
 
 def run_missing(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> int:
-    """Run the unfinished cells; return the largest exit code."""
-    return max(run(experiments, row, runs, jobs) for part in parts for experiments, rows in plan[part] for row in rows)
+    """Run the unfinished cells, `jobs` at a time; return the largest exit code."""
+    missing = [(experiment, row) for experiment, row in cells(plan, parts) if not finished(runs, experiment, row)]
+    with ThreadPoolExecutor(jobs) as pool:
+        return max(pool.map(lambda cell: run(*cell, runs), missing), default=0)

@@ -14,7 +14,7 @@ SIZE = (
     "net.depth=3",
     "optim.lr=1e-3",
     "optim.decay_updates=10000",
-    "logger.tensorboard=false",
+    "logger.tensorboard=null",
 )
 CRITIC = ["algo.critic.depth=2"]
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
