@@ -15,8 +15,7 @@ from tools.results.cells import command, settings
 from tools.results.page import BORDER
 from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import composed
-from vgm2p.config.nodes import settings_of
-from vgm2p.config.settings import FitSettings
+from vgm2p.config.settings import training_part
 from vgm2p.datamodules.layout.writing import write as write_columns
 from vgm2p.report.runs import Run
 
@@ -94,4 +93,4 @@ def test_every_row_is_a_configuration_with_its_settings(experiment, row):
     asked = OmegaConf.from_dotlist([word for word in (*row.overrides, *row.size) if not word.startswith("algo=")])
     assert OmegaConf.merge(config, asked) == config
     _, _, _, word, *words = command(experiment, row, Path("runs"))
-    assert isinstance(settings_of(composed(word, hydra_words(word, words)), FitSettings), FitSettings)
+    assert training_part(composed(word, hydra_words(word, words))) == training_part(settings(experiment, row))

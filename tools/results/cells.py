@@ -105,4 +105,5 @@ def run_missing(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> int:
     """Run the unfinished cells, `jobs` at a time; return the largest exit code."""
     missing = [(experiment, row) for experiment, row in cells(plan, parts) if not finished(runs, experiment, row)]
     with ThreadPoolExecutor(jobs) as pool:
-        return max(pool.map(lambda cell: run(*cell, runs), missing), default=0)
+        running = [pool.submit(run, experiment, row, runs) for experiment, row in missing]
+    return max((future.result() for future in running), default=0)
