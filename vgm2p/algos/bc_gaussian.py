@@ -17,10 +17,9 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import gaussian_nll, log_softmax_at
 from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.policy import LOG_STD_MAX, LOG_STD_MIN
 from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
-
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class BCGaussian(Algorithm):

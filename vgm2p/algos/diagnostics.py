@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, ones_like
+from torch import Tensor, finfo, ones_like
 
 from vgm2p.types import per_seed_mean
 
@@ -52,3 +52,18 @@ def on_bounds(action: Tensor, discrete: bool, bound: float = 1.0) -> dict[str, T
     A clipped policy reaches 1. A policy that ends in a tanh only comes near it: use SATURATED.
     """
     return {} if discrete else {"clipped": per_seed_mean((action.abs() >= bound).to(action.dtype))}
+
+
+def weight_levels(weight: Tensor, clamped: Tensor) -> dict[str, Tensor]:
+    """Return how uneven the weights (S, ...) of a loss are, and the share of those that a limit cut.
+
+    `ess` is the effective sample size as a share of the n weights: 1 if all are equal, 1 / n if all but one are 0.
+    """
+    info = {"ess": ess(weight), "weight_max": weight.flatten(1).amax(1)}
+    return info | {"clamped": per_seed_mean(clamped.to(weight.dtype))}
+
+
+def ess(weight: Tensor) -> Tensor:
+    """Return (sum w)^2 / (n sum w^2) for n weights (S, ...) >= 0: (S,); 0 where all are 0."""
+    square = per_seed_mean(weight.square()).clamp(min=finfo(weight.dtype).tiny)
+    return per_seed_mean(weight).square() / square

@@ -111,6 +111,16 @@ def gaussian_nll(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * ((action - mean) * torch.exp(-log_std)).square() + log_std + 0.5 * math.log(2.0 * math.pi)
 
 
+def tanh_normal_log_prob(action: Tensor, mean: Tensor, log_std: Tensor, eps: float) -> Tensor:
+    """Return the log density (...) of action (..., A) = tanh(u), u ~ N(mean, exp(log_std)^2).
+
+    Components are moved into [eps - 1, 1 - eps] first: at the bounds themselves, u is infinite.
+    """
+    inside = action.clamp(eps - 1.0, 1.0 - eps)
+    u = torch.atanh(inside)
+    return -(gaussian_nll(u, mean, log_std) + torch.log1p(-inside.square())).sum(-1)
+
+
 def value_at(q: Tensor, action: Tensor) -> Tensor:
     """Return Q(o, a) (S, C, B, N) for the values of all actions q (S, C, B, N, A) and indices (S, B, N)."""
     return q.gather(-1, action[:, None, ..., None].expand(*q.shape[:-1], 1)).squeeze(-1)
@@ -119,6 +129,21 @@ def value_at(q: Tensor, action: Tensor) -> Tensor:
 def log_softmax_at(logits: Tensor, action: Tensor) -> Tensor:
     """Return log softmax(logits)[action] for logits (..., A) and indices (...)."""
     return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def batch_softmax(x: Tensor, beta: float, valid: Tensor | None = None, cap: float = math.inf) -> Tensor:
+    """Return weights exp(x / beta) / Z, Z their mean over the batch, so that they average 1; then at most `cap`.
+
+    Args:
+        x: (S, B, ...); each further index has a Z of its own.
+        beta: temperature; the larger, the nearer to 1 is every weight.
+        valid: (S, B); rows with 0 get weight 0 and are not counted in Z. None: all rows count.
+        cap: largest weight.
+    """
+    logits, rows = x / beta, x.new_ones(x.shape[:2]) if valid is None else valid
+    rows = rows.reshape(*rows.shape, *[1] * (x.dim() - 2))
+    logits = logits.masked_fill(rows == 0, torch.finfo(x.dtype).min)
+    return (rows.ne(0).sum(1, keepdim=True) * torch.softmax(logits, dim=1)).clamp(max=cap)
 
 
 def unit(x: Tensor) -> Tensor:

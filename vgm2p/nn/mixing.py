@@ -40,3 +40,36 @@ class Monotonic(nn.Module):
             hidden = F.elu(q @ first + first_bias)
             mixed: Tensor = (hidden @ second).squeeze(-1) + second_bias
         return mixed
+
+
+class Weighted(nn.Module):
+    """Q_tot = sum_i w_i(x) q_i + b(x), with w_i >= 0: the mixer of OMIGA and, normalised and without b, of ICQ.
+
+    Args:
+        seeds: number of seeds S.
+        in_dim: width D of x.
+        agents: number of agents N.
+        hidden: width of the hidden layer.
+        bias: whether there is a b(x).
+        normalised: whether the weights of a row add up to 1.
+    """
+
+    def __init__(
+        self, seeds: int, in_dim: int, agents: int, hidden: int = 64, bias: bool = True, normalised: bool = False
+    ) -> None:
+        super().__init__()
+        self.agents, self.normalised = agents, normalised
+        self.mlp = MLP((seeds,), in_dim, agents + bias, Net(hidden, 1, "relu"))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (S, B, D) to the weights w (S, B, N) and b (S, B), which is 0 without bias."""
+        head: Tensor = self.mlp(x)
+        w = head[..., : self.agents].abs()
+        if self.normalised:
+            w = w / w.sum(-1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
+        return w, head[..., self.agents :].sum(-1)
+
+    def mix(self, q: Tensor, x: Tensor) -> Tensor:
+        """Return Q_tot (S, C, B) of the agents' values q (S, C, B, N) under x (S, B, D)."""
+        w, b = self.forward(x)
+        return (w.unsqueeze(1) * q).sum(-1) + b.unsqueeze(1)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from vgm2p.nn.mlp import MLP, Net
 
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+MEAN_MAX = 9.0  # tanh(9) = 1 - 3e-8: beyond it nothing changes
+
 
 def _join(parts: list[Tensor | None], shape: torch.Size) -> Tensor:
     return torch.cat([part.expand(*shape, part.shape[-1]) for part in parts if part is not None], dim=-1)
@@ -80,3 +83,16 @@ class Deterministic(nn.Module):
     def forward(self, o: Tensor) -> Tensor:
         """Map o (S, ..., obs_dim) to actions (S, ..., A) in [-1, 1]."""
         return torch.tanh(self.mlp(o))
+
+
+class TanhNormal(nn.Module):
+    """a = tanh(u), u ~ N(mean(o), std(o)^2): a stochastic policy on [-1, 1]^A."""
+
+    def __init__(self, seeds: int, obs_dim: int, action_dim: int, net: Net) -> None:
+        super().__init__()
+        self.mlp = MLP((seeds,), obs_dim, 2 * action_dim, net)
+
+    def forward(self, o: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean, in [-9, 9], and log standard deviation, in [-5, 2], of u: (S, ..., A) each [OMIGA's code]."""
+        mean, log_std = self.mlp(o).chunk(2, dim=-1)
+        return mean.clamp(-MEAN_MAX, MEAN_MAX), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
