@@ -13,7 +13,8 @@ def plain_mlp(mlp, x, s=0, member=None):
     pick = (s,) if member is None else (s, member)
     h = x
     for i, layer in enumerate(mlp.hidden):
-        h = F.gelu(layer.weight[pick] @ h + layer.bias[pick], approximate="tanh")
+        z = layer.weight[pick] @ h + layer.bias[pick]
+        h = F.relu(z) if mlp.shape.activation == "relu" else F.gelu(z, approximate="tanh")
         if len(mlp.norms):
             norm = mlp.norms[i]
             h = F.layer_norm(h, h.shape, norm.weight[pick], norm.bias[pick], norm.eps)

@@ -9,7 +9,9 @@ from tests.oracles.ma_bcq import MA_BCQ
 from tests.oracles.ma_cql import MA_CQL
 from tests.oracles.ma_td3bc import MA_TD3BC
 from tests.oracles.table import print_table
+from tests.oracles.weighted import TRAINED, WEIGHTED
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    raise SystemExit(0 if print_table([*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *DISTRIBUTIONS, *BANDITS]) else 1)
+    exact = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *WEIGHTED]
+    raise SystemExit(0 if print_table([*exact, *DISTRIBUTIONS, *BANDITS, *TRAINED]) else 1)

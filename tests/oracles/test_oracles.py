@@ -6,16 +6,19 @@ from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
 from tests.oracles.ma_cql import MA_CQL
 from tests.oracles.ma_td3bc import MA_TD3BC
+from tests.oracles.weighted import TRAINED, WEIGHTED
 
 
-@pytest.mark.parametrize("oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL], ids=lambda oracle: oracle.name)
+@pytest.mark.parametrize(
+    "oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *WEIGHTED], ids=lambda oracle: oracle.name
+)
 def test_exact(oracle):
     seen, held = oracle.check()
     assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("oracle", [*DISTRIBUTIONS, *BANDITS], ids=lambda oracle: oracle.name)
+@pytest.mark.parametrize("oracle", [*DISTRIBUTIONS, *BANDITS, *TRAINED], ids=lambda oracle: oracle.name)
 def test_statistical(oracle):
     seen, held = oracle.check()
     assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"

@@ -88,9 +88,9 @@ class MAICQ(WeightedCloning):
         V^i is the policy's mean of Q^i over the legal actions, or Q^i of the middle of a continuous policy.
         """
         if self.spec.discrete:
-            q = self.critic(o)
+            q: Tensor = self.critic(o)
             pi = torch.softmax(masked(self.policy(o), batch.legal), -1)
             return (value_at(q, batch.action) - (pi.unsqueeze(1) * q).sum(-1)).mean(1)
         actions = torch.stack([batch.action, self.greedy(o, None)], dim=2)
-        q = self.critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions).mean(1)  # (S, B, 2, N)
-        return q[:, :, 0] - q[:, :, 1]
+        q = self.critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)  # (S, C, B, 2, N)
+        return (q[:, :, :, 0] - q[:, :, :, 1]).mean(1)

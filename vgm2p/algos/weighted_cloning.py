@@ -100,7 +100,8 @@ class WeightedCloning(Algorithm):
         """Return log pi(a | o) for stored actions: (S, B, N)."""
         if self.spec.discrete:
             return log_softmax_at(masked(self.policy(o), legal), action)
-        return tanh_normal_log_prob(action, *self.policy(o), self.action_eps)
+        mean, log_std = self.policy(o)
+        return tanh_normal_log_prob(action, mean, log_std, self.action_eps)
 
     def clone(self, batch: Batch, o: Tensor, weight: Tensor) -> tuple[Tensor, Info]:
         """Return -mean_{b,i} weight^i log pi(a^i | o^i) per seed (S,) for weights (S, B, N) without gradient."""

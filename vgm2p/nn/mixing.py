@@ -66,7 +66,8 @@ class Weighted(nn.Module):
         head: Tensor = self.mlp(x)
         w = head[..., : self.agents].abs()
         if self.normalised:
-            w = w / w.sum(-1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
+            w = w + torch.finfo(w.dtype).tiny  # so that they add up to 1 even where the network says 0
+            w = w / w.sum(-1, keepdim=True)
         return w, head[..., self.agents :].sum(-1)
 
     def mix(self, q: Tensor, x: Tensor) -> Tensor:
