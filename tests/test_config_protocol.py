@@ -22,6 +22,7 @@ FACTS = {  # what the authors' code has
     "ma_bcq": {"updates": 1_000_000, "data.batch_size": 64, "optim.lr": 3e-4, "algo.logit_penalty": 0.01},
     "ma_cql": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.mixer": "independent"},
     "omar": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.search.elites": 5},
+    "omiga": {"updates": 1_000_000, "data.batch_size": 128, "optim.lr": 5e-4, "optim.clip_norm": 1.0},
 }
 
 

@@ -27,6 +27,7 @@ VARIANTS = {  # further settings that have code of their own
     ("vgm2p_plus", "continuous"): "judge=both",
     ("vgm2p_plus", "discrete"): "judge=both",
     ("ma_cql", "discrete"): "mixer=qmix",
+    ("ma_icq", "continuous"): "target_weight=softmax",
 }
 
 

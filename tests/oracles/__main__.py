@@ -7,11 +7,13 @@ from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
 from tests.oracles.ma_cql import MA_CQL
+from tests.oracles.ma_icq import MA_ICQ
 from tests.oracles.ma_td3bc import MA_TD3BC
+from tests.oracles.omiga import OMIGA_ROWS
 from tests.oracles.table import print_table
-from tests.oracles.weighted import TRAINED, WEIGHTED
+from tests.oracles.weighted import TRAINED
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    exact = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *WEIGHTED]
+    exact = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS]
     raise SystemExit(0 if print_table([*exact, *DISTRIBUTIONS, *BANDITS, *TRAINED]) else 1)

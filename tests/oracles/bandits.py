@@ -80,13 +80,18 @@ def two_agents(mixer, steps=1600):
         algorithm.optimisers["critic"].param_groups[0]["lr"] = 1e-3
     generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
     for update in range(steps):
-        first = torch.rand(128, generator=generator) * 2 - 1
-        second = (first + 0.4 * torch.randn(128, generator=generator)).clamp(-1, 1)
-        action = torch.stack([first, second], 1)
+        action = recorded(128, generator)
         algorithm.update(batch_of(action.unsqueeze(-1), reward(action)), key.at(update))
     with torch.no_grad():
         acted, _ = algorithm.act(Seen(observe(4000, 2)), None, UpdateKey([9]))
     return float(reward(acted[0, :, :, 0]).mean())
+
+
+def recorded(rows, generator):
+    """Joint actions (rows, 2) of the game of two agents."""
+    first = torch.rand(rows, generator=generator) * 2 - 1
+    second = (first + 0.4 * torch.randn(rows, generator=generator)).clamp(-1, 1)
+    return torch.stack([first, second], 1)
 
 
 def reward(action):

@@ -5,12 +5,14 @@ from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
 from tests.oracles.ma_cql import MA_CQL
+from tests.oracles.ma_icq import MA_ICQ
 from tests.oracles.ma_td3bc import MA_TD3BC
-from tests.oracles.weighted import TRAINED, WEIGHTED
+from tests.oracles.omiga import OMIGA_ROWS
+from tests.oracles.weighted import TRAINED
 
 
 @pytest.mark.parametrize(
-    "oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *WEIGHTED], ids=lambda oracle: oracle.name
+    "oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS], ids=lambda oracle: oracle.name
 )
 def test_exact(oracle):
     seen, held = oracle.check()

@@ -38,7 +38,7 @@ class MAICQ(WeightedCloning):
         *task: Any,
         beta: float = 1.0,
         standardise: bool = True,
-        target_weight: Literal["softmax", "none"] = "softmax",
+        target_weight: Literal["softmax", "none"] = "none",
         target_beta: float = 1000.0,
         **of_cloning: Any,
     ) -> None:
@@ -88,9 +88,10 @@ class MAICQ(WeightedCloning):
         V^i is the policy's mean of Q^i over the legal actions, or Q^i of the middle of a continuous policy.
         """
         if self.spec.discrete:
-            q: Tensor = self.critic(o)
+            q: Tensor = self.critic(o).mean(1)  # (S, B, N, A)
             pi = torch.softmax(masked(self.policy(o), batch.legal), -1)
-            return (value_at(q, batch.action) - (pi.unsqueeze(1) * q).sum(-1)).mean(1)
+            legal_q = q if batch.legal is None else q.masked_fill(~batch.legal, 0.0)
+            return value_at(q.unsqueeze(1), batch.action)[:, 0] - (pi * legal_q).sum(-1)
         actions = torch.stack([batch.action, self.greedy(o, None)], dim=2)
         q = self.critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)  # (S, C, B, 2, N)
         return (q[:, :, :, 0] - q[:, :, :, 1]).mean(1)

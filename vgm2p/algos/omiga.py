@@ -36,7 +36,7 @@ class OMIGA(WeightedCloning):
         task: spec and seeds.
         net: size of the networks.
         optim: how they are optimised; the rate of critic and value does not decay.
-        critic: the critic; V has its depth.
+        critic: the critic; V has its depth and LayerNorm.
         alpha: temperature; the smaller, the further the policy leaves the data.
         v_loss: what follows exp(z) above z = 10: its tangent (`linear`), or a constant (`source`).
         clip_norm: largest gradient norm of each optimiser and seed where `optim` sets none; None: no limit.
@@ -58,7 +58,8 @@ class OMIGA(WeightedCloning):
         optim = replace(optim, clip_norm=clip_norm if optim.clip_norm is None else optim.clip_norm)
         super().__init__(*task, net=net, optim=optim, critic=critic, **of_cloning)
         self.alpha, self.linear = alpha, v_loss == "linear"
-        self.value = Value(len(self.seeds), self.id_dim, replace(net, depth=critic.depth or net.depth))
+        size = replace(net, depth=critic.depth or net.depth)
+        self.value = Value(len(self.seeds), self.id_dim, size, critic.layer_norm)
         online = self.make_optimiser("value", [self.value], replace(optim, decay_updates=None))
         self.target_value = copy.deepcopy(self.value)
         self.targets.append(self.follow(self.target_value, online))

@@ -55,17 +55,18 @@ class ActionValues(nn.Module):
 
 
 class Value(nn.Module):
-    """One network V(o), with a LayerNorm after every hidden layer.
+    """One network V(o).
 
     Args:
         seeds: number of seeds S.
         obs_dim: width of an encoded observation.
         net: size of the network.
+        layer_norm: whether a LayerNorm follows every hidden layer.
     """
 
-    def __init__(self, seeds: int, obs_dim: int, net: Net) -> None:
+    def __init__(self, seeds: int, obs_dim: int, net: Net, layer_norm: bool = True) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm=True)
+        self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm)
 
     def forward(self, o: Tensor) -> Tensor:
         """Map o (S, ..., obs_dim) to values (S, ...)."""

@@ -38,8 +38,14 @@ PANELS: dict[str, tuple[str, ...]] = {
     "penalty on the critic": ("penalty",),
     "share of searched actions that are better": ("search_wins",),
     "distance to the searched action": ("search_distance",),
+    "value loss": ("value_loss",),
+    "effective share of the policy's weights": ("ess",),
+    "effective share of the target's weights": ("target_ess",),
+    "share of clamped weights": ("clamped",),
+    "largest weight": ("weight_max",),
+    "stored actions on the bounds": ("saturated",),
 }
-SHARES = ("c1_fraction", "c_agreement", "clipped", "kept", "search_wins")
+SHARES = ("c1_fraction", "c_agreement", "clipped", "kept", "search_wins", "ess", "target_ess", "clamped", "saturated")
 COLUMNS = 4
 
 
