@@ -158,7 +158,7 @@ def test_policy_loss_of_ma_icq(kind, source, options):
     wanted, clamped = 0.0, 0
     for b, i in ref.rows(batch):
         k, _ = mixer_row(algorithm, algorithm.mixer, batch.obs, b)
-        raw = float(scaled[b, i].exp() / scaled[:, i].exp().mean())
+        raw = float((scaled[b, i].exp() / scaled[:, i].exp().mean()).detach())
         clamped += raw > options.get("weight_cap", 100.0)
         weight = 3 * k[i] * min(raw, options.get("weight_cap", 100.0))
         wanted += -weight * log_prob_row(algorithm, batch, b, i) / 24
