@@ -17,6 +17,8 @@ def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
 
 BASELINES = [
     _row("ma_td3bc", "ma_td3bc", 8),
+    _row("omiga", "omiga", 5, "algo.gamma=0.99"),
+    _row("ma_icq", "ma_icq", 5),
     _row("ma_cql", "ma_cql", 20, TWO_CANDIDATES),
     _row("omar", "omar", 35, TWO_CANDIDATES),
 ]
