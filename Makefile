@@ -46,7 +46,7 @@ quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a 
 	$(PY) -m vgm2p fit $(ARGS)
 
 test: lint types $(READY)  ## lint, types and the default tests
-	$(PY) -m pytest -n 2 -rs
+	$(PY) -m pytest -n 2 --dist worksteal -rs
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

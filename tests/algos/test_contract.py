@@ -46,6 +46,14 @@ def node_of(words, **changes):
     return {**algo, **changes}
 
 
+REMEMBERING = ("bc_gaussian", "vgm2p")  # those whose memory the default suite checks; `make test-slow` checks all
+
+
+def history_marks(name):
+    quick = name in REMEMBERING or "CONTRACT_ALGOS" in os.environ
+    return () if quick else pytest.mark.slow
+
+
 def pairs():
     for name in NAMES:
         node = node_of(name)
@@ -56,7 +64,8 @@ def pairs():
             spec = make_spec(state_dim=4 if cls.needs_state else None)
             yield pytest.param(name, spec, id=f"{name}-{kind}")
             if not build_algorithm(node, spec, [0]).needs.ahead:
-                yield pytest.param(f"{name} history={HISTORY}", spec, id=f"{name}-{kind}-history")
+                words = f"{name} history={HISTORY}"
+                yield pytest.param(words, spec, id=f"{name}-{kind}-history", marks=history_marks(name))
             if variant := VARIANTS.get((name, kind)):
                 yield pytest.param(f"{name} {variant}", spec, id=f"{name}-{kind}-{variant.partition('=')[2]}")
 

@@ -61,7 +61,7 @@ def wait_for_evaluator(process):
     raise AssertionError("no evaluation process started")
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_run_stopped_while_an_evaluation_is_pending_ends_the_same(blocking, tmp_path, kind):
     out = tmp_path / "stopped"
     process = start(out, SLOW_CHILD, **ASIDE)

@@ -15,8 +15,9 @@ def whole(tmp_path_factory):
     return out
 
 
-def test_five_kills(tmp_path):
-    assert trial(5, 2, 0, tmp_path) == []
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_kills(kills, tmp_path):
+    assert trial(kills, kills // 2, 0, tmp_path) == []
 
 
 def test_other_block_size_and_longer_total_train_exactly_the_missing_updates(whole, tmp_path):

@@ -171,7 +171,9 @@ def on_a_full_disk(limit, *words):
     return done.returncode, done.stderr.strip().splitlines()[-1]  # before it, matplotlib may miss its font cache
 
 
-@pytest.mark.parametrize("share", [0.0002, 0.01, 0.5, 0.9999])
+@pytest.mark.parametrize(
+    "share", [0.0002, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.01, 0.5)), 0.9999]
+)
 def test_a_disk_that_fills_in_the_middle_is_one_line(share, tmp_path):
     folder, cache = tmp_path / "v.vlt" / "Good", tmp_path / "cache"
     write_vault(folder, smac_like(8000))
