@@ -150,7 +150,7 @@ def test_state_round_trip_continues_bit_for_bit(name, spec):
         assert torch.equal(value, second.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("updates", [12, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("updates", [8, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "spec"), PAIRS)
 def test_three_seeds_at_once_equal_three_single_runs(name, spec, updates):
     """float64, 1e-10; batches and noise per seed."""

@@ -104,6 +104,7 @@ def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
     assert total == pytest.approx(own["per_seed"][0], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_label_names_the_run_and_not_its_comparison_runs(tmp_path):
     done = succeeded(
         program(

@@ -1,5 +1,7 @@
 """A run with protocol=source: what it prints and stores, and its name in tables."""
 
+import pytest
+
 from tests.run.runs import program, run, succeeded
 from vgm2p.run.folder import RunFolder
 
@@ -38,6 +40,7 @@ def test_a_run_stores_its_protocol_and_every_table_shows_it(tmp_path):
     assert {row.split(",")[1] for row in rows} >= {"ma_td3bc (source)", "ma_td3bc"}
 
 
+@pytest.mark.slow
 def test_a_comparison_run_has_the_protocol_where_its_algorithm_has_settings(tmp_path):
     """The algorithm of the run itself is not trained twice."""
     given = ["protocol=source", "compare=[ma_td3bc,bc_gaussian]", "eval_episodes=1", "eval_acting=[]"]
