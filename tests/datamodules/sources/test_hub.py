@@ -183,7 +183,7 @@ def test_a_changed_revision_does_not_change_what_was_pinned(place):
     assert run(place, server)[0] == 0
     assert json.loads((place / "root" / "hub.lock.json").read_text())[ZIP]["commit"] == "c" * 40
     result = run(place, server, f"revision={'d' * 40}", "fixture/smac_v1/3m/Poor")
-    assert result[0] == 65 and "no zip" in result[2]
+    assert result[0] == 65 and "not a zip" in result[2]
 
 
 def test_two_processes_fetch_and_convert_once(place):
