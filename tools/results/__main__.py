@@ -7,6 +7,7 @@ They run what is missing, each cell by `vgm2p fit`, then write the page.
     python -m tools.results battles [--runs DIR] [--docs DIR] [--jobs N] [--write]
 
 The commands are resumable: recorded files and finished cells are kept. A cell is five seeds of one experiment and row.
+The numbers of a finished cell are packed into `<docs>/results/cells`, and unpacked from there in another checkout.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page
-from tools.results.cells import Plan, print_plan, run_missing
+from tools.results.cells import Plan, keep_finished, print_plan, restore, run_missing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -37,9 +38,12 @@ def arguments() -> argparse.Namespace:
 
 def run_plan(plan: Plan, options: argparse.Namespace) -> int:
     """Run the unfinished cells of the chosen parts; return the exit code."""
-    parts = options.only or list(plan)
+    parts, archive = options.only or list(plan), options.docs / "results" / "cells"
+    restore(plan, list(plan), options.runs, archive)
     print_plan(plan, parts, options.runs, options.jobs)
-    return 0 if options.write else run_missing(plan, parts, options.runs, options.jobs)
+    code = 0 if options.write else run_missing(plan, parts, options.runs, archive, options.jobs)
+    keep_finished(plan, list(plan), options.runs, archive)
+    return code
 
 
 def run_robots(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.results.archive import pack, unpack
 from vgm2p.config.compose import composed
 from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
@@ -59,6 +60,19 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
     return not differences(training_part(was), training_part(now)) and all(was[key] == now[key] for key in BUDGET)
 
 
+def restore(plan: Plan, parts: Sequence[str], runs: Path, archive: Path) -> None:
+    """Unpack the cells that `archive` has and `runs` lacks."""
+    for experiment, row in cells(plan, parts):
+        unpack(archive, f"{experiment}/{row.label}", runs)
+
+
+def keep_finished(plan: Plan, parts: Sequence[str], runs: Path, archive: Path) -> None:
+    """Pack every finished cell into `archive`."""
+    for experiment, row in cells(plan, parts):
+        if finished(runs, experiment, row):
+            pack(runs, f"{experiment}/{row.label}", archive)
+
+
 def load_finished(runs: Path, experiment: str, rows: Sequence[Row]) -> list[Run]:
     """Return the finished runs of an experiment, in the order of `rows`."""
     return [load_run(runs / experiment / row.label) for row in rows if finished(runs, experiment, row)]
@@ -70,8 +84,8 @@ def command(experiment: str, row: Row, runs: Path) -> list[str]:
     return [sys.executable, "-m", "vgm2p", "fit", *words, f"out={runs / experiment / row.label}"]
 
 
-def run(experiment: str, row: Row, runs: Path) -> int:
-    """Run a cell; its output goes to `<label>.log` beside its folder. Return the exit code of `fit`."""
+def run(experiment: str, row: Row, runs: Path, archive: Path) -> int:
+    """Run a cell and pack it; its output goes to `<label>.log` beside its folder. Return the exit code of `fit`."""
     print(f"{experiment}: {row.label}", flush=True)
     log = runs / experiment / f"{row.label}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +93,8 @@ def run(experiment: str, row: Row, runs: Path) -> int:
         code = subprocess.run(command(experiment, row, runs), check=False, stdout=file, stderr=file).returncode
     if code:
         print(f"{experiment}: {row.label}: exit {code}: {log.read_text().splitlines()[-1]}", flush=True)
+    else:
+        pack(runs, f"{experiment}/{row.label}", archive)
     return code
 
 
@@ -101,9 +117,9 @@ def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
     )
 
 
-def run_missing(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> int:
-    """Run the unfinished cells, `jobs` at a time; return the largest exit code."""
+def run_missing(plan: Plan, parts: Sequence[str], runs: Path, archive: Path, jobs: int) -> int:
+    """Run the unfinished cells, `jobs` at a time, and pack each; return the largest exit code."""
     missing = [(experiment, row) for experiment, row in cells(plan, parts) if not finished(runs, experiment, row)]
     with ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(run, experiment, row, runs) for experiment, row in missing]
+        running = [pool.submit(run, experiment, row, runs, archive) for experiment, row in missing]
     return max((future.result() for future in running), default=0)

@@ -127,7 +127,9 @@ def _experiment(runs: Path, experiment: str, pictures: Path) -> list[str]:
     if explained:
         parts += [text.DIAGNOSTICS, explained]
     curves(found, pictures / f"{experiment}.png")
-    shutil.copy(runs / experiment / found[0].key[1] / "plots" / "learning.png", pictures / f"{experiment}-run.png")
+    picture = runs / experiment / found[0].key[1] / "plots" / "learning.png"
+    if picture.exists():  # an unpacked cell has none: the one that was copied earlier stays
+        shutil.copy(picture, pictures / f"{experiment}-run.png")
     parts.append(f"![returns over updates](results/{experiment}.png)")
     parts.append(f"![diagnostics of {found[0].key[1]}](results/{experiment}-run.png)")
     return parts

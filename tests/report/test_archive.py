@@ -1,0 +1,52 @@
+"""Finished cells are packed and unpacked without loss, and without the folders of the machine that ran them."""
+
+import zipfile
+
+from tests.report.finished_runs import write_run
+from tools.results.archive import FILES
+from tools.results.baselines import PARTS, SHORT_ROWS
+from tools.results.baselines_page import HOPPER
+from tools.results.cells import finished, keep_finished, load_finished, restore
+from vgm2p.report.runs import final_values
+
+ROW = {row.label: row for row in SHORT_ROWS}["ma_td3bc"]
+
+
+def kept(tmp_path, name="first"):
+    """Return the folder of the runs with one finished cell, and the folder of the packed cells."""
+    runs, archive = tmp_path / name, tmp_path / "cells"
+    places = {"out": str(runs / HOPPER / ROW.label), "data.root": "/secret/data", "data.cache": "/secret/data/cache"}
+    write_run(runs, HOPPER, ROW, [None], lambda way, seed, episode: (seed + episode / 7, ""), places)
+    keep_finished(PARTS, list(PARTS), runs, archive)
+    return runs, archive
+
+
+def test_a_packed_cell_is_finished_elsewhere_and_has_the_same_values(tmp_path):
+    runs, archive = kept(tmp_path)
+    restore(PARTS, list(PARTS), tmp_path / "other", archive)
+    assert finished(tmp_path / "other", HOPPER, ROW)
+    before, after = (final_values(load_finished(place, HOPPER, [ROW]), None) for place in (runs, tmp_path / "other"))
+    assert before == after
+    assert before[1][0] == 1.0
+
+
+def test_no_folder_of_the_machine_is_packed(tmp_path):
+    _, archive = kept(tmp_path)
+    with zipfile.ZipFile(archive / HOPPER / f"{ROW.label}.zip") as packed:
+        text = "".join(packed.read(name).decode() for name in FILES)
+    assert "/secret" not in text
+    assert str(tmp_path) not in text
+    assert '"root": "$VGM2P_DATA"' in text
+    assert '"cache": "$VGM2P_CACHE"' in text
+
+
+def test_packing_twice_gives_the_same_bytes_and_unpacking_keeps_a_folder_that_exists(tmp_path):
+    runs, archive = kept(tmp_path)
+    path = archive / HOPPER / f"{ROW.label}.zip"
+    was = path.read_bytes()
+    restore(PARTS, list(PARTS), tmp_path / "other", archive)
+    keep_finished(PARTS, list(PARTS), tmp_path / "other", archive)
+    assert path.read_bytes() == was
+    (runs / HOPPER / ROW.label / "results.json").unlink()
+    restore(PARTS, list(PARTS), runs, archive)
+    assert not finished(runs, HOPPER, ROW)

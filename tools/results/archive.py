@@ -1,0 +1,64 @@
+"""Finished cells, packed into the repository: their numbers can be checked, and are not computed twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vgm2p.io.files import write_atomic
+from vgm2p.run.folder import RunFolder
+
+FILES = ("manifest.json", "timing.json", "results.json", "episodes.csv", "metrics.csv")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all packed files, so that equal cells are equal archives
+
+
+def pack(runs: Path, cell: str, archive: Path) -> None:
+    """Pack the files of a finished cell into `<archive>/<cell>.zip`, without its weights.
+
+    Args:
+        runs: folder of the run folders.
+        cell: `<experiment>/<label>`, the cell's folder below `runs`.
+        archive: folder of the packed cells.
+    """
+    content = io.BytesIO()
+    places = _places(RunFolder(runs / cell).read_manifest()["config"], cell)
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as packed:
+        for name in FILES:
+            text = (runs / cell / name).read_text()
+            for place, word in places.items():
+                text = text.replace(place, word)
+            packed.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_LZMA)
+    path = archive / f"{cell}.zip"
+    if not path.exists() or path.read_bytes() != content.getvalue():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content.getvalue())
+
+
+def unpack(archive: Path, cell: str, runs: Path) -> None:
+    """Write the files of a packed cell to its folder below `runs`. Does nothing without a packed cell.
+
+    A folder that exists already stays as it is: it may hold a run that goes on.
+    """
+    path, folder = archive / f"{cell}.zip", runs / cell
+    if folder.exists() or not path.exists():
+        return
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(path) as packed:
+        for name in sorted(
+            FILES, key=lambda name: name == "results.json"
+        ):  # the file that marks a finished run is last
+            write_atomic(folder / name, packed.read(name))
+
+
+def _places(config: Mapping[str, Any], cell: str) -> dict[str, str]:
+    """Return the folders that a manifest names, as JSON writes them, and the words that replace them."""
+    found = {
+        config["out"]: f"runs/{cell}",
+        config["data"]["root"]: "$VGM2P_DATA",
+        config["data"]["cache"]: "$VGM2P_CACHE",
+    }
+    return {json.dumps(str(place))[1:-1]: found[place] for place in sorted(found, key=len, reverse=True) if place}
