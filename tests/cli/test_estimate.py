@@ -75,9 +75,8 @@ def test_runs_are_ranked_equal_ones_as_ties_and_compared_with_the_simulator(runs
     found = json.loads((tmp_path / "order.json").read_text())
     entries = {entry["policy"]: entry for entry in found["ranking"]}
     assert entries["a"]["value"] == entries["b"]["value"]
-    places = list(entries)
-    assert entries["a"]["above"][places.index("b")] == pytest.approx(0.5, abs=0.05)
-    assert sum(entry["chance_of_best"] for entry in found["ranking"]) == pytest.approx(1.0)
+    assert [entry["chance_of_best"] for entry in found["ranking"]] == [None] * 3  # a fit of four updates still moves
+    assert "the order may change, and has no chances: values still move" in done.stdout
     assert entries["c"]["measured_return"] == 500.0
     assert found["simulator"]["policies"] == 3
     capsys.readouterr()

@@ -115,6 +115,14 @@ def test_what_makes_an_estimate_doubtful_is_said():
     assert not estimate().warnings()
 
 
+def test_an_order_of_unfinished_fits_has_no_chances():
+    found, text = order([estimate("a", 300.0, 1), estimate("b", 100.0, 1, drift=[30.0])])
+    assert [entry["policy"] for entry in found["ranking"]] == ["a", "b"]
+    assert [entry["chance_of_best"] for entry in found["ranking"]] == [None, None]
+    assert "100%" not in text and "values still move (b); raise updates=" in text
+    assert order([estimate("a", 300.0, 1), estimate("b", 100.0, 1)])[0]["ranking"][0]["chance_of_best"] == 1.0
+
+
 def test_the_order_says_how_sure_it_is_and_how_the_simulator_ranks():
     close = [estimate(name, centre, 1, source=i) for i, (name, centre) in enumerate((("a", 100.0), ("b", 100.5)))]
     found, text = order([*close, estimate("c", 300.0, 1)])

@@ -71,26 +71,31 @@ def _bounds(cell: tuple[float, float, float]) -> str:
 def order(estimates: Sequence[Estimate]) -> tuple[dict[str, Any], str]:
     """Return the order of policies, best first, with how sure it is: for programs, and as text.
 
-    Estimates that mean nothing have no place in it.
+    Estimates that mean nothing have no place in it. As long as a value still moves, the order has no chances: they
+    would hold the spread of the critics, and not how far the fit is from its end.
     """
     ranked = sorted((one for one in estimates if one.usable), key=lambda one: -one.value()[0])
     left_out = [one.name for one in estimates if not one.usable]
     if len(ranked) < 2:
         return {"ranking": [], "left_out": left_out}, "no ranking: fewer than two estimates mean something"
     samples = resampled_values([one.table for one in ranked])
-    best = chance_of_best(samples)
-    more = [[chance_of_more(a, b) for b in samples] for a in samples]
+    moving = [one.name for one in ranked if not one.settled]
+    best: list[float | None] = [None] * len(ranked) if moving else [*chance_of_best(samples)]
+    more = [[None if moving else chance_of_more(a, b) for b in samples] for a in samples]
     lines = [["rank", "policy", "as a return", "best", "above the next", "measured return"]]
     found: list[dict[str, Any]] = []
     for i, one in enumerate(ranked):
-        following = f"{more[i][i + 1]:.0%}" if i + 1 < len(ranked) else ""
+        following = _chance(more[i][i + 1]) if i + 1 < len(ranked) else ""
         measured = None if one.simulator is None else float(np.mean(one.simulator))
-        cells = [one.name, _bounds(one.returned()), f"{best[i]:.0%}", following]
+        cells = [one.name, _bounds(one.returned()), _chance(best[i]), following]
         lines.append([str(i + 1), *cells, "" if measured is None else shown(measured)])
         entry = {"policy": one.name, "act_noise": one.way, "value": one.value()[0], "return": one.returned()[0]}
         found.append({**entry, "chance_of_best": best[i], "measured_return": measured, "above": more[i]})
     parts = [f"left out, since it means nothing: {', '.join(left_out)}"] if left_out else []
-    parts += [grid(lines), "best, above the next: chances from one bootstrap of critics and starts for all policies"]
+    note = "best, above the next: chances from one bootstrap of critics and starts for all policies"
+    if moving:
+        note = f"the order may change, and has no chances: values still move ({', '.join(moving)}); raise updates="
+    parts += [grid(lines), note]
     agreement = _agreement(ranked, samples)
     if agreement is not None:
         parts.append(
@@ -98,6 +103,10 @@ def order(estimates: Sequence[Estimate]) -> tuple[dict[str, Any], str]:
             f"[{agreement['ci95'][0]:.2f}, {agreement['ci95'][1]:.2f}] over {agreement['policies']} policies"
         )
     return {"ranking": found, "left_out": left_out, "simulator": agreement}, "\n\n".join(parts)
+
+
+def _chance(share: float | None) -> str:
+    return "?" if share is None else f"{share:.0%}"
 
 
 def _agreement(ranked: Sequence[Estimate], samples: Array) -> dict[str, Any] | None:

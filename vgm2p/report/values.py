@@ -59,6 +59,16 @@ class Estimate:
         means = self.table[s].mean(-1)
         return int((~((means >= low - slack) & (means <= high + slack))).sum())
 
+    def moving(self, s: int) -> bool:
+        """Return whether the value of a seed still moved when the fit ended, by more than `STILL` of its interval."""
+        value, below, above = self.value(s)
+        return bool(abs(self.drift[s]) > max(STILL * (above - below), 1e-3 * abs(value)))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the values of all seeds had stopped moving when the fit ended."""
+        return not any(self.moving(s) for s in range(len(self.seeds)))
+
     def value(self, s: int | None = None) -> tuple[float, float, float]:
         """Return the mean value of a seed, or of all, with its 95 % interval over critics and starts (and seeds)."""
         part = self.table if s is None else self.table[s : s + 1]
@@ -81,10 +91,9 @@ class Estimate:
                     "the data's rewards allow: this estimate means nothing"
                 )
                 continue
-            value, below, above = self.value(s)
-            if abs(self.drift[s]) > max(STILL * (above - below), 1e-3 * abs(value)):
+            if self.moving(s):
                 lines.append(f"note: {where}: the value still moves (by {shown(self.drift[s])}); raise updates=")
-            if value > self.best:
+            if self.value(s)[0] > self.best:
                 lines.append(f"note: {where}: above the best episode of the data ({shown(self.best)}): extrapolated")
         return lines
 
