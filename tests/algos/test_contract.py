@@ -26,6 +26,7 @@ SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
 VARIANTS = {  # further settings that have code of their own
     ("vgm2p_plus", "continuous"): "judge=both",
     ("vgm2p_plus", "discrete"): "judge=both",
+    ("bc_diffusion", "continuous"): "sampler=ddpm",
     ("ma_cql", "discrete"): "mixer=qmix",
     ("ma_icq", "continuous"): "target_weight=softmax",
 }

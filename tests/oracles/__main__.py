@@ -3,6 +3,7 @@
 import torch
 
 from tests.oracles.bandits import BANDITS
+from tests.oracles.bc_diffusion import BC_DIFFUSION, BIMODAL
 from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
@@ -15,5 +16,5 @@ from tests.oracles.weighted import TRAINED
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    exact = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS]
-    raise SystemExit(0 if print_table([*exact, *DISTRIBUTIONS, *BANDITS, *TRAINED]) else 1)
+    exact = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS, *BC_DIFFUSION]
+    raise SystemExit(0 if print_table([*exact, *DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED]) else 1)

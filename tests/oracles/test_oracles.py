@@ -1,6 +1,7 @@
 import pytest
 
 from tests.oracles.bandits import BANDITS
+from tests.oracles.bc_diffusion import BC_DIFFUSION, BIMODAL
 from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
 from tests.oracles.ma_bcq import MA_BCQ
@@ -12,7 +13,7 @@ from tests.oracles.weighted import TRAINED
 
 
 @pytest.mark.parametrize(
-    "oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS], ids=lambda oracle: oracle.name
+    "oracle", [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS, *BC_DIFFUSION], ids=lambda oracle: oracle.name
 )
 def test_exact(oracle):
     seen, held = oracle.check()
@@ -20,7 +21,7 @@ def test_exact(oracle):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("oracle", [*DISTRIBUTIONS, *BANDITS, *TRAINED], ids=lambda oracle: oracle.name)
+@pytest.mark.parametrize("oracle", [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED], ids=lambda oracle: oracle.name)
 def test_statistical(oracle):
     seen, held = oracle.check()
     assert held, f"{oracle.what}: seen {seen:.3g}, tolerance {oracle.tolerance}"

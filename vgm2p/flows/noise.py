@@ -1,6 +1,8 @@
-"""The noise from which a flow policy generates actions."""
+"""The noise from which a policy generates actions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -13,6 +15,17 @@ def start_noise(key: Randomness, o: Tensor, action_dim: int, acting: Acting, pur
     With `acting.shared`, all agents of a row have the same noise. They can draw it from a common seed, so execution
     stays decentralised. `purpose` names the draw (`Randomness.normal`).
     """
+    return _agents_noise(key.normal, o, action_dim, acting, purpose) * acting.noise
+
+
+def step_noise(key: Randomness, o: Tensor, action_dim: int, acting: Acting, level: int) -> Tensor:
+    """Return N(0, 1) as `start_noise`, for the step of ancestral sampling from `level`. Its scale is always 1."""
+    return _agents_noise(key.fresh, o, action_dim, acting, f"act_{level}")
+
+
+def _agents_noise(
+    draw: Callable[[str, tuple[int, ...]], Tensor], o: Tensor, action_dim: int, acting: Acting, purpose: str
+) -> Tensor:
     *lead, agents = o.shape[1:-1]
-    noise = key.normal(purpose, (*lead, 1 if acting.shared else agents, action_dim)).to(o.dtype)
-    return noise.expand(*o.shape[:-1], action_dim) * acting.noise
+    noise = draw(purpose, (*lead, 1 if acting.shared else agents, action_dim)).to(o.dtype)
+    return noise.expand(*o.shape[:-1], action_dim)
