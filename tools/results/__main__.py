@@ -4,7 +4,7 @@ They run what is missing, each cell by `vgm2p fit`, then write the page.
 
     python -m tools.results robots [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
     python -m tools.results baselines [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
-    python -m tools.results battles [--runs DIR] [--docs DIR] [--jobs N] [--write]
+    python -m tools.results battles [--runs DIR] [--docs DIR] [--jobs N] [--only PART] [--write]
 
 The commands are resumable: recorded files and finished cells are kept. A cell is five seeds of one experiment and row.
 The numbers of a finished cell are packed into `<docs>/results/cells`, and unpacked from there in another checkout.
@@ -64,7 +64,8 @@ def run_battles(options: argparse.Namespace) -> int:
     """Record the battles' data, run their cells, write their half of docs/results.md; return the exit code."""
     code = 0 if options.write else max(battles.record(scenario) for scenario in battles.SETS.values())
     code = code or run_plan(battles.PARTS, options)
-    battles_page.write(options.runs, options.docs)
+    if "battles" in (options.only or battles.PARTS):
+        battles_page.write(options.runs, options.docs)
     return code
 
 

@@ -51,7 +51,13 @@ GUIDED = [
     Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4, SIZE),
 ]
 ROWS = [*CLONES, *GUIDED]
-PARTS: Plan = {"battles": [(list(SETS), ROWS)]}
+CLONE = CLONES[0]  # the categorical clone: the reference of the value baselines
+VALUES = [
+    Row("ma_bcq", ("algo=ma_bcq", CRITIC), 4, SIZE),
+    Row("ma_cql", ("algo=ma_cql", CRITIC), 4, SIZE),
+    Row("ma_bcq_all_legal", ("algo=ma_bcq", CRITIC, "algo.mask_at_eval=false"), 4, SIZE),
+]
+PARTS: Plan = {"battles": [(list(SETS), ROWS)], "values": [(list(SETS), [CLONE, *VALUES])]}
 
 
 def record(scenario: str) -> int:
