@@ -23,7 +23,9 @@ FACTS = {  # what the authors' code has
     "ma_cql": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.mixer": "independent"},
     "omar": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.search.elites": 5},
     "omiga": {"updates": 1_000_000, "data.batch_size": 128, "optim.lr": 5e-4, "optim.clip_norm": 1.0},
+    "mac_flow": {"updates": 500_000, "data.batch_size": 640, "optim.lr": 3e-4, "algo.teacher_steps": 10},
 }
+LARGE = ("mac_flow",)  # the authors of the others have 2 x 256 with ReLU, without LayerNorm
 
 
 def composed(*words):
@@ -44,7 +46,7 @@ def test_every_file_is_complete_and_makes_its_algorithm(name):
     config = composed(f"algo={name}", "protocol=source")
     discrete = not algorithm_class(config["algo"]).supports_continuous
     algorithm = build_algorithm(config["algo"], Spec(2, 5, 3, discrete, None, 10, "native", "toy"), [0])
-    assert algorithm.gamma == 0.99
+    assert algorithm.gamma == config["algo"]["gamma"] == (0.995 if name == "mac_flow" else 0.99)
     assert make_data(config["data"]).batch_size == config["data"]["batch_size"]
 
 
@@ -52,8 +54,8 @@ def test_every_file_is_complete_and_makes_its_algorithm(name):
 def test_the_settings_are_those_of_the_authors_code(name):
     values = flat("experiment=recorded_3hopper_expert", f"algo={name}", "protocol=source")
     assert {key: values[key] for key in FACTS[name]} == FACTS[name]
-    assert (values["net.width"], values["net.depth"], values["net.activation"]) == (256, 2, "relu")
-    assert values["algo.critic.layer_norm"] is False
+    size = (values["net.width"], values["net.depth"], values["net.activation"], values["algo.critic.layer_norm"])
+    assert size == ((512, 4, "gelu", True) if name in LARGE else (256, 2, "relu", False))
 
 
 def test_the_default_is_the_papers_protocol():

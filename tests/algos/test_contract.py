@@ -29,6 +29,7 @@ VARIANTS = {  # further settings that have code of their own
     ("bc_diffusion", "continuous"): "sampler=ddpm",
     ("ma_cql", "discrete"): "mixer=qmix",
     ("ma_icq", "continuous"): "target_weight=softmax",
+    ("mac_flow", "discrete"): "value_gradient=expected",
 }
 
 

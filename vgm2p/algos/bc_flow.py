@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
+from vgm2p.flows.flow_matching import cloning_loss, euler_sample
 from vgm2p.flows.noise import start_noise
-from vgm2p.flows.path import Times, point, velocity
+from vgm2p.flows.path import Times
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
 from vgm2p.optim import Optim
-from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, Spec
 
 
 class BCFlow(Algorithm):
@@ -54,10 +54,7 @@ class BCFlow(Algorithm):
 
     def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> Tensor:
         """Eq. 2 per seed (S,) for o (S, B, N, O) and action vectors (S, B, N, A)."""
-        k = self.times.one(key, action)
-        eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
-        a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
-        return per_seed_mean(flow_matching_loss(self.policy(a_k, k, o, None), v))
+        return cloning_loss(self.policy, action, o, self.times, key)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Integrate the learnt velocity from noise to an action vector. Clip it (discrete: take the legal argmax)."""

@@ -1,4 +1,4 @@
-"""`ValueLearner`: Q-learning on stored transitions, the common part of MA-TD3BC, MA-BCQ, MA-CQL and OMAR.
+"""`ValueLearner`: Q-learning on stored transitions, the common part of MA-TD3BC, MA-BCQ, MA-CQL, OMAR and MAC-Flow.
 
 All agents share one critic Q^i(o^i, a^i). Its target is r + gamma Qbar^i(o'^i, a'^i), mixed over the agents. An
 algorithm overrides hooks: the actions a' that a target may use, a penalty on the critic, the policy's loss.
@@ -35,7 +35,8 @@ class ValueLearner(Algorithm):
     a' = pibar(o') of a target policy tanh(f(o)), rated by the smallest value of the target critic's members (TD3).
 
     A subclass writes `policy_loss` if it has an optimiser named `policy`; with continuous actions it always has one.
-    The other hooks have defaults: `allowed`, `next_action`, `following`, `penalty`, `team`, `make_mixing`, `execute`.
+    The other hooks have defaults: `allowed`, `next_action`, `following`, `penalty`, `team`, `execute`, and those that
+    make the networks: `make_critic`, `make_mixing`, `make_policy`.
 
     Args:
         spec: the task.
@@ -75,17 +76,22 @@ class ValueLearner(Algorithm):
         targets = copy.deepcopy(values)
         self.target_critic, self.target_mixing = targets[0], targets[1] if self.mixing is not None else None
         self.targets = [self.follow(targets, online)]
-        if not spec.discrete:
-            self.policy = Deterministic(len(self.seeds), self.id_dim, spec.action_dim, net)
-            actor = self.make_optimiser("policy", [self.policy], optim)
-            self.target_policy = copy.deepcopy(self.policy)
-            self.targets.append(self.follow(self.target_policy, actor))
+        self.make_policy(net, optim)
 
     def make_critic(self, net: Net, critic: CriticSettings) -> nn.Module:
         """Return Q(o, .) of all discrete actions, or Q(o, a)."""
         size = replace(net, depth=critic.depth or net.depth)
         kind = ActionValues if self.spec.discrete else Critic
         return kind(len(self.seeds), critic.members, self.id_dim, self.spec.action_dim, size, critic.layer_norm)
+
+    def make_policy(self, net: Net, optim: Optim) -> None:
+        """Make the policy, its target and its optimiser `policy`; nothing for discrete actions: Q alone chooses."""
+        if self.spec.discrete:
+            return
+        self.policy = Deterministic(len(self.seeds), self.id_dim, self.spec.action_dim, net)
+        actor = self.make_optimiser("policy", [self.policy], optim)
+        self.target_policy = copy.deepcopy(self.policy)
+        self.targets.append(self.follow(self.target_policy, actor))
 
     # --- one update --------------------------------------------------------------------------------------------------
     def update(self, batch: Batch, key: Randomness) -> Info:
