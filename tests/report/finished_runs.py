@@ -9,11 +9,11 @@ UPDATES = 10_000
 SEEDS, EPISODES = 5, 20
 
 
-def write_run(runs, experiment, row, ways, outcome, changes=None):
+def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
     """Write the folder of a cell.
 
     ways: the ways to act of its last evaluation. outcome: (way, seed, episode) -> return and won ("" for nothing to win).
-    changes: dotted key of the configuration -> another value.
+    changes: dotted key of the configuration -> another value. logged: columns of metrics.csv, in addition to a loss.
     """
     folder = RunFolder(runs / experiment / row.label)
     (folder.path / "plots").mkdir(parents=True)
@@ -59,4 +59,5 @@ def write_run(runs, experiment, row, ways, outcome, changes=None):
         named = "" if way is None else way
         rows.append({"update": UPDATES, "seed": seed, "episode": episode, "act_noise": named, **end})
     folder.log_episodes().append(rows)
-    folder.log_metrics().append([{"update": UPDATES, "seed": seed, "policy_loss": 1.0} for seed in range(SEEDS)])
+    last = {"policy_loss": 1.0, **(logged or {})}
+    folder.log_metrics().append([{"update": UPDATES, "seed": seed, **last} for seed in range(SEEDS)])

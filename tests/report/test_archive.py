@@ -3,11 +3,13 @@
 import zipfile
 
 from tests.report.finished_runs import write_run
+from tools.results import battles
 from tools.results.archive import FILES
 from tools.results.baselines import PARTS, SHORT_ROWS
 from tools.results.baselines_page import HOPPER
 from tools.results.cells import finished, keep_finished, load_finished, restore
 from vgm2p.report.runs import final_values
+from vgm2p.run.folder import RunFolder
 
 ROW = {row.label: row for row in SHORT_ROWS}["ma_td3bc"]
 
@@ -38,6 +40,20 @@ def test_no_folder_of_the_machine_is_packed(tmp_path):
     assert str(tmp_path) not in text
     assert '"root": "$VGM2P_DATA"' in text
     assert '"cache": "$VGM2P_CACHE"' in text
+
+
+def test_data_files_below_a_relative_folder_are_found_and_keys_keep_their_names(tmp_path):
+    """The files of SMAX's data are named with their folder, which is `data` unless VGM2P_DATA says otherwise."""
+    runs, archive = tmp_path / "runs", tmp_path / "cells"
+    named = {"data.root": "data", "data.source.paths": ["data/smax/3m_mixed.h5"]}
+    named["data.source.command"] = "vgm2p collect env=smax/3m recipe=mixed out=data/smax/3m_mixed.h5"
+    write_run(runs, "smax_3m", battles.CLONE, [None], lambda way, seed, episode: (1.0, 1), named)
+    keep_finished(battles.PARTS, ["values"], runs, archive)
+    restore(battles.PARTS, ["values"], tmp_path / "other", archive)
+    assert finished(tmp_path / "other", "smax_3m", battles.CLONE)
+    data = RunFolder(tmp_path / "other" / "smax_3m" / "bc_gaussian").read_manifest()["config"]["data"]
+    assert data["source"]["paths"] == ["$VGM2P_DATA/smax/3m_mixed.h5"]
+    assert data["source"]["command"].endswith("out=$VGM2P_DATA/smax/3m_mixed.h5")
 
 
 def test_packing_twice_gives_the_same_bytes_and_unpacking_keeps_a_folder_that_exists(tmp_path):

@@ -17,6 +17,7 @@ from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import composed
 from vgm2p.config.settings import training_part
 from vgm2p.datamodules.layout.writing import write as write_columns
+from vgm2p.report.estimates import mean
 from vgm2p.report.runs import Run
 
 ROWS = {row.label: row for row in battles.ROWS}
@@ -77,8 +78,8 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
     config = {"data": {"source": {"paths": [str(tmp_path / "x.h5")]}}}
     found = behaviours(Run(Path(), {"config": config}, {}, ""))
     names = [f"data: heuristic, noise {noise} (2 episodes)" for noise in ("0", "0.3")]
-    assert [line[0] for line in found] == [*names, "data"]
-    assert [line[1].split()[0] for line in found] == ["0.50", "1.00", "0.75"]
+    assert [result.name for result in found] == [*names, "data"]
+    assert [mean(result.won) for result in found] == [0.5, 1.0, 0.75]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page
+from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page, smax_baselines_page
 from tools.results.cells import Plan, keep_finished, print_plan, restore, run_missing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -61,11 +61,15 @@ def run_baselines(options: argparse.Namespace) -> int:
 
 
 def run_battles(options: argparse.Namespace) -> int:
-    """Record the battles' data, run their cells, write their half of docs/results.md; return the exit code."""
+    """Record the battles' data, run their cells, write the pages of the chosen parts; return the exit code.
+
+    A part that was not asked for keeps its page: the half of docs/results.md, or docs/smax_baselines.md.
+    """
     code = 0 if options.write else max(battles.record(scenario) for scenario in battles.SETS.values())
     code = code or run_plan(battles.PARTS, options)
-    if "battles" in (options.only or battles.PARTS):
-        battles_page.write(options.runs, options.docs)
+    pages = {"battles": battles_page.write, "values": smax_baselines_page.write}
+    for part in options.only or battles.PARTS:
+        pages[part](options.runs, options.docs)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +30,8 @@ def pack(runs: Path, cell: str, archive: Path) -> None:
     with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as packed:
         for name in FILES:
             text = (runs / cell / name).read_text()
-            for place, word in places.items():
-                text = text.replace(place, word)
+            if name.endswith(".json"):
+                text = json.dumps(_replaced(json.loads(text), places), indent=1, sort_keys=True) + "\n"
             packed.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_LZMA)
     path = archive / f"{cell}.zip"
     if not path.exists() or path.read_bytes() != content.getvalue():
@@ -54,11 +55,25 @@ def unpack(archive: Path, cell: str, runs: Path) -> None:
             write_atomic(folder / name, packed.read(name))
 
 
+def portable(config: Mapping[str, Any], cell: str) -> Any:
+    """Return a cell's configuration with words in place of the folders of its machine, as in a packed cell."""
+    return _replaced(config, _places(config, cell))
+
+
 def _places(config: Mapping[str, Any], cell: str) -> dict[str, str]:
-    """Return the folders that a manifest names, as JSON writes them, and the words that replace them."""
-    found = {
-        config["out"]: f"runs/{cell}",
-        config["data"]["root"]: "$VGM2P_DATA",
-        config["data"]["cache"]: "$VGM2P_CACHE",
-    }
-    return {json.dumps(str(place))[1:-1]: found[place] for place in sorted(found, key=len, reverse=True) if place}
+    """Return the folders that a cell's configuration names, and the words that replace them; long names first."""
+    data = config["data"]
+    found = {config["out"]: f"runs/{cell}", data["root"]: "$VGM2P_DATA", data["cache"]: "$VGM2P_CACHE"}
+    return {str(place): found[place] for place in sorted(found, key=lambda place: -len(str(place))) if place}
+
+
+def _replaced(value: Any, places: Mapping[str, str]) -> Any:
+    """Return a JSON value whose texts have words for folders: where a text or a word in it starts with the folder."""
+    if isinstance(value, Mapping):
+        return {name: _replaced(each, places) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(each, places) for each in value]
+    if isinstance(value, str):
+        for place, word in places.items():
+            value = re.sub(rf"(?<![^=\s]){re.escape(place)}(?=/|\s|$)", word, value)
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,17 +81,21 @@ def _experiment(runs: Path, experiment: str) -> list[str]:
     done = load_finished(runs, experiment, ROWS)
     if not done:
         return []
+    return [*rates(done), *_differences([result for run in done for result in results_of(run)])]
+
+
+def rates(done: list[Run]) -> list[str]:
+    """Return the heading of an experiment, a line about its data, and a table: a row per method and way to act."""
     first = done[0]
     data, versions = first.manifest["data"], first.manifest["environment_versions"]
-    results = [result for run in done for result in results_of(run)]
-    lines = [["", "win rate", "return", "win rate per seed"], _random(first), *behaviours(first)]
-    lines += [_line(result) for result in results]
+    results = [*behaviours(first), *(result for run in done for result in results_of(run))]
+    lines = [["", "win rate", "return", "win rate per seed"], _random(first), *map(_line, results)]
     text = (
         f"{data['episodes']} episodes, {data['transitions']} transitions, digest `{data['digest'][:16]}`; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; {first.manifest['device']}."
     )
-    return [f"## {experiment}", text, grid(lines), *_differences(results)]
+    return [f"## {first.key[0]}", text, grid(lines)]
 
 
 def results_of(run: Run) -> list[MethodResult]:
@@ -106,9 +111,12 @@ def results_of(run: Run) -> list[MethodResult]:
     ]
 
 
-def behaviours(run: Run) -> list[list[str]]:
-    """Return a line per behaviour policy of the recorded data. A battle is won if its last reward is at least 1."""
-    path = Path(run.manifest["config"]["data"]["source"]["paths"][0])
+def behaviours(run: Run) -> list[MethodResult]:
+    """Return a result per behaviour policy of the recorded data, and last one of all data; none without the file.
+
+    A battle is won if its last reward is at least 1. A packed cell names the data's folder as `$VGM2P_DATA`.
+    """
+    path = Path(os.path.expandvars(run.manifest["config"]["data"]["source"]["paths"][0]))
     if not path.is_file():
         return []
     columns = read(path)
@@ -116,14 +124,14 @@ def behaviours(run: Run) -> list[list[str]]:
     last = columns.steps["rewards"][episodes["start"] + episodes["length"] - 1]
     won, returns = (last >= 1.0).astype(float), episodes["return"]
 
-    def line(name: str, chosen: NDArray[np.bool_]) -> list[str]:
-        return _line(MethodResult(name, None, [won[chosen].tolist()], [returns[chosen].tolist()]))
+    def result(name: str, chosen: NDArray[np.bool_]) -> MethodResult:
+        return MethodResult(name, None, [won[chosen].tolist()], [returns[chosen].tolist()])
 
     found = []
     for index, record in enumerate(json.loads(columns.attributes["behaviours"])):
         mine = episodes["behaviour"] == index
-        found.append(line(f"data: {record['policy']}, noise {record['noise']:g} ({mine.sum()} episodes)", mine))
-    return [*found, line("data", np.ones(len(won), bool))]
+        found.append(result(f"data: {record['policy']}, noise {record['noise']:g} ({mine.sum()} episodes)", mine))
+    return [*found, result("data", np.ones(len(won), bool))]
 
 
 def _random(run: Run) -> list[str]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.results.archive import pack, unpack
+from tools.results.archive import pack, portable, unpack
 from vgm2p.config.compose import composed
 from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
@@ -52,11 +52,15 @@ def settings(experiment: str, row: Row) -> dict[str, Any]:
 
 
 def finished(runs: Path, experiment: str, row: Row) -> bool:
-    """Return whether the folder of a cell below `runs` has results that were computed with the present settings."""
-    folder = RunFolder(runs / experiment / row.label)
+    """Return whether the folder of a cell below `runs` has results that were computed with the present settings.
+
+    Folders do not count: a packed cell has words in their place.
+    """
+    cell = f"{experiment}/{row.label}"
+    folder = RunFolder(runs / cell)
     if not folder.results.is_file():
         return False
-    was, now = folder.read_manifest()["config"], settings(experiment, row)
+    was, now = (portable(config, cell) for config in (folder.read_manifest()["config"], settings(experiment, row)))
     return not differences(training_part(was), training_part(now)) and all(was[key] == now[key] for key in BUDGET)
 
 

@@ -14,7 +14,7 @@ def diagnostics(runs: Sequence[Run]) -> str:
     """Return a table with a line per run whose log has `q_mean` (means over seeds). Empty without such a run."""
     lines = [["last log", "Q / its fixed point", "class 1", "agents agree", "by chance", "clipped"]]
     for run in runs:
-        last = _last_log(run)
+        last = last_log(run)
         if "q_mean" in last:
             values: list[float | None] = [last["q_mean"] / last["q_fixed_point"]]
             one = last.get("c1_fraction")
@@ -24,7 +24,7 @@ def diagnostics(runs: Sequence[Run]) -> str:
     return grid(lines) if len(lines) > 1 else ""
 
 
-def _last_log(run: Run) -> dict[str, float]:
+def last_log(run: Run) -> dict[str, float]:
     """Return the columns of metrics.csv at the last update, means over the seeds."""
     rows = RunFolder(run.folder).log_metrics().rows()
     last = [row for row in rows if row["update"] == rows[-1]["update"]]
