@@ -6,6 +6,7 @@ A folder `conf` in the working folder is searched, too. CONTRACT_ALGOS=a,b tests
 import copy
 import os
 import random
+import re
 
 import numpy as np
 import pytest
@@ -39,6 +40,8 @@ def node_of(words, **changes):
     groups = ("net.", "optim.")
     chosen = [f"algo={name}", *(word if word.startswith(groups) else f"algo.{word}" for word in overrides)]
     algo = composed("fit", ["experiment=recorded_3hopper_medium", *SIZE, *chosen])["algo"]
+    if "levels" in algo["net"]:  # a planner's noise model has a size of its own
+        algo |= {"history": 5, "horizon": 4, "net": {"width": 8, "levels": [1, 2], "kernel": 3}}
     acting = algo.get("acting")
     if acting is not None:  # as many steps as show that there are several
         acting["steps"] = min(acting["steps"], 3)
@@ -48,6 +51,9 @@ def node_of(words, **changes):
     return {**algo, **changes}
 
 
+INERT = re.compile(r"meet\.\d+\.project\.1\.bias$")  # moves all keys of an attention together: softmax ignores it
+# planners share one class: by default, each is tested with one kind of actions
+SLOW = {("madiff_c", "discrete"), ("madiff_d", "continuous"), ("dof", "continuous")}
 REMEMBERING = ("bc_gaussian", "vgm2p")  # those whose memory the default suite checks; `make test-slow` checks all
 
 
@@ -64,7 +70,8 @@ def pairs():
             if not getattr(cls, f"supports_{kind}"):
                 continue
             spec = make_spec(state_dim=4 if cls.needs_state else None)
-            yield pytest.param(name, spec, id=f"{name}-{kind}")
+            marks = pytest.mark.slow if (name, kind) in SLOW and "CONTRACT_ALGOS" not in os.environ else ()
+            yield pytest.param(name, spec, id=f"{name}-{kind}", marks=marks)
             if not build_algorithm(node, spec, [0]).needs.ahead:
                 words = f"{name} history={HISTORY}"
                 yield pytest.param(words, spec, id=f"{name}-{kind}-history", marks=history_marks(name))
@@ -100,7 +107,7 @@ def test_update_changes_every_parameter_and_reports_per_seed(name, spec):
     unchanged = [
         key for key, value in algorithm.named_parameters() if torch.equal(value, before[key]) and value.abs().sum() > 0
     ]
-    assert not unchanged
+    assert not [key for key in unchanged if not INERT.search(key)]
 
 
 @pytest.mark.parametrize(("name", "spec"), PAIRS)

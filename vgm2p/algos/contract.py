@@ -38,7 +38,7 @@ class Algorithm(Encoding):
     supports_continuous: ClassVar[bool] = True
     needs_state: ClassVar[bool] = False
     max_seeds: ClassVar[int | None] = None
-    decentralised: ClassVar[bool] = True  # agent i uses only its own observation and memory
+    decentralised: bool = True  # agent i uses only its own observation and memory
     rates_candidates: ClassVar[bool] = False  # whether `acting.best_of` may be above 1
     fits: ClassVar[str] = "policy_loss"  # the diagnostic that must fall in training, if the data can be fitted
     needs: Needs = Needs()
