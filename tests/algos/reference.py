@@ -47,12 +47,12 @@ def rows(batch):
     return [(b, i) for b in range(B) for i in range(N)]
 
 
-def meanflow_row(algorithm, a, eps, k, r, oid, c, velocity, s=0):
+def meanflow_row(algorithm, a, eps, k, r, oid, c, velocity, s=0, member=None):
     """|| u - (v - (k - r) du/dk) ||^2 / A for one row, derivative by torch.func.jvp of the plain network."""
     tail = [oid] if c is None else [oid, c]
 
     def u(x, r, k):
-        return plain_mlp(algorithm.policy.mlp, torch.cat([x, r, k, *tail]), s)
+        return plain_mlp(algorithm.policy.mlp, torch.cat([x, r, k, *tail]), s, member)
 
     x = (1 - k) * a + k * eps
     value, derivative = torch.func.jvp(u, (x, r, k), (velocity, torch.zeros_like(r), torch.ones_like(k)))

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
+from vgm2p.flows.meanflow import cloning_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
-from vgm2p.flows.path import Times, point, velocity
+from vgm2p.flows.path import Times
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.optim import Optim
@@ -60,11 +60,7 @@ class BCMeanFlow(Algorithm):
 
     def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 10 per seed (S,), and diagnostics, for o (S, B, N, O) and action vectors (S, B, N, A)."""
-        k, r = self.times.pair(key, action)
-        eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
-        a_k, v = point(action, eps, k), velocity(action, eps)
-        rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, None, self.adaptive_power)
-        loss = per_seed_mean(rows)
+        loss, u = cloning_loss(self.policy, action, o, self.times, key, self.adaptive_power)
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:

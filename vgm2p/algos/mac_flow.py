@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vgm2p.algos.diagnostics import on_bounds
 from vgm2p.algos.encoding import masked
-from vgm2p.algos.parts import CriticSettings, log_softmax_at
+from vgm2p.algos.parts import CriticSettings, log_softmax_at, unit_size
 from vgm2p.algos.value_learner import Info, ValueLearner
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import cloning_loss, euler_sample
@@ -120,10 +120,7 @@ class MACFlow(ValueLearner):
         """Step 4: -mean_b Q with Q = mean_{e,i} Q_e^i(o, a), divided by sg(mean_b |Q|) if `normalise_q`: (S,)."""
         with held(self.critic):
             q = self.rated(o, mu, legal).mean(-1)
-        loss = -per_seed_mean(q)
-        if not self.normalise_q:
-            return loss
-        return loss / per_seed_mean(q.detach().abs()).clamp(min=torch.finfo(q.dtype).tiny)
+        return -per_seed_mean(unit_size(q) if self.normalise_q else q)
 
     def rated(self, o: Tensor, mu: Tensor, legal: Tensor | None) -> Tensor:
         """Return mean_e Q_e^i(o, a) (S, B, N) of the student's action, with a gradient for mu.

@@ -146,6 +146,12 @@ def batch_softmax(x: Tensor, beta: float, valid: Tensor | None = None, cap: floa
     return (rows.ne(0).sum(1, keepdim=True) * torch.softmax(logits, dim=1)).clamp(max=cap)
 
 
+def unit_size(q: Tensor) -> Tensor:
+    """Divide values q (S, B, ...) by their mean absolute value over the batch, which has no gradient."""
+    size = q.detach().abs().mean(1, keepdim=True)
+    return q / size.clamp(min=torch.finfo(q.dtype).tiny)
+
+
 def unit(x: Tensor) -> Tensor:
     """Divide x (S, ...) by its standard deviation per seed."""
     deviation = x.flatten(1).std(1).clamp(min=1e-8)

@@ -1,7 +1,8 @@
-"""`ValueLearner`: Q-learning on stored transitions, the common part of MA-TD3BC, MA-BCQ, MA-CQL, OMAR and MAC-Flow.
+"""`ValueLearner`: Q-learning on stored transitions, for MA-TD3BC, MA-BCQ, MA-CQL, OMAR, MAC-Flow and OM2P.
 
-All agents share one critic Q^i(o^i, a^i). Its target is r + gamma Qbar^i(o'^i, a'^i), mixed over the agents. An
-algorithm overrides hooks: the actions a' that a target may use, a penalty on the critic, the policy's loss.
+All agents share one critic Q^i(o^i, a^i); in OM2P each has its own. The target is r + gamma Qbar^i(o'^i, a'^i), mixed
+over the agents. An algorithm overrides hooks: the actions a' that a target may use, a penalty on the critic, the
+policy's loss.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vgm2p.flows.path import adaptive_weight
+from vgm2p.flows.path import Times, adaptive_weight, point, velocity
+from vgm2p.types import Randomness, per_seed_mean
+
+AverageVelocityCall = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]  # u(x, r, k, o, c)
 
 
 class AverageVelocityField(Protocol):
@@ -22,6 +25,27 @@ class AverageVelocityField(Protocol):
     def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
         """Return u, differentiable in the parameters, and du/dk along (dx, 0, 1) without gradient; both (S, ..., A)."""
         ...
+
+
+class BackwardDifference:
+    """Computes du/dk by a backward difference: `[u(x, r, k) - u(x - delta dx, r, k - delta)] / delta`.
+
+    It needs one more pass without gradient, but no derivative of the network (OM2P, arXiv 2508.06269).
+
+    Args:
+        net: the average-velocity network.
+        delta: step of the time. In float32, 1e-2 is near the best: rounding errors grow as the step becomes smaller.
+    """
+
+    def __init__(self, net: AverageVelocityCall, delta: float) -> None:
+        self.net, self.delta = net, delta
+
+    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and du/dk along (dx, 0, 1), as `AverageVelocityField.along`."""
+        u = self.net(x, r, k, o, c)
+        with torch.no_grad():
+            before = self.net(x - self.delta * dx, r, k - self.delta, o, c)
+            return u, (u - before) / self.delta
 
 
 def identity_target(v: Tensor, k: Tensor, r: Tensor, dudk: Tensor) -> Tensor:
@@ -62,8 +86,22 @@ def meanflow_loss(
         return adaptive_weight(row_loss, adaptive_power) * row_loss, u.detach()
 
 
+def cloning_loss(
+    net: AverageVelocityField, action: Tensor, o: Tensor, times: Times, key: Randomness, adaptive_power: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of cloning without a condition (VGM2P Eq. 10) per seed (S,), and the detached u (S, ..., A).
+
+    The times and the noise of the actions (S, ..., A) are drawn from `key`; `o` is (S, ..., O).
+    """
+    k, r = times.pair(key, action)
+    eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
+    a_k, v = point(action, eps, k), velocity(action, eps)
+    rows, u = meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power)
+    return per_seed_mean(rows), u
+
+
 def meanflow_sample(
-    u: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor],
+    u: AverageVelocityCall,
     z: Tensor,
     o: Tensor,
     c: Tensor | None,

@@ -44,7 +44,7 @@ class MLP(SeededBody):
 
     def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int, net: Net, layer_norm: bool = False) -> None:
         super().__init__()
-        self.lead = lead
+        self.lead, self.members = lead, lead[1] if len(lead) > 1 else 1
         sizes = [in_dim, *[net.width] * net.depth]
         self.hidden = nn.ModuleList(Linear(lead, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(lead, net.width) for _ in range(net.depth if layer_norm else 0))
@@ -68,7 +68,7 @@ class MLP(SeededBody):
             return self.plain(x) if member is None else self.plain(x)[:, member]
         rows, parameters, dtype, grouped = self._prepared(x)
         if member is not None:
-            parameters = [parameter[member :: self.lead[1]] for parameter in parameters]
+            parameters = [parameter[member :: self.members] for parameter in parameters]
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
                 y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
@@ -100,14 +100,13 @@ class MLP(SeededBody):
             raise ValueError("value_and_tangent does not support LayerNorm; use torch.func.jvp")
         rows, parameters, dtype, grouped = self._prepared(x)
         with torch.autocast(x.device.type, enabled=False):
-            tangent = dx.detach().flatten(1, -2)
+            tangent = self._rows(dx.detach())
             y, dy = body.Body.apply(self.shape, dtype, grouped, rows, tangent, *parameters)  # type: ignore[no-untyped-call]
         return self._leave(y, x), self._leave(dy, x)
 
     def plain(self, x: Tensor) -> Tensor:
         """Compute the same as `forward`, by ordinary differentiable operations."""
-        members = self.lead[1] if len(self.lead) > 1 else 1
-        h = x.flatten(1, -2).repeat_interleave(members, 0)
+        h = self._rows(x).repeat_interleave(self.members, 0)
         norms: list[nn.Module] = [*self.norms] or [nn.Identity()] * len(self.hidden)
         for layer, norm in zip(self.hidden, norms, strict=True):
             z = layer(h)
@@ -123,7 +122,11 @@ class MLP(SeededBody):
         for i, layer in enumerate(self.hidden):
             parameters += layer.stacked()  # type: ignore[operator]
             parameters += self.norms[i].stacked() if self.norms else ()  # type: ignore[operator]
-        return x.flatten(1, -2), [*parameters, *self.output.stacked()], dtype, body.group_by_group(device)
+        return self._rows(x), [*parameters, *self.output.stacked()], dtype, body.group_by_group(device)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Make a group of rows of each seed: (S, ..., in) -> (S, R, in)."""
+        return x.flatten(1, -2)
 
     def _leave(self, y: Tensor, x: Tensor, member: int | None = None) -> Tensor:
         lead = self.lead if member is None else self.lead[:1]

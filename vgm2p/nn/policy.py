@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vgm2p.nn.agents import network
 from vgm2p.nn.mlp import MLP, Net
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -24,11 +25,14 @@ class AverageVelocity(nn.Module):
         action_dim: width A of an action vector.
         classes: number of conditions; 0 for an unconditional network.
         net: size of the network.
+        agents: number of agents if each has a network of its own; None: all agents share one.
     """
 
-    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
+    def __init__(
+        self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net, agents: int | None = None
+    ) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,), action_dim + 2 + obs_dim + classes, action_dim, net)
+        self.mlp = network((seeds,), agents, action_dim + 2 + obs_dim + classes, action_dim, net)
 
     def forward(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
         """Return u of shape (S, ..., A).

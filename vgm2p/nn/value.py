@@ -1,10 +1,11 @@
-"""Critics: ensembles of Q^i(o^i, a^i) and Q^i(o^i, .), and a value V^i(o^i). All agents share the networks."""
+"""Critics: ensembles of Q^i(o^i, a^i) and Q^i(o^i, .), and a value V^i(o^i). All agents share them by default."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from vgm2p.nn.agents import network
 from vgm2p.nn.mlp import MLP, Net
 
 
@@ -18,13 +19,21 @@ class Critic(nn.Module):
         action_dim: width A of an action vector.
         net: size of the networks.
         layer_norm: whether a LayerNorm follows every hidden layer.
+        agents: number of agents if each has networks of its own; None: all agents share them.
     """
 
     def __init__(
-        self, seeds: int, members: int, obs_dim: int, action_dim: int, net: Net, layer_norm: bool = True
+        self,
+        seeds: int,
+        members: int,
+        obs_dim: int,
+        action_dim: int,
+        net: Net,
+        layer_norm: bool = True,
+        agents: int | None = None,
     ) -> None:
         super().__init__()
-        self.mlp = MLP((seeds, members), obs_dim + action_dim, 1, net, layer_norm)
+        self.mlp = network((seeds, members), agents, obs_dim + action_dim, 1, net, layer_norm)
 
     def forward(self, o: Tensor, action: Tensor, member: int | None = None) -> Tensor:
         """Map o (S, ..., obs_dim) and action (S, ..., A) to values (S, C, ...), or with `member` to (S, ...)."""
