@@ -23,9 +23,10 @@ FACTS = {  # what the authors' code has
     "ma_cql": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.mixer": "independent"},
     "omar": {"updates": 100_000, "data.batch_size": 256, "optim.clip_norm": 0.5, "algo.search.elites": 5},
     "omiga": {"updates": 1_000_000, "data.batch_size": 128, "optim.lr": 5e-4, "optim.clip_norm": 1.0},
+    "om2p": {"updates": 1_000_000, "data.batch_size": 256, "optim.lr": 3e-4, "algo.normalise_q": False},
     "mac_flow": {"updates": 500_000, "data.batch_size": 640, "optim.lr": 3e-4, "algo.teacher_steps": 10},
 }
-LARGE = ("mac_flow",)  # the authors of the others have 2 x 256 with ReLU, without LayerNorm
+LARGE = ("mac_flow", "om2p")  # the authors of the others have 2 x 256 with ReLU, without LayerNorm
 
 
 def composed(*words):
