@@ -16,6 +16,7 @@ def text(tmp_path_factory):
     # half of the episodes fall: the mean is 900, the median 1700
     write_run(runs, HOPPER, ROWS["ma_td3bc"], [None], lambda way, seed, e: (1700.0 if e % 20 >= 9 else -100.0, ""))
     write_run(runs, HOPPER, ROWS["bc_gaussian"], [None], lambda way, seed, episode: (40.9, ""))
+    write_run(runs, HOPPER, ROWS["mac_flow"], [1.0, 0.5, 0.0], lambda way, seed, episode: (300.0 * way, ""))
     write(runs, docs)
     return (docs / "baselines.md").read_text()
 
@@ -27,10 +28,16 @@ def line(text, start):
 
 
 def test_the_authors_value_is_reached_where_the_interval_overlaps_its_range(text):
-    mean, median, theirs, verdict = line(text, f"{HOPPER} | ma_td3bc")[2:]
+    mean, median, theirs, verdict = line(text, f"{HOPPER} | ma_td3bc")[3:]
     assert mean.startswith("890 [")
     assert (median, theirs, verdict) == ("1700", "402 +- 443", "reached")
     assert line(text, f"{HOPPER} | bc_gaussian")[-1] == "not reached"
+
+
+def test_a_policy_with_start_noise_is_compared_in_each_way_to_act(text):
+    verdicts = {way: line(text, f"{HOPPER} | mac_flow | {way}")[3:] for way in ("1", "0.5", "0")}
+    assert {way: cells[0].split()[0] for way, cells in verdicts.items()} == {"1": "300", "0.5": "150", "0": "0"}
+    assert [cells[-1] for cells in verdicts.values()] == ["reached", "reached", "not reached"]
 
 
 def test_every_reference_names_a_row_and_a_set_of_the_plan():
@@ -41,7 +48,7 @@ def test_every_reference_names_a_row_and_a_set_of_the_plan():
 def test_what_is_missing_is_named(text):
     missing = {x[2:] for x in text.split("## Not run yet")[1].splitlines() if x.startswith("- ")}
     every = {f"{experiment}: {row.label}" for experiment, row in cells(PARTS, list(PARTS))}
-    assert missing == every - {f"{HOPPER}: ma_td3bc", f"{HOPPER}: bc_gaussian"}
+    assert missing == every - {f"{HOPPER}: {label}" for label in ("ma_td3bc", "bc_gaussian", "mac_flow")}
 
 
 def test_a_longer_row_differs_in_its_budget_alone():

@@ -1,4 +1,4 @@
-"""`make results-baselines`: the value baselines, VGM2P and plain cloning, with two budgets of updates."""
+"""`make results-baselines`: value and generative baselines, VGM2P and plain cloning, with two budgets of updates."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ BASELINES = [
     _row("ma_cql", "ma_cql", 20, TWO_CANDIDATES),
     _row("omar", "omar", 35, TWO_CANDIDATES),
 ]
+GENERATIVE = [
+    Row("bc_diffusion", ("algo=bc_diffusion",), 6, SIZE),
+    _row("mac_flow", "mac_flow", 12),
+    _row("om2p", "om2p", 15),
+]
 OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_plus")]
 
 
@@ -33,8 +38,8 @@ def longer(row: Row) -> Row:
     return Row(f"{row.label}_x{LONGER}", row.overrides, LONGER * row.minutes, words)
 
 
-SHORT_ROWS = [*BASELINES, *OURS]
-LONG_ROWS = [longer(row) for row in SHORT_ROWS]
+SHORT_ROWS = [*BASELINES, *OURS, *GENERATIVE]
+LONG_ROWS = [longer(row) for row in [*BASELINES, *OURS]]
 PARTS: Plan = {
     "replay": [(REPLAY, SHORT_ROWS)],
     "expert": [(EXPERT, SHORT_ROWS)],
