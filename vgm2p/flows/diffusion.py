@@ -94,7 +94,10 @@ class Schedule(nn.Module):
             ConfigError: if there are more steps than levels, or fewer than one.
         """
         if not 1 <= steps <= self.levels:
-            raise ConfigError(f"a diffusion policy with {self.levels} levels cannot take {steps} sampling steps")
+            raise ConfigError(
+                f"a diffusion policy with {self.levels} levels cannot take {steps} sampling steps; "
+                f"use acting.steps from 1 to {self.levels}"
+            )
         if spacing == "leading":
             gap = self.levels // steps
             return [gap * i for i in reversed(range(steps))]
