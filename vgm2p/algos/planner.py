@@ -83,6 +83,7 @@ class Planner(Algorithm):
         self.gamma, self.ema = gamma, ema
         self.goal = Goal(goal, gamma)
         self.sampler, self.schedule = sampler, Schedule(sampler.levels)
+        self.schedule.grid(acting.steps)
         self.act_by(acting)
         dim = self.encode(torch.zeros(spec.n_agents, spec.obs_dim)).shape[-1]
         self.obs_cdf, self.action_cdf = Cdf(dim), None if spec.discrete else Cdf(spec.action_dim)

@@ -54,8 +54,8 @@ class Cdf(nn.Module):
         (x0, y0), (x1, y1) = (
             [table.gather(1, index).movedim(0, -1).view_as(x) for table in (source, target)] for index in (low, high)
         )
-        width = x1 - x0
-        share = torch.where(width > 0, (x - x0) / torch.where(width > 0, width, 1.0), 0.0)
+        width = x1 - x0  # 0 only at the ends, where y1 = y0
+        share = (x - x0) / torch.where(width > 0, width, 1.0)
         return y0 + share.clamp(0.0, 1.0) * (y1 - y0)
 
     def unless_constant(self, y: Tensor, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.errors import ConfigError
+from vgm2p.nn.activation import mish
 from vgm2p.nn.conv import Conv, GroupNorm, unfold
 from vgm2p.nn.linear import Linear
 from vgm2p.seeds import SeededLayer
@@ -83,7 +84,7 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers to x (S, R, in)."""
         for number, layer in enumerate(self.layers):
-            x = layer(F.mish(x) if number else x)
+            x = layer(mish(x, len(x), 0) if number else x)
         return x
 
 
@@ -101,9 +102,9 @@ class Condition(nn.Module):
     def forward(self, level: Tensor, total: Tensor, keep: Tensor) -> Tensor:
         """Map level (S, B), total (S, B, N) and keep (S, B, N) in {0, 1} to mish(c) (S, B * N, 2 * width)."""
         agents, angle = total.shape[2], level.unsqueeze(-1) * self.frequencies
-        when = self.level(torch.cat([angle.sin(), angle.cos()], -1))
+        wave = torch.stack([torch.cat([own.sin(), own.cos()], -1) for own in angle])  # seed by seed: see `mish`
         aim = keep.flatten(1).unsqueeze(-1) * self.total(total.flatten(1).unsqueeze(-1))
-        return F.mish(torch.cat([when.repeat_interleave(agents, 1), aim], -1))
+        return mish(torch.cat([self.level(wave).repeat_interleave(agents, 1), aim], -1), len(aim), 0)
 
 
 def spread(c: Tensor) -> Tensor:
@@ -116,11 +117,12 @@ class Block(nn.Module):
 
     def __init__(self, seeds: int, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
+        self.seeds = seeds
         self.conv, self.norm = Conv(seeds, inputs, outputs, kernel), GroupNorm(seeds, outputs)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Apply the block."""
-        return F.mish(self.norm(self.conv(rows)))
+        return mish(self.norm(self.conv(rows)), self.seeds, 1)
 
 
 class Residual(nn.Module):
@@ -159,10 +161,9 @@ class AgentAttention(nn.Module):
             for project, shift in zip(self.project, self.shift, strict=True)
         )
         seen = F.scaled_dot_product_attention(q, k, v)  # (S, B, heads, N, channels / heads * L)
-        seen = torch.unflatten(seen, -1, (-1, rows.shape[-1])).permute(1, 3, 0, 2, 4, 5)  # (B, N, S, heads, ., L)
-        gate = self.gate.value[:, None, None]
-        added = gate * seen.reshape(len(rows), self.seeds, -1, rows.shape[-1])
-        return rows + added.flatten(1, 2)
+        gated = torch.stack([gate * own for gate, own in zip(self.gate.value, seen, strict=True)])  # as in `mish`
+        added = torch.unflatten(gated, -1, (-1, rows.shape[-1]))
+        return rows + added.permute(1, 3, 0, 2, 4, 5).reshape(rows.shape)  # (B, N, S, heads, ., L) before
 
     def heads(self, rows: Tensor, agents: int) -> Tensor:
         """Split rows (B * N, S * channels, L) into tokens (S, B, heads, N, channels / heads * L)."""
