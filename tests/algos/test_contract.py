@@ -52,8 +52,8 @@ def node_of(words, **changes):
 
 
 INERT = re.compile(r"meet\.\d+\.project\.1\.bias$")  # moves all keys of an attention together: softmax ignores it
-# planners share one class: by default, each is tested with one kind of actions
-SLOW = {("madiff_c", "discrete"), ("madiff_d", "continuous"), ("dof", "continuous")}
+# planners share one class: by default, each kind of actions is tested with one of them
+SLOW = {("madiff_c", "discrete"), ("madiff_d", "continuous"), ("dof", "continuous"), ("dof", "discrete")}
 REMEMBERING = ("bc_gaussian", "vgm2p")  # those whose memory the default suite checks; `make test-slow` checks all
 
 

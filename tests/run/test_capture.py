@@ -35,9 +35,10 @@ class Fixed:
     """A source that gives the same batch again and again."""
 
     def __init__(self, spec):
-        self.batch = random_batch(spec)
+        self.spec, self.batch = spec, None
 
     def draw(self, key, batch_size, needs):
+        self.batch = self.batch or random_batch(self.spec, needs=needs)
         return self.batch
 
     def to(self, device):
