@@ -28,13 +28,16 @@ def gelu(z: Tensor) -> Tensor:
 
 
 def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, Tensor]:
-    """Return act(z) and act'(z), shaped as z, without gradient. GELU of half-precision z is computed in float32."""
+    """Return act(z) and act'(z), shaped as z, without gradient. GELU of half-precision z is computed in float32.
+
+    The numbers in z are lost: the derivative may be written in their place, which saves a pass over new memory.
+    """
     if activation == "relu":
         return z.detach().relu(), (z.detach() > 0).to(z.dtype)
     if z.is_cuda:
         return by_two_kernels(z.detach())
     wide = z.detach().to(torch.promote_types(z.dtype, torch.float32)).contiguous()
-    value, derivative = torch.empty_like(wide), torch.empty_like(wide)
+    value, derivative = torch.empty_like(wide), wide
     size = PIECE if z.device.type == "cpu" else wide.numel()
     for piece in zip(*(torch.split(x.flatten(), size) for x in (wide, value, derivative)), strict=True):
         _write(*piece)
@@ -48,7 +51,7 @@ def by_two_kernels(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _write(z: Tensor, value: Tensor, derivative: Tensor) -> None:
-    """Write GELU(z) and GELU'(z) in six passes over z.
+    """Write GELU(z) and GELU'(z) in six passes over z. `derivative` may be z itself: z is read before it is written.
 
     p = SCALE (1 + CUBIC z^2), gate = sigmoid(p z), value = z gate. The derivative of p z is 3 p - 2 SCALE, so
     GELU' = gate + (value - value gate) (3 p - 2 SCALE).
