@@ -7,6 +7,7 @@ from torch import nn
 
 from vgm2p.nn.fast.activation import by_two_kernels, gelu, value_and_derivative
 from vgm2p.nn.fast.body import Body, infer, joined, work
+from vgm2p.nn.fast.kernels import bfloat16_gain
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.nn.mlp import FEW_ROWS, MLP, Net
 from vgm2p.nn.value import Critic
@@ -90,7 +91,7 @@ def test_layer_norm_bodies_have_no_tangent_rule():
 
 def test_gelu_its_derivative_and_its_gradient():
     z = torch.linspace(-8, 8, 401, dtype=DOUBLE, requires_grad=True)
-    value, derivative = value_and_derivative(z)
+    value, derivative = value_and_derivative(z.detach().clone())
     truth = F.gelu(z, approximate="tanh")
     (slope,) = torch.autograd.grad(truth.sum(), z)
     torch.testing.assert_close(value, truth.detach(), atol=1e-14, rtol=1e-12)
@@ -101,7 +102,7 @@ def test_gelu_its_derivative_and_its_gradient():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_kernels_of_a_gpu_give_what_those_of_a_cpu_give(dtype):
     z = torch.linspace(-6, 6, 1001).to(dtype)
-    for one, two in zip(value_and_derivative(z), by_two_kernels(z), strict=True):
+    for one, two in zip(value_and_derivative(z.clone()), by_two_kernels(z), strict=True):
         assert one.dtype == two.dtype == dtype
         torch.testing.assert_close(one, two, atol=4e-6 if dtype == torch.float32 else 1e-2, rtol=0.0)
 
@@ -273,7 +274,13 @@ def test_bf16_regions_tell_values_apart_that_lie_far_from_zero():
 
 def test_a_value_and_derivative_of_many_pieces_is_that_of_one(monkeypatch):
     z = torch.randn(7, 33, dtype=torch.float64)
-    whole = value_and_derivative(z)
+    whole = value_and_derivative(z.clone())
     monkeypatch.setattr("vgm2p.nn.fast.activation.PIECE", 10)
     for one, two in zip(whole, value_and_derivative(z), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-13, atol=1e-13)  # the ends of vectors round otherwise
+
+
+def test_the_gain_of_bfloat16_is_measured_on_one_thread_and_the_threads_are_restored():
+    before = torch.get_num_threads()
+    assert 0.01 < bfloat16_gain(rounds=2) < 100.0
+    assert torch.get_num_threads() == before

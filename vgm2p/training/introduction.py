@@ -9,6 +9,7 @@ from vgm2p.config.compose import file_keys
 from vgm2p.config.settings import PAPER
 from vgm2p.errors import DataError
 from vgm2p.io.text import shown
+from vgm2p.nn.fast.kernels import bfloat16_gain
 from vgm2p.run.fingerprint import leaves
 from vgm2p.training.run import Run
 
@@ -45,6 +46,11 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> N
     )
     if settings.seeds > 1 and run.device.type == "cpu":
         say("hint         on a CPU, one process per seed is faster: fit -m seed=0,1,... hydra/launcher=joblib")
+    if settings.trainer.precision == "bf16-mixed" and run.device.type == "cpu" and bfloat16_gain() < 1.0:
+        say(
+            f"hint         this CPU multiplies bfloat16 at {bfloat16_gain():.1f} times the speed of float32: "
+            "trainer.precision=32-true is faster"
+        )
     going = f"continuing after update {run.point.update}" if run.point.checkpoint else "starting"
     say(f"folder       {run.folder.path} ({going}, {settings.updates} updates)")
 

@@ -8,6 +8,7 @@ tests once per dtype whether it exists and computes correctly.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,3 +66,23 @@ def has_fused_gelu(dtype: torch.dtype) -> bool:
     tolerance = 1e-5 if dtype == torch.float32 else 0.05  # bfloat16 has 8 significant bits; values are at most 5
     truth = F.gelu(F.linear(x, weight, bias), approximate="tanh")
     return torch.allclose(found.float(), truth, atol=tolerance, rtol=0.0)
+
+
+@functools.cache
+def bfloat16_gain(rounds: int = 15) -> float:
+    """Return how many times as fast as float32 matrices a core of this CPU multiplies bfloat16 ones; takes 0.1 s.
+
+    With AMX, or with AVX512-BF16 on AMD's Zen 4, it is about 2 or more. On Intel's processors, AVX512-BF16 without AMX
+    has half the throughput of float32.
+    """
+    pairs = [[torch.ones(rows, 512, dtype=dtype) for rows in (384, 512)] for dtype in (torch.float32, torch.bfloat16)]
+    times: list[list[float]] = [[], []]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several threads on a busy machine wait for each other
+    for _ in range(rounds):
+        for (x, weight), mine in zip(pairs, times, strict=True):
+            began = time.process_time()
+            F.linear(x, weight)
+            mine.append(time.process_time() - began)
+    torch.set_num_threads(threads)
+    return min(times[0]) / min(times[1])
