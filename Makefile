@@ -126,4 +126,5 @@ bench: $(READY)  ## measure speed, as ratios within one run (JAX=<python that ha
 	$(PY) -m vgm2p bench step critic=default
 	$(PY) -m vgm2p bench loop
 	$(PY) -m vgm2p bench rollout
+	$(PY) -m vgm2p bench act
 	$(PY) -m vgm2p bench data

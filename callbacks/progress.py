@@ -17,7 +17,7 @@ from vgm2p.training.module import OfflineModule
 from vgm2p.training.parts import EvaluationLog, evaluation_logs
 from vgm2p.training.run import Run
 
-SHOWN = ("critic_loss", "policy_loss", "c1_fraction")
+SHOWN = ("critic_loss", "policy_loss", "plan_loss", "inverse_loss", "c1_fraction")
 FIRST_SECONDS = 5.0  # the first line is shown after at most this time
 
 

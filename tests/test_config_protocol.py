@@ -17,6 +17,11 @@ EVERY = {  # what every file sets, so that nothing of an experiment is left in i
     *("data.batch_size", "algo.gamma", "algo.critic.members", "algo.critic.depth", "algo.critic.layer_norm"),
     *("algo.critic.tau", "algo.critic.reward_scale"),
 }
+PLANNERS = ("madiff_c", "madiff_d", "dof")  # no critic, and a network of their own
+OF_PLANNERS = {
+    *("updates", "optim.lr", "optim.decay_updates", "optim.clip_norm", "data.batch_size", "algo.gamma"),
+    *("algo.net.width", "algo.net.levels", "algo.net.kernel", "algo.goal.scale", "algo.acting.steps"),
+}
 FACTS = {  # what the authors' code has
     "ma_td3bc": {"updates": 1_000_000, "data.batch_size": 256, "optim.lr": 3e-4, "optim.clip_norm": None},
     "ma_bcq": {"updates": 1_000_000, "data.batch_size": 64, "optim.lr": 3e-4, "algo.logit_penalty": 0.01},
@@ -43,8 +48,9 @@ def choices(**given):
 
 @pytest.mark.parametrize("name", SOURCE)
 def test_every_file_is_complete_and_makes_its_algorithm(name):
-    assert set(file_keys("protocol", f"source/{name}")) >= EVERY
-    config = composed(f"algo={name}", "protocol=source")
+    planner = name in PLANNERS
+    assert set(file_keys("protocol", f"source/{name}")) >= (OF_PLANNERS if planner else EVERY)
+    config = composed(f"algo={name}", "protocol=source", *(["algo.net.width=8"] if planner else []))
     discrete = not algorithm_class(config["algo"]).supports_continuous
     algorithm = build_algorithm(config["algo"], Spec(2, 5, 3, discrete, None, 10, "native", "toy"), [0])
     assert algorithm.gamma == config["algo"]["gamma"] == (0.995 if name == "mac_flow" else 0.99)
@@ -57,6 +63,15 @@ def test_the_settings_are_those_of_the_authors_code(name):
     assert {key: values[key] for key in FACTS[name]} == FACTS[name]
     size = (values["net.width"], values["net.depth"], values["net.activation"], values["algo.critic.layer_norm"])
     assert size == ((512, 4, "gelu", True) if name in LARGE else (256, 2, "relu", False))
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_planners_have_the_authors_settings_for_smac(name):
+    values = flat("experiment=smacv1_3m_good", f"algo={name}", "protocol=source")
+    updates = 500_000 if name == "dof" else 1_000_000
+    assert (values["updates"], values["optim.lr"], values["data.batch_size"]) == (updates, 2e-4, 64)
+    assert (values["algo.goal.scale"], values["algo.goal.rtg"], values["algo.sampler"]) == (20.0, True, "ddpm")
+    assert (values["algo.acting.steps"], values["algo.acting.noise"], values["algo.net.width"]) == (200, 0.5, 128)
 
 
 def test_the_default_is_the_papers_protocol():

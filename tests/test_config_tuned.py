@@ -32,6 +32,20 @@ def test_every_robot_dataset_has_the_settings_of_its_robot_and_its_quality(name)
         build_algorithm(node, SPEC, [0])
 
 
+@pytest.mark.parametrize("name", ["madiff_c", "madiff_d", "dof"])
+def test_planners_have_windows_and_targets_of_their_task(name):
+    for data in ("smacv1_2s3z_good", "smacv1_2s3z_poor", "smax_2s3z"):
+        node = algo(f"experiment={data}", f"algo={name}")
+        assert (node["history"], node["horizon"], node["goal"]["target"]) == (9, 20, 1.0)
+    for data, target in (("smacv1_3m_good", 1.0), ("mamujoco_2ant_expert", 1.0), ("recorded_3hopper_medium", 0.9)):
+        node = algo(f"experiment={data}", f"algo={name}")
+        assert (node["history"], node["horizon"], node["goal"]["target"]) == (None, None, target)
+        assert (node["net"]["width"], node["net"]["levels"]) == (128, [1, 4, 8])
+        small = algo(f"experiment={data}", f"algo={name}", "+variant=small_planner")
+        assert small == {**node, "net": {"width": 64, "levels": [1, 2, 4], "kernel": 5}}
+    assert algo(f"algo={name}")["net"] == {"width": 64, "levels": [1, 2, 4], "kernel": 5}  # the quick start's data
+
+
 def test_the_choice_follows_data_that_an_experiment_or_the_command_line_chooses():
     assert algo("algo=omar")["c"] == 0.9  # the quick start's data
     assert algo("algo=omar", "data=recorded_6halfcheetah_expert")["c"] == 0.5

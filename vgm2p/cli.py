@@ -31,7 +31,7 @@ USAGE = """vgm2p <command> [key=value ...]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
   doctor                    what works on this machine, and how to fix what does not
-  bench step|loop|rollout|data|gpu   measure speed, as ratios within one run (needs only torch and numpy)
+  bench step|loop|rollout|act|data|gpu  measure speed, as ratios within one run (needs only torch and numpy)
 
 Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
 """

@@ -9,7 +9,6 @@ from tests.support import continuous_spec
 from vgm2p.algos.goal import Goal, GoalSettings
 from vgm2p.algos.planner import Planner
 from vgm2p.errors import ConfigError
-from vgm2p.flows.diffusion import Sampler
 from vgm2p.nn.unet import UNetSize
 from vgm2p.rng import ActKey
 from vgm2p.types import Acting, Seen
@@ -33,7 +32,7 @@ def play(planner, steps=3, episodes=4, active=None, seed=0, reward=None, **actin
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_finished_episodes_are_left_out_and_the_others_do_the_same(method, sampler):
-    planner = made(method, "continuous", seeds=(0, 1), sampler=Sampler(200, sampler, "leading"))
+    planner = made(method, "continuous", seeds=(0, 1), sampler=sampler)
     rows = []
     usual = type(planner.averaged).noise
     planner.averaged.noise = lambda x, *rest: rows.append(x.shape[1]) or usual(planner.averaged, x, *rest)

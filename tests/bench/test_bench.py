@@ -74,6 +74,7 @@ def test_unknown_settings_are_named():
         ["rollout", "episodes=1", "seeds=2", "steps=3", "rounds=1", "width=8", "depth=1"],
         ["data", "transitions=2000", "load=3000", "rounds=1"],
         ["loop", "rounds=1", "count=3", "width=8", "depth=1"],
+        ["act", "rounds=1", "width=8", "depth=1", "planner_width=8", "levels=1,2"],
         ["gpu", "device=cpu", "rounds=1", "count=2", "width=8", "depth=1", "checks=3"],
     ],
     ids=lambda words: words[0],

@@ -11,7 +11,19 @@ from tests.oracles.ma_td3bc import MA_TD3BC
 from tests.oracles.mac_flow import MAC_FLOW, MAC_FLOW_TRAINED
 from tests.oracles.om2p import OM2P_ROWS, ONE_STEP
 from tests.oracles.omiga import OMIGA_ROWS
+from tests.oracles.planner import COORDINATION, PLANNER
 from tests.oracles.weighted import TRAINED
 
-EVERY_EXACT = [*EXACT, *MA_TD3BC, *MA_BCQ, *MA_CQL, *MA_ICQ, *OMIGA_ROWS, *BC_DIFFUSION, *MAC_FLOW, *OM2P_ROWS]
-EVERY_STATISTICAL = [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED, *MAC_FLOW_TRAINED, *ONE_STEP]
+EVERY_EXACT = [
+    *EXACT,
+    *MA_TD3BC,
+    *MA_BCQ,
+    *MA_CQL,
+    *MA_ICQ,
+    *OMIGA_ROWS,
+    *BC_DIFFUSION,
+    *MAC_FLOW,
+    *OM2P_ROWS,
+    *PLANNER,
+]
+EVERY_STATISTICAL = [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED, *MAC_FLOW_TRAINED, *ONE_STEP, *COORDINATION]

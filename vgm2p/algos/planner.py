@@ -19,7 +19,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.goal import Goal, GoalSettings
 from vgm2p.algos.parts import log_softmax_at
 from vgm2p.algos.windows import Given, Views, given, refuse_length
-from vgm2p.flows.diffusion import Sampler, Schedule
+from vgm2p.flows.diffusion import Schedule
 from vgm2p.nn.cdf import KNOTS, Cdf
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.plan import PlanNetworks
@@ -48,7 +48,9 @@ class Planner(Algorithm):
         gamma: discount of the returns.
         ema: rate of the averaged networks, which act.
         goal: the return to aim at.
-        sampler: noise levels, and how a plan is sampled.
+        levels: number of noise levels.
+        sampler: `ddim`, or `ddpm` with fresh noise in every step.
+        spacing: levels of the sampling steps (`Schedule.grid`).
         acting: scale and sharing of the start noise, number of sampling steps.
     """
 
@@ -70,7 +72,9 @@ class Planner(Algorithm):
         gamma: float = 0.99,
         ema: float = 0.9995,
         goal: GoalSettings = GoalSettings(),
-        sampler: Sampler = Sampler(levels=200, spacing="leading"),
+        levels: int = 200,
+        sampler: Literal["ddim", "ddpm"] = "ddim",
+        spacing: Literal["leading", "trailing"] = "leading",
         acting: Acting = Acting(noise=0.5, steps=15),
     ) -> None:
         usual = STEPS[spec.discrete]
@@ -82,14 +86,13 @@ class Planner(Algorithm):
         self.decentralised = (self.views.one or not attention) and not goal.rtg
         self.gamma, self.ema = gamma, ema
         self.goal = Goal(goal, gamma)
-        self.sampler, self.schedule = sampler, Schedule(sampler.levels)
-        self.schedule.grid(acting.steps)
+        self.sampler, self.spacing, self.schedule = sampler, spacing, Schedule(levels)
+        self.schedule.grid(acting.steps)  # refuses more steps than levels
         self.act_by(acting)
         dim = self.encode(torch.zeros(spec.n_agents, spec.obs_dim)).shape[-1]
         self.obs_cdf, self.action_cdf = Cdf(dim), None if spec.discrete else Cdf(spec.action_dim)
-        self.online = PlanNetworks(
-            len(self.seeds), spec.n_agents, dim, spec.action_dim, net, inverse, attention, weighted
-        )
+        widths = (len(self.seeds), spec.n_agents, dim, spec.action_dim)
+        self.online = PlanNetworks(*widths, net, inverse, attention, weighted)
         optimiser = self.make_optimiser("planner", [self.online], optim)
         self.averaged = copy.deepcopy(self.online)
         self.follower = self.follow(self.averaged, optimiser)
@@ -171,14 +174,10 @@ class Planner(Algorithm):
         return self.to_env(self.to_action(x, seen.legal)), (known[:, :, 1:], share)
 
     def plan(self, known: Tensor, share: Tensor, on: Any, key: Randomness, acting: Acting) -> Tensor:
-        """Return the observations (S, E', N, D) that the agents plan to make in the next step, step 6.
+        """Return the observations (S, E', N, D) that the agents plan for the next step (step 6).
 
-        Args:
-            known: (S, E, history, N, D) observations up to the present one.
-            share: (S, E) return that is left.
-            on: index of the E' episodes that still run.
-            key: random numbers of this step.
-            acting: how to act.
+        `known` (S, E, history, N, D) are the observations up to the present one, `share` (S, E) the return that is
+        left, and `on` is the index of the E' episodes that still run.
         """
         window = self.views.spread(F.pad(known[:, on], (0, 0, 0, 0, 0, self.needs.ahead)))
         fixed = given(window, self.views.visible(window), self.now)
@@ -190,8 +189,8 @@ class Planner(Algorithm):
         def noise(purpose: str) -> Tensor:
             return self.views.noise(key, purpose, window, known.shape[1], acting.shared)[:, on].flatten(1, 2)
 
-        grid = self.schedule.grid(acting.steps, self.sampler.spacing)
-        more = (lambda level: noise(f"level {level}")) if self.sampler.kind == "ddpm" else None
+        grid = self.schedule.grid(acting.steps, self.spacing)
+        more = (lambda level: noise(f"level {level}")) if self.sampler == "ddpm" else None
         x = self.schedule.sample(model, acting.noise * noise("plan"), grid, noise=more)
         return self.views.own(fixed.impose(x)[:, :, self.now + 1])
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vgm2p.errors import ConfigError, nearest
 
-WHAT = ("step", "loop", "rollout", "data", "gpu")
+WHAT = ("step", "loop", "rollout", "act", "data", "gpu")
 
 
 def main(words: Sequence[str]) -> None:

@@ -49,13 +49,16 @@ class TrainedPolicy:
         self._memory: Any = None
         self._step = 0
 
-    def act(self, obs: NDArray[Any], legal: NDArray[Any] | None = None, seed: int = 0) -> NDArray[Any]:
+    def act(
+        self, obs: NDArray[Any], legal: NDArray[Any] | None = None, seed: int = 0, reward: float | None = None
+    ) -> NDArray[Any]:
         """Return the agents' actions, (N, A) floats in [-1, 1] or (N,) indices.
 
         Args:
             obs: (N, O) observations, as the environment gives them. A decentralised agent i uses only row i.
             legal: (N, A) bool, for discrete actions only.
             seed: position of the acting policy among the S seeds of the run (not the seed's value).
+            reward: team reward of the previous step; only planners with `goal.rtg` need it.
         """
         device = self.algorithm.obs_mean.device
         S = len(self.algorithm.seeds)
@@ -64,7 +67,8 @@ class TrainedPolicy:
             None if legal is None else torch.as_tensor(np.asarray(legal), device=device).bool().expand(S, 1, -1, -1)
         )
         with torch.inference_mode():
-            action, self._memory = self.algorithm.act(Seen(shown, allowed), self._memory, self._key.at(self._step))
+            seen = Seen(shown, allowed, None if reward is None else torch.full((S, 1), reward, device=device))
+            action, self._memory = self.algorithm.act(seen, self._memory, self._key.at(self._step))
         self._step += 1
         return action[seed, 0].cpu().numpy()
 

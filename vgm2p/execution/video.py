@@ -36,6 +36,7 @@ def record(
     env.make(1)
     frame = env.reset([episode_seed(episode)])
     key, memory, step = ActKey(seeds, update, [episode]), None, 0
+    reward = np.zeros(1)
     with (
         written_aside(path, path.suffix) as temporary,
         imageio.get_writer(temporary, **FILM) as writer,
@@ -46,9 +47,10 @@ def record(
             obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
             legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
             with torch.inference_mode():
-                action, memory = actor.act(Seen(obs, legal), memory, key.at(step))
+                seen = Seen(obs, legal, torch.from_numpy(reward).float().expand(len(seeds), 1))
+                action, memory = actor.act(seen, memory, key.at(step))
             result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
-            frame, step = result.frame, step + 1
+            frame, reward, step = result.frame, result.reward, step + 1
             if result.fault[0]:
                 raise ServiceError(f"environment {env.spec.env_id} failed while filming; try again")
             if result.terminated[0] or result.truncated[0]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -21,21 +20,6 @@ from vgm2p.errors import ConfigError
 NoiseModel = Callable[[Tensor, int], Tensor]  # x (S, ...) and its level -> predicted noise (S, ...)
 DATA = -1  # the level of a point without noise
 LARGEST_BETA = 0.999
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """Noise levels, and how samples are drawn.
-
-    Attributes:
-        levels: number K of noise levels.
-        kind: `ddim`, or `ddpm` with fresh noise in every step.
-        spacing: levels of the sampling steps (`Schedule.grid`).
-    """
-
-    levels: int = 100
-    kind: Literal["ddim", "ddpm"] = "ddim"
-    spacing: Literal["trailing", "leading"] = "trailing"
 
 
 def squared_cosine(levels: int) -> list[float]:

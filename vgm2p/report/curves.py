@@ -25,6 +25,8 @@ STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))
 # title -> columns of metrics.csv: the first is drawn solid, the second dashed. Without its first column, no panel
 PANELS: dict[str, tuple[str, ...]] = {
     "policy loss": ("policy_loss",),
+    "error of the predicted noise": ("plan_loss",),
+    "loss of the inverse model": ("inverse_loss",),
     "critic loss": ("critic_loss",),
     "Q (dashed: its fixed point)": ("q_mean", "q_fixed_point"),
     "share of class 1": ("c1_fraction",),
