@@ -52,6 +52,12 @@ def multiply(tensors: Sequence[Tensor], factor: Tensor) -> None:
         tensor.mul_(broadcast(factor, tensor))
 
 
+def clip(grads: list[Tensor], limit: float) -> None:
+    """Scale the gradients of one seed in place so that their common Euclidean norm is at most `limit`."""
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    torch._foreach_mul_(grads, (limit / (norm + 1e-6)).clamp(max=1.0))
+
+
 class Follower:
     """A target network that follows an online network: target <- (1 - tau) target + tau online (Polyak averaging).
 
@@ -153,7 +159,8 @@ class SeedAdam(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients; the next backward pass makes new tensors."""
-        super().zero_grad(set_to_none)
+        for p in self.parameters:  # torch's own function costs more than the rest of a small network's step
+            p.grad = None
 
     def learning_rates(self) -> Sequence[float | Tensor]:
         """Return the learning rate of the next step for each seed. A decaying rate is a tensor () on the device."""
@@ -172,14 +179,14 @@ class SeedAdam(torch.optim.Optimizer):
             overflow = ~torch.isfinite(per_seed_norm(grads))
             self.loss_scale.update(overflow & alive)
             skip = skip | overflow
-        if self.clip_norm is not None:
-            multiply(grads, (self.clip_norm / (per_seed_norm(grads) + 1e-6)).clamp(max=1.0))
         rates = self.learning_rates()
         skipped = skip.to(self.steps.dtype)
         self.steps.add_(1.0 - skipped)
-        for s in range(self.seeds):
+        for s, mine in enumerate(map(list, zip(*(grad.unbind() for grad in grads), strict=True))):
+            if self.clip_norm is not None:
+                clip(mine, self.clip_norm)
             # the kernel computes the bias correction of a skipped seed, too: step 0 would make it divide by zero
-            self._adam(s, [grad[s] for grad in grads], rates[s], self.steps[s].clamp(min=1.0), skipped[s])
+            self._adam(s, mine, rates[s], self.steps[s].clamp(min=1.0), skipped[s])
 
     def _adam(self, s: int, grads: list[Tensor], rate: float | Tensor, step: Tensor, skipped: Tensor) -> None:
         group = self.param_groups[0]

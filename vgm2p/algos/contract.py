@@ -121,8 +121,8 @@ class Algorithm(Encoding):
         A seed whose loss is not finite is frozen for the rest of the run; the other seeds continue. `due`, () or (S,)
         bool, tells which seeds take the step; None: all.
         """
-        self.alive &= torch.isfinite(loss.detach())
-        self.optimisers[name].minimise(loss, self.alive if due is None else self.alive & due)
+        alive = self.alive.logical_and_(loss.detach().abs() < torch.inf)
+        self.optimisers[name].minimise(loss, alive if due is None else alive & due)
 
     def every(self, period: int) -> Tensor:
         """Return () bool, true in every `period`-th update; for delayed policy updates or hard target copies."""

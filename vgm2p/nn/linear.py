@@ -23,11 +23,14 @@ class Linear(SeededLayer):
 
     def __init__(self, lead: tuple[int, ...], in_dim: int, out_dim: int) -> None:
         super().__init__()
+        self.merged = len(lead) == 1
         self.weight = nn.Parameter(torch.empty(*lead, out_dim, in_dim))
         self.bias = nn.Parameter(torch.zeros(*lead, out_dim))
 
     def stacked(self) -> tuple[Tensor, Tensor]:
         """Return weight (G, out, in) and bias (G, out), where G merges the axes of `lead`."""
+        if self.merged:
+            return self.weight, self.bias
         return self.weight.flatten(0, -3), self.bias.flatten(0, -2)
 
     @torch.no_grad()

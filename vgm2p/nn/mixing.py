@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.mlp import MLP, Net
 
 
@@ -36,7 +37,7 @@ class Monotonic(nn.Module):
         first = self.first(x).unflatten(-1, (self.agents, -1)).abs().unsqueeze(1)  # (S, 1, B, N, embed)
         first_bias, second_bias = self.first_bias(x)[:, None, :, None], self.second_bias(x).unsqueeze(1)
         second = self.second(x).abs()[:, None, :, :, None]  # (S, 1, B, embed, 1)
-        with torch.autocast(q.device.type, enabled=False):  # in bfloat16, values of several hundred may become equal
+        with full_precision(q.device.type):  # in bfloat16, values of several hundred may become equal
             hidden = F.elu(q @ first + first_bias)
             mixed: Tensor = (hidden @ second).squeeze(-1) + second_bias
         return mixed

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.nn.fast import body
+from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.seeds import SeededBody, SeededLayer
 
@@ -69,7 +70,7 @@ class MLP(SeededBody):
         rows, parameters, dtype, grouped = self._prepared(x)
         if member is not None:
             parameters = [parameter[member :: self.members] for parameter in parameters]
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device.type):
             if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
                 y, _ = body.Body.apply(self.shape, dtype, grouped, rows, None, *parameters)  # type: ignore[no-untyped-call]
                 return self._leave(y, x, member)
@@ -99,7 +100,7 @@ class MLP(SeededBody):
         if self.norms:
             raise ValueError("value_and_tangent does not support LayerNorm; use torch.func.jvp")
         rows, parameters, dtype, grouped = self._prepared(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device.type):
             tangent = self._rows(dx.detach())
             y, dy = body.Body.apply(self.shape, dtype, grouped, rows, tangent, *parameters)  # type: ignore[no-untyped-call]
         return self._leave(y, x), self._leave(dy, x)
@@ -111,7 +112,7 @@ class MLP(SeededBody):
         for layer, norm in zip(self.hidden, norms, strict=True):
             z = layer(h)
             h = norm(F.relu(z) if self.shape.activation == "relu" else F.gelu(z, approximate="tanh"))
-        with torch.autocast(x.device.type, enabled=False):  # the output layer keeps its dtype: see `body.Shape.cast`
+        with full_precision(x.device.type):  # the output layer keeps its dtype: see `body.Shape.cast`
             return self._leave(self.output(h.to(self.output.weight.dtype)), x)
 
     def _prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor], torch.dtype, bool]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vgm2p.errors import ConfigError
 from vgm2p.nn.activation import mish
 from vgm2p.nn.conv import Conv, GroupNorm, unfold
+from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.linear import Linear
 from vgm2p.seeds import SeededLayer
 
@@ -224,7 +225,7 @@ class UNet(nn.Module):
             skip = self.met(number + 1, skips.pop(), c, agents)
             rows = self.lengthen[number](through(pair, self.beside(rows, skip), c))
         rows = self.last(rows)
-        with torch.autocast(x.device.type, enabled=False):  # output layers keep their precision
+        with full_precision(x.device.type):  # output layers keep their precision
             noise = self.output(rows.to(self.output.weight.dtype))
         found = torch.unflatten(unfold(noise, self.seeds), 1, (-1, agents))  # (S, B, N, D, L)
         return found.permute(0, 1, 4, 2, 3).to(x.dtype)

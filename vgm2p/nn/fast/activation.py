@@ -1,4 +1,4 @@
-"""Value and derivative of ReLU and GELU (tanh form, as in flax), computed together.
+"""Value and derivative of GELU (tanh form, as in flax), computed together. For ReLU, the value says the derivative.
 
 `gelu_tanh(z) = z * sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))`. Torch's own kernels (ATen) compute a tanh in the forward
 pass and again in the backward pass. On a CPU, this file computes one sigmoid for both. On a GPU, ATen's kernels are
@@ -27,13 +27,18 @@ def gelu(z: Tensor) -> Tensor:
     return (z * z).mul_(CUBIC * SCALE).add_(SCALE).mul_(z).sigmoid_().mul_(z)
 
 
-def value_and_derivative(z: Tensor, activation: str = "gelu") -> tuple[Tensor, Tensor]:
-    """Return act(z) and act'(z), shaped as z, without gradient. GELU of half-precision z is computed in float32.
+def chain_(g: Tensor, d: Tensor, activation: str) -> Tensor:
+    """Multiply g in place by act'(z), and return it. d is act'(z) for `gelu`, and act(z) for `relu`: shaped as g."""
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward.grad_input(g, d, 0, grad_input=g)  # type: ignore[no-any-return]
+    return g.mul_(d)
+
+
+def value_and_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return GELU(z) and GELU'(z), shaped as z, without gradient. Those of half-precision z are computed in float32.
 
     The numbers in z are lost: the derivative may be written in their place, which saves a pass over new memory.
     """
-    if activation == "relu":
-        return z.detach().relu(), (z.detach() > 0).to(z.dtype)
     if z.is_cuda:
         return by_two_kernels(z.detach())
     wide = z.detach().to(torch.promote_types(z.dtype, torch.float32)).contiguous()

@@ -1,21 +1,23 @@
 """The multilayer perceptron as one autograd function with a hand-written backward pass and an optional tangent.
 
 In every hidden layer, one kernel computes h = act(z) and d = act'(z). The tangent is (W dh) d, and the backward pass
-multiplies the gradient by the same d. So each derivative is computed once, and autograd records one operation only. A
-group is one seed, or one member of a seed's ensemble. On a CPU, groups run one after another, because one group fits
-into the cache. On other devices, all groups run as one batched product.
+multiplies the gradient by the same d. So each derivative is computed once, and autograd records one operation only. For
+ReLU, h itself takes the place of d: the derivative is 1 where h > 0. A group is one seed, or one member of a seed's
+ensemble. On a CPU, groups run one after another, because one group fits into the cache. On other devices, all groups
+run as one batched product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vgm2p.nn.fast.activation import value_and_derivative
+from vgm2p.nn.fast.activation import chain_, value_and_derivative
 from vgm2p.nn.fast.kernels import affine, affine_gelu
 
 EPS = 1e-6  # epsilon of LayerNorm, as in flax
@@ -44,13 +46,15 @@ class Shape:
         Scales, shifts and the output layer keep their dtype: in bfloat16, outputs of several hundred that differ by
         less than 1 would be equal.
         """
+        if dtype == parameters[-1].dtype:
+            return list(parameters)
         hidden = self.layers * self.per_layer
         return [p if i >= hidden or i % self.per_layer > 1 else p.to(dtype) for i, p in enumerate(parameters)]
 
 
 @dataclass
 class Tape:
-    """What the backward pass of a unit of work needs: inputs, activation derivatives and LayerNorm inputs per layer."""
+    """What the backward pass of a unit of work needs, per layer: input, d of `chain_`, and input of the LayerNorm."""
 
     inputs: list[Tensor] = field(default_factory=list)
     derivatives: list[Tensor] = field(default_factory=list)
@@ -86,10 +90,10 @@ def record(
     h, dx = x.to(parameters[0].dtype), None if dx is None else dx.to(parameters[0].dtype)
     for at in range(0, shape.layers * shape.per_layer, shape.per_layer):
         tape.inputs.append(h)
-        h, d = value_and_derivative(affine(h, parameters[at], parameters[at + 1]), shape.activation)
+        h, d = _hidden(h, parameters[at], parameters[at + 1], shape.activation)
         tape.derivatives.append(d)
         if dx is not None:
-            dx = affine(dx, parameters[at][..., : dx.shape[-1]], None).mul_(d)
+            dx = chain_(affine(dx, parameters[at][..., : dx.shape[-1]], None), d, shape.activation)
         if shape.layer_norm:
             before = h
             h, mean, rstd = _norm(before, parameters[at + 2], parameters[at + 3])
@@ -123,7 +127,7 @@ def backward(
         if shape.layer_norm:
             norm = None if into is None else (into[at + 2], into[at + 3])
             g = _norm_backward(g, tape.norms[layer], parameters[at + 2], norm)
-        g = g.mul_(tape.derivatives[layer])
+        g = chain_(g, tape.derivatives[layer], shape.activation)
         if into is not None:
             weight_gradient(g, tape.inputs[layer], into[at], into[at + 1])
         if layer or through:
@@ -138,6 +142,15 @@ def weight_gradient(g: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> None:
     else:
         weight.copy_(torch.matmul(g.mT, h))
     torch.sum(g, dim=-2, dtype=bias.dtype, out=bias)
+
+
+def _hidden(h: Tensor, weight: Tensor, bias: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    """Return the values of a layer's units, and the d of `chain_`."""
+    z = affine(h, weight, bias)
+    if activation == "gelu":
+        return value_and_derivative(z)
+    z.relu_()
+    return z, z
 
 
 def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,9 +225,9 @@ class Body(torch.autograd.Function):
         into = [torch.empty_like(p) for p in parameters] if wanted else None
         gx: list[Tensor] = []
         units = work(shape, ctx.dtype, ctx.grouped, grads[0], None, parameters)
-        for unit, ((g, _, ps), size) in enumerate(zip(units, ctx.counts, strict=True)):
+        parts = repeat(None) if into is None else by_group(into) if ctx.grouped else [into]
+        for (g, _, ps), size, mine in zip(units, ctx.counts, parts, strict=False):
             tape, saved = Tape.restore(saved[:size], shape), saved[size:]
-            mine = [tensor[unit] for tensor in into] if into is not None and ctx.grouped else into
             found = backward(g, ps, shape, tape, mine, through)
             if found is not None:
                 gx.append(found)
@@ -237,18 +250,25 @@ def work(
 
     A unit is one group if `grouped`; otherwise there is one unit with all groups.
     """
-    groups = parameters[0].shape[0]
-    repeat = groups // x.shape[0]
+    members = parameters[0].shape[0] // x.shape[0]
     if grouped:
-        for g in range(groups):
-            mine = shape.cast([p[g] for p in parameters], dtype)
-            yield x[g // repeat], None if dx is None else dx[g // repeat], mine
+        rows, tangents = x.unbind(), None if dx is None else dx.unbind()
+        for g, mine in enumerate(by_group(parameters)):
+            s = g // members
+            yield rows[s], None if tangents is None else tangents[s], shape.cast(mine, dtype)
         return
-    if repeat > 1:
-        x, dx = x.repeat_interleave(repeat, 0), None if dx is None else dx.repeat_interleave(repeat, 0)
+    if members > 1:
+        x, dx = x.repeat_interleave(members, 0), None if dx is None else dx.repeat_interleave(members, 0)
     yield x, dx, shape.cast(parameters, dtype)
+
+
+def by_group(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """Split tensors (G, ...) into the tensors of each group."""
+    return zip(*(tensor.unbind() for tensor in tensors), strict=True)
 
 
 def joined(parts: Sequence[Tensor], grouped: bool) -> Tensor:
     """Join the results of the units of work to (G, R, ...)."""
-    return torch.stack(list(parts)) if grouped else parts[0]
+    if not grouped:
+        return parts[0]
+    return torch.stack(list(parts)) if len(parts) > 1 else parts[0].unsqueeze(0)
