@@ -1,16 +1,21 @@
 """Planners that act: finished episodes, noise, memory, the return that is left, and what is refused."""
 
+import math
+
 import pytest
 import torch
 
 from tests.algos.cases import F64, SPECS
 from tests.algos.planner_cases import METHODS, NOW, TINY, G, L, made, survey
+from tests.strangers.line_world import LineWorld
 from tests.support import continuous_spec
 from vgm2p.algos.goal import Goal, GoalSettings
 from vgm2p.algos.planner import Planner
+from vgm2p.bench.shapes import SHAPES
 from vgm2p.errors import ConfigError
+from vgm2p.execution.rollout import rollout
 from vgm2p.nn.unet import UNetSize
-from vgm2p.rng import ActKey
+from vgm2p.rng import ActKey, rows
 from vgm2p.types import Acting, Seen
 
 
@@ -33,15 +38,15 @@ def play(planner, steps=3, episodes=4, active=None, seed=0, reward=None, **actin
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_finished_episodes_are_left_out_and_the_others_do_the_same(method, sampler):
     planner = made(method, "continuous", seeds=(0, 1), sampler=sampler)
-    rows = []
+    counts = []
     usual = type(planner.averaged).noise
-    planner.averaged.noise = lambda x, *rest: rows.append(x.shape[1]) or usual(planner.averaged, x, *rest)
+    planner.averaged.noise = lambda x, *rest: counts.append(x.shape[1]) or usual(planner.averaged, x, *rest)
     whole, _ = play(planner)
-    before, rows[:] = rows[-1], []
+    before = counts[-1]
     active = torch.tensor([[True, False, True, False], [False, False, True, False]])
     part, _ = play(planner, active=active)
     torch.testing.assert_close(part[:, :, [0, 2]], whole[:, :, [0, 2]], rtol=0, atol=1e-12)
-    assert rows[-1] == before // 2
+    assert counts[-1] == before // 2
     assert before == 2 * 4 * (3 if method == "madiff_d" else 1)
 
 
@@ -85,6 +90,26 @@ def test_the_factorised_plan_is_that_of_every_agent_alone():
         with torch.no_grad():
             plans.append(planner.plan(known, total, slice(None), None, acting))
     torch.testing.assert_close(plans[0], plans[1], rtol=0, atol=1e-12)
+
+
+def test_an_episode_does_not_depend_on_the_others_that_run_with_it():
+    planner = Planner(LineWorld().spec, [0, 1], **METHODS["madiff_d"], **TINY, acting=Acting(0.5, steps=3))
+    together, apart = (rollout(planner, LineWorld(), 0, [0, 1], 3, slots=slots) for slots in (6, 2))
+    for one, two in zip(together, apart, strict=True):
+        assert one.return_ == pytest.approx(two.return_, abs=1e-5)
+    assert len({round(episode.return_, 5) for episode in together}) == 6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tables_of_random_numbers_stay_small(shape):
+    """At most 64 MB per purpose in training; numbers for acting are not kept."""
+    spec = SHAPES[shape].spec
+    planner = Planner(spec, [0], net=UNetSize(8, [1, 2, 4], 3))
+    window = (64, planner.needs.history + planner.needs.ahead, spec.n_agents, spec.obs_dim + spec.n_agents)
+    assert rows(window) * math.prod(window) * 4 <= 64e6
+    key = ActKey([0], 0, range(2))
+    planner.act(Seen(torch.zeros(1, 2, spec.n_agents, spec.obs_dim)), None, key, Acting(0.5, steps=1))
+    assert key._drawn == {}
 
 
 def test_who_is_decentralised():

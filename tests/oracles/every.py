@@ -12,6 +12,7 @@ from tests.oracles.mac_flow import MAC_FLOW, MAC_FLOW_TRAINED
 from tests.oracles.om2p import OM2P_ROWS, ONE_STEP
 from tests.oracles.omiga import OMIGA_ROWS
 from tests.oracles.planner import COORDINATION, PLANNER
+from tests.oracles.planner_target import TARGET
 from tests.oracles.weighted import TRAINED
 
 EVERY_EXACT = [
@@ -26,4 +27,4 @@ EVERY_EXACT = [
     *OM2P_ROWS,
     *PLANNER,
 ]
-EVERY_STATISTICAL = [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED, *MAC_FLOW_TRAINED, *ONE_STEP, *COORDINATION]
+EVERY_STATISTICAL = [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED, *MAC_FLOW_TRAINED, *ONE_STEP, *COORDINATION, *TARGET]

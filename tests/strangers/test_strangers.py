@@ -71,3 +71,32 @@ def test_a_strangers_environment_is_recorded_trained_on_and_played(place):
     found = results(place)
     assert found["environment"] == "line"
     assert found["length_mean"] == 8
+
+
+@pytest.mark.slow
+def test_a_planner_of_the_package_plays_a_strangers_environment(place):
+    command(place, "collect", "env=line", "data.view=native", "policy=random", "episodes=20", "out=line.h5")
+    data = ["env=line", "data=files", "data.source.paths=[line.h5]", "data.view=native"]
+    size = ["algo.net.width=8", "algo.net.levels=[1,2]", "algo.history=3", "algo.horizon=4", "algo.acting.steps=3"]
+    for name, shown in (("madiff_c", "madiff_c (centralised)"), ("madiff_d", "madiff_d ")):
+        text = command(place, "fit", f"algo={name}", *data, *size, *TINY, "seeds=2")
+        assert f"| {shown}" in text
+        assert results(place)["decentralised"] is (name == "madiff_d")
+    command(
+        place, "collect", "policy=runs/last", "env=line", "data.view=native", "episodes=3", "noise=0.3", "out=more.h5"
+    )
+    command(place, "fit", "algo=dof", "algo.goal.rtg=true", *data, *size, *TINY)
+    assert "| 8 " in command(place, "evaluate", "run=runs/last", "episodes=1")
+    script = """
+import numpy as np, vgm2p
+policy, obs = vgm2p.load("runs/last"), np.zeros((2, 2), np.float32)
+print(policy.decentralised, policy.act(obs, reward=0.0).shape, policy.act(obs, reward=-1.0).shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=place,
+        env={**environment(), "PYTHONPATH": f"{ROOT}{os.pathsep}{place}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["False", "(2,", "1)", "(2,", "1)"], done.stderr

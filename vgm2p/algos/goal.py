@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,14 @@ class GoalSettings:
     """Settings of the return that a plan is generated for.
 
     Attributes:
-        target: return to aim at, as a share of the scale [MADiff's code: 1; 0.9 for some robots].
+        target: return to aim at, as a share of the scale; may be negative [MADiff's code: 1; 0.9 for some robots].
         scale: return that counts as 1; None: the 99 % quantile of the data's returns-to-go [MADiff's code: by hand].
         rtg: whether rewards that were received are taken from the target (then execution needs the team's reward).
         dropout: share of the agents from which the return is hidden in training [MADiff's code: 0.25].
         guidance: weight w in eps_0 + w (eps_R - eps_0); 1: the network with the return alone [MADiff's code: 1.2].
     """
 
-    target: float = 1.0
+    target: float = field(default=1.0, metadata={"least": -math.inf})
     scale: float | None = None
     rtg: bool = False
     dropout: float = 0.25
