@@ -174,7 +174,7 @@ class Planner(Algorithm):
         return self.to_env(self.to_action(x, seen.legal)), (known[:, :, 1:], share)
 
     def plan(self, known: Tensor, share: Tensor, on: Any, key: Randomness, acting: Acting) -> Tensor:
-        """Return the observations (S, E', N, D) that the agents plan for the next step (step 6).
+        """Return the observations (S, E', N, D) that the agents plan for the next step.
 
         `known` (S, E, history, N, D) are the observations up to the present one, `share` (S, E) the return that is
         left, and `on` is the index of the E' episodes that still run.

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.errors import ConfigError
-from vgm2p.nn.activation import mish
 from vgm2p.nn.conv import Conv, GroupNorm, unfold
 from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.linear import Linear
+from vgm2p.nn.mish import mish
 from vgm2p.seeds import SeededLayer
 
 HEADS = 4
