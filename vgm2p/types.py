@@ -194,19 +194,21 @@ class Seen:
 
 @dataclass(frozen=True)
 class Acting:
-    """How an algorithm acts that generates actions from noise.
+    """How an algorithm acts that generates actions from noise, or that has probabilities of discrete actions.
 
     Attributes:
         noise: standard deviation of the start noise; 1 in the paper.
         shared: whether all agents draw the same start noise from a common seed (still decentralised).
         steps: number of sampling steps; 1 in VGM2P's Algorithm 2.
         best_of: number of candidates per agent; the agent's own Q chooses the best. 1 in Algorithm 2.
+        sample: whether a discrete action is drawn from its probabilities; else it is the most likely one.
     """
 
     noise: float = 1.0
     shared: bool = False
     steps: int = 1
     best_of: int = 1
+    sample: bool = False
 
 
 class Randomness(Protocol):

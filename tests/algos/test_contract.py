@@ -30,7 +30,12 @@ VARIANTS = {  # further settings that have code of their own
     ("bc_diffusion", "continuous"): "sampler=ddpm",
     ("ma_cql", "discrete"): "mixer=qmix",
     ("ma_icq", "continuous"): "target_weight=softmax",
-    ("mac_flow", "discrete"): "value_gradient=expected",
+    ("mac_flow", "discrete"): "value_gradient=expected predict=x",
+    ("mac_flow", "continuous"): "predict=x",
+    ("bc_flow", "continuous"): "predict=x",  # with discrete actions, it is the default
+    ("bc_meanflow", "continuous"): "predict=x",
+    ("vgm2p_fm", "continuous"): "predict=x",
+    ("vgm2p_fm", "discrete"): "predict=v",
 }
 
 

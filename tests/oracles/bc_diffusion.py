@@ -30,7 +30,7 @@ def grid_error():
 def euler_moments(steps=10):
     """Mean and deviation of Euler steps along the exact velocity of N(.3, .2^2)."""
     z = torch.tensor([[0.0], [1.0]], dtype=F64)
-    ends = euler_sample(lambda x, k, o, c: gaussian_v(x, k, 0.3, 0.2), z, z, None, steps)
+    ends = euler_sample(lambda x, k, o, c, legal: gaussian_v(x, k, 0.3, 0.2), z, z, None, steps)
     return float(ends[0]), float(ends[1] - ends[0])
 
 

@@ -48,7 +48,7 @@ def x1_identity():
 
 def x2_one_step():
     z = torch.randn(1, 64, 1, 1, dtype=F64)
-    sample = meanflow_sample(lambda x, r, k, oid, c: gaussian_u(x, r, k), z, z, None)
+    sample = meanflow_sample(lambda x, r, k, oid, c, legal: gaussian_u(x, r, k), z, z, None)
     return (sample - (0.3 + 0.5 * z)).abs().max()
 
 

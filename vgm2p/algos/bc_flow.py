@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.flow_matching import cloning_loss, euler_sample
+from vgm2p.flows.head import Predict
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
 from vgm2p.nn.mlp import Net
@@ -26,6 +27,7 @@ class BCFlow(Algorithm):
         optim: settings of Adam.
         history: number of steps that an agent sees, including the present step.
         times: distribution of the time k.
+        predict: what the network predicts (`flows.head`); None: the clean action if actions are discrete.
         acting: scale and sharing of the start noise, number of Euler steps.
     """
 
@@ -38,25 +40,27 @@ class BCFlow(Algorithm):
         optim: Optim = Optim(),
         history: int = 1,
         times: Times = Times(),
+        predict: Predict | None = "v",
         acting: Acting = Acting(steps=10),
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.times = times
+        self.times = self.predict_by(predict, times)
         self.act_by(acting)
-        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, net)
+        self.policy = Velocity(len(self.seeds), self.id_dim, spec.action_dim, 0, net, self.head)
         self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one gradient step on Eq. 2."""
-        loss = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
+        o = self.encode(batch.obs, self.past(batch))
+        loss = self.policy_loss(o, self.represent(batch.action), key, batch.legal)
         self.minimise("policy", loss)
         return {"policy_loss": loss.detach()}
 
-    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> Tensor:
-        """Eq. 2 per seed (S,) for o (S, B, N, O) and action vectors (S, B, N, A)."""
-        return cloning_loss(self.policy, action, o, self.times, key)
+    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness, legal: Tensor | None = None) -> Tensor:
+        """Eq. 2 per seed (S,) for o (S, B, N, O), action vectors and legal (S, B, N, A)."""
+        return cloning_loss(self.policy, action, o, self.times, key, legal)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Integrate the learnt velocity from noise to an action vector. Clip it (discrete: take the legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.to_env(self.to_action(euler_sample(self.policy, z, o, None, acting.steps), legal))
+        return self.decide(euler_sample(self.policy, z, o, None, acting.steps, legal), legal, key, acting)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.algos.encoding import masked
+from vgm2p.algos.encoding import drawn, masked
 from vgm2p.algos.parts import gaussian_nll, log_softmax_at
 from vgm2p.nn.mlp import MLP, Net
 from vgm2p.nn.policy import LOG_STD_MAX, LOG_STD_MIN
@@ -34,6 +33,8 @@ class BCGaussian(Algorithm):
         decode: for discrete actions: `argmax` removes the data's exploration noise, `sample` reproduces it.
     """
 
+    starts_from_noise = False
+
     def __init__(
         self,
         spec: Spec,
@@ -45,7 +46,9 @@ class BCGaussian(Algorithm):
         decode: Literal["argmax", "sample"] = "argmax",
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.decode = decode
+        if spec.discrete:
+            self.has_probabilities = True
+            self.act_by(Acting(noise=0.0, sample=decode == "sample"))
         outputs = spec.action_dim if spec.discrete else 2 * spec.action_dim
         self.policy = MLP((len(self.seeds),), self.id_dim, outputs, net)
         self.make_optimiser("policy", [self.policy], optim)
@@ -74,7 +77,4 @@ class BCGaussian(Algorithm):
         head = self.policy(o)
         if not self.spec.discrete:
             return self.to_action(self.gaussian(head)[0], None)
-        if self.decode == "sample":
-            uniform = key.uniform("act", tuple(head.shape[1:])).to(head.dtype)
-            head = head - torch.log(-torch.log(uniform.clamp(1e-12, 1.0 - 1e-7)))
-        return masked(head, legal).argmax(-1)
+        return drawn(head, legal, key, "act") if acting.sample else masked(head, legal).argmax(-1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import cloning_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
@@ -30,6 +31,7 @@ class BCMeanFlow(Algorithm):
         optim: settings of Adam.
         history: number of steps that an agent sees, including the present step.
         times: distribution of the time pair (k, r).
+        predict: what the network predicts (`flows.head`); None: the clean action if actions are discrete.
         adaptive_power: p of the weight 1 / (loss + eps)^p of a row; 0 in the paper.
         acting: scale and sharing of the start noise, number of sampling steps; Alg. 2 has scale 1 and one step.
     """
@@ -43,27 +45,31 @@ class BCMeanFlow(Algorithm):
         optim: Optim = Optim(),
         history: int = 1,
         times: Times = Times(),
+        predict: Predict | None = "v",
         adaptive_power: float = 0.0,
         acting: Acting = Acting(),
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.times, self.adaptive_power = times, adaptive_power
+        self.times, self.adaptive_power = self.predict_by(predict, times), adaptive_power
         self.act_by(acting)
-        self.policy = AverageVelocity(len(self.seeds), self.id_dim, spec.action_dim, 0, net)
+        self.policy = AverageVelocity(len(self.seeds), self.id_dim, spec.action_dim, 0, net, head=self.head)
         self.make_optimiser("policy", [self.policy], optim)
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one gradient step on Eq. 10."""
-        loss, info = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
+        o = self.encode(batch.obs, self.past(batch))
+        loss, info = self.policy_loss(o, self.represent(batch.action), key, batch.legal)
         self.minimise("policy", loss)
         return info
 
-    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 10 per seed (S,), and diagnostics, for o (S, B, N, O) and action vectors (S, B, N, A)."""
-        loss, u = cloning_loss(self.policy, action, o, self.times, key, self.adaptive_power)
+    def policy_loss(
+        self, o: Tensor, action: Tensor, key: Randomness, legal: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 10 per seed (S,), and diagnostics, for o (S, B, N, O), action vectors and legal (S, B, N, A)."""
+        loss, u = cloning_loss(self.policy, action, o, self.times, key, self.adaptive_power, legal)
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Alg. 2: a = z - u(z, 0, 1, o), then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.to_env(self.to_action(meanflow_sample(self.policy, z, o, None, acting.steps), legal))
+        return self.decide(meanflow_sample(self.policy, z, o, None, acting.steps, legal), legal, key, acting)

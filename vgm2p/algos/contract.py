@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vgm2p.algos.encoding import Encoding
 from vgm2p.errors import ConfigError
+from vgm2p.flows.head import VELOCITY, Head, Predict
+from vgm2p.flows.path import Times
 from vgm2p.optim import Follower, LossScale, Optim, SeedAdam
 from vgm2p.seeds import initialise
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
+
+T = TypeVar("T")
+PREDICTS_X = (
+    "departs from the paper: the network predicts the clean action (docs/algorithms/clean_action.md); "
+    "algo.predict=v is the paper's form"
+)
 
 
 class Algorithm(Encoding):
@@ -29,8 +37,9 @@ class Algorithm(Encoding):
 
     Attributes:
         needs: what `update` reads from the data.
-        acting: default way to act; None for an algorithm that does not start from noise.
+        acting: default way to act; None for an algorithm that acts in one way only.
         alive: (S,) bool, False for a seed whose loss was not finite. Such a seed is frozen for the rest of the run.
+        remark: one line about settings that depart from the algorithm's paper, for the first lines of a run.
         clock: () int64 on the device, number of updates done. Use it in masks, never in a Python branch.
     """
 
@@ -40,10 +49,14 @@ class Algorithm(Encoding):
     max_seeds: ClassVar[int | None] = None
     decentralised: bool = True  # agent i uses only its own observation and memory
     rates_candidates: ClassVar[bool] = False  # whether `acting.best_of` may be above 1
+    starts_from_noise: ClassVar[bool] = True  # whether `acting.noise` matters, if there is an `acting`
     fits: ClassVar[str] = "policy_loss"  # the diagnostic that must fall in training, if the data can be fitted
     needs: Needs = Needs()
     acting: Acting | None = None
+    has_probabilities: bool = False  # whether `acting.sample` is possible
+    head: Head = VELOCITY  # what the output of a flow network means
     gamma: float = 0.0  # discount; 0 if the algorithm has none
+    remark: str | None = None
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
         super().__init__(spec, seeds, history)
@@ -97,10 +110,23 @@ class Algorithm(Encoding):
 
     # --- tools for `update` ----------------------------------------------------------------------------------------
     def act_by(self, acting: Acting) -> None:
-        """Set the default way to act. Raises ConfigError if `best_of` is above 1 but not supported."""
+        """Set the default way to act. Raises ConfigError if `best_of` is above 1 or `sample` set, but not supported."""
         if acting.best_of != 1 and not self.rates_candidates:
             raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_plus")
+        if acting.sample and not self.has_probabilities:
+            raise ConfigError("algo.acting.sample needs probabilities of discrete actions (algo.predict=x); use false")
         self.acting = acting
+
+    def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:
+        """Return a setting: the given value, or, if it is None, the one for the task's kind of actions."""
+        return given if given is not None else discrete if self.spec.discrete else continuous
+
+    def predict_by(self, predict: Predict | None, times: Times) -> Times:
+        """Set what a flow network predicts, `head`; None: `x` for discrete actions, else `v`. Return its times."""
+        self.head = Head(self.by_kind(predict, "v", "x"), self.spec.discrete)
+        self.has_probabilities = self.head.clean and self.spec.discrete
+        self.remark = PREDICTS_X if self.head.clean else None
+        return times.suited(self.head)
 
     def make_optimiser(self, name: str, modules: Iterable[nn.Module], optim: Optim) -> SeedAdam:
         """Initialise the modules from (seed, role), and return one Adam for all of them (`vgm2p.seeds.initialise`)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.types import Batch, Spec
+from vgm2p.types import Acting, Batch, Randomness, Spec
 
 
 class Encoding(nn.Module):
@@ -103,9 +103,24 @@ class Encoding(nn.Module):
             return x.clamp(-1.0, 1.0)
         return one_hot(masked(x, legal).argmax(-1), x.shape[-1], x.dtype)
 
+    def decide(self, x: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
+        """Turn a generated vector (..., A) into an environment action: `to_action`, as `to_env` gives it.
+
+        With `acting.sample`, x holds probabilities of discrete actions, and the action is drawn from them.
+        """
+        if acting.sample:
+            return drawn(x.clamp(min=0.0).log(), legal, key, "choice")
+        return self.to_env(self.to_action(x, legal))
+
     def to_env(self, x: Tensor) -> Tensor:
         """Turn action vectors (..., A) into environment actions: unchanged if continuous, indices (...) if discrete."""
         return x.argmax(-1) if self.spec.discrete else x
+
+
+def drawn(log_p: Tensor, legal: Tensor | None, key: Randomness, purpose: str) -> Tensor:
+    """Draw indices (S, ...) of legal actions from logits or log probabilities (S, ..., A), by the Gumbel-max trick."""
+    uniform = key.uniform(purpose, tuple(log_p.shape[1:])).to(log_p.dtype)
+    return masked(log_p - torch.log(-torch.log(uniform.clamp(1e-12, 1.0 - 1e-7))), legal).argmax(-1)
 
 
 def masked(x: Tensor, legal: Tensor | None) -> Tensor:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.diagnostics import on_bounds
-from vgm2p.algos.encoding import masked
+from vgm2p.algos.encoding import drawn, masked
 from vgm2p.algos.parts import CriticSettings, log_softmax_at, unit_size
 from vgm2p.algos.value_learner import Info, ValueLearner
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import cloning_loss, euler_sample
+from vgm2p.flows.head import Predict
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
 from vgm2p.nn.held import held
@@ -47,6 +48,7 @@ class MACFlow(ValueLearner):
         value_gradient: Literal["straight_through", "expected", "none"] = "straight_through",
         teacher_steps: int = 10,
         times: Times = Times(),
+        predict: Predict | None = "v",
         acting: Acting = Acting(),
         **of_the_learner: Any,
     ) -> None:
@@ -56,9 +58,11 @@ class MACFlow(ValueLearner):
             raise ConfigError("algo.value_gradient=expected is for discrete actions; use straight_through or none")
         if acting.steps != 1:
             raise ConfigError(f"algo.acting.steps={acting.steps}: the student acts in one pass; use algo.teacher_steps")
-        self.alpha = alpha if alpha is not None else 3.0 if discrete else 1.0
-        self.normalise_q = normalise_q if normalise_q is not None else not discrete
-        self.value_gradient, self.teacher_steps, self.times = value_gradient, teacher_steps, times
+        self.alpha, self.normalise_q = self.by_kind(alpha, 1.0, 3.0), self.by_kind(normalise_q, True, False)
+        self.value_gradient, self.teacher_steps = value_gradient, teacher_steps
+        self.times = self.predict_by(predict, times)
+        self.has_probabilities = discrete  # those of the student
+        self.teacher.head = self.head
         self.act_by(acting)
 
     def make_critic(self, net: Net, critic: CriticSettings) -> Critic:
@@ -95,7 +99,7 @@ class MACFlow(ValueLearner):
     # --- teacher and student -----------------------------------------------------------------------------------------
     def policy_loss(self, batch: Batch, o: Tensor, key: Randomness) -> tuple[Tensor, Info]:
         """Step 5: L_bc + alpha L_distill + L_q (S,), and its parts."""
-        bc = cloning_loss(self.teacher, self.represent(batch.action), o, self.times, key)  # step 2, as BC(FM)
+        bc = cloning_loss(self.teacher, self.represent(batch.action), o, self.times, key, batch.legal)  # step 2
         z = start_noise(key, o, self.spec.action_dim, Acting(), purpose="student_noise")
         mu = self.mu(o, z)
         distill = self.distill_loss(mu, self.taught(o, z, batch.legal), batch.legal)
@@ -108,7 +112,7 @@ class MACFlow(ValueLearner):
     @torch.no_grad()
     def taught(self, o: Tensor, z: Tensor, legal: Tensor | None) -> Tensor:
         """Return a_T, what the teacher's Euler steps make of z: (S, B, N, A), or (S, B, N) if discrete."""
-        return self.to_env(self.to_action(euler_sample(self.teacher, z, o, None, self.teacher_steps), legal))
+        return self.to_env(self.to_action(euler_sample(self.teacher, z, o, None, self.teacher_steps, legal), legal))
 
     def distill_loss(self, mu: Tensor, taught: Tensor, legal: Tensor | None) -> Tensor:
         """Step 3: mean (mu - a_T)^2; discrete: -mean log softmax(mu)[a_T] over the legal actions: (S,)."""
@@ -141,5 +145,5 @@ class MACFlow(ValueLearner):
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Map noise to an action in one pass: clip(mu(o, z)), discrete: the legal argmax."""
-        z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.to_env(self.to_action(self.mu(o, z), legal))
+        mu = self.mu(o, start_noise(key, o, self.spec.action_dim, acting))
+        return drawn(mu, legal, key, "choice") if acting.sample else self.to_env(self.to_action(mu, legal))

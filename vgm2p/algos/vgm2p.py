@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import on_bounds, q_levels, shares
 from vgm2p.algos.parts import CriticSettings, Mixer, stack_copies, td_loss
+from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
@@ -30,6 +31,9 @@ from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
 
 WORSE, BETTER = 0, 1  # values of the condition c
 Info = dict[str, Tensor]
+Loss = tuple[Tensor, Info]  # of each seed (S,), and diagnostics
+Rows = tuple[Tensor, Tensor]  # row losses (S, B, N), and the predicted velocities (S, B, N, A)
+Legal = Tensor | None  # (S, ..., N, A) bool for discrete actions
 
 
 class VGM2P(Algorithm):
@@ -57,10 +61,11 @@ class VGM2P(Algorithm):
         threshold: Literal["zero", "value"] = "zero",
         baseline_samples: int = 1,
         times: Times = Times(),
+        predict: Predict | None = "v",
         acting: Acting = Acting(),
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.gamma, self.mixer, self.omega, self.times = gamma, mixer, omega, times
+        self.gamma, self.mixer, self.omega, self.times = gamma, mixer, omega, self.predict_by(predict, times)
         self.team, self.against_value, self.baseline_samples = (
             advantage == "team",
             threshold == "value",
@@ -84,7 +89,7 @@ class VGM2P(Algorithm):
         critic_loss, q, critic_info = self.critic_loss(batch, o, action, next_o, next_action)
         self.minimise("critic", critic_loss)  # Eq. 13
         c, condition_info = self.condition(batch, o, action, baselines, q)  # line 9
-        policy_loss, policy_info = self.policy_loss(o, action, c, key)
+        policy_loss, policy_info = self.policy_loss(o, action, c, key, batch.legal)
         self.minimise("policy", policy_loss)  # line 10, Eq. 11
         self.target.follow(self.tau)
         return critic_info | condition_info | policy_info | on_bounds(next_action, self.spec.discrete)
@@ -96,7 +101,7 @@ class VGM2P(Algorithm):
         legal = None if batch.legal is None else stack_copies(batch.next_legal, batch.legal, self.baseline_samples)
         z = start_noise(key, rows, self.spec.action_dim, Acting(), purpose="imagine")
         assert self.acting is not None
-        actions = self.to_action(self.sample(z, rows, self.acting.steps), legal)
+        actions = self.to_action(self.sample(z, rows, self.acting.steps, legal), legal)
         return actions[:, :, 0], actions[:, :, 1:]
 
     def critic_loss(
@@ -138,45 +143,45 @@ class VGM2P(Algorithm):
         """Return A >= 0 (Sec. 3.3), or A >= V (Alg. 1 line 9 as printed): (S, B, N) bool."""
         return adv >= (value if self.against_value else 0.0)
 
-    def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
-        """Eq. 11 per seed (S,), and diagnostics, for action vectors (S, B, N, A) and conditions (S, B, N)."""
+    def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness, legal: Legal = None) -> Loss:
+        """Eq. 11 per seed (S,), and diagnostics, for action vectors, legal (S, B, N, A) and conditions (S, B, N)."""
         k, r = self.times.pair(key, action)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
         a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
-        v_g = self.guide(v, a_k, k, o, c)
-        rows, u = self.flow_loss(a_k, v_g, k, r, o, one_hot(c, self.classes, o.dtype))
+        v_g = self.guide(v, a_k, k, o, c, legal)
+        rows, u = self.flow_loss(a_k, v_g, k, r, o, one_hot(c, self.classes, o.dtype), legal)
         loss = per_seed_mean(rows)
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
     @torch.no_grad()
-    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
+    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Tensor:
         """v_g = omega v + (1 - omega) u(a_k, k, k, o, 1) (Eq. 11)."""
         if self.omega == 1.0:
             return v
-        return torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, BETTER)), v, self.omega)
+        return torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, BETTER), legal), v, self.omega)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Algorithm 2: map noise to an action vector under c = 1, then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.to_env(self.to_action(self.sample(z, o, acting.steps), legal))
+        return self.decide(self.sample(z, o, acting.steps, legal), legal, key, acting)
 
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
     def make_policy(self, net: Net) -> nn.Module:
         """Return the network u(a_k, r, k, o, c)."""
-        return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net)
+        return AverageVelocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net, head=self.head)
 
-    def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
+    def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Tensor:
         """Return the instantaneous velocity of condition c: u(a_k, k, k, o, c)."""
-        v: Tensor = self.policy(a_k, k, k, o, one_hot(c, self.classes, o.dtype))
+        v: Tensor = self.policy(a_k, k, k, o, one_hot(c, self.classes, o.dtype), legal)
         return v
 
-    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Rows:
         """|| u - sg[v_g - (k - r) du/dk] ||^2 (Eq. 11) per row (S, B, N), and u (S, B, N, A)."""
-        return meanflow_loss(self.policy, a_k, v, k, r, o, c)  # type: ignore[arg-type]
+        return meanflow_loss(self.policy, a_k, v, k, r, o, c, legal=legal)  # type: ignore[arg-type]
 
-    def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
+    def sample(self, z: Tensor, o: Tensor, steps: int, legal: Legal = None) -> Tensor:
         """Eq. 12 under c = 1; with one step z - u(z, 0, 1, o, 1): (S, ..., A)."""
-        return meanflow_sample(self.policy, z, o, self.class_one(o), steps)
+        return meanflow_sample(self.policy, z, o, self.class_one(o), steps, legal)
 
     def class_one(self, o: Tensor) -> Tensor:
         """Return the one-hot condition 1 for o (S, ..., O): (S, ..., classes)."""

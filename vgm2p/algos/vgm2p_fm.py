@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p import VGM2P, Legal, Rows
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.path import OneTime, Times
@@ -35,22 +35,23 @@ class VGM2PFlowMatching(VGM2P):
         changed = [key for key in ("order", "equal_fraction") if getattr(times, key) != getattr(plain, key)]
         if changed:
             raise ConfigError(f"algo.times.{changed[0]} is for MeanFlow; flow matching has one time: remove this key")
-        self.times = OneTime(times.law, mean=times.mean, std=times.std)  # k ~ U(0, 1), as in BC(FM)
+        t = self.times
+        self.times = OneTime(t.law, mean=t.mean, std=t.std, least=t.least)  # k ~ U(0, 1), as in BC(FM)
 
     def make_policy(self, net: Net) -> nn.Module:
         """Return the network v(a_k, k, o, c)."""
-        return Velocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net)
+        return Velocity(len(self.seeds), self.id_dim, self.spec.action_dim, self.classes, net, self.head)
 
-    def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
+    def marginal(self, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Tensor:
         """Return v(a_k, k, o, c)."""
-        v: Tensor = self.policy(a_k, k, o, one_hot(c, self.classes, o.dtype))
+        v: Tensor = self.policy(a_k, k, o, one_hot(c, self.classes, o.dtype), legal)
         return v
 
-    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Rows:
         """Return flow-matching row losses (S, B, N) and the predicted velocity (S, B, N, A); r is not used."""
-        predicted = self.policy(a_k, k, o, c)
-        return flow_matching_loss(predicted, v), predicted.detach()
+        guided = self.omega != 1.0
+        return flow_matching_loss(self.policy, a_k, v, k, o, c, legal, guided)  # type: ignore[arg-type]
 
-    def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
+    def sample(self, z: Tensor, o: Tensor, steps: int, legal: Legal = None) -> Tensor:
         """Integrate the velocity of c = 1 from noise z (S, ..., A) to an action vector (S, ..., A)."""
-        return euler_sample(self.policy, z, o, self.class_one(o), steps)
+        return euler_sample(self.policy, z, o, self.class_one(o), steps, legal)

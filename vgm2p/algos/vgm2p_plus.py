@@ -1,9 +1,8 @@
 """VGM2P+: VGM2P with switches that the paper does not have. With every switch off, it is the paper's update.
 
 The condition: class 1 holds the actions of the better episodes, except those that the critic rates clearly worse than
-usual. The return of an episode shows which behaviour an action belongs to; the critic ranks the actions in a state.
-`judge` can replace the critic's advantage by the outcome of the stored action, or add it. The outcome is the return-to-
-go minus an expectile of the returns-to-go from this observation (docs/algorithms/vgm2p.md).
+usual. `judge` can replace the critic's advantage by the outcome of the stored action, or add it. The outcome is the
+return-to-go minus an expectile of the returns-to-go from this observation (docs/algorithms/vgm2p.md).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.parts import CriticSettings, best_rated, drop_labels, expectile_loss, unit
-from vgm2p.algos.vgm2p import BETTER, VGM2P, WORSE, Info
+from vgm2p.algos.vgm2p import BETTER, VGM2P, WORSE, Info, Legal, Loss, Rows
 from vgm2p.errors import ConfigError
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
@@ -164,37 +163,38 @@ class VGM2PPlus(VGM2P):
         outcome: Tensor = error.detach()
         return outcome.mean(-1, keepdim=True).expand_as(outcome) if self.team else outcome
 
-    def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness) -> tuple[Tensor, Info]:
+    def policy_loss(self, o: Tensor, action: Tensor, c: Tensor, key: Randomness, legal: Legal = None) -> Loss:
         """Eq. 11; with `uncond: null`, a share of the conditions is first replaced by NULL (CFGRL)."""
         if self.uncond == NULL:
             c = drop_labels(c, NULL, self.label_dropout, key)
-        return super().policy_loss(o, action, c, key)
+        return super().policy_loss(o, action, c, key, legal)
 
     @torch.no_grad()
-    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor) -> Tensor:
+    def guide(self, v: Tensor, a_k: Tensor, k: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Tensor:
         """v_g = omega v + (1 - omega) u(a_k, k, k, o, uncond); rows without guidance keep v."""
         if self.omega == 1.0:
             return v
-        guided = torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, self.uncond)), v, self.omega)
+        guided = torch.lerp(self.marginal(a_k, k, o, torch.full_like(c, self.uncond), legal), v, self.omega)
         plain = c == NULL if self.guide_class0 else c != BETTER
         return torch.where(plain.unsqueeze(-1), v, guided)
 
-    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Rows:
         """Return row losses (S, B, N) and u; class 0 has a smaller weight, and the mean weight of a batch is 1."""
         power, half = self.adaptive_power, self.bf16_derivative
-        rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, c, power, half)  # type: ignore[arg-type]
+        rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, c, power, half, legal)  # type: ignore[arg-type]
         weight = 1.0 - (1.0 - self.class0_weight) * c[..., WORSE]
         mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # all rows class 0 with weight 0: mean 0
         return rows * (weight / mean.reshape(-1, 1, 1)), u
 
-    def sample(self, z: Tensor, o: Tensor, steps: int) -> Tensor:
+    def sample(self, z: Tensor, o: Tensor, steps: int, legal: Legal = None) -> Tensor:
         """Eq. 12 under c = 1, by the averaged policy if there is one."""
-        return meanflow_sample(self.averaged_policy, z, o, self.class_one(o), steps)
+        return meanflow_sample(self.averaged_policy, z, o, self.class_one(o), steps, legal)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Algorithm 2; with `best_of` = n, each agent takes the one of n candidates that its own Q^i rates highest."""
         o = o.unsqueeze(2).expand(-1, -1, acting.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, o, self.spec.action_dim, acting)
-        actions = self.to_action(self.sample(z, o, acting.steps), None if legal is None else legal.unsqueeze(2))
+        legal = None if legal is None else legal.unsqueeze(2)
+        actions = self.represent(self.decide(self.sample(z, o, acting.steps, legal), legal, key, acting))
         chosen = actions[:, :, 0] if acting.best_of == 1 else best_rated(actions, self.critic(o, actions).mean(1))
         return self.to_env(chosen)

@@ -13,16 +13,20 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vgm2p.flows.head import head_of
 from vgm2p.flows.path import Times, adaptive_weight, point, velocity
 from vgm2p.types import Randomness, per_seed_mean
 
-AverageVelocityCall = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]  # u(x, r, k, o, c)
+# u(x, r, k, o, c, legal)
+AverageVelocityCall = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 class AverageVelocityField(Protocol):
     """A network that returns its value and its derivative along a tangent."""
 
-    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
+    def along(
+        self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return u, differentiable in the parameters, and du/dk along (dx, 0, 1) without gradient; both (S, ..., A)."""
         ...
 
@@ -40,11 +44,13 @@ class BackwardDifference:
     def __init__(self, net: AverageVelocityCall, delta: float) -> None:
         self.net, self.delta = net, delta
 
-    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
+    def along(
+        self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return u and du/dk along (dx, 0, 1), as `AverageVelocityField.along`."""
-        u = self.net(x, r, k, o, c)
+        u = self.net(x, r, k, o, c, legal)
         with torch.no_grad():
-            before = self.net(x - self.delta * dx, r, k - self.delta, o, c)
+            before = self.net(x - self.delta * dx, r, k - self.delta, o, c, legal)
             return u, (u - before) / self.delta
 
 
@@ -63,8 +69,11 @@ def meanflow_loss(
     c: Tensor | None,
     adaptive_power: float = 0.0,
     half: bool = False,
+    legal: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss || u - sg[v - (k - r) du/dk] ||^2 / A per row (S, ...), and the detached u (S, ..., A).
+
+    A network that predicts the clean action D = x - k u has the error of D in place of that of u: k times as much.
 
     It computes in float32, also inside an autocast region, because derivatives in bfloat16 have errors of 0.8 %. With
     `half`, it computes in the dtype of the autocast region.
@@ -79,15 +88,22 @@ def meanflow_loss(
         c: (S, ..., classes) one-hot conditions, or None.
         adaptive_power: p of the weight 1 / (loss + eps)^p of a row; 0 in the paper.
         half: whether to keep the dtype of an autocast region.
+        legal: (S, ..., A) bool for discrete actions, or None.
     """
     with nullcontext() if half else torch.autocast(x.device.type, enabled=False):
-        u, dudk = net.along(x, r, k, o, c, dx=v)
-        row_loss = (u - identity_target(v, k, r, dudk)).square().mean(-1)
+        u, dudk = net.along(x, r, k, o, c, v, legal)
+        row_loss = head_of(net).error(u - identity_target(v, k, r, dudk), k).square().mean(-1)
         return adaptive_weight(row_loss, adaptive_power) * row_loss, u.detach()
 
 
 def cloning_loss(
-    net: AverageVelocityField, action: Tensor, o: Tensor, times: Times, key: Randomness, adaptive_power: float = 0.0
+    net: AverageVelocityField,
+    action: Tensor,
+    o: Tensor,
+    times: Times,
+    key: Randomness,
+    adaptive_power: float = 0.0,
+    legal: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of cloning without a condition (VGM2P Eq. 10) per seed (S,), and the detached u (S, ..., A).
 
@@ -96,7 +112,7 @@ def cloning_loss(
     k, r = times.pair(key, action)
     eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
     a_k, v = point(action, eps, k), velocity(action, eps)
-    rows, u = meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power)
+    rows, u = meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power, legal=legal)
     return per_seed_mean(rows), u
 
 
@@ -106,11 +122,17 @@ def meanflow_sample(
     o: Tensor,
     c: Tensor | None,
     steps: int = 1,
+    legal: Tensor | None = None,
 ) -> Tensor:
-    """Map noise z (S, ..., A) to data in steps x <- x - (k - r) u(x, r, k). One step is Alg. 2: z - u(z, 0, 1)."""
-    x = z
+    """Map noise z (S, ..., A) to data in steps x <- x - (k - r) u(x, r, k). One step is Alg. 2: z - u(z, 0, 1).
+
+    The last step ends at x - k u: at the clean action D, if the network predicts it.
+    """
+    x, action = z, u.action if head_of(u).clean else None  # type: ignore[attr-defined]
     for i in range(steps):
         k = z.new_full((1,), 1.0 - i / steps)
         r = z.new_full((1,), 1.0 - (i + 1) / steps)
-        x = x - (k - r) * u(x, r, k, o, c)
+        if action is not None and i == steps - 1:
+            return action(x, r, k, o, c, legal)  # type: ignore[no-any-return]
+        x = x - (k - r) * u(x, r, k, o, c, legal)
     return x

@@ -7,13 +7,16 @@ MAC-Flow and OM2P use the opposite direction: t = 1 - k, and -v in place of v.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from vgm2p.flows.head import LEAST_K, Head
 from vgm2p.types import Randomness
+
+LATE = 1.0, 1.0  # mean and standard deviation before the sigmoid, for the law `late`
 
 
 def point(a: Tensor, eps: Tensor, k: Tensor) -> Tensor:
@@ -31,22 +34,34 @@ class Times:
     """Distribution of the time pair (k, r) of MeanFlow. Each row and each agent has its own pair.
 
     Attributes:
-        law: `uniform` [paper], or `logit_normal`: sigmoid(mean + std N(0, 1)) [MeanFlow's JAX code: -0.4, 1.0].
+        law: `uniform` [paper]; `logit_normal`: sigmoid(mean + std N(0, 1)) [MeanFlow's JAX code: -0.4, 1.0]; `late`:
+            sigmoid(1 + N(0, 1)), most times near noise; None: `suited` chooses.
         order: `sorted` makes r <= k [our choice]; `none` keeps the pair as drawn.
         equal_fraction: share of rows with r = k [MeanFlow's JAX code: 0.75, its PyTorch code: 0.25; here 0].
         mean: mean of the normal distribution before the sigmoid.
         std: standard deviation of the normal distribution before the sigmoid.
+        least: smallest k: smaller ones are raised to it. `suited` sets it.
     """
 
-    law: Literal["uniform", "logit_normal"] = "uniform"
+    law: Literal["uniform", "logit_normal", "late"] | None = "uniform"
     order: Literal["sorted", "none"] = "sorted"
     equal_fraction: float = 0.0
     mean: float = field(default=-0.4, metadata={"least": -math.inf})
     std: float = 1.0
+    least: float = 0.0
+
+    def suited(self, head: Head) -> Times:
+        """Return the times for a network with this head.
+
+        A missing law becomes `late` for a head that predicts probabilities of discrete actions, else `uniform`. A head
+        that predicts the clean action needs k >= LEAST_K.
+        """
+        law = self.law or ("late" if head.clean and head.discrete else "uniform")
+        return replace(self, law=law, least=max(self.least, LEAST_K) if head.clean else self.least)
 
     def one(self, key: Randomness, like: Tensor) -> Tensor:
         """Draw k (S, ..., 1) for actions `like` (S, ..., A)."""
-        return self._draw(key, "time", (*like.shape[1:-1], 1)).to(like.dtype)
+        return self._raised(self._draw(key, "time", (*like.shape[1:-1], 1)).to(like.dtype))
 
     def pair(self, key: Randomness, like: Tensor) -> tuple[Tensor, Tensor]:
         """Draw (k, r), each (S, ..., 1), for actions `like` (S, ..., A)."""
@@ -54,6 +69,7 @@ class Times:
         k, r = drawn[..., :1], drawn[..., 1:]
         if self.order == "sorted":
             k, r = torch.maximum(k, r), torch.minimum(k, r)
+        k = self._raised(k)
         if self.equal_fraction > 0:
             equal = key.uniform("times_equal", tuple(k.shape[1:])) < self.equal_fraction
             r = torch.where(equal, k, r)
@@ -62,7 +78,12 @@ class Times:
     def _draw(self, key: Randomness, purpose: str, shape: tuple[int, ...]) -> Tensor:
         if self.law == "uniform":
             return key.uniform(purpose, shape)
-        return torch.sigmoid(key.normal(purpose, shape) * self.std + self.mean)
+        mean, std = LATE if self.law == "late" else (self.mean, self.std)
+        logits = key.normal(purpose, shape) * std + mean
+        return torch.stack([own.sigmoid() for own in logits])  # seed by seed: the last bit depends on the place in memory
+
+    def _raised(self, k: Tensor) -> Tensor:
+        return k.clamp(min=self.least) if self.least > 0 else k
 
 
 @dataclass(frozen=True)

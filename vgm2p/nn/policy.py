@@ -1,10 +1,14 @@
-"""Policy networks: velocities of flow policies (times as raw scalars, conditions as one-hots), and tanh policies."""
+"""Policy networks: velocities of flow policies (times as raw scalars, conditions as one-hots), and tanh policies.
+
+The output of a flow network is the velocity or the clean action (`flows.head`). Either way, it returns the velocity.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from vgm2p.flows.head import VELOCITY, Head
 from vgm2p.nn.agents import network
 from vgm2p.nn.mlp import MLP, Net
 
@@ -26,15 +30,26 @@ class AverageVelocity(nn.Module):
         classes: number of conditions; 0 for an unconditional network.
         net: size of the network.
         agents: number of agents if each has a network of its own; None: all agents share one.
+        head: what the network's output means.
     """
 
     def __init__(
-        self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net, agents: int | None = None
+        self,
+        seeds: int,
+        obs_dim: int,
+        action_dim: int,
+        classes: int,
+        net: Net,
+        agents: int | None = None,
+        head: Head = VELOCITY,
     ) -> None:
         super().__init__()
+        self.head = head
         self.mlp = network((seeds,), agents, action_dim + 2 + obs_dim + classes, action_dim, net)
 
-    def forward(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, legal: Tensor | None = None
+    ) -> Tensor:
         """Return u of shape (S, ..., A).
 
         Args:
@@ -43,31 +58,52 @@ class AverageVelocity(nn.Module):
             k: (S, ..., 1) end time, broadcastable to x.
             o: (S, ..., obs_dim) encoded observation with the agent's one-hot.
             c: (S, ..., classes) one-hot condition, or None for an unconditional network.
+            legal: (S, ..., A) bool for discrete actions, or None; read by a head that predicts the clean action.
         """
-        u: Tensor = self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
-        return u
+        return self.head.velocity(self._output(x, r, k, o, c), x, k, legal)
 
-    def along(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor) -> tuple[Tensor, Tensor]:
+    def action(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, legal: Tensor | None) -> Tensor:
+        """Return the clean action D (S, ..., A) of a network that predicts it; arguments as in `forward`."""
+        return self.head.action(self._output(x, r, k, o, c), legal)
+
+    def along(
+        self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return u, differentiable in the parameters, and du/dk without gradient; both (S, ..., A).
 
         du/dk is the total derivative along the tangent (dx, 0, 1) on (x, r, k): (du/dx) dx + the partial du/dk.
         """
         point = _join([x, r, k, o, c], x.shape[:-1])
         tangent = _join([dx, torch.zeros_like(r), torch.ones_like(k)], x.shape[:-1])
-        return self.mlp.value_and_tangent(point, tangent)
+        return self.head.along(*self.mlp.value_and_tangent(point, tangent), x, dx, k, legal)
+
+    def _output(self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
+        y: Tensor = self.mlp(_join([x, r, k, o, c], x.shape[:-1]))
+        return y
 
 
 class Velocity(nn.Module):
     """v(x, k, o, c): instantaneous velocity at time k (flow matching). Arguments as in `AverageVelocity`."""
 
-    def __init__(self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net) -> None:
+    def __init__(
+        self, seeds: int, obs_dim: int, action_dim: int, classes: int, net: Net, head: Head = VELOCITY
+    ) -> None:
         super().__init__()
+        self.head = head
         self.mlp = MLP((seeds,), action_dim + 1 + obs_dim + classes, action_dim, net)
 
-    def forward(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None, legal: Tensor | None = None) -> Tensor:
         """Return v of shape (S, ..., A); arguments as in `AverageVelocity.forward`."""
-        v: Tensor = self.mlp(_join([x, k, o, c], x.shape[:-1]))
-        return v
+        return self.head.velocity(self.output(x, k, o, c), x, k, legal)
+
+    def action(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None, legal: Tensor | None) -> Tensor:
+        """Return the clean action D (S, ..., A) of a network that predicts it; arguments as in `forward`."""
+        return self.head.action(self.output(x, k, o, c), legal)
+
+    def output(self, x: Tensor, k: Tensor, o: Tensor, c: Tensor | None) -> Tensor:
+        """Return what the network predicts (S, ..., A): a velocity, a clean action, or the logits of one."""
+        y: Tensor = self.mlp(_join([x, k, o, c], x.shape[:-1]))
+        return y
 
 
 class Deterministic(nn.Module):

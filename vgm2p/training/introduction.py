@@ -14,7 +14,7 @@ from vgm2p.run.fingerprint import leaves
 from vgm2p.training.run import Run
 
 
-def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> None:
+def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, remark: str | None) -> None:
     """Print what a run uses.
 
     Args:
@@ -22,10 +22,13 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str) -> N
         record: content of its manifest.
         block: number of updates per block.
         memory: text that says where the dataset is held.
+        remark: what the algorithm says about settings that depart from its paper.
     """
     settings, say, data = run.settings, run.say, record["data"]
     versions = " ".join(f"{name} {version}" for name, version in record["environment_versions"].items())
     say(f"algorithm    {settings.algorithm} ({settings.algo['_target_']})")
+    if remark is not None:
+        say(f"note         {remark}")
     if settings.protocol != PAPER:
         net, lr, batch = settings.net, settings.optim.lr, settings.data.get("batch_size")
         say(f"protocol     {settings.protocol}: {net.depth} x {net.width} {net.activation}, lr {lr:g}, batch {batch}")

@@ -49,7 +49,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     run.folder.begin(record)
     on_begin()
     block = BLOCK[run.device.type] if run.settings.block_updates == "auto" else run.settings.block_updates
-    introduce(run, record, block, data.memory)
+    introduce(run, record, block, data.memory, module.algorithm.remark)
     edges = [run.settings.log_every, run.settings.eval_every, run.settings.checkpoint_every, *intervals(callbacks)]
     data.schedule(lambda: Blocks(module.done, run.settings.updates, block, edges))
     began, status = time.monotonic(), "failed"
