@@ -17,6 +17,7 @@ from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.flows.flow_matching import euler_sample
 from vgm2p.flows.meanflow import meanflow_sample
+from vgm2p.flows.path import Times
 from vgm2p.nn.mlp import Net
 from vgm2p.optim import Optim
 from vgm2p.rng import UpdateKey
@@ -26,10 +27,11 @@ WIDTH, ACTIONS, ROWS, TESTED, FOLLOWED = 47, 10, 150_000, 4000, 0.8
 READ = 8  # numbers of an observation on which the rule depends
 UPDATES, BATCH = 6000, 320
 TASK = Spec(1, WIDTH, ACTIONS, True, None, 100, "native", "toy")
+BY_KIND = {"predict": None, "times": Times(None)}  # the defaults of conf/: x, and late times
 KINDS = {
     "categorical": (BCGaussian, {}),
-    "FM x": (BCFlow, {"predict": None}),
-    "MF x": (BCMeanFlow, {"predict": None}),
+    "FM x": (BCFlow, BY_KIND),
+    "MF x": (BCMeanFlow, BY_KIND),
     "FM v": (BCFlow, {}),
     "MF v": (BCMeanFlow, {}),
 }
