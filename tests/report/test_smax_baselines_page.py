@@ -19,6 +19,13 @@ LOGGED = {
 }
 
 
+def data_in(folder):
+    """Return the settings of a run whose data lie in another folder."""
+    path = f"{folder}/smax/3m_mixed.h5"
+    command = f"vgm2p collect env=smax/3m recipe=mixed out={path}"
+    return {"data.root": folder, "data.source.paths": [path], "data.source.command": command}
+
+
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     runs, docs = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("docs")
@@ -29,7 +36,8 @@ def text(tmp_path_factory):
             next(row for row in ROWS if row.label == label),
             [None],
             lambda way, seed, episode, wins=wins: (1.0, int(episode < wins)),
-            logged=LOGGED.get(label),
+            data_in("/nowhere"),
+            LOGGED.get(label),
         )
     write(runs, docs)
     return (docs / "smax_baselines.md").read_text()
@@ -70,8 +78,7 @@ def test_rows_are_compared_with_the_recorded_data_that_a_packed_cell_names(tmp_p
     columns.attributes["behaviours"] = json.dumps([{"policy": "heuristic", "noise": 0}])
     (tmp_path / "smax").mkdir()
     write_columns(tmp_path / "smax" / "3m_mixed.h5", columns)
-    packed = {"data.root": "$VGM2P_DATA", "data.source.paths": ["$VGM2P_DATA/smax/3m_mixed.h5"]}
-    packed["data.source.command"] = "vgm2p collect env=smax/3m recipe=mixed out=$VGM2P_DATA/smax/3m_mixed.h5"
+    packed = data_in("$VGM2P_DATA")
     write_run(tmp_path, "smax_3m", battles.CLONE, [None], lambda way, seed, episode: (1.0, episode % 2), packed)
     write(tmp_path, tmp_path)
     text = (tmp_path / "smax_baselines.md").read_text()

@@ -55,6 +55,7 @@ CLONE = CLONES[0]  # the categorical clone: the reference of the value baselines
 VALUES = [
     Row("ma_bcq", ("algo=ma_bcq", CRITIC), 4, SIZE),
     Row("ma_cql", ("algo=ma_cql", CRITIC), 4, SIZE),
+    Row("ma_bcq_threshold_0.8", ("algo=ma_bcq", CRITIC, "algo.threshold=0.8"), 4, SIZE),
     Row("ma_bcq_all_legal", ("algo=ma_bcq", CRITIC, "algo.mask_at_eval=false"), 4, SIZE),
 ]
 PARTS: Plan = {"battles": [(list(SETS), ROWS)], "values": [(list(SETS), [CLONE, *VALUES])]}

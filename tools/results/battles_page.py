@@ -70,7 +70,7 @@ rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one
 its choice; [smax.md](smax.md#on-other-starts) has its results on 400 other starts. No setting was chosen on
 `smax_2s3z`. [smax.md](smax.md#what-was-tried-on-2s3z) shows what was tried there to explain the results. `vgm2p_plus`
 runs with its default settings, whose critic is scaled for the long episodes of robots. The critic of `plus_battle` is
-scaled for battles.
+scaled for battles. [smax_baselines.md](smax_baselines.md) has MA-BCQ and MA-CQL on the same data.
 
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|

@@ -21,7 +21,13 @@ HEAD = """# Value baselines on SMAX
 `python -m tools.results battles --only values` runs the cells of this page and writes it ({done} of {total} cells
 finished{commits}). The data are those of the SMAX tables of [results](results.md): battles of the heuristic at noise 0,
 0.1 and 0.3. No table here reproduces one of the paper. Size, budget and seeds are those of the SMAX tables, too:
-`{size}`. No setting was chosen on these battles.
+`{size}`.
+
+The settings of `ma_bcq` and `ma_cql` are those of their files; none was chosen on these battles. The row
+`ma_bcq_threshold_0.8` was added when the result of `ma_bcq` on `smax_2s3z` was known. Its threshold was chosen there,
+between 0.6 and 0.8, with the weights of `ma_bcq`, on these starts and a hundred others
+([why `ma_bcq` loses](smax.md#why-ma-bcq-loses-to-its-clone-on-2s3z)). So its result on `smax_2s3z` is no independent
+test. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal actions.
 
 All rows act without noise. Every seed is evaluated for a hundred episodes; the starts are the same for all seeds and
 rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds. `*`: the
