@@ -210,6 +210,11 @@ class Acting:
     best_of: int = 1
     sample: bool = False
 
+    @property
+    def passes(self) -> int:
+        """Number of sampling steps: the probabilities from which `sample` draws are those of one step from noise."""
+        return 1 if self.sample else self.steps
+
 
 class Randomness(Protocol):
     """Random tensors as a pure function of (seed, update, purpose), or of (seed, update, episode, step, purpose)."""

@@ -119,7 +119,7 @@ def test_the_validation_leaves_out_what_has_no_estimate_and_says_so(runs, capsys
         (["run={a}", "critics=0"], 2, "critics must be a whole number from 1"),
         (["run={a}", "updates=1"], 2, "updates must be a whole number from 2"),
         (["run={a}", "updats=3"], 2, "did you mean 'updates'"),
-        (["run={a}", "act_noise=1"], 2, "starts from no noise"),
+        (["run={a}", "act_noise=1"], 2, "does not start from noise"),
         (["run={c}", "act_noise=loud"], 2, "act_noise takes scales of the start noise"),
         (["run={a}", "out=x.json"], 2, "out= is for a ranking"),
         (["run={a}", "device=cuda"], 2, "device=cuda is not usable here"),

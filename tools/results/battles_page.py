@@ -27,7 +27,7 @@ class MethodResult:
 
     Attributes:
         label: name of the row.
-        acting: scale of the start noise; None if the method has none.
+        acting: scale of the start noise, or the name of the way; None if the method has one way only.
         won: for every seed, 0 or 1 of each episode.
         returns: for every seed, the return of each episode.
     """
@@ -40,7 +40,8 @@ class MethodResult:
     @property
     def name(self) -> str:
         """Label and way to act."""
-        return self.label if self.acting is None else f"{self.label} ({self.acting:g})"
+        shown = f"{self.acting:g}" if isinstance(self.acting, float) else self.acting
+        return self.label if shown is None else f"{self.label} ({shown})"
 
 
 def write(runs: Path, docs: Path) -> None:
@@ -103,7 +104,7 @@ def results_of(run: Run) -> list[MethodResult]:
     return [
         MethodResult(
             run.key[1],
-            way if isinstance(way, float) else None,
+            way,
             final_values([run], way, "won"),
             final_values([run], way),
         )

@@ -63,4 +63,4 @@ class BCFlow(Algorithm):
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Integrate the learnt velocity from noise to an action vector. Clip it (discrete: take the legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.decide(euler_sample(self.policy, z, o, None, acting.steps, legal), legal, key, acting)
+        return self.decide(euler_sample(self.policy, z, o, None, acting.passes, legal), legal, key, acting)

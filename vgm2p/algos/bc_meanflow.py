@@ -72,4 +72,4 @@ class BCMeanFlow(Algorithm):
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Alg. 2: a = z - u(z, 0, 1, o), then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.decide(meanflow_sample(self.policy, z, o, None, acting.steps, legal), legal, key, acting)
+        return self.decide(meanflow_sample(self.policy, z, o, None, acting.passes, legal), legal, key, acting)

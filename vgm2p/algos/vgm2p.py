@@ -163,7 +163,7 @@ class VGM2P(Algorithm):
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Algorithm 2: map noise to an action vector under c = 1, then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.decide(self.sample(z, o, acting.steps, legal), legal, key, acting)
+        return self.decide(self.sample(z, o, acting.passes, legal), legal, key, acting)
 
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
     def make_policy(self, net: Net) -> nn.Module:

@@ -195,6 +195,6 @@ class VGM2PPlus(VGM2P):
         o = o.unsqueeze(2).expand(-1, -1, acting.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, o, self.spec.action_dim, acting)
         legal = None if legal is None else legal.unsqueeze(2)
-        actions = self.represent(self.decide(self.sample(z, o, acting.steps, legal), legal, key, acting))
+        actions = self.represent(self.decide(self.sample(z, o, acting.passes, legal), legal, key, acting))
         chosen = actions[:, :, 0] if acting.best_of == 1 else best_rated(actions, self.critic(o, actions).mean(1))
         return self.to_env(chosen)

@@ -17,7 +17,7 @@ from vgm2p.datamodules.offline import OfflineDataModule
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, MissingInput, UserError
 from vgm2p.execution.estimate import Evidence, estimate, evidence
-from vgm2p.execution.evaluation import acting_of
+from vgm2p.execution.evaluation import acting_of, known, own_way, refuse_others
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.io.files import sha256_file
 from vgm2p.io.text import say
@@ -76,14 +76,10 @@ def run(settings: EstimateSettings, stop: StopFlag) -> None:
 
 def _subject(path: Path, settings: EstimateSettings) -> Subject:
     policy = load(path, settings.device)
-    own = policy.algorithm.acting
-    if settings.ways and own is None:
-        raise ConfigError(
-            f"act_noise: {path}: algo={policy.settings.algorithm} starts from no noise and acts in one way; leave it"
-        )
-    ways: list[Way] = [way if isinstance(way, str) else float(way) for way in settings.ways]
+    refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
+    ways: list[Way] = [known(way, policy.algorithm) for way in settings.ways]
     folder = policy.path.parent.parent if policy.path.parent.name == "checkpoints" else policy.path.parent
-    return Subject(policy, RunFolder(path if path.is_dir() else folder), ways or [None if own is None else own.noise])
+    return Subject(policy, RunFolder(path if path.is_dir() else folder), ways or [own_way(policy.algorithm)])
 
 
 def _dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:
@@ -137,7 +133,7 @@ def _estimates(
     missing = [way for way in subject.ways if way not in [entry["act_noise"] for entry in entries]]
     for way in missing:
         progress = Progress(title, stop)
-        values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm.acting), progress)
+        values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm), progress)
         entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
         entries.append(entry)
         (one,) = estimates_of(content, title, results, [way])

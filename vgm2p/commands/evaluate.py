@@ -12,16 +12,13 @@ from vgm2p.config.build import make_env
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
-from vgm2p.execution.evaluation import evaluate, ways
+from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, write_json
 from vgm2p.signals import StopFlag
-from vgm2p.types import Acting
-
-EVERY_WAY = (1.0, 0.5, 0.0, SHARED)
 
 
 def run(settings: EvaluateSettings, stop: StopFlag) -> None:
@@ -29,8 +26,7 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device; use device=cpu")
     policy = load(settings.run or settings.ckpt or "", settings.device)
-    if settings.ways and policy.algorithm.acting is None:
-        raise ConfigError(f"act_noise: algo={policy.settings.algorithm} does not start from noise; remove act_noise")
+    refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
         raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
     with closing(make_env(_env_of(policy, settings))) as env:
@@ -52,8 +48,9 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     out = Path(settings.out or _default_out(policy, settings.episodes))
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
-    own = policy.algorithm.acting
-    chosen: list[Way] = settings.ways or ways(own, EVERY_WAY)
+    own = own_way(policy.algorithm)
+    every = (*USUAL[policy.spec.discrete], SHARED)
+    chosen: list[Way] = [known(way, policy.algorithm) for way in settings.ways] or ways(policy.algorithm, every)
     stop.graceful = True
     rows, lines, results = [], [], []
     for way in chosen:
@@ -82,10 +79,10 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
     return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
 
 
-def _cells(way: Way, own: Acting | None, found: dict[str, Any]) -> dict[str, str]:
+def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:
     """Return a row of the table as column -> text; with victories and score if the environment has them."""
     low, high = found["return_ci95"]
-    name = "none" if way is None or own is None else f"{way}" + (" (own)" if way == own.noise else "")
+    name = "none" if way is None else f"{way}" + (" (own)" if way == own else "")
     digits = decimals((low, high))
     bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
     cells = {"act_noise": name, "return": shown(found["return_mean"]), "95 % interval": bounds}

@@ -17,7 +17,7 @@ from vgm2p.config.nodes import key
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.nn.mlp import Net
 from vgm2p.optim import Optim
-from vgm2p.run.folder import SHARED
+from vgm2p.run.folder import NAMED
 
 Node = dict[str, Any]  # a group: `_target_` names a class, the other keys are its arguments
 PLACES = (  # keys of `data` that do not change the data: folders, checks, memory, the kind of actions
@@ -137,7 +137,7 @@ class FitSettings:
     log_every: int
     eval_every: int
     eval_episodes: int
-    eval_acting: list[Any]
+    eval_acting: Literal["auto"] | list[Any]
     eval_async: Literal["auto"] | bool
     eval_precision: Literal["float32", "bf16"]
     checkpoint_every: int
@@ -158,7 +158,7 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown way to act, or an empty `out`."""
-        check_acting(self.eval_acting, "eval_acting")
+        check_acting(self.eval_acting if isinstance(self.eval_acting, list) else [], "eval_acting")
         if not self.out:
             raise ConfigError("out= names no folder; give a folder, or remove out=")
 
@@ -206,11 +206,11 @@ def stored_part(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_acting(ways: Iterable[Any], name: str) -> None:
-    """Raise ConfigError if a way to act is neither a scale of the start noise nor `shared`."""
+    """Raise ConfigError if a way to act is neither a scale of the start noise nor a name."""
     for way in ways:
         number = isinstance(way, int | float) and not isinstance(way, bool) and 0 <= way < math.inf
-        if not number and way != SHARED:
-            raise ConfigError(f"{name} takes scales of the start noise (from 0) or {SHARED}, got {way!r}")
+        if not number and way not in NAMED:
+            raise ConfigError(f"{name} takes scales of the start noise (from 0) or {', '.join(NAMED)}, got {way!r}")
 
 
 def _without(node: Any, keys: Iterable[str]) -> Any:

@@ -9,30 +9,73 @@ import torch
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Episode, VectorEnv
+from vgm2p.errors import ConfigError
 from vgm2p.execution.rollout import in_precision, rollout
-from vgm2p.run.folder import SHARED, Way
+from vgm2p.run.folder import MODE, NAMED, SAMPLE, SHARED, Way
 from vgm2p.types import Acting
 
 StopFunction = Callable[[], bool]
+USUAL: dict[bool, tuple[float | str, ...]] = {False: (1.0, 0.5, 0.0), True: (1.0, MODE, SAMPLE)}  # by Spec.discrete
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
-def ways(own: Acting | None, asked: Sequence[float | str]) -> list[Way]:
-    """Return the ways to evaluate: the algorithm's default and the requested ones, largest noise first, `shared` last.
+def ways(algorithm: Algorithm, asked: Sequence[float | str] | str) -> list[Way]:
+    """Return the ways to evaluate: the algorithm's default, and those of the requested ones that it has.
 
-    An algorithm that does not start from noise (`own` is None) has one way only: [None].
+    The largest noise comes first, names come last. `auto` requests the ways of `USUAL`. An algorithm that acts in one
+    way only has [None].
     """
+    own = own_way(algorithm)
     if own is None:
         return [None]
-    scales = {own.noise, *(float(way) for way in asked if way != SHARED)}
-    return [*sorted(scales, reverse=True), *([SHARED] if SHARED in asked else [])]
+    wanted = USUAL[algorithm.spec.discrete] if isinstance(asked, str) else asked
+    found = {own, *(known(way, algorithm) for way in wanted if can_act(way, algorithm))}
+    scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
+    return [*scales, *(way for way in NAMED if way in found)]
 
 
-def acting_of(way: Way, own: Acting | None) -> Acting | None:
+def own_way(algorithm: Algorithm) -> Way:
+    """Return the algorithm's default way to act; None: it has only one."""
+    own = algorithm.acting
+    if own is None:
+        return None
+    return SAMPLE if own.sample else known(own.noise, algorithm)
+
+
+def known(way: float | str, algorithm: Algorithm) -> float | str:
+    """Return the one name of a way to act: noise 0 is MODE with discrete actions, MODE is 0 with continuous ones."""
+    if way in (MODE, 0):
+        return MODE if algorithm.spec.discrete else 0.0
+    return way if isinstance(way, str) else float(way)
+
+
+def can_act(way: float | str, algorithm: Algorithm) -> bool:
+    """Return whether an algorithm has this way to act."""
+    if algorithm.acting is None:
+        return False
+    if way == SAMPLE:
+        return algorithm.has_probabilities
+    return algorithm.starts_from_noise or known(way, algorithm) == MODE
+
+
+def refuse_others(asked: Sequence[float | str], algorithm: Algorithm, name: str) -> None:
+    """Raise ConfigError for the first requested way to act that the algorithm `name` does not have."""
+    for way in asked:
+        if not can_act(way, algorithm):
+            lacks = "has no probabilities of actions" if way == SAMPLE else "does not start from noise"
+            raise ConfigError(f"act_noise={way}: algo={name} {lacks}; remove it from act_noise")
+
+
+def acting_of(way: Way, algorithm: Algorithm) -> Acting | None:
     """Return the settings of a way to act; None: the algorithm's default."""
+    own = algorithm.acting
     if own is None or way is None:
         return None
-    return replace(own, noise=1.0, shared=True) if isinstance(way, str) else replace(own, noise=way)
+    if way == SHARED:
+        return replace(own, noise=1.0, shared=True, sample=False)
+    if way == SAMPLE:
+        return replace(own, noise=1.0, sample=True)
+    return replace(own, noise=0.0 if way == MODE else float(way), sample=False)
 
 
 def evaluate(
@@ -52,7 +95,7 @@ def evaluate(
     was_training = algorithm.training
     algorithm.eval()
     device = algorithm.obs_mean.device
-    acting = acting_of(way, algorithm.acting)
+    acting = acting_of(way, algorithm)
     with in_precision(device.type, PRECISIONS[precision]):
         done = rollout(algorithm, env, update, algorithm.seeds, episodes, stop, on_step, device, acting=acting)
     algorithm.train(was_training)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.report.estimates import per_seed
-from vgm2p.run.folder import SHARED, RunFolder, Way
+from vgm2p.run.folder import NAMED, RunFolder, Way
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("return", "won", "score")  # columns of episodes.csv that a report shows if the environment has them
@@ -131,7 +131,7 @@ def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[i
 
 
 def _acting(cell: str) -> Way:
-    return (cell if cell == SHARED else float(cell)) if cell else None
+    return (cell if cell in NAMED else float(cell)) if cell else None
 
 
 def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
@@ -143,10 +143,10 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
 
 
 def ways_of(runs: Sequence[Run]) -> list[Way]:
-    """Return all ways to act in which the runs were evaluated: noise scales in descending order, then shared noise."""
+    """Return all ways to act in which the runs were evaluated: noise scales in descending order, then names."""
     found = {way for run in runs for way in run.final["return"] if way is not None}
     scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
-    return [*scales, *(way for way in found if way == SHARED)] or [None]
+    return [*scales, *(way for way in NAMED if way in found)] or [None]
 
 
 def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:

@@ -15,8 +15,9 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
-from vgm2p.run.folder import Way
+from vgm2p.run.folder import MODE, SAMPLE, SHARED, Way
 
+TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample"}
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 
@@ -105,7 +106,7 @@ def table(runs: Sequence[Run]) -> str:
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds]; "
         "* interval above the dataset's mean; "
-        "< the run's own act_noise (used in `per seed`)"
+        "< the run's own way to act (used in `per seed`)"
     )
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
     notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
@@ -120,7 +121,7 @@ def _grid(runs: Sequence[Run], measure: str) -> str:
 
 
 def _title(way: Way) -> str:
-    return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else f"{way} noise"
+    return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else TITLES[way]
 
 
 def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:

@@ -17,10 +17,11 @@ from vgm2p.envs.base import Episode
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
 
-SHARED = "shared"
-Way = (
-    float | str | None
-)  # a way to act: a scale of the start noise; SHARED: scale 1, one noise for all agents; None: the default
+SHARED, MODE, SAMPLE = "shared", "mode", "sample"
+NAMED = (SHARED, MODE, SAMPLE)
+# A way to act: a scale of the start noise; SHARED: scale 1, one noise for all agents; None: the default. For discrete
+# actions: MODE: the most likely action without noise; SAMPLE: an action drawn from the policy's probabilities.
+Way = float | str | None
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vgm2p.envs.base import Episode, VectorEnv
 from vgm2p.errors import RolloutStopped
-from vgm2p.execution.evaluation import evaluate, ways
+from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.estimates import interval
 from vgm2p.report.statistics import average, statistics
@@ -64,12 +64,12 @@ def evaluate_finally(
 def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict[str, Any], list[Episode]]:
     settings, stop, update = run.settings, run.stop.requested, module.done
     algorithm, count = module.algorithm, settings.eval_episodes
-    own = None if algorithm.acting is None else algorithm.acting.noise
+    own = own_way(algorithm)
     log = run.folder.log_episodes()
     log.truncate(update - 1)
     played: dict[Way, list[Episode]] = {}
     try:
-        for way in ways(algorithm.acting, settings.eval_acting):
+        for way in ways(algorithm, settings.eval_acting):
             played[way] = evaluate(algorithm, env, update, count, stop, way, precision=settings.eval_precision)
         random = statistics(rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop))
     except RolloutStopped:

@@ -1,0 +1,80 @@
+"""Ways to act: which ones an algorithm has, how they are named, what they set."""
+
+import pytest
+import torch
+
+from tests.support import continuous_spec, discrete_spec, random_batch
+from vgm2p.algos.bc_flow import BCFlow
+from vgm2p.algos.bc_gaussian import BCGaussian
+from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.mac_flow import MACFlow
+from vgm2p.errors import ConfigError
+from vgm2p.execution.evaluation import acting_of, own_way, refuse_others, ways
+from vgm2p.nn.mlp import Net
+from vgm2p.rng import ActKey
+from vgm2p.types import Acting, Seen
+
+SPECS = {"continuous": continuous_spec(), "discrete": discrete_spec()}
+
+
+def make(cls, kind, **options):
+    return cls(SPECS[kind], [0], net=Net(8, 2), **options)
+
+
+X = {"predict": "x"}
+SAMPLED = {**X, "acting": Acting(sample=True)}
+CASES = [
+    (BCMeanFlow, "continuous", {}, "auto", [1.0, 0.5, 0.0]),
+    (BCMeanFlow, "continuous", {}, [0.25, "mode", "sample", "shared"], [1.0, 0.25, 0.0, "shared"]),
+    (BCMeanFlow, "discrete", X, "auto", [1.0, "mode", "sample"]),
+    (BCMeanFlow, "discrete", X, [0.5, 0], [1.0, 0.5, "mode"]),
+    (BCMeanFlow, "discrete", {}, "auto", [1.0, "mode"]),  # a velocity has no probabilities
+    (BCMeanFlow, "discrete", SAMPLED, [], ["sample"]),
+    (BCGaussian, "discrete", {}, "auto", ["mode", "sample"]),
+    (BCGaussian, "discrete", {"decode": "sample"}, ["shared", 0.5], ["sample"]),
+    (BCGaussian, "continuous", {}, "auto", [None]),
+    (MACFlow, "discrete", {}, "auto", [1.0, "mode", "sample"]),
+    (MACFlow, "continuous", {}, "auto", [1.0, 0.5, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("cls", "kind", "options", "asked", "wanted"), CASES)
+def test_the_ways_of_an_algorithm(cls, kind, options, asked, wanted):
+    algorithm = make(cls, kind, **options)
+    assert ways(algorithm, asked) == wanted
+    assert own_way(algorithm) in wanted
+
+
+def test_a_way_that_an_algorithm_lacks_is_refused_by_name():
+    for cls, kind, way in (
+        (BCMeanFlow, "discrete", "sample"),
+        (BCGaussian, "discrete", 0.5),
+        (BCGaussian, "continuous", 0),
+    ):
+        with pytest.raises(ConfigError, match=f"act_noise={way}: algo=name"):
+            refuse_others([way], make(cls, kind), "name")
+    refuse_others(["mode", "sample", 0], make(BCGaussian, "discrete"), "name")
+
+
+@pytest.mark.parametrize("cls", [BCFlow, BCMeanFlow, BCGaussian])
+def test_the_mode_has_no_chance_and_a_sample_has(cls):
+    algorithm = make(cls, "discrete", **({} if cls is BCGaussian else X))
+    batch = random_batch(SPECS["discrete"], rows=1)
+    seen = Seen(batch.obs.expand(1, 200, 3, 5), batch.legal.expand(1, 200, 3, 4))
+    kinds = {}
+    for way in ("mode", "sample"):
+        with torch.inference_mode():
+            action, _ = algorithm.act(seen, None, ActKey([0], 0, range(200)), acting_of(way, algorithm))
+        kinds[way] = len(action.unique(dim=1)[0])
+        assert seen.legal.gather(-1, action.unsqueeze(-1)).all()
+    assert kinds["mode"] == 1 < kinds["sample"]
+
+
+def test_names_replace_what_the_run_itself_does():
+    own = make(BCMeanFlow, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, sample=True))
+    assert acting_of("mode", own) == Acting(noise=0.0, steps=4)
+    assert acting_of(0.5, own) == Acting(noise=0.5, steps=4)
+    assert acting_of("shared", own) == Acting(noise=1.0, shared=True, steps=4)
+    assert acting_of("sample", own) == Acting(noise=1.0, steps=4, sample=True)
+    assert acting_of("sample", own).passes == 1
+    assert acting_of(None, own) is None
