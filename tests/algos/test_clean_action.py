@@ -147,7 +147,7 @@ def test_the_tangent_goes_through_softmax_and_division(kind):
         return algorithm.policy(x, r, k, o, None, batch.legal)
 
     wanted = torch.func.jvp(u, (x, r, k), (dx, torch.zeros_like(r), torch.ones_like(k)))
-    for mine, theirs in zip(algorithm.policy.along(x, r, k, o, None, dx, batch.legal), wanted, strict=True):
+    for mine, theirs in zip(algorithm.policy.along(x, r, k, o, None, dx, batch.legal)[:2], wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
 
 

@@ -70,7 +70,7 @@ def tangent_against(dtype, step):
     oid, action, k, r, eps = along_inputs(algorithm, batch, UpdateKey([0]))
     x, v = point(action, eps, k), velocity(action, eps)
     c = one_hot(torch.ones(x.shape[:-1], dtype=torch.long), algorithm.classes, oid.dtype)
-    _, dudk = algorithm.policy.along(x, r, k, oid, c, dx=v)
+    _, dudk, _ = algorithm.policy.along(x, r, k, oid, c, dx=v)
     ahead, behind = (algorithm.policy(x + d * v, r, k + d, oid, c) for d in (step, -step))
     difference = (ahead - behind) / (2 * step)
     return (dudk - difference).norm() / difference.norm()

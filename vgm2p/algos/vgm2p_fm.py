@@ -50,7 +50,8 @@ class VGM2PFlowMatching(VGM2P):
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Rows:
         """Return flow-matching row losses (S, B, N) and the predicted velocity (S, B, N, A); r is not used."""
         guided = self.omega != 1.0
-        return flow_matching_loss(self.policy, a_k, v, k, o, c, legal, guided)  # type: ignore[arg-type]
+        rows, y = flow_matching_loss(self.policy, a_k, v, k, o, c, legal, guided)  # type: ignore[arg-type]
+        return rows, self.head.velocity(y, a_k, k, legal)
 
     def sample(self, z: Tensor, o: Tensor, steps: int, legal: Legal = None) -> Tensor:
         """Integrate the velocity of c = 1 from noise z (S, ..., A) to an action vector (S, ..., A)."""

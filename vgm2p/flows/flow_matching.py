@@ -38,7 +38,7 @@ def flow_matching_loss(
     legal: Tensor | None = None,
     guided: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss || v(x, k, o, c) - sg[v] ||^2 / A per row (S, ...), and the predicted velocity (S, ..., A).
+    """Return the loss || v(x, k, o, c) - sg[v] ||^2 / A per row (S, ...), and the network's output (S, ..., A).
 
     A network that predicts the clean action has the loss || D - sg[x - k v] ||^2 / A. With discrete actions it has the
     cross-entropy of D at x - k v, which is the stored action, unless v is guided: then x - k v is no distribution.
@@ -53,11 +53,12 @@ def flow_matching_loss(
         legal: (S, ..., A) bool for discrete actions, or None.
         guided: whether v is other than that of a stored action.
     """
-    y, v = net.output(x, k, o, c), v.detach()
-    predicted = net.head.velocity(y, x, k, legal)
-    if net.head.clean and net.head.discrete and not guided:
-        return cross_entropy(y, x - k * v, legal), predicted.detach()
-    return net.head.error(predicted - v, k).square().mean(-1), predicted.detach()
+    y, head = net.output(x, k, o, c), net.head
+    target = head.target(v.detach(), x, k)
+    if head.clean and head.discrete and not guided:
+        return cross_entropy(y, target.round(), legal), y.detach()  # rounded: a one-hot, without rounding errors
+    predicted = head.action(y, legal) if head.clean else y
+    return (predicted - target).square().mean(-1), y.detach()
 
 
 def cloning_loss(
@@ -75,12 +76,13 @@ def euler_sample(
 ) -> Tensor:
     """Integrate from noise z (S, ..., A) at k = 1 to data at k = 0 in `steps` Euler steps: x <- x - v(x, k) / steps.
 
-    The last step ends at x - k v: at the clean action D, if the network predicts it.
+    If the network predicts the clean action D, this is x <- x + (D - x) / (steps k); the last step ends at D.
     """
     x, action = z, net.action if head_of(net).clean else None  # type: ignore[attr-defined]
     for i in range(steps):
         k = torch.full((1,), 1.0 - i / steps, dtype=z.dtype, device=z.device)
-        if action is not None and i == steps - 1:
-            return action(x, k, o, c, legal)  # type: ignore[no-any-return]
-        x = x - net(x, k, o, c, legal) / steps
+        if action is None:
+            x = x - net(x, k, o, c, legal) / steps
+        else:
+            x = torch.lerp(x, action(x, k, o, c, legal), 1.0 / (steps - i))
     return x

@@ -8,7 +8,7 @@ derives the losses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,20 @@ from torch import Tensor
 Predict = Literal["v", "x"]
 LEAST_K = 0.02  # smallest time k for which a network that predicts x is trained: u has the factor 1 / k
 ILLEGAL = -1e9  # logit of an illegal action; its probability is exactly 0
+
+
+class Along(NamedTuple):
+    """A network at a point, and its derivative along a direction.
+
+    Attributes:
+        u: (S, ..., A) average velocity, without gradient.
+        dudk: (S, ..., A) its total derivative, without gradient.
+        predicted: (S, ..., A) what the network predicts: u, or the clean action; differentiable in the parameters.
+    """
+
+    u: Tensor
+    dudk: Tensor
+    predicted: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,25 +58,23 @@ class Head:
         """Return u = y, or u = (x - D) / k: (S, ..., A)."""
         return (x - self.action(y, legal)) / k if self.clean else y
 
-    def along(
-        self, y: Tensor, dy: Tensor, x: Tensor, dx: Tensor, k: Tensor, legal: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return u, and du/dk without gradient, for the tangent dy of y along (dx, 0, 1) on (x, r, k).
+    def along(self, y: Tensor, dy: Tensor, x: Tensor, dx: Tensor, k: Tensor, legal: Tensor | None) -> Along:
+        """Return `Along` for the tangent dy of y along (dx, 0, 1) on (x, r, k).
 
         dD = D (dy - sum_j D_j dy_j) through the softmax, and du/dk = (dx - dD - u) / k through the division.
         """
         if not self.clean:
-            return y, dy
+            return Along(y.detach(), dy, y)
         action = self.action(y, legal)
-        u = (x - action) / k
         with torch.no_grad():
+            u = (x - action) / k
             if self.discrete:
                 dy = action * (dy - (action * dy).sum(-1, keepdim=True))
-            return u, (dx - dy - u) / k
+            return Along(u, (dx - dy - u) / k, action)
 
-    def error(self, du: Tensor, k: Tensor) -> Tensor:
-        """Return the error of the predicted quantity for an error du of u: du itself, or that of D = x - k u."""
-        return k * du if self.clean else du
+    def target(self, u: Tensor, x: Tensor, k: Tensor) -> Tensor:
+        """Return what the prediction has to be for a velocity u (S, ..., A): u itself, or x - k u."""
+        return torch.addcmul(x, k, u, value=-1.0) if self.clean else u
 
 
 def head_of(net: object) -> Head:
@@ -76,10 +88,9 @@ def allowed(logits: Tensor, legal: Tensor | None) -> Tensor:
     return logits if legal is None else logits.masked_fill(~legal, ILLEGAL)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, legal: Tensor | None) -> Tensor:
-    """Return -sum_j target_j log softmax(logits)_j over the legal actions j: (S, ..., A) -> (S, ...)."""
-    log_p = F.log_softmax(allowed(logits, legal), dim=-1)
-    return -(target * (log_p if legal is None else log_p.masked_fill(~legal, 0.0))).sum(-1)
+def cross_entropy(logits: Tensor, action: Tensor, legal: Tensor | None) -> Tensor:
+    """Return -log softmax(logits) at one-hot actions, over the legal actions: (S, ..., A) -> (S, ...)."""
+    return -(action * F.log_softmax(allowed(logits, legal), dim=-1)).sum(-1)
 
 
 VELOCITY = Head()

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vgm2p.flows.head import head_of
+from vgm2p.flows.head import Along, head_of
 from vgm2p.flows.path import Times, adaptive_weight, point, velocity
 from vgm2p.types import Randomness, per_seed_mean
 
@@ -26,8 +26,8 @@ class AverageVelocityField(Protocol):
 
     def along(
         self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return u, differentiable in the parameters, and du/dk along (dx, 0, 1) without gradient; both (S, ..., A)."""
+    ) -> Along:
+        """Return u, du/dk along (dx, 0, 1), and the prediction."""
         ...
 
 
@@ -46,12 +46,12 @@ class BackwardDifference:
 
     def along(
         self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return u and du/dk along (dx, 0, 1), as `AverageVelocityField.along`."""
+    ) -> Along:
+        """Return u, du/dk along (dx, 0, 1), and u with gradient."""
         u = self.net(x, r, k, o, c, legal)
         with torch.no_grad():
             before = self.net(x - self.delta * dx, r, k - self.delta, o, c, legal)
-            return u, (u - before) / self.delta
+            return Along(u.detach(), (u - before) / self.delta, u)
 
 
 def identity_target(v: Tensor, k: Tensor, r: Tensor, dudk: Tensor) -> Tensor:
@@ -91,9 +91,10 @@ def meanflow_loss(
         legal: (S, ..., A) bool for discrete actions, or None.
     """
     with nullcontext() if half else torch.autocast(x.device.type, enabled=False):
-        u, dudk = net.along(x, r, k, o, c, v, legal)
-        row_loss = head_of(net).error(u - identity_target(v, k, r, dudk), k).square().mean(-1)
-        return adaptive_weight(row_loss, adaptive_power) * row_loss, u.detach()
+        u, dudk, predicted = net.along(x, r, k, o, c, v, legal)
+        target = head_of(net).target(identity_target(v, k, r, dudk), x, k)
+        row_loss = (predicted - target).square().mean(-1)
+        return adaptive_weight(row_loss, adaptive_power) * row_loss, u
 
 
 def cloning_loss(
@@ -126,13 +127,14 @@ def meanflow_sample(
 ) -> Tensor:
     """Map noise z (S, ..., A) to data in steps x <- x - (k - r) u(x, r, k). One step is Alg. 2: z - u(z, 0, 1).
 
-    The last step ends at x - k u: at the clean action D, if the network predicts it.
+    If the network predicts the clean action D, this is x <- x + (D - x) (k - r) / k; the last step ends at D.
     """
     x, action = z, u.action if head_of(u).clean else None  # type: ignore[attr-defined]
     for i in range(steps):
         k = z.new_full((1,), 1.0 - i / steps)
         r = z.new_full((1,), 1.0 - (i + 1) / steps)
-        if action is not None and i == steps - 1:
-            return action(x, r, k, o, c, legal)  # type: ignore[no-any-return]
-        x = x - (k - r) * u(x, r, k, o, c, legal)
+        if action is None:
+            x = x - (k - r) * u(x, r, k, o, c, legal)
+        else:
+            x = torch.lerp(x, action(x, r, k, o, c, legal), 1.0 / (steps - i))
     return x

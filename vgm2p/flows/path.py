@@ -80,9 +80,8 @@ class Times:
             return key.uniform(purpose, shape)
         mean, std = LATE if self.law == "late" else (self.mean, self.std)
         logits = key.normal(purpose, shape) * std + mean
-        return torch.stack(
-            [own.sigmoid() for own in logits]
-        )  # seed by seed: the last bit depends on the place in memory
+        # seed by seed: the last bit of a sigmoid depends on the place in memory
+        return logits.sigmoid() if len(logits) == 1 else torch.stack([own.sigmoid() for own in logits])
 
     def _raised(self, k: Tensor) -> Tensor:
         return k.clamp(min=self.least) if self.least > 0 else k

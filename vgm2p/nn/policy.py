@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.flows.head import VELOCITY, Head
+from vgm2p.flows.head import VELOCITY, Along, Head
 from vgm2p.nn.agents import network
 from vgm2p.nn.mlp import MLP, Net
 
@@ -68,8 +68,8 @@ class AverageVelocity(nn.Module):
 
     def along(
         self, x: Tensor, r: Tensor, k: Tensor, o: Tensor, c: Tensor | None, dx: Tensor, legal: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return u, differentiable in the parameters, and du/dk without gradient; both (S, ..., A).
+    ) -> Along:
+        """Return u, du/dk, and the prediction, differentiable in the parameters; all (S, ..., A).
 
         du/dk is the total derivative along the tangent (dx, 0, 1) on (x, r, k): (du/dx) dx + the partial du/dk.
         """
