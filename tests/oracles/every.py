@@ -4,6 +4,7 @@ from tests.oracles.bandits import BANDITS
 from tests.oracles.bc_diffusion import BC_DIFFUSION, BIMODAL
 from tests.oracles.distributions import DISTRIBUTIONS
 from tests.oracles.exact import EXACT
+from tests.oracles.legal_actions import LEGAL_ACTIONS
 from tests.oracles.ma_bcq import MA_BCQ
 from tests.oracles.ma_cql import MA_CQL
 from tests.oracles.ma_icq import MA_ICQ
@@ -27,4 +28,14 @@ EVERY_EXACT = [
     *OM2P_ROWS,
     *PLANNER,
 ]
-EVERY_STATISTICAL = [*DISTRIBUTIONS, *BIMODAL, *BANDITS, *TRAINED, *MAC_FLOW_TRAINED, *ONE_STEP, *COORDINATION, *TARGET]
+EVERY_STATISTICAL = [
+    *DISTRIBUTIONS,
+    *BIMODAL,
+    *BANDITS,
+    *TRAINED,
+    *MAC_FLOW_TRAINED,
+    *ONE_STEP,
+    *COORDINATION,
+    *TARGET,
+    *LEGAL_ACTIONS,
+]
