@@ -27,7 +27,8 @@ The settings of `ma_bcq` and `ma_cql` are those of their files; none was chosen 
 `ma_bcq_threshold_0.8` was added when the result of `ma_bcq` on `smax_2s3z` was known. Its threshold was chosen there,
 between 0.6 and 0.8, with the weights of `ma_bcq`, on these starts and a hundred others
 ([why `ma_bcq` loses](smax.md#why-ma-bcq-loses-to-its-clone-on-2s3z)). So its result on `smax_2s3z` is no independent
-test. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal actions.
+test; that section has one on 300 further starts. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal
+actions.
 
 All rows act without noise. Every seed is evaluated for a hundred episodes; the starts are the same for all seeds and
 rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds. `*`: the
