@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from tests.report.finished_runs import write_run
 from tests.support import continuous_spec, discrete_spec, random_batch
+from tools.results.cells import Row
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
@@ -11,6 +13,8 @@ from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import acting_of, own_way, refuse_others, ways
 from vgm2p.nn.mlp import Net
+from vgm2p.report.runs import load_run
+from vgm2p.report.tables import table
 from vgm2p.rng import ActKey
 from vgm2p.types import Acting, Seen
 
@@ -78,3 +82,25 @@ def test_names_replace_what_the_run_itself_does():
     assert acting_of("sample", own) == Acting(noise=1.0, steps=4, sample=True)
     assert acting_of("sample", own).passes == 1
     assert acting_of(None, own) is None
+
+
+def test_a_report_shows_the_ways_of_discrete_actions_side_by_side(tmp_path):
+    outcomes = {1.0: 3.0, "mode": 5.0, "sample": 2.0}
+    row = Row("bc_meanflow", ("algo=bc_meanflow",), 1, ())
+    write_run(tmp_path, "recorded_3hopper_medium", row, list(outcomes), lambda way, seed, episode: (outcomes[way], ""))
+    write_run(
+        tmp_path,
+        "recorded_3hopper_medium",
+        Row("bc_gaussian", ("algo=bc_gaussian",), 1, ()),
+        ["mode", "sample"],
+        lambda way, seed, episode: (outcomes[way], ""),
+    )
+    runs = [load_run(tmp_path / "recorded_3hopper_medium" / name) for name in ("bc_meanflow", "bc_gaussian")]
+    lines = table(runs).splitlines()
+    header = next(line for line in lines if line.startswith("| return"))
+    assert [cell.strip() for cell in header.split("|")[2:5]] == ["act_noise 1", "mode", "sample"]
+    shown = {
+        line.split("|")[1].strip(): [cell.strip()[:1] for cell in line.split("|")[2:5]] for line in lines if "|" in line
+    }
+    assert shown["bc_meanflow"] == ["3", "5", "2"]
+    assert shown["bc_gaussian"] == ["", "5", "2"]

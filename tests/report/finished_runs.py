@@ -42,7 +42,7 @@ def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
         "algorithm": row.label,
         "seeds": list(range(SEEDS)),
         "updates": UPDATES,
-        "act_noise": None if ways == [None] else config["algo"]["acting"]["noise"],
+        "act_noise": ways[0] if isinstance(ways[0], str | None) else config["algo"]["acting"]["noise"],
         "data_digest": "d" * 64,
         "return_mean": 0.0,
         "dataset_return_mean": 140.0,

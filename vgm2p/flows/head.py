@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vgm2p.nn.fast.softmax import log_softmax, softmax
 
 Predict = Literal["v", "x"]
 LEAST_K = 0.02  # smallest time k for which a network that predicts x is trained: u has the factor 1 / k
-ILLEGAL = -1e9  # logit of an illegal action; its probability is exactly 0
+ILLEGAL = -1e9  # added to the logit of an illegal action, whose probability then is exactly 0
 
 
 class Along(NamedTuple):
@@ -52,7 +53,7 @@ class Head:
 
     def action(self, y: Tensor, legal: Tensor | None) -> Tensor:
         """Return the clean action D (S, ..., A) of an output y; with discrete actions, their probabilities."""
-        return torch.softmax(allowed(y, legal), dim=-1) if self.discrete else y
+        return softmax(allowed(y, legal)) if self.discrete else y
 
     def velocity(self, y: Tensor, x: Tensor, k: Tensor, legal: Tensor | None) -> Tensor:
         """Return u = y, or u = (x - D) / k: (S, ..., A)."""
@@ -84,13 +85,16 @@ def head_of(net: object) -> Head:
 
 
 def allowed(logits: Tensor, legal: Tensor | None) -> Tensor:
-    """Return logits (S, ..., A) with `ILLEGAL` where legal (S, ..., A) is False; they are finite in every row."""
-    return logits if legal is None else logits.masked_fill(~legal, ILLEGAL)
+    """Return logits (S, ..., A), with `ILLEGAL` added where legal (S, ..., A) is False. They are finite in every row.
+
+    A sum has no mask in the backward pass; it needs none, because the gradient at probability 0 is 0.
+    """
+    return logits if legal is None else logits + (legal.to(logits.dtype) - 1.0) * -ILLEGAL
 
 
 def cross_entropy(logits: Tensor, action: Tensor, legal: Tensor | None) -> Tensor:
     """Return -log softmax(logits) at one-hot actions, over the legal actions: (S, ..., A) -> (S, ...)."""
-    return -(action * F.log_softmax(allowed(logits, legal), dim=-1)).sum(-1)
+    return -(action * log_softmax(allowed(logits, legal))).sum(-1)
 
 
 VELOCITY = Head()
