@@ -144,7 +144,7 @@ def test_help_has_every_key_with_its_comment_and_those_of_the_files_that_were_ch
         lines = (config_folder() / f"{name}.yaml").read_text().splitlines()
         comments = [line for line in lines if line.startswith("#")]
         assert comments and not [line for line in comments if line not in page], name
-    assert "## algo=bc_flow; others: bc_gaussian" in page
+    assert "## algo=bc_flow; others: bc_diffusion, bc_gaussian" in page
     assert "hydra:" not in page and "defaults:" not in page
     code, text = answer(["fit", "--help", "algo=bc_flo"])
     assert (code, "did you mean 'bc_flow'" in text) == (2, True)
