@@ -75,7 +75,7 @@ REFERENCES = [
 def write(runs: Path, docs: Path) -> None:
     """Write the page from the finished cells below `runs`. The page lists the missing cells."""
     every = list(cells(PARTS, list(PARTS)))
-    missing = [f"- {experiment}: {row.label}" for experiment, row in every if not finished(runs, experiment, row)]
+    missing = [(experiment, row.label) for experiment, row in every if not finished(runs, experiment, row)]
     head = HEAD.format(
         done=len(every) - len(missing),
         total=len(every),
@@ -87,7 +87,10 @@ def write(runs: Path, docs: Path) -> None:
     for experiment in (*REPLAY, *EXPERT):
         parts += _experiment(runs, experiment, docs)
     if missing:
-        parts.append("## Not run yet\n\n" + "\n".join(missing))
+        labels = {name: [label for experiment, label in missing if experiment == name] for name, _ in missing}
+        parts.append(
+            "## Not run yet\n\n" + "\n".join(f"- {name}: {', '.join(found)}" for name, found in labels.items())
+        )
     docs.mkdir(parents=True, exist_ok=True)
     write_atomic(docs / "baselines.md", "\n\n".join(parts) + "\n")
     print(f"written to {docs / 'baselines.md'}")
