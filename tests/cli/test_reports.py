@@ -106,6 +106,14 @@ def test_methods_that_were_trained_under_different_conditions_are_named(trained,
     assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
 
 
+def test_a_pattern_finds_folders_and_no_files(trained, tmp_path):
+    (tmp_path / "bc_gaussian").symlink_to(trained / "bc_gaussian")
+    (tmp_path / "bc_gaussian.log").write_text("what the command printed")
+    runs, notices = load_runs([tmp_path / "*"])
+    assert [run.name for run in runs] == ["bc_gaussian"]
+    assert notices == []
+
+
 def test_a_folder_whose_name_looks_like_a_pattern_is_found(trained, tmp_path):
     shutil.copytree(trained / "bc_gaussian", tmp_path / "a[1]")
     runs, notices = load_runs([tmp_path / "a[1]"])

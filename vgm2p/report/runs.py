@@ -62,7 +62,8 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for pattern in patterns:
         literal = Path(pattern).exists()  # a folder name may contain brackets, which are no glob then
-        matches = [str(pattern)] if literal else sorted(glob.glob(str(pattern), recursive=True))
+        globbed = [path for path in sorted(glob.glob(str(pattern), recursive=True)) if Path(path).is_dir()]
+        matches = [str(pattern)] if literal else globbed
         if not matches:
             raise MissingInput(f"{pattern}: no such run folder; give folders that `vgm2p fit` printed, or a glob")
         for path in map(Path, matches):

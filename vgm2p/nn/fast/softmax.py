@@ -1,7 +1,7 @@
 """Softmax over few numbers. Tests compare it with torch's own.
 
-On a CPU, torch's kernel is several times as fast if the number of entries is a multiple of the vector width. So rows are
-filled up with entries of probability 0. Each row is computed by itself: its result does not depend on other rows.
+On a CPU, torch's kernel is several times as fast if the number of entries is a multiple of the vector width. So rows
+are filled up with entries of probability 0. Each row is computed by itself: its result does not depend on other rows.
 """
 
 from __future__ import annotations
