@@ -37,7 +37,8 @@ The authors' own update code ran on the same transitions and in the same simulat
 episodes, at the same size and 10 000 updates (OMAR: 5 000). `+-` is the deviation over the episodes of that one policy.
 "reached": our interval overlaps that range, or lies above it. The median stands beside the mean because returns can
 have two modes: a robot that falls, and one that does not. The authors' code of `ma_td3bc` is that of the
-offline-marl-recipe, whose defaults differ ([ma_td3bc](algorithms/ma_td3bc.md))."""
+offline-marl-recipe, whose defaults differ ([ma_td3bc](algorithms/ma_td3bc.md)). Their behaviour cloning is
+deterministic and learns by squared error; `bc_gaussian` learns a standard deviation, too."""
 
 
 @dataclass(frozen=True)
