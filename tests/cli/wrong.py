@@ -244,9 +244,7 @@ CASES = [
     ),
     Wrong("only env is known", fit("data=files", "data.source.paths=[/x]", "env=smax/3m", *OMAR), 2, "of env=smax/3m"),
     Wrong("protocol that is none", fit("protocol=sorce"), 2, "unknown protocol 'sorce'; did you mean 'source'"),
-    Wrong(
-        "protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_plus, only for dof, ma_bcq"
-    ),
+    Wrong("protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_plus, only for dof"),
     Wrong("size without effect", fit(OMAR[0], "protocol=source", "net=small"), 2, "set keys instead of the file"),
     Wrong("unknown SMAC map", fit("env=smac/3m", "env.map_name=3n", "evaluate=auto"), 2, "did you mean '3m'"),
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
