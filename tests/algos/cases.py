@@ -5,6 +5,7 @@ import torch
 from tests.algos import reference as ref
 from tests.support import continuous_spec, discrete_spec
 from vgm2p.nn.mlp import Net
+from vgm2p.rng import UpdateKey
 
 F64 = torch.float64
 SIZE = {"net": Net(8, 2)}
@@ -29,3 +30,16 @@ def table(algorithm, critic, obs, action):
             for e in range(2):
                 values[e, b, i] = ref.plain_mlp(critic.mlp, x, 0, e)[0]
     return values
+
+
+def assert_each_loss_trains_its_own(algorithm, batch):
+    """The policy's loss has a gradient for the policy alone, the critic's for the critic alone, none for targets."""
+    followers = [module for name, module in algorithm.named_children() if name.startswith("target_")]
+    assert followers
+    algorithm.policy_loss(batch, algorithm.encode(batch.obs), UpdateKey([0]))[0].sum().backward()
+    assert all(p.grad is None for p in algorithm.critic.parameters())
+    assert all(p.grad is not None for p in algorithm.policy.parameters())
+    algorithm.zero_grad(set_to_none=True)
+    algorithm.critic_loss(batch, *algorithm.encode_pair(batch), UpdateKey([0]))[0].sum().backward()
+    assert all(p.grad is not None for p in algorithm.critic.parameters())
+    assert all(p.grad is None for module in (algorithm.policy, *followers) for p in module.parameters())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.algos import reference as ref
-from tests.algos.cases import F64, SPECS, close, make, table
+from tests.algos.cases import F64, SPECS, assert_each_loss_trains_its_own, close, make, table
 from tests.support import random_batch
 from vgm2p.algos.ma_td3bc import MATD3BC
 from vgm2p.rng import UpdateKey
@@ -84,15 +84,7 @@ def test_policy_and_targets_move_in_every_second_update():
 
 
 def test_each_loss_has_a_gradient_for_its_own_networks_only():
-    algorithm, batch = shifted(), random_batch(SPEC, dtype=F64)
-    algorithm.policy_loss(batch, algorithm.encode(batch.obs), UpdateKey([0]))[0].sum().backward()
-    assert all(p.grad is None for p in algorithm.critic.parameters())
-    assert all(p.grad is not None for p in algorithm.policy.parameters())
-    algorithm.zero_grad(set_to_none=True)
-    algorithm.critic_loss(batch, *algorithm.encode_pair(batch), UpdateKey([0]))[0].sum().backward()
-    assert all(p.grad is not None for p in algorithm.critic.parameters())
-    others = (algorithm.policy, algorithm.target_policy, algorithm.target_critic)
-    assert all(p.grad is None for module in others for p in module.parameters())
+    assert_each_loss_trains_its_own(shifted(), random_batch(SPEC, dtype=F64))
 
 
 def test_values_of_zero_leave_a_finite_loss():

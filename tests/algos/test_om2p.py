@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.algos import reference as ref
-from tests.algos.cases import F64, SPECS, close, make
+from tests.algos.cases import F64, SPECS, assert_each_loss_trains_its_own, close, make
 from tests.support import random_batch
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.om2p import OM2P
 from vgm2p.errors import ConfigError
+from vgm2p.flows.path import Times
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Acting
 
@@ -138,14 +139,12 @@ def test_without_q_it_is_bc_meanflow_for_every_agent():
 
 
 def test_each_loss_has_a_gradient_for_its_own_networks_only():
-    algorithm, batch = shifted(), random_batch(SPEC, dtype=F64)
-    algorithm.policy_loss(batch, algorithm.encode(batch.obs), UpdateKey([0]))[0].sum().backward()
-    assert all(p.grad is None for p in algorithm.critic.parameters())
-    assert all(p.grad is not None for p in algorithm.policy.parameters())
-    algorithm.zero_grad(set_to_none=True)
-    algorithm.critic_loss(batch, *algorithm.encode_pair(batch), UpdateKey([0]))[0].sum().backward()
-    assert all(p.grad is not None for p in algorithm.critic.parameters())
-    assert all(p.grad is None for m in (algorithm.policy, algorithm.target_critic) for p in m.parameters())
+    assert_each_loss_trains_its_own(shifted(), random_batch(SPEC, dtype=F64))
+
+
+def test_a_missing_law_of_the_times_is_uniform():
+    """Without it, the times would be drawn from the law that comes last."""
+    assert make(OM2P, "continuous", times=Times(law=None)).times == make(OM2P, "continuous").times
 
 
 def test_the_target_critic_follows_and_the_agents_stay_apart():

@@ -57,7 +57,7 @@ class OM2P(ValueLearner):
             raise ConfigError(f"algo.fd_delta must lie between {LEAST_DELTA:g} and 1, got {fd_delta:g}; use 0.01")
         self.share_parameters = share_parameters
         super().__init__(*task, mixer=mixer, **of_the_learner)
-        self.q_weight, self.normalise_q, self.times = q_weight, normalise_q, times
+        self.q_weight, self.normalise_q, self.times = q_weight, normalise_q, times.suited(self.head)
         self.derivative, self.fd_delta = derivative, fd_delta
         self.act_by(acting)
 

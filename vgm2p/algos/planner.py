@@ -20,6 +20,7 @@ from vgm2p.algos.goal import Goal, GoalSettings
 from vgm2p.algos.parts import log_softmax_at
 from vgm2p.algos.windows import Given, Views, given, refuse_length
 from vgm2p.flows.diffusion import Schedule
+from vgm2p.flows.head import allowed
 from vgm2p.nn.cdf import KNOTS, Cdf
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.plan import PlanNetworks
@@ -28,7 +29,6 @@ from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey, per_seed_mean
 
 STEPS = {True: (21, 4), False: (19, 10)}  # discrete (SMAC) or not (robots): history and horizon [MADiff's code]
-ILLEGAL = -1e10  # a finite score, because padded steps may hold illegal actions
 
 
 class Planner(Algorithm):
@@ -147,7 +147,8 @@ class Planner(Algorithm):
         found, action = self.online.action(window[:, :, before], window[:, :, after]), batch.window_action[:, :, before]
         if self.action_cdf is None:
             assert batch.window_legal is not None
-            error = -log_softmax_at(found.masked_fill(~batch.window_legal[:, :, before], ILLEGAL), action)
+            legal = batch.window_legal[:, :, before]  # `allowed` is finite where a padded step holds an illegal action
+            error = -log_softmax_at(allowed(found, legal), action)
         else:
             error = (found - self.action_cdf(action)).square().mean(-1)
         return (weight * error).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1.0)
