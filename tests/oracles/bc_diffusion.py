@@ -8,7 +8,7 @@ import torch
 
 from tests.flows.gaussian import F64, moments
 from tests.oracles.exact import gaussian_v
-from tests.oracles.one_state import batch_of, below, near, observe, spec
+from tests.oracles.one_state import batch_of, below, moment_rows, near, observe, spec
 from tests.oracles.table import Oracle
 from tests.support import continuous_spec, random_batch
 from vgm2p.algos.bc_diffusion import BCDiffusion
@@ -88,17 +88,7 @@ BC_DIFFUSION = [
         for level, known in LEVELS.items()
     ),
     Oracle("BD2", "10 of 100 levels: 99, 89, ..., 9 (differences)", grid_error, "= 0", lambda v: v == 0),
-    *(
-        Oracle(
-            f"BD3{letter}{'ms'[part]}",
-            f"N(.3, .2^2), {what}: {('mean', 'sd')[part]}",
-            lambda run=run, part=part: run()[part],
-            f"{known[part]:g} +- 6e-5",
-            near(known[part], 6e-5),
-        )
-        for letter, (what, run, *known) in zip("abcde", MOMENTS, strict=True)
-        for part in range(2)
-    ),
+    *moment_rows("BD3", MOMENTS, 6e-5),
     Oracle("BD4", "one DDIM step with the true noise, float32", one_step_error, "< 2e-5", below(2e-5)),
     Oracle("BD5", "act_noise 0: change of the actions", change_without_noise, "= 0", lambda v: v == 0),
 ]

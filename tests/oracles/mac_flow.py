@@ -6,9 +6,10 @@ import functools
 
 import torch
 
+from tests.oracles.exact import gaussian_v
 from tests.oracles.one_state import above, batch_of, below, near, observe, spec
 from tests.oracles.table import Oracle
-from tests.oracles.weighted import P, Q, two_agents
+from tests.oracles.weighted import Q, bandit_batches, two_agents
 from tests.support import continuous_spec, random_batch
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.mac_flow import MACFlow
@@ -23,9 +24,8 @@ MEAN, SD = 0.3, 0.2  # the data of rows a and b
 
 
 def gaussian_field(x, k, o, c, legal=None):
-    """The exact velocity of N(MEAN, SD^2): data at k = 0, noise at k = 1."""
-    variance = ((1 - k) * SD) ** 2 + k**2
-    return -MEAN + (k - (1 - k) * SD**2) / variance * (x - (1 - k) * MEAN)
+    """The exact velocity of N(MEAN, SD^2)."""
+    return gaussian_v(x, k, MEAN, SD)
 
 
 def bandit(discrete=False, actions=1, **options):
@@ -115,11 +115,8 @@ def guided(steps=600, **options):
     """E[q] of the student's actions in the bandit of `weighted`, whose data have E[q] = 2.1."""
     critic, optim = CriticSettings(members=1, tau=0.1), Optim(3e-3, decay_updates=steps)
     algorithm = MACFlow(spec(actions=4, discrete=True), [0], net=Net(32, 2), optim=optim, critic=critic, **options)
-    generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
-    for update in range(steps):
-        action = torch.multinomial(P, 200, replacement=True, generator=generator)
-        batch = batch_of(action[:, None], Q[action].float())
-        batch.legal = batch.next_legal = torch.ones(1, 200, 1, 4, dtype=torch.bool)
+    key = UpdateKey([0])
+    for update, batch in enumerate(bandit_batches(steps)):
         algorithm.step(batch, key.at(update))
     legal = torch.ones(1, 2000, 1, 4, dtype=torch.bool)
     acted, _ = algorithm.act(Seen(observe(2000), legal), None, UpdateKey([9]).at(0))

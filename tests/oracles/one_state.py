@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tests.oracles.table import Oracle
 from vgm2p.types import Batch, Spec
 
 
@@ -38,3 +39,18 @@ def above(limit):
 
 def near(wanted, by):
     return lambda value: abs(value - wanted) < by
+
+
+def moment_rows(prefix, samplers, by):
+    """Rows for samplers of N(.3, .2^2), each (what, () -> (mean, sd), known mean, known sd): two rows per sampler."""
+    return [
+        Oracle(
+            f"{prefix}{letter}{'ms'[part]}",
+            f"N(.3, .2^2), {what}: {('mean', 'sd')[part]}",
+            lambda run=run, part=part: run()[part],
+            f"{known[part]:g} +- {by:g}",
+            near(known[part], by),
+        )
+        for letter, (what, run, *known) in zip("abcde", samplers, strict=True)
+        for part in range(2)
+    ]

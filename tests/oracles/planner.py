@@ -7,7 +7,7 @@ import functools
 import torch
 
 from tests.flows.gaussian import moments
-from tests.oracles.one_state import above, below, near
+from tests.oracles.one_state import above, below, moment_rows, near
 from tests.oracles.table import Oracle
 from vgm2p.algos.goal import GoalSettings
 from vgm2p.algos.planner import Planner
@@ -199,17 +199,7 @@ PLANNER = [
         Oracle(f"PL2-{k}", f"200 levels: beta at {k}", lambda k=k: beta(k), f"{v:g}", near(v, 1e-6))
         for k, v in BETAS.items()
     ),
-    *(
-        Oracle(
-            f"PL3{letter}{'ms'[part]}",
-            f"N(.3, .2^2), {what}: {('mean', 'sd')[part]}",
-            lambda run=run, part=part: run()[part],
-            f"{known[part]:g} +- 2e-5",
-            near(known[part], 2e-5),
-        )
-        for letter, (what, run, *known) in zip("abcde", MOMENTS, strict=True)
-        for part in range(2)
-    ),
+    *moment_rows("PL3", MOMENTS, 2e-5),
     Oracle(
         "PL4a", "MADiff, D = 60: parameters - 64 306 111", lambda: parameters(True) - 64_306_111, "= 0", near(0, 0.5)
     ),

@@ -54,6 +54,16 @@ def equal_weights(*mixers):
         mixer.mlp.output.bias.fill_(0.3)
 
 
+def bandit_batches(steps):
+    """Batches of the bandit: 200 actions with shares P, and their rewards Q."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        action = torch.multinomial(P, 200, replacement=True, generator=generator)
+        batch = batch_of(action[:, None], Q[action].float())
+        batch.legal = batch.next_legal = torch.ones(1, 200, 1, 4, dtype=torch.bool)
+        yield batch
+
+
 @functools.cache
 @torch.enable_grad()
 def trained(cls, steps=700, **options):
@@ -61,11 +71,8 @@ def trained(cls, steps=700, **options):
     critic = CriticSettings(members=1, tau=0.1)
     optim = Optim(1e-2, decay_updates=steps)
     algorithm = cls(spec(actions=4, discrete=True), [0], net=Net(16, 1), optim=optim, critic=critic, **options)
-    generator, key = torch.Generator().manual_seed(0), UpdateKey([0])
-    for update in range(steps):
-        action = torch.multinomial(P, 200, replacement=True, generator=generator)
-        batch = batch_of(action[:, None], Q[action].float())
-        batch.legal = batch.next_legal = torch.ones(1, 200, 1, 4, dtype=torch.bool)
+    key = UpdateKey([0])
+    for update, batch in enumerate(bandit_batches(steps)):
         batch.next_action = batch.action
         batch.obs += 1.0  # at 0, the mixer of a fresh network has weights 0, which have no gradient
         algorithm.update(batch, key.at(update))

@@ -9,6 +9,15 @@ UPDATES = 10_000
 SEEDS, EPISODES = 5, 20
 
 
+def row_cells(text, start):
+    """Return the cells of the first table row of a text that starts so."""
+    return cells_of(next(line for line in text.splitlines() if line.startswith(f"| {start}")))
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
     """Write the folder of a cell.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.report.finished_runs import write_run
+from tests.report.finished_runs import cells_of, row_cells, write_run
 from tools.results.baselines import LONGER, PARTS, SHORT_ROWS, longer
 from tools.results.baselines_page import HOPPER, REFERENCES, write
 from tools.results.cells import cells, settings
@@ -21,21 +21,15 @@ def text(tmp_path_factory):
     return (docs / "baselines.md").read_text()
 
 
-def line(text, start):
-    return [
-        cell.strip() for cell in next(x for x in text.splitlines() if x.startswith(f"| {start}")).strip("|").split("|")
-    ]
-
-
 def test_the_authors_value_is_reached_where_the_interval_overlaps_its_range(text):
-    mean, median, theirs, verdict = line(text, f"{HOPPER} | ma_td3bc")[3:]
+    mean, median, theirs, verdict = row_cells(text, f"{HOPPER} | ma_td3bc")[3:]
     assert mean.startswith("890 [")
     assert (median, theirs, verdict) == ("1700", "402 +- 443", "reached")
-    assert line(text, f"{HOPPER} | bc_gaussian")[-1] == "not reached"
+    assert row_cells(text, f"{HOPPER} | bc_gaussian")[-1] == "not reached"
 
 
 def test_a_policy_with_start_noise_is_compared_in_each_way_to_act(text):
-    lines = [[cell.strip() for cell in x.strip("|").split("|")] for x in text.splitlines() if x.startswith("| ")]
+    lines = [cells_of(x) for x in text.splitlines() if x.startswith("| ")]
     found = [cells for cells in lines if cells[:2] == [HOPPER, "mac_flow"]]
     assert [(way, mean.split()[0], verdict) for _, _, way, mean, _, _, verdict in found] == [
         ("1", "300", "reached"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from tests.report.finished_runs import write_run
+from tests.report.finished_runs import row_cells, write_run
 from tests.support import small_columns
 from tools.results import baselines, battles, robots
 from tools.results.battles_page import behaviours, write
@@ -40,23 +40,17 @@ def page(tmp_path_factory):
     return (docs / "results.md").read_text()
 
 
-def row(page, start):
-    """Return the cells of the first table row that starts so."""
-    found = next(line for line in page.splitlines() if line.startswith(f"| {start} "))
-    return [cell.strip() for cell in found.strip("|").split("|")]
-
-
 def test_every_way_to_act_has_its_rates_and_returns(page):
-    won, returned, per_seed = row(page, "plus_battle (0)")[1:]
+    won, returned, per_seed = row_cells(page, "plus_battle (0)")[1:]
     assert won.startswith("0.75 [")
     assert returned.startswith("1.75 [")
     assert per_seed == "0.75 0.75 0.75 0.75 0.75"
-    assert row(page, "bc_gaussian")[1].startswith("0.25 [")
+    assert row_cells(page, "bc_gaussian")[1].startswith("0.25 [")
 
 
 def test_the_best_guided_row_is_compared_with_every_clone_in_its_best_way(page):
-    assert row(page, "plus_battle (0) - bc_gaussian")[1].startswith("0.50 [")
-    assert row(page, "plus_battle (0) - bc_flow (1)")[1].startswith("0.45 [")
+    assert row_cells(page, "plus_battle (0) - bc_gaussian")[1].startswith("0.50 [")
+    assert row_cells(page, "plus_battle (0) - bc_flow (1)")[1].startswith("0.45 [")
 
 
 def test_the_robots_half_stays_and_what_is_missing_is_named(page):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.report.finished_runs import write_run
+from tests.report.finished_runs import row_cells, write_run
 from tools.results.cells import cells, finished
 from tools.results.page import BORDER
 from tools.results.robots import MAIN, MEDIUM, PARTS, REPLAY
@@ -44,9 +44,7 @@ def page(tmp_path_factory):
 
 def row(page, start, *, after):
     """Return the cells of the first table row that starts so, below some words."""
-    text = page.read_text().split(after, 1)[1]
-    found = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
-    return [cell.strip() for cell in found.strip("|").split("|")]
+    return row_cells(page.read_text().split(after, 1)[1], start)
 
 
 def test_every_method_is_shown_in_its_best_way_to_act(page):

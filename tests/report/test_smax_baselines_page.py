@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.report.finished_runs import write_run
+from tests.report.finished_runs import row_cells, write_run
 from tests.support import small_columns
 from tools.results import battles
 from tools.results.cells import cells
@@ -45,8 +45,7 @@ def text(tmp_path_factory):
 
 def line(text, section, label):
     """Return the cells of the first table row with a label, after the first words of a section."""
-    row = next(x for x in text[text.index(section) :].splitlines() if x.startswith(f"| {label} "))
-    return [cell.strip() for cell in row.strip("|").split("|")]
+    return row_cells(text[text.index(section) :], f"{label} ")
 
 
 def test_a_difference_to_the_clone_has_a_star_if_its_interval_excludes_zero(text):
