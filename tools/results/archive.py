@@ -13,7 +13,13 @@ from typing import Any
 from vgm2p.io.files import write_atomic
 from vgm2p.run.folder import RunFolder
 
-FILES = ("manifest.json", "timing.json", "results.json", "episodes.csv", "metrics.csv")
+FILES = (
+    "manifest.json",
+    "timing.json",
+    "episodes.csv",
+    "metrics.csv",
+    "results.json",
+)  # the last one marks a finished run
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all packed files, so that equal cells are equal archives
 
 
@@ -49,9 +55,7 @@ def unpack(archive: Path, cell: str, runs: Path) -> None:
         return
     folder.mkdir(parents=True)
     with zipfile.ZipFile(path) as packed:
-        for name in sorted(
-            FILES, key=lambda name: name == "results.json"
-        ):  # the file that marks a finished run is last
+        for name in FILES:
             write_atomic(folder / name, packed.read(name))
 
 
