@@ -13,13 +13,8 @@ from typing import Any
 from vgm2p.io.files import write_atomic
 from vgm2p.run.folder import RunFolder
 
-FILES = (
-    "manifest.json",
-    "timing.json",
-    "episodes.csv",
-    "metrics.csv",
-    "results.json",
-)  # the last one marks a finished run
+# The last file marks a finished run.
+FILES = ("manifest.json", "timing.json", "episodes.csv", "metrics.csv", "results.json")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all packed files, so that equal cells are equal archives
 
 
