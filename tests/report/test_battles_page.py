@@ -80,7 +80,8 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
     ("experiment", "row"),
     [("quickstart", row) for row in (*robots.MAIN, *robots.SWITCHES, *robots.PAPER)]
     + [("recorded_3hopper_medium_replay", row) for row in (*baselines.SHORT_ROWS, *baselines.LONG_ROWS)]
-    + [("smax_3m", row) for row in (*battles.ROWS, *battles.VALUES)],
+    + [("smax_3m", row) for row in (*battles.ROWS, *battles.VALUES)]
+    + [("smax_smacv2_5_units", row) for row in battles.RANDOM_TEAM_ROWS],
     ids=lambda value: getattr(value, "label", value),
 )
 def test_every_row_is_a_configuration_with_its_settings(experiment, row):

@@ -65,11 +65,13 @@ def run_battles(options: argparse.Namespace) -> int:
 
     A part that was not asked for keeps its page: the half of docs/results.md, or docs/smax_baselines.md.
     """
-    code = 0 if options.write else max(battles.record(scenario) for scenario in battles.SETS.values())
+    parts = options.only or list(battles.PARTS)
+    scenarios = {scenario for part in parts for scenario in battles.SCENARIOS[part].values()}
+    code = 0 if options.write else max(battles.record(scenario) for scenario in sorted(scenarios))
     code = code or run_plan(battles.PARTS, options)
-    pages = {"battles": battles_page.write, "values": smax_baselines_page.write}
-    for part in options.only or battles.PARTS:
-        pages[part](options.runs, options.docs)
+    pages = {"battles": battles_page.write, "random": battles_page.write, "values": smax_baselines_page.write}
+    for write in dict.fromkeys(pages[part] for part in parts):
+        write(options.runs, options.docs)
     return code
 
 

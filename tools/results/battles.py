@@ -10,12 +10,13 @@ from pathlib import Path
 from tools.results.cells import Plan, Row
 
 SETS = {"smax_3m": "3m", "smax_2s3z": "2s3z"}
+RANDOM_TEAMS = {"smax_smacv2_5_units": "smacv2_5_units", "smax_smacv2_10_units": "smacv2_10_units"}
 SIZE = (
     "updates=6000",
     "eval_every=3000",
     "eval_episodes=100",
     "seeds=5",
-    "eval_acting=[1,0]",
+    "eval_acting=[1,mode,sample]",
     "net.width=128",
     "net.depth=3",
     "optim.lr=1e-3",
@@ -38,27 +39,43 @@ BATTLE = (
     "algo.acting.best_of=16",
     "algo.acting.noise=1",
 )
+VELOCITY = "algo.predict=v"  # the paper's letter
+HISTORY = "algo.history=4"
 CLONES = [
-    Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 1, SIZE),
-    Row("bc_flow", ("algo=bc_flow",), 2, SIZE),
-    Row("bc_meanflow", ("algo=bc_meanflow",), 2, SIZE),
+    Row("bc_gaussian", ("algo=bc_gaussian", "algo.decode=argmax"), 2, SIZE),
+    Row("bc_flow", ("algo=bc_flow",), 3, SIZE),
+    Row("bc_meanflow", ("algo=bc_meanflow",), 3, SIZE),
+    Row("bc_flow_v", ("algo=bc_flow", VELOCITY), 3, SIZE),
+    Row("bc_meanflow_v", ("algo=bc_meanflow", VELOCITY), 3, SIZE),
 ]
 GUIDED = [
-    Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 7, SIZE),
-    Row("vgm2p", ("algo=vgm2p", CRITIC), 4, SIZE),
-    Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, "algo.history=4"), 8, SIZE),
+    Row("vgm2p", ("algo=vgm2p", CRITIC), 5, SIZE),
+    Row("vgm2p_v", ("algo=vgm2p", CRITIC, VELOCITY), 5, SIZE),
+    Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 8, SIZE),
+    Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, HISTORY), 9, SIZE),
     Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6, SIZE),
-    Row("vgm2p_team", ("algo=vgm2p", CRITIC, "algo.advantage=team"), 4, SIZE),
+    Row("vgm2p_fm", ("algo=vgm2p_fm", CRITIC), 8, SIZE),
 ]
 ROWS = [*CLONES, *GUIDED]
-CLONE = CLONES[0]  # the categorical clone: the reference of the value baselines
-VALUES = [
-    Row("ma_bcq", ("algo=ma_bcq", CRITIC), 4, SIZE),
-    Row("ma_cql", ("algo=ma_cql", CRITIC), 4, SIZE),
-    Row("ma_bcq_threshold_0.8", ("algo=ma_bcq", CRITIC, "algo.threshold=0.8"), 4, SIZE),
-    Row("ma_bcq_all_legal", ("algo=ma_bcq", CRITIC, "algo.mask_at_eval=false"), 4, SIZE),
+CLONE, MEANFLOW, VGM2P = CLONES[0], CLONES[2], GUIDED[0]  # CLONE, the categorical clone, is the reference of all tables
+WITH_HISTORY = [
+    Row(f"{row.label}_history4", (*row.overrides, HISTORY), row.minutes + 1, SIZE) for row in (CLONE, MEANFLOW, VGM2P)
 ]
-PARTS: Plan = {"battles": [(list(SETS), ROWS)], "values": [(list(SETS), [CLONE, *VALUES])]}
+RANDOM_TEAM_ROWS = [CLONE, MEANFLOW, VGM2P, *WITH_HISTORY]
+# The value baselines act in one way only, whatever is asked for; their finished cells were asked for these.
+ONE_WAY = tuple("eval_acting=[1,0]" if word.startswith("eval_acting=") else word for word in SIZE)
+VALUES = [
+    Row("ma_bcq", ("algo=ma_bcq", CRITIC), 4, ONE_WAY),
+    Row("ma_cql", ("algo=ma_cql", CRITIC), 4, ONE_WAY),
+    Row("ma_bcq_threshold_0.8", ("algo=ma_bcq", CRITIC, "algo.threshold=0.8"), 4, ONE_WAY),
+    Row("ma_bcq_all_legal", ("algo=ma_bcq", CRITIC, "algo.mask_at_eval=false"), 4, ONE_WAY),
+]
+PARTS: Plan = {
+    "battles": [(list(SETS), ROWS)],
+    "random": [(list(RANDOM_TEAMS), RANDOM_TEAM_ROWS)],
+    "values": [(list(SETS), [CLONE, *VALUES])],
+}
+SCENARIOS = {"battles": SETS, "random": RANDOM_TEAMS, "values": SETS}  # part -> experiments, and their scenarios
 
 
 def record(scenario: str) -> int:
