@@ -200,15 +200,10 @@ def test_the_generators_of_this_process_are_left_alone(game, make):
 
 @pytest.mark.parametrize("name", ["3m", "zerg_5_vs_5"])
 def test_grouping_into_games_changes_no_result(name, game, make):
-    """SMACv2 pays by a scale that each game draws anew, so there the score is what stays."""
     game()
     one, two, three = (
-        rollout(RandomActor(env.spec), env, 5, [7, 8], 4)
+        scored(rollout(RandomActor(env.spec), env, 5, [7, 8], 4))
         for env in (make(name, workers=1), make(name, workers=2), make(name, workers=3))
     )
-    if name == "3m":
-        assert scored(one) == scored(two) == scored(three)
-    assert [(e.seed, e.episode, e.length, e.won) for e in one] == [(e.seed, e.episode, e.length, e.won) for e in three]
-    for a, b in zip(one, three, strict=True):
-        assert a.extra == pytest.approx(b.extra, rel=1e-9)
-    assert len({e.extra["score"] for e in one}) > 3
+    assert one == two == three
+    assert len({extra["score"] for *_, extra in one}) > 3

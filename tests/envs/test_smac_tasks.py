@@ -122,7 +122,9 @@ def test_unknown_maps_and_races_are_named_with_their_nearest():
 
 
 def test_the_worth_of_an_average_team():
-    assert worth_v2(RACES["terran"].units, 5) == pytest.approx(200 + 5 * (10 + 0.45 * 45 + 0.45 * 125 + 0.1 * 150))
+    assert worth_v2(RACES["terran"].units, [], 5, 5) == pytest.approx(
+        200 + 5 * (10 + 0.45 * 45 + 0.45 * 125 + 0.1 * 150)
+    )
 
 
 @pytest.mark.parametrize(

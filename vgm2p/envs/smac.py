@@ -236,5 +236,6 @@ class SMACv2(SMAC):
             "start_positions": {**START, "p": reflected},
         }
         arguments = {"map_name": f"10gen_{race}", **ARGUMENTS_V2}
-        game = {"arguments": arguments, "capabilities": capabilities, "worth": worth_v2(units, n_enemies)}
+        expected = worth_v2(units, exceptions, n_units, n_enemies)
+        game = {"arguments": arguments, "capabilities": capabilities, "worth": expected}
         super().__init__(spec, game, require(FLAT_MAP), workers, timeout)

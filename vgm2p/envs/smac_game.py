@@ -37,13 +37,13 @@ class Moment:
         obs: (N, O) float32.
         legal: (N, A) bool.
         state: (D,) float32.
-        reward: reward of smacv2; on the maps of SMACv1, the reward of SMACv1.
+        reward: reward of smacv2 with a constant scale; on the maps of SMACv1, the reward of SMACv1.
         terminated: whether the battle was won, lost or drawn.
         truncated: whether the step limit was reached before that.
         won: whether the battle was won.
         dead_allies: number of dead agents.
         dead_enemies: number of dead enemies.
-        score: sum of the rewards so far, on a fixed scale on which `worth` points are 20.
+        score: sum of the rewards so far.
     """
 
     obs: NDArray[np.float32]
@@ -64,13 +64,12 @@ class Game:
     Args:
         arguments: keyword arguments of smacv2's StarCraft2Env.
         capabilities: SMACv2's distributions of teams and start positions; None for the maps of SMACv1.
-        worth: points of a won episode, for the score; None: computed from the enemies on the map.
+        worth: points that are a reward of 20; None: those of a victory over the enemies on the map.
     """
 
     def __init__(self, arguments: Mapping[str, Any], capabilities: dict[str, Any] | None, worth: float | None) -> None:
         bind_games_to_this_process()
-        self._worth = worth
-        self._points = self._scale = 0.0
+        self._score = 0.0
         if capabilities is None:
             self.game = self._task = repaired()(**arguments)
         else:
@@ -78,6 +77,7 @@ class Game:
 
             self._task = StarCraftCapabilityEnvWrapper(**arguments, capability_config=capabilities)
             self.game = self._task.env = repaired()(**arguments, capability_config=capabilities)
+        self.game.expected_worth = worth
 
     def reset(self, seed: int) -> Moment:
         """Start an episode. Its random draws depend on `seed`; the game itself gets a seed only when it starts."""
@@ -87,7 +87,7 @@ class Game:
             setattr(holder, name, np.random.default_rng([seed, index]))
         self.game._seed = seed % 2**32
         self._task.reset()  # if units fail to appear, it tries again and returns None
-        self._scale, self._points = self.game.reward_scale_rate / (self._worth or worth(self.game)), 0.0
+        self._score = 0.0
         return self._moment()
 
     def step(self, actions: Sequence[int]) -> Moment:
@@ -97,7 +97,7 @@ class Game:
         if not info:  # smacv2 reports a crash by an empty info, reward 0 and the end of the episode
             raise GameDied("smacv2 reports a crash")
         truncated = self.game.timeouts > timeouts
-        self._points += float(reward) * self.game.max_reward / self.game.reward_scale_rate
+        self._score += float(reward)
         return self._moment(
             reward=float(reward),
             terminated=bool(over) and not truncated,
@@ -105,7 +105,7 @@ class Game:
             won=bool(info["battle_won"]),
             dead_allies=int(info["dead_allies"]),
             dead_enemies=int(info["dead_enemies"]),
-            score=self._points * self._scale,
+            score=self._score,
         )
 
     def _moment(self, **result: Any) -> Moment:
@@ -115,22 +115,28 @@ class Game:
 
 
 class Repairs:
-    """Mixin that precedes smacv2's StarCraft2Env in the order of base classes."""
+    """Mixin that precedes smacv2's StarCraft2Env in the order of base classes.
 
+    Attributes:
+        expected_worth: points that are a reward of 20; None: those of a victory over the enemies on the map.
+    """
+
+    expected_worth: float | None = None
     scaled = False
 
     def reset(self: Any, episode_config: Mapping[str, Any] | None = None) -> Any:
         """Count unfinished episodes and those whose units did not appear, and set the scale of the reward once.
 
         While smacv2 has counted no episode, each reset starts another game and loses the running one. It also adds the
-        enemies' health to `max_reward` again and again.
+        enemies' health to `max_reward` again and again. And in SMACv2, the first random team of a process would
+        determine the scale of all its rewards.
         """
         if self._sc2_proc is not None:
             self._episode_count = max(1, self._episode_count)
         smacv2: Any = super()
         smacv2.reset(episode_config or {})
         if not self.scaled:
-            self.scaled, self.max_reward = True, worth(self)
+            self.scaled, self.max_reward = True, self.expected_worth or worth(self)
 
     def full_restart(self: Any) -> None:
         """Raise GameDied instead of a restart. The worker's parent starts a new process and repeats the episode."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +170,26 @@ def _spec(env_id: str, facts: Map, heals: bool, position: int, env_kwargs: Mappi
     )
 
 
-def worth_v2(units: Mapping[str, float], enemies: int) -> float:
-    """Return the points of a victory over an average team; the scale of the score."""
-    return enemies * (DEATH + sum(share * TOUGHNESS[name] for name, share in units.items())) + VICTORY
+def worth_v2(units: Mapping[str, float], exceptions: Sequence[str], agents: int, enemies: int) -> float:
+    """Return the expected points of a victory over a random team of enemies, as smacv2 draws it.
+
+    A unit is worth its health, its shield and DEATH points [smacv2, starcraft2.py, init_units and reward_battle]. The
+    enemies are copies of the agents. If they are fewer, some agents have no copy; if they are more, the others are a
+    second random team [smacv2, distributions.py, WeightedTeamsDistribution].
+    """
+    tough = min(agents, enemies) * _mean_toughness(units, exceptions, agents)
+    if enemies > agents:
+        tough += (enemies - agents) * _mean_toughness(units, exceptions, enemies - agents)
+    return tough + enemies * DEATH + VICTORY
+
+
+def _mean_toughness(units: Mapping[str, float], exceptions: Sequence[str], size: int) -> float:
+    """Return the mean toughness of a unit in a team of `size`. A team of exceptions only is drawn again."""
+    every = sum(share * TOUGHNESS[name] for name, share in units.items())
+    excepted = {name: share for name, share in units.items() if name in exceptions}
+    share = sum(excepted.values())
+    if share == 0.0:
+        return every
+    among = sum(part * TOUGHNESS[name] for name, part in excepted.items()) / share
+    again = share**size
+    return (every - again * among) / (1.0 - again)
