@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, finfo
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
 
@@ -251,6 +251,20 @@ class Actor(Protocol):
         ...
 
 
-def per_seed_mean(x: Tensor) -> Tensor:
-    """Average over all axes except the seed axis: (S, ...) -> (S,). Every loss uses it."""
+def has_choice(legal: Tensor | None) -> Tensor | None:
+    """Return whether an agent has at least two legal actions: (S, ..., A) bool -> (S, ...) bool; None if all have.
+
+    A dead agent has one. Rows without a choice teach a policy nothing: they are in no policy loss and no class share.
+    """
+    return None if legal is None else legal.sum(-1) > 1
+
+
+def per_seed_mean(x: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Average over all axes except the seed axis: (S, ...) -> (S,). Every loss uses it.
+
+    With `rows`, bool of the shape of x, only those that are True count. Without one, the mean of a seed is 0.
+    """
+    if rows is not None:
+        counted = rows.to(x.dtype)
+        return per_seed_mean(x * counted) / per_seed_mean(counted).clamp(min=finfo(x.dtype).tiny)
     return x.flatten(1).mean(1) if x.dim() > 1 else x

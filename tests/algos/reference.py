@@ -47,6 +47,11 @@ def rows(batch):
     return [(b, i) for b in range(B) for i in range(N)]
 
 
+def choices(batch):
+    """The rows with more than one legal action."""
+    return [(b, i) for b, i in rows(batch) if batch.legal is None or batch.legal[0, b, i].sum() > 1]
+
+
 def meanflow_row(algorithm, a, eps, k, r, oid, c, velocity, s=0, member=None):
     """|| u - (v - (k - r) du/dk) ||^2 / A for one row, derivative by torch.func.jvp of the plain network."""
     tail = [oid] if c is None else [oid, c]

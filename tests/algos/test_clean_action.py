@@ -53,11 +53,11 @@ def row_loss(mlp, x, v, k, r, tail, legal, cross_entropy):
 
 
 def reference(algorithm, mlp, batch, source, meanflow, c=None, omega=1.0):
-    """Mean over rows; with conditions c, the velocities are guided by class 1."""
+    """Mean over rows with a choice; with conditions c, the velocities are guided by class 1."""
     key, shape, spec = UpdateKey([0]).at(source), batch.obs.shape[1:3], algorithm.spec
     eps = key.normal("flow_noise", (*shape, spec.action_dim)).to(F64)
     times, total = drawn(key, shape, 2 if meanflow else 1), 0.0
-    for b, i in ref.rows(batch):
+    for b, i in ref.choices(batch):
         a, o = ref.vector(algorithm, batch.action[0, b, i]), ref.encode(algorithm, batch.obs[0, b, i], i)
         legal = batch.legal[0, b, i] if spec.discrete else None
         k, r = times[0, b, i].max().clamp(min=0.02).reshape(1), times[0, b, i].min().reshape(1) if meanflow else None
@@ -67,7 +67,7 @@ def reference(algorithm, mlp, batch, source, meanflow, c=None, omega=1.0):
             y = ref.plain_mlp(mlp, torch.cat([x, *[k] * (2 if meanflow else 1), *one])).detach()
             v = omega * v + (1 - omega) * (x - clean(y, legal)) / k
         total = total + row_loss(mlp, x, v, k, r, tail, legal, spec.discrete and omega == 1.0)
-    return total / len(ref.rows(batch))
+    return total / len(ref.choices(batch))
 
 
 def same(loss, wanted, parameters):
@@ -187,18 +187,6 @@ def test_an_illegal_action_has_probability_0_and_no_influence(cls):
     for mine, theirs in zip(*found, strict=True):
         assert torch.equal(mine, theirs)
     assert (found[0][-1][..., 2] == 0.0).all()
-
-
-@pytest.mark.parametrize("cls", [BCFlow, BCMeanFlow])
-def test_with_one_legal_action_nothing_is_left_to_learn(cls):
-    algorithm, batch = make(cls, "discrete", predict="x"), random_batch(SPECS["discrete"], dtype=F64)
-    batch.legal = algorithm.represent(batch.action).bool()
-    o, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
-    loss = algorithm.policy_loss(o, action, UpdateKey([0]), batch.legal)
-    loss = loss[0] if cls is BCMeanFlow else loss
-    assert loss.abs().max() < 1e-25
-    for gradient in torch.autograd.grad(loss.sum(), list(algorithm.policy.parameters())):
-        assert gradient.abs().max() < 1e-12
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

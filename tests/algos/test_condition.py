@@ -133,7 +133,10 @@ def conditions(algorithm, batch):
     return algorithm.condition(batch, oid, action, baselines, q)[0], adv
 
 
-def test_agreement_is_the_share_of_equal_pairs():
+def test_agreement_is_the_mean_share_of_equal_pairs():
     c = torch.tensor([[[1.0, 1, 1], [1, 0, 1], [0, 0, 0]]])
-    assert agreement(c).tolist() == [[1.0, pytest.approx(1 / 3), 1.0]]
-    assert agreement(c[..., :1]).tolist() == [[1.0, 1.0, 1.0]]
+    assert agreement(c).tolist() == [pytest.approx(7 / 9)]
+    assert agreement(c[..., :1]).tolist() == [1.0]
+    choice = torch.tensor([[[True, True, False], [True, True, True], [False, False, True]]])
+    assert agreement(c, choice).tolist() == [pytest.approx((1 + 1 / 3) / 2)]
+    assert agreement(c, choice & False).tolist() == [0.0]

@@ -27,14 +27,14 @@ def noise_of(key, action, discrete, count):
 def test_bc_gaussian(kind, source):
     algorithm, batch = make(BCGaussian, kind), random_batch(SPECS[kind], source=source, dtype=F64)
     total = 0.0
-    for b, i in ref.rows(batch):
+    for b, i in ref.choices(batch):
         head = ref.plain_mlp(algorithm.policy, ref.encode(algorithm, batch.obs[0, b, i], i))
         if kind == "continuous":
             total += ref.gaussian_nll(batch.action[0, b, i], head)
         else:
             allowed = head[batch.legal[0, b, i]].exp().sum()
             total += -(head[batch.action[0, b, i]] - allowed.log())
-    close(algorithm.policy_loss(batch), total / len(ref.rows(batch)))
+    close(algorithm.policy_loss(batch), total / len(ref.choices(batch)))
 
 
 @pytest.mark.parametrize(("kind", "source"), CASES)

@@ -92,7 +92,8 @@ def policy_reference(algorithm, batch, source):
         obs, legal = batch.obs[0, b, i], legal_row(batch.legal, b, i)
         a, k, oid = ref.vector(algorithm, batch.action[0, b, i]), times[b, i], ref.encode(algorithm, obs, i)
         v = ref.plain_mlp(algorithm.teacher.mlp, torch.cat([(1 - k) * a + k * eps[b, i], k, oid]))
-        bc = bc + ((v - (eps[b, i] - a)) ** 2).mean() / 24
+        if (b, i) in ref.choices(batch):
+            bc = bc + ((v - (eps[b, i] - a)) ** 2).mean() / len(ref.choices(batch))
         mu = student_row(algorithm, obs, i, z[b, i])
         taught = hardened(teacher_row(algorithm, obs, i, z[b, i]).detach(), legal)
         if legal is None:

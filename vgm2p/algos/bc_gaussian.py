@@ -18,7 +18,7 @@ from vgm2p.algos.parts import gaussian_nll, log_softmax_at
 from vgm2p.nn.mlp import MLP, Net
 from vgm2p.nn.policy import LOG_STD_MAX, LOG_STD_MIN
 from vgm2p.optim import Optim
-from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 
 class BCGaussian(Algorithm):
@@ -60,10 +60,11 @@ class BCGaussian(Algorithm):
         return {"policy_loss": loss.detach()}
 
     def policy_loss(self, batch: Batch) -> Tensor:
-        """Return the negative log-likelihood per seed (S,)."""
+        """Return the negative log-likelihood per seed (S,); for discrete actions, of rows with a choice."""
         head = self.policy(self.encode(batch.obs, self.past(batch)))
         if self.spec.discrete:
-            return per_seed_mean(-log_softmax_at(masked(head, batch.legal), batch.action))
+            log_likelihood = log_softmax_at(masked(head, batch.legal), batch.action)
+            return per_seed_mean(-log_likelihood, has_choice(batch.legal))
         mean, log_std = self.gaussian(head)
         return per_seed_mean(gaussian_nll(batch.action, mean, log_std))
 

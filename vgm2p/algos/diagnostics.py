@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, finfo, ones_like
 
+from vgm2p.seeds import broadcast
 from vgm2p.types import per_seed_mean
 
 SATURATED = 0.999  # a component of a tanh policy beyond it counts as lying on the bound
@@ -25,25 +26,40 @@ def q_levels(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> dict
     return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(valid * reward) / left}
 
 
-def shares(better: Tensor, adv: Tensor) -> dict[str, Tensor]:
+def shares(better: Tensor, adv: Tensor, choice: Tensor | None = None) -> dict[str, Tensor]:
     """Return the share of class 1 (overall, per agent), how often agents agree, and mean and standard deviation of A.
 
     Args:
         better: (S, B, N) bool conditions.
         adv: (S, B, N) advantages A of the critic.
+        choice: (S, B, N) bool, the rows that count (`types.has_choice`); None: all. A share of no rows is 0.
     """
     c = better.to(adv.dtype)
-    info = {"c1_fraction": per_seed_mean(c), "adv_mean": per_seed_mean(adv), "adv_std": adv.flatten(1).std(1)}
-    per_agent = {f"c1_fraction_{i}": c[..., i].mean(1) for i in range(c.shape[-1])}
-    return info | per_agent | {"c_agreement": per_seed_mean(agreement(c))}
+    info = {"c1_fraction": per_seed_mean(c, choice), "adv_mean": per_seed_mean(adv, choice)}
+    info["adv_std"] = deviation(adv, choice)
+    for i in range(c.shape[-1]):
+        info[f"c1_fraction_{i}"] = per_seed_mean(c[..., i], None if choice is None else choice[..., i])
+    return info | {"c_agreement": agreement(c, choice)}
 
 
-def agreement(c: Tensor) -> Tensor:
-    """Return the share of agent pairs with the same condition: c (S, B, N), 0 or 1 -> (S, B). One agent: 1."""
-    n, ones = c.shape[-1], c.sum(-1)
-    if n == 1:
-        return ones_like(ones)
-    return (ones * (ones - 1) + (n - ones) * (n - ones - 1)) / (n * (n - 1))
+def deviation(x: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Return the standard deviation of x (S, ...) per seed, over `rows` (S, ...) bool if given: (S,)."""
+    if rows is None:
+        return x.flatten(1).std(1)
+    return per_seed_mean((x - broadcast(per_seed_mean(x, rows), x)).square(), rows).sqrt()
+
+
+def agreement(c: Tensor, choice: Tensor | None = None) -> Tensor:
+    """Return the mean share of agent pairs with the same condition: c (S, B, N), 0 or 1 -> (S,). One agent: 1.
+
+    With `choice` (S, B, N) bool, only agents with a choice make pairs, and steps without a pair do not count.
+    """
+    if c.shape[-1] == 1:
+        return per_seed_mean(ones_like(c))
+    counted = ones_like(c) if choice is None else choice.to(c.dtype)
+    n, ones = counted.sum(-1), (c * counted).sum(-1)
+    pairs, equal = n * (n - 1), ones * (ones - 1) + (n - ones) * (n - ones - 1)
+    return per_seed_mean(equal / pairs.clamp(min=1.0), None if choice is None else pairs > 0)
 
 
 def on_bounds(action: Tensor, discrete: bool, bound: float = 1.0) -> dict[str, Tensor]:

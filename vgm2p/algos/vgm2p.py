@@ -27,7 +27,7 @@ from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic
 from vgm2p.optim import Optim
-from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 WORSE, BETTER = 0, 1  # values of the condition c
 Info = dict[str, Tensor]
@@ -126,7 +126,7 @@ class VGM2P(Algorithm):
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
         better = self.is_better(batch, o, adv, value)
-        return better.long(), shares(better, adv)
+        return better.long(), shares(better, adv, has_choice(batch.legal))
 
     @torch.no_grad()
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +150,7 @@ class VGM2P(Algorithm):
         a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
         v_g = self.guide(v, a_k, k, o, c, legal)
         rows, u = self.flow_loss(a_k, v_g, k, r, o, one_hot(c, self.classes, o.dtype), legal)
-        loss = per_seed_mean(rows)
+        loss = per_seed_mean(rows, has_choice(legal))
         return loss, {"policy_loss": loss.detach(), "u_abs": per_seed_mean(u.abs())}
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from vgm2p.flows.noise import start_noise
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.value import Value
 from vgm2p.optim import Optim
-from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, has_choice, per_seed_mean
 
 NULL = 2  # value of c that means "no condition"; it exists only with `uncond: null`
 UNCONDITIONAL = {"one": BETTER, "zero": WORSE, "null": NULL}
@@ -179,11 +179,11 @@ class VGM2PPlus(VGM2P):
         return torch.where(plain.unsqueeze(-1), v, guided)
 
     def flow_loss(self, a_k: Tensor, v: Tensor, k: Tensor, r: Tensor, o: Tensor, c: Tensor, legal: Legal) -> Rows:
-        """Return row losses (S, B, N) and u; class 0 has a smaller weight, and the mean weight of a batch is 1."""
-        power, half = self.adaptive_power, self.bf16_derivative
+        """Row losses (S, B, N) and u; class 0 has a smaller weight, and the mean over the rows with a choice is 1."""
+        power, half, choice = self.adaptive_power, self.bf16_derivative, has_choice(legal)
         rows, u = meanflow_loss(self.policy, a_k, v, k, r, o, c, power, half, legal)  # type: ignore[arg-type]
-        weight = 1.0 - (1.0 - self.class0_weight) * c[..., WORSE]
-        mean = per_seed_mean(weight).clamp(min=torch.finfo(rows.dtype).tiny)  # all rows class 0 with weight 0: mean 0
+        weight = (1.0 - (1.0 - self.class0_weight) * c[..., WORSE]) * (1.0 if choice is None else choice)
+        mean = per_seed_mean(weight, choice).clamp(min=torch.finfo(rows.dtype).tiny)  # 0 if no row has a weight
         return rows * (weight / mean.reshape(-1, 1, 1)), u
 
     def sample(self, z: Tensor, o: Tensor, steps: int, legal: Legal = None) -> Tensor:

@@ -48,7 +48,7 @@ class SyntheticData:
         }
         if spec.discrete:
             columns["legal"] = torch.rand(rows + 1, spec.n_agents, spec.action_dim, generator=generator) > 0.3
-            columns["legal"][..., 0] = True
+            columns["legal"][..., :2] = True  # a choice everywhere: the references have no rule for rows without one
             columns["action"] = columns["action"].masked_fill(~columns["legal"], -2.0).argmax(-1)
         self.columns = {name: column.to(device) for name, column in columns.items()}
         self.rows = rows

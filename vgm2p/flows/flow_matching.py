@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgm2p.flows.head import Head, cross_entropy, head_of
 from vgm2p.flows.path import Times, point, velocity
-from vgm2p.types import Randomness, per_seed_mean
+from vgm2p.types import Randomness, has_choice, per_seed_mean
 
 VelocityCall = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]  # v(x, k, o, c, legal)
 
@@ -64,11 +64,14 @@ def flow_matching_loss(
 def cloning_loss(
     net: VelocityField, action: Tensor, o: Tensor, times: Times, key: Randomness, legal: Tensor | None = None
 ) -> Tensor:
-    """E || v(a_k, k, o) - (eps - a) ||^2 / A per seed (S,), for action vectors a (S, B, N, A) and o (S, B, N, O)."""
+    """E || v(a_k, k, o) - (eps - a) ||^2 / A per seed (S,), for action vectors a (S, B, N, A) and o (S, B, N, O).
+
+    With `legal` (S, B, N, A), the mean is over rows with a choice.
+    """
     k = times.one(key, action)
     eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
     a_k, v = point(action, eps, k), velocity(action, eps)  # (1 - k) a + k eps, eps - a
-    return per_seed_mean(flow_matching_loss(net, a_k, v, k, o, None, legal)[0])
+    return per_seed_mean(flow_matching_loss(net, a_k, v, k, o, None, legal)[0], has_choice(legal))
 
 
 def euler_sample(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vgm2p.flows.head import Along, head_of
 from vgm2p.flows.path import Times, adaptive_weight, point, velocity
-from vgm2p.types import Randomness, per_seed_mean
+from vgm2p.types import Randomness, has_choice, per_seed_mean
 
 # u(x, r, k, o, c, legal)
 AverageVelocityCall = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
@@ -108,13 +108,14 @@ def cloning_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of cloning without a condition (VGM2P Eq. 10) per seed (S,), and the detached u (S, ..., A).
 
-    The times and the noise of the actions (S, ..., A) are drawn from `key`; `o` is (S, ..., O).
+    The times and the noise of the actions (S, ..., A) are drawn from `key`; `o` is (S, ..., O). With
+    `legal` (S, ..., A), the mean is over rows with a choice.
     """
     k, r = times.pair(key, action)
     eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
     a_k, v = point(action, eps, k), velocity(action, eps)
     rows, u = meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power, legal=legal)
-    return per_seed_mean(rows), u
+    return per_seed_mean(rows, has_choice(legal)), u
 
 
 def meanflow_sample(
