@@ -10,8 +10,11 @@ from tests.algos.cases import F64, SPECS, close, make, table
 from tests.support import random_batch
 from vgm2p.algos.diagnostics import agreement
 from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.errors import ConfigError
 from vgm2p.rng import UpdateKey
+from vgm2p.types import Acting
 
 CONDITIONS = [{}, {"advantage": "team"}, {"threshold": "value"}, {"baseline_samples": 3}, {"baseline": "expectile"}]
 
@@ -140,3 +143,37 @@ def test_agreement_is_the_mean_share_of_equal_pairs():
     choice = torch.tensor([[[True, True, False], [True, True, True], [False, False, True]]])
     assert agreement(c, choice).tolist() == [pytest.approx((1 + 1 / 3) / 2)]
     assert agreement(c, choice & False).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching, VGM2PPlus])
+@pytest.mark.parametrize("source", range(3))
+def test_the_exact_baseline_is_the_expectation_over_the_legal_actions(cls, source):
+    """pi is the network's softmax at k = 1 and one noise draw; here row by row."""
+    algorithm = make(cls, "discrete", baseline_samples="exact", predict="x", acting=Acting(steps=3))
+    batch, key = random_batch(SPECS["discrete"], source=source, dtype=F64), UpdateKey([0]).at(source)
+    o, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
+    next_action, baselines = algorithm.imagine(batch, o, algorithm.encode(batch.next_obs), key)
+    adv, value = algorithm.advantage(o, action, baselines, algorithm.critic(o, action))
+    z = key.at(source).normal("imagine", (8, 2, 3, 4)).to(F64)[0, :, 1]
+    every = torch.eye(4, dtype=F64).expand(1, 8, 3, 4, 4)
+    q = torch.stack([table(algorithm, algorithm.critic, batch.obs, every[..., a, :]).mean(0) for a in range(4)], -1)
+    times = (
+        [torch.ones(1, dtype=F64)]
+        if cls is VGM2PFlowMatching
+        else [torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64)]
+    )
+    for b, i in ref.rows(batch):
+        legal = batch.legal[0, b, i]
+        y = ref.plain_mlp(algorithm.policy.mlp, torch.cat([z[b, i], *times, o[0, b, i], ref.one_hot(1, 2, F64)]))
+        weights = [y[a].exp() if legal[a] else 0.0 for a in range(4)]
+        wanted = sum(w * q[b, i, a] for a, w in enumerate(weights)) / sum(weights)
+        close(value[0, b, i].detach(), wanted.detach())
+        close(adv[0, b, i].detach(), (q[b, i, batch.action[0, b, i]] - wanted).detach())
+    assert torch.equal(next_action.sum(-1), torch.ones(1, 8, 3, dtype=F64))  # still sampled actions, in three steps
+    assert batch.next_legal[next_action.bool()].all()
+
+
+def test_an_exact_baseline_needs_probabilities():
+    for kind, predict in (("discrete", "v"), ("continuous", "x")):
+        with pytest.raises(ConfigError, match="baseline_samples=exact needs probabilities"):
+            make(VGM2P, kind, baseline_samples="exact", predict=predict)

@@ -36,6 +36,7 @@ VARIANTS = {  # further settings that have code of their own
     ("bc_meanflow", "continuous"): "predict=x",
     ("vgm2p_fm", "continuous"): "predict=x",
     ("vgm2p_fm", "discrete"): "predict=v",
+    ("vgm2p", "discrete"): "baseline_samples=exact",
 }
 
 

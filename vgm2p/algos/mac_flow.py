@@ -17,6 +17,7 @@ from vgm2p.algos.diagnostics import on_bounds
 from vgm2p.algos.encoding import drawn, masked
 from vgm2p.algos.parts import CriticSettings, log_softmax_at, unit_size
 from vgm2p.algos.value_learner import Info, ValueLearner
+from vgm2p.algos.verdict import rate_every
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import cloning_loss, euler_sample
 from vgm2p.flows.head import Predict
@@ -139,9 +140,7 @@ class MACFlow(ValueLearner):
         if self.value_gradient == "straight_through":
             q = self.critic(o, self.to_action(mu, legal) + (p - p.detach()))
             return q.mean(1)
-        every = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device).expand(*p.shape, -1)
-        q = self.critic(o.unsqueeze(-2).expand(*p.shape, -1), every)  # (S, C, B, N, A)
-        return (p * q.mean(1)).sum(-1)
+        return (p * rate_every(self.critic, o, p.shape[-1]).mean(1)).sum(-1)
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Map noise to an action in one pass: clip(mu(o, z)), discrete: the legal argmax."""

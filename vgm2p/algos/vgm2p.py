@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import on_bounds, q_levels, shares
 from vgm2p.algos.parts import CriticSettings, Mixer, stack_copies, td_loss
+from vgm2p.algos.verdict import Baseline, against_expectation, against_samples, baseline_of
 from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
@@ -59,18 +60,15 @@ class VGM2P(Algorithm):
         omega: float = 3.0,
         advantage: Literal["agent", "team"] = "agent",
         threshold: Literal["zero", "value"] = "zero",
-        baseline_samples: int = 1,
+        baseline_samples: Baseline = 1,
         times: Times = Times(),
         predict: Predict | None = "v",
         acting: Acting = Acting(),
     ) -> None:
         super().__init__(spec, seeds, history)
         self.gamma, self.mixer, self.omega, self.times = gamma, mixer, omega, self.predict_by(predict, times)
-        self.team, self.against_value, self.baseline_samples = (
-            advantage == "team",
-            threshold == "value",
-            baseline_samples,
-        )
+        self.team, self.against_value = advantage == "team", threshold == "value"
+        self.baseline_samples, self.exact = baseline_of(baseline_samples, self.has_probabilities)
         self.tau, self.reward_scale = critic.tau, critic.reward_scale
         self.act_by(acting)
 
@@ -96,11 +94,18 @@ class VGM2P(Algorithm):
 
     @torch.no_grad()
     def imagine(self, batch: Batch, o: Tensor, next_o: Tensor, key: Randomness) -> tuple[Tensor, Tensor]:
-        """Alg. 1 lines 5 and 8, in one pass: a' ~ pi(o', 1) (S, B, N, A), K baselines a^ ~ pi(o, 1) (S, B, K, N, A)."""
+        """Alg. 1 lines 5 and 8, in one pass: a' ~ pi(o', 1) (S, B, N, A), K baselines a^ ~ pi(o, 1) (S, B, K, N, A).
+
+        With an exact baseline, the probabilities pi(. | o, 1) of one pass take the place of the K baselines: K = 1.
+        """
         rows = stack_copies(next_o, o, self.baseline_samples)
         legal = None if batch.legal is None else stack_copies(batch.next_legal, batch.legal, self.baseline_samples)
         z = start_noise(key, rows, self.spec.action_dim, Acting(), purpose="imagine")
         assert self.acting is not None
+        if self.exact:
+            p = self.sample(z[:, :, 1:], rows[:, :, 1:], 1, None if legal is None else legal[:, :, 1:])
+            x = self.sample(z[:, :, 0], next_o, self.acting.steps, batch.next_legal)
+            return self.to_action(x, batch.next_legal), p
         actions = self.to_action(self.sample(z, rows, self.acting.steps, legal), legal)
         return actions[:, :, 0], actions[:, :, 1:]
 
@@ -132,12 +137,16 @@ class VGM2P(Algorithm):
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """A^i = Q^i(o, a) - V^i with V^i = mean_K Q^i(o, a^) (Alg. 1 line 8); returns A and V, both (S, B, N).
 
-        Q is the critic after its step of this update. `q` (S, C, B, N) is Q(o, a) before this step; not used here.
+        With an exact baseline, V^i = sum_a pi(a | o, 1) Q^i(o, a). Q is the critic after its step of this update. `q`
+        (S, C, B, N) is Q(o, a) before this step; not used here.
         """
-        actions = torch.cat([action.unsqueeze(2), baselines], dim=2)
-        values = self.critic(o.unsqueeze(2).expand(*actions.shape[:-1], -1), actions)  # (S, C, B, 1 + K, N)
-        value = values[:, :, :, 1:].mean(3).mean(1)
-        return values[:, :, :, 0].mean(1) - value, value
+        judged = against_expectation if self.exact else against_samples
+        return judged(self.rate, o, action, baselines)
+
+    def rate(self, o: Tensor, action: Tensor) -> Tensor:
+        """Return the verdict on actions (S, ..., N, A), here Q^i(o, a) of every member: (S, C, ..., N)."""
+        q: Tensor = self.critic(o, action)
+        return q
 
     def is_better(self, batch: Batch, o: Tensor, adv: Tensor, value: Tensor) -> Tensor:
         """Return A >= 0 (Sec. 3.3), or A >= V (Alg. 1 line 9 as printed): (S, B, N) bool."""

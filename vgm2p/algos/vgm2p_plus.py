@@ -72,7 +72,7 @@ class VGM2PPlus(VGM2P):
         outcomes = {"return_to_go"} if judge != "critic" else set()
         self.needs = replace(self.needs, fields=frozenset(episodes | outcomes))
         if self.in_sample_baseline:
-            self.baseline_samples = 0
+            self.baseline_samples, self.exact = 0, False
         if self.uncond == NULL:
             self.classes = 3
             self.policy = self.make_policy(net)
@@ -130,7 +130,7 @@ class VGM2PPlus(VGM2P):
         if self.in_sample_baseline and self.value is not None:
             value = self.value(o)
             return (q if self.reuse_q else self.critic(o, action)).mean(1) - value, value
-        if not self.reuse_q:
+        if self.exact or not self.reuse_q:
             return super().advantage(o, action, baselines, q)
         values = self.critic(o.unsqueeze(2).expand(*baselines.shape[:-1], -1), baselines)  # (S, C, B, K, N)
         value = values.mean(3).mean(1)
