@@ -38,10 +38,24 @@ def longer(row: Row) -> Row:
     return Row(f"{row.label}_x{LONGER}", row.overrides, LONGER * row.minutes, words)
 
 
+# Planners are dear on a CPU: a narrower network, a shorter window, five sampling steps, one seed and fewer updates.
+PLANNER = ("+variant=small_planner", "algo.net.width=32", "algo.history=5", "algo.horizon=4", "algo.acting.steps=5")
+PLANNER_SIZE = (
+    "updates=4000",
+    "eval_every=4000",
+    "eval_episodes=10",
+    "seeds=1",
+    "eval_acting=[0.5]",
+    "optim.decay_updates=4000",
+    "logger.tensorboard=null",
+)
+PLANNERS = [Row(name, (f"algo={name}", *PLANNER), 17, PLANNER_SIZE) for name in ("madiff_c", "madiff_d", "dof")]
+
 SHORT_ROWS = [*BASELINES, *OURS, *GENERATIVE]
 LONG_ROWS = [longer(row) for row in [*BASELINES, *OURS]]
 PARTS: Plan = {
     "replay": [(REPLAY, SHORT_ROWS)],
     "expert": [(EXPERT, SHORT_ROWS)],
     "longer": [(REPLAY, LONG_ROWS)],
+    "planners": [(EXPERT, PLANNERS)],
 }
