@@ -14,14 +14,12 @@ SC2PATH ?= $(HOME)/StarCraftII
 SC2_ZIP ?= https://blzdistsc2-a.akamaihd.net/Linux/SC2.4.10.zip
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
-# SMAX has a separate virtual environment, because JAX needs another 1 GB.
-SMAX_VENV ?= .venv-smax
+# The virtual environment that gets JAX and JaxMARL (0.7 GB), when a target needs them.
+SMAX_VENV ?= $(VENV)
 SMAX_PY := $(SMAX_VENV)/bin/python
-SMAX_READY := $(SMAX_VENV)/.installed
-# Folder of compiled battles; later commands use it again.
-SMAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
+SMAX_READY := $(SMAX_VENV)/.installed-smax
 
-.PHONY: help install install-smac install-smax sc2 smac-maps quickstart test lint types oracles test-seeds test-resume
+.PHONY: help install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
 .PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
@@ -35,15 +33,18 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,dev]'
 	@touch $(READY)
 
-install-smax: $(SMAX_READY)  ## make the virtual environment .venv-smax with JAX and JaxMARL (docs/smax.md)
+install-smax: $(SMAX_READY)  ## add JAX and JaxMARL to .venv, or to SMAX_VENV (docs/smax.md)
 
-$(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt
-	$(PYTHON) -m venv $(SMAX_VENV)
-	$(SMAX_PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -c constraints-smax.txt -e '.[smax,joblib,dev]'
+$(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt $(filter $(SMAX_VENV)/.installed,$(READY))
+	test -x $(SMAX_PY) || $(PYTHON) -m venv $(SMAX_VENV)
+	$(SMAX_PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -c constraints-smax.txt -e '.[smax,video,joblib,dev]'
 	@touch $(SMAX_READY)
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)
+
+quickstart-discrete: $(SMAX_READY)  ## the same with discrete actions: bundled battles of SMAX, and a table of victories
+	$(SMAX_PY) -m vgm2p fit experiment=quickstart_discrete $(ARGS)
 
 test: lint types $(READY)  ## lint, types and the default tests
 	$(PY) -m pytest -n 2 --dist worksteal -rs
@@ -105,11 +106,11 @@ results-baselines: $(READY)  ## the table of docs/baselines.md (hours; resumable
 	$(PY) -m tools.results baselines $(ARGS)
 
 results-smax: $(SMAX_READY)  ## the SMAX tables: docs/results.md, docs/smax_baselines.md (over an hour; resumable; records its data)
-	$(SMAX_CACHE) $(SMAX_PY) -m tools.results battles $(ARGS)
+	$(SMAX_PY) -m tools.results battles $(ARGS)
 
 test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
-	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v tests/envs/test_smax.py
-	$(SMAX_CACHE) $(SMAX_PY) -m pytest -v -rs tests/envs/test_contract.py -k smax
+	$(SMAX_PY) -m pytest -v -m "slow or not slow" tests/envs/test_smax.py
+	$(SMAX_PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_contract.py -k smax
 
 test-slow: $(READY)  ## tests that take minutes; with VGM2P_DATA=<folder>, all recordings are replayed in the simulator
 	$(PY) -m pytest -v -m slow

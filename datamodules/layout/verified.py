@@ -6,17 +6,15 @@ The list names a file by its path, size, modification time and inode number.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from vgm2p.io.files import write_atomic
+from vgm2p.io.files import cache_folder, write_atomic
 
 KEPT = 500  # number of files in the list
 
 
 def _memory() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "vgm2p" / "verified.json"
+    return cache_folder() / "verified.json"
 
 
 def _fingerprint(path: Path) -> str:

@@ -1,7 +1,8 @@
 """SMAX games as compiled functions. This is the only file that imports jax and jaxmarl.
 
 Every function is compiled once per scenario, for a block of GAMES games. More games are played in several blocks. So a
-different number of games needs no new compilation, and does not change the numbers of a game.
+different number of games needs no new compilation, and does not change the numbers of a game. JAX keeps the compiled
+code in the user's cache folder, for later processes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,10 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.errors import ConfigError, MissingInput, nearest
+from vgm2p.io.files import cache_folder
 
 GAMES = 32  # a step of 3m takes 0.41 ms on one core; with 16 games 0.29 ms, with 64 games 0.92 ms
 STOP = 4  # the only action of the dead
-REMEDY = "run `make install-smax` and use .venv-smax/bin/python (docs/smax.md)"
+REMEDY = "run `make install-smax` (docs/smax.md)"
+# JAX's events before and after a function is compiled (4 s and more) or read from the cache (less than 1 s).
+LOWERED, COMPILED = "/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compile/backend_compile_duration"
+PATIENCE = 2.0
+NOTICE = "SMAX         compiling its battles (only the first time on a machine: 10 seconds to 2 minutes)"
 Tree = Any  # nested arrays of jax, leading axis GAMES
 
 
@@ -163,8 +170,10 @@ def _behaviour(jax: Any, smax: Any, env: Any) -> tuple[Tree, Callable[..., Tree]
     return memory, jax.jit(jax.vmap(jax.vmap(heuristic)))
 
 
+@functools.cache
 def _packages() -> tuple[Any, Any]:
     """Import jax and `jaxmarl.environments.smax`, for the CPU with one thread, without printed text. Return both."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     try:
@@ -175,7 +184,28 @@ def _packages() -> tuple[Any, Any]:
             import jaxmarl.environments.smax as smax
     except ImportError as error:
         raise MissingInput(f"SMAX needs jaxmarl ({' '.join(str(error).split())[:60]}); {REMEDY}") from error
+    _announce_compilation(jax)
     return jax, smax
+
+
+def _announce_compilation(jax: Any) -> None:
+    """From now on, print NOTICE on stderr as soon as a compilation takes longer than PATIENCE; once per process."""
+    waiting: list[threading.Timer] = []
+
+    @functools.cache
+    def notice() -> None:
+        print(NOTICE, file=sys.stderr, flush=True)
+
+    def listen(event: str, *_: Any, **__: Any) -> None:
+        if event == LOWERED:
+            waiting.append(threading.Timer(PATIENCE, notice))
+            waiting[-1].daemon = True
+            waiting[-1].start()
+        elif event == COMPILED:
+            while waiting:
+                waiting.pop().cancel()
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
 
 
 @contextlib.contextmanager

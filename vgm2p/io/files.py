@@ -42,6 +42,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def cache_folder() -> Path:
+    """Return our folder in the user's cache folder. It may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vgm2p"
+
+
 def open_own(path: Path, mode: str) -> TextIO:
     """Open a text file for writing (`w`), appending (`a`) or both (`a+`). Create it if it does not exist.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,9 +27,18 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     if (folder.plots / "learning.png").exists():
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
     say(f"run folder       {folder.path}")
-    say(f"evaluate again   python -m vgm2p evaluate run={folder.path} episodes=100")
+    program = f"{this_python()} -m vgm2p"
+    say(f"evaluate again   {program} evaluate run={folder.path} episodes=100")
     stored = folder.read_manifest()["config"]
     same = [word for word in stored["overrides"] if not word.startswith(("updates=", "resume="))]
     other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
-    say("train on         " + " ".join(["python -m vgm2p fit", *same, f"updates={2 * stored['updates']}"]))
-    say("other algorithm  " + " ".join(["python -m vgm2p fit", *other, "algo=bc_flow"]))
+    say("train on         " + " ".join([f"{program} fit", *same, f"updates={2 * stored['updates']}"]))
+    say("other algorithm  " + " ".join([f"{program} fit", *other, "algo=bc_flow"]))
+
+
+def this_python() -> str:
+    """Return the word that starts this Python in a shell: `python` if that is its name there, else its path."""
+    own, found = Path(sys.executable), shutil.which("python")
+    if found and Path(found).absolute().parent == own.parent:
+        return "python"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
