@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from lightning import LightningDataModule
 
+from vgm2p.datamodules.layout.outcomes import achieved
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
 from vgm2p.datamodules.store.transitions import TransitionStore
 
@@ -108,20 +110,22 @@ class OfflineDataModule(LightningDataModule):
         self.device = torch.device("cpu")  # the training device; set before the dataset is loaded
         self.memory = ""  # line for the user: memory or disk, and why
         self._store: TransitionStore | None = None
-        self.returns: list[float] = []
+        self._whole: Columns | None = None
         self._blocks: Callable[[], Blocks] | None = None
 
     @property
     def store(self) -> TransitionStore:
-        """The dataset, loaded on first use. Raises as `FileSource.resolve`, `TransitionStore.load` and `map` do.
-
-        `returns` then holds the returns of all episodes, also of those that `best_share` leaves out.
-        """
+        """The dataset, loaded on first use. Raises as `FileSource.resolve`, `TransitionStore.load` and `map` do."""
         if self._store is None:
             whole = self._load(self.source.resolve())
-            self.returns = whole.returns
+            self._whole = whole.dataset
             self._store = whole if self.best_share is None else whole.best_episodes(self.best_share)
         return self._store
+
+    def achieved(self) -> dict[str, list[float]]:
+        """Return measure -> values of all episodes of the dataset, also of those that `best_share` leaves out."""
+        assert self._whole is not None
+        return {measure: values.tolist() for measure, values in achieved(self._whole).items()}
 
     def _load(self, paths: list[Path]) -> TransitionStore:
         plan = choose(paths, self.view, self.max_resident, self.device)

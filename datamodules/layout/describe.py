@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
 from vgm2p.io.files import written_aside
@@ -38,6 +39,7 @@ def describe(path: Path) -> str:
         "recorded with": _versions(attributes),
         "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
         "return": f"{mean} +- {deviation} (min {low}, max {high}); 5/25/50/75/95 %: {quantiles}",
+        "victories": _victories(columns),
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
         "legal": _legal(columns),
@@ -57,6 +59,12 @@ def _arguments(attributes: dict[str, Any]) -> str:
 def _versions(attributes: dict[str, Any]) -> str:
     names = ("gymnasium_version", "mujoco_version")
     return " ".join(f"{name} {attributes[name]}" for name in names if name in attributes)
+
+
+def _victories(columns: Columns) -> str:
+    found = achieved(columns)
+    won = f"{found['won'].mean():.1%} of the episodes are won" if "won" in found else ""
+    return won + (f", mean score {shown(found['score'].mean())}" if "score" in found else "")
 
 
 def _actions(columns: Columns) -> str:

@@ -16,6 +16,7 @@ MAPS = {
     "8m": (8 * ["marine"], 8 * ["marine"]),
     "2s3z": (2 * ["stalker"] + 3 * ["zealot"],) * 2,
     "5m_vs_6m": (5 * ["marine"], 6 * ["marine"]),
+    "3s5z_vs_3s6z": (3 * ["stalker"] + 5 * ["zealot"], 3 * ["stalker"] + 6 * ["zealot"]),
 }
 RL_TYPES = ("baneling", "colossus", "hydralisk", "marauder", "marine", "medivac", "stalker", "zealot", "zergling")
 # id of Blizzard's unit, health, shield, reach, damage, game loops between shots

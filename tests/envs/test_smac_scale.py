@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.envs.smac_games import Rule
+from vgm2p.envs.outcomes import Recorded, outcomes
 from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
 from vgm2p.envs.smac_maps import RACES, TOUGHNESS, worth_v2
 from vgm2p.execution.rollout import RandomActor, rollout
@@ -88,7 +89,7 @@ def test_the_page_says_how_much_a_published_return_differs():
         assert six == pytest.approx(deviation / np.sqrt(6), abs=0.15)
 
 
-def outcomes(episodes):
+def played(episodes):
     return {(e.seed, e.episode): (e.return_, e.extra["score"], e.length, e.won) for e in episodes}
 
 
@@ -102,18 +103,18 @@ def assert_equal(found, wanted):
 @pytest.mark.parametrize("name", ["terran_5_vs_5", "zerg_5_vs_5"])
 def test_returns_depend_on_neither_workers_nor_seeds_nor_crashes(name, game, make):
     game()
-    wanted = outcomes(rollout(RandomActor(make(name).spec), make(name, workers=2), 5, [7, 8], 5))
+    wanted = played(rollout(RandomActor(make(name).spec), make(name, workers=2), 5, [7, 8], 5))
     assert len({return_ for return_, *_ in wanted.values()}) > 5
     for workers, seeds in ((1, [7]), (3, [7, 8]), (5, [8])):
         env = make(name, workers=workers)
-        found = outcomes(rollout(RandomActor(env.spec), env, 5, seeds, 5))
+        found = played(rollout(RandomActor(env.spec), env, 5, seeds, 5))
         assert len(found) == 5 * len(seeds)
         assert_equal(found, wanted)
     game(faults={"every": 3, "kinds": ["crash", "kill"], "at": 4})
     env = make(name, workers=2)
     again = rollout(RandomActor(env.spec), env, 5, [7, 8], 5)
     assert sum(episode.faults for episode in again) >= 3
-    assert_equal(outcomes(again), wanted)
+    assert_equal(played(again), wanted)
 
 
 def test_return_and_score_are_one_number(game, make):
@@ -121,3 +122,53 @@ def test_return_and_score_are_one_number(game, make):
     env = make("terran_5_vs_5")
     for episode in rollout(Rule("fight"), env, 0, [0], 4):
         assert episode.return_ == pytest.approx(episode.extra["score"], rel=1e-12)
+
+
+RECORDER = """
+import json, random, sys
+import numpy as np
+from smacv2.env import StarCraftCapabilityEnvWrapper
+given = json.loads(input())
+random.seed(given["seed"]); np.random.seed(given["seed"])
+env = StarCraftCapabilityEnvWrapper(**given["arguments"], capability_config=given["capabilities"])
+rewards, lengths, won = [], [], []
+for episode in range(12):
+    env.reset()
+    over, steps = False, 0
+    while not over:
+        legal = [np.flatnonzero(row) for row in env.get_avail_actions()]
+        fight = episode % 2
+        actions = [row[-1] if fight and row[-1] > 5 else 4 if fight and 4 in row else random.choice(row) for row in legal]
+        reward, over, info = env.step(actions)
+        rewards.append(float(np.float32(reward)))
+        steps += 1
+    lengths.append(steps)
+    won.append(info["battle_won"])
+env.close()
+print(json.dumps([env.env.max_reward, rewards, lengths, won]))
+"""
+
+
+@pytest.mark.parametrize("name", ["terran_5_vs_5", "zerg_5_vs_5"])
+def test_the_scale_of_data_that_smacv2_itself_recorded_is_found(name, game, make):
+    """Two recorders, unrepaired, each with the scale of its first team."""
+    game()
+    given = dict(make(name).pool.arguments)
+    parts = []
+    for seed in (1, 2):
+        done = subprocess.run(
+            [sys.executable, "-c", RECORDER],
+            input=json.dumps({"seed": seed, **given}),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **WORKER_ENVIRONMENT},
+        )
+        assert done.returncode == 0, done.stderr
+        parts.append(json.loads(done.stdout.splitlines()[-1]))
+        worth, rewards, lengths, won = parts[-1]
+        recorded = Recorded(f"smac_v2/{name}", {}, np.array(rewards), np.array(lengths))
+        found = outcomes(recorded)
+        assert found["won"].tolist() == [float(win) for win in won]
+        assert found["score"] == pytest.approx(recorded.returns * worth / given["worth"], rel=1e-6)
+        assert sum(won) > 0
+    assert parts[0][0] != parts[1][0]

@@ -32,6 +32,7 @@ SIZES = {
     "8m": (8, 80, 168, 14, 120),
     "2s3z": (5, 80, 120, 11, 120),
     "5m_vs_6m": (5, 55, 98, 12, 70),
+    "3s5z_vs_3s6z": (8, 136, 230, 15, 170),
     "terran_5_vs_5": (5, 82, 120, 11, 200),
     "zerg_5_vs_5": (5, 82, 120, 11, 200),
     "terran_10_vs_10": (10, 162, 290, 16, 200),
@@ -53,11 +54,12 @@ def test_sizes_are_those_of_the_published_data(name):
     assert sizes(task(name)) == SIZES[name]
 
 
-def table1():
-    return [entry for entry in catalogue().values() if entry.paper_table == 1]
+def published():
+    """The sets of SMAC in OG-MARL's core: those of the paper's Table 1, three of 3s5z_vs_3s6z, and one of terran."""
+    return [entry for entry in catalogue().values() if (entry.source, entry.env[:5]) == ("og_marl", "smac_")]
 
 
-@pytest.mark.parametrize("entry", table1(), ids=lambda entry: entry.id)
+@pytest.mark.parametrize("entry", published(), ids=lambda entry: entry.id)
 def test_the_catalogue_names_the_same_tasks(entry):
     """The id that a converted vault gets, and its sizes, are the environment's."""
     spec = task(entry.scenario)
@@ -77,9 +79,11 @@ def test_every_smac_experiment_plays_what_its_data_were_recorded_in(name):
         assert (env["units"], env["exceptions"], env["reflected"]) == (dict(usual.units), list(usual.exceptions), 0.5)
 
 
-def test_there_is_an_experiment_for_each_dataset_of_the_table():
-    found = {composed(f"experiment={name}")["data"]["source"]["id"] for name in EXPERIMENTS if name.startswith("smac")}
-    assert found == {entry.id for entry in table1()} and len(found) == 15
+def test_there_is_an_experiment_with_32_episodes_for_each_published_dataset():
+    configs = [composed(f"experiment={name}") for name in EXPERIMENTS if name.startswith("smac")]
+    found = {config["data"]["source"]["id"] for config in configs}
+    assert found == {entry.id for entry in published()} and len(found) == 19
+    assert {config["eval_episodes"] for config in configs} == {32}
 
 
 @pytest.mark.parametrize("uid", ["Good", "Poor"])
@@ -235,7 +239,9 @@ def test_all_missing_parts_are_reported_together(far, monkeypatch):
 def test_the_doctor_names_every_missing_map(place):
     put(place / "Maps/SMAC_Maps/8m.SC2Map")
     probe = next(probe for name, _, probe in checks(str(place)) if name == "smac maps")
-    with pytest.raises(MissingInput, match=r"lacks 3m.SC2Map, 2s3z.SC2Map, 5m_vs_6m.SC2Map, 32x32_flat.SC2Map; run"):
+    with pytest.raises(
+        MissingInput, match=r"lacks 3m.SC2Map, 2s3z.SC2Map, 5m_vs_6m.SC2Map, 3s5z_vs_3s6z.SC2Map, 32x32_flat"
+    ):
         probe()
 
 

@@ -120,8 +120,8 @@ def _smacv2() -> str:
 
 
 def _smac_maps() -> str:
-    smac_install.require_maps(smac_install.TABLE_MAPS)
-    return ", ".join(smac_install.TABLE_MAPS)
+    smac_install.require_maps(smac_install.EXPERIMENT_MAPS)
+    return ", ".join(smac_install.EXPERIMENT_MAPS)
 
 
 def _smac_game() -> str:

@@ -80,16 +80,15 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
 
 
 def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:
-    """Return a row of the table as column -> text; with victories and score if the environment has them."""
+    """Return a row of the table as column -> text; with victories if the environment has them."""
     low, high = found["return_ci95"]
     name = "none" if way is None else f"{way}" + (" (own)" if way == own else "")
     digits = decimals((low, high))
     bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
-    cells = {"act_noise": name, "return": shown(found["return_mean"]), "95 % interval": bounds}
+    cells = {"act_noise": name}
     if found["win_rate"] is not None:
-        low, high = found["win_rate_ci95"]
-        cells["won"] = f"{found['win_rate']:.0%} [{low:.0%}, {high:.0%}]"
-    if "score_mean" in found:
-        cells["score"] = f"{found['score_mean']:.2f}"
+        rate_low, rate_high = found["win_rate_ci95"]
+        cells["won"] = f"{found['win_rate']:.0%} [{rate_low:.0%}, {rate_high:.0%}]"
+    cells |= {"return": shown(found["return_mean"]), "95 % interval": bounds}
     per_seed = " ".join(f"{value:.{digits}f}" for value in found["per_seed"])
     return {**cells, "length": f"{found['length_mean']:.0f}", "per seed": per_seed}

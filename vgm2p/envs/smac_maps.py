@@ -15,6 +15,7 @@ NO_ATTACK = 6  # number of actions without a target: no-op, stop, four moves
 FLAT_MAP = "32x32_flat"  # the file that all maps of SMACv2 use
 LIMIT_V2 = 200
 DEATH, VICTORY = 10.0, 200.0  # points [SMAC]
+SCALE = 20.0  # return of a victory without regeneration [SMAC]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Map:
         limit: number of steps after which an episode is truncated.
         races: first letters of the races of agents and enemies; P (protoss) has shields.
         types: width of the one-hot of the unit type; 0 if all units have the same type.
+        toughness: health and shields of all enemies together; their units are in the comment.
     """
 
     agents: int
@@ -34,33 +36,34 @@ class Map:
     limit: int
     races: str
     types: int
+    toughness: int
 
 
-# [smacv2, smac_maps.py]
+# [smacv2, smac_maps.py; enemies: SMAC, Table 1]
 MAPS = {
-    "3m": Map(3, 3, 60, "TT", 0),
-    "8m": Map(8, 8, 120, "TT", 0),
-    "25m": Map(25, 25, 150, "TT", 0),
-    "5m_vs_6m": Map(5, 6, 70, "TT", 0),
-    "8m_vs_9m": Map(8, 9, 120, "TT", 0),
-    "10m_vs_11m": Map(10, 11, 150, "TT", 0),
-    "27m_vs_30m": Map(27, 30, 180, "TT", 0),
-    "MMM": Map(10, 10, 150, "TT", 3),
-    "MMM2": Map(10, 12, 180, "TT", 3),
-    "2s3z": Map(5, 5, 120, "PP", 2),
-    "3s5z": Map(8, 8, 150, "PP", 2),
-    "3s5z_vs_3s6z": Map(8, 9, 170, "PP", 2),
-    "3s_vs_3z": Map(3, 3, 150, "PP", 0),
-    "3s_vs_4z": Map(3, 4, 200, "PP", 0),
-    "3s_vs_5z": Map(3, 5, 250, "PP", 0),
-    "1c3s5z": Map(9, 9, 180, "PP", 3),
-    "2m_vs_1z": Map(2, 1, 150, "TP", 0),
-    "corridor": Map(6, 24, 400, "PZ", 0),
-    "6h_vs_8z": Map(6, 8, 150, "ZP", 0),
-    "2s_vs_1sc": Map(2, 1, 300, "PZ", 0),
-    "so_many_baneling": Map(7, 32, 100, "PZ", 0),
-    "bane_vs_bane": Map(24, 24, 200, "ZZ", 2),
-    "2c_vs_64zg": Map(2, 64, 400, "PZ", 0),
+    "3m": Map(3, 3, 60, "TT", 0, 135),  # 3 marines
+    "8m": Map(8, 8, 120, "TT", 0, 360),  # 8 marines
+    "25m": Map(25, 25, 150, "TT", 0, 1125),  # 25 marines
+    "5m_vs_6m": Map(5, 6, 70, "TT", 0, 270),  # 6 marines
+    "8m_vs_9m": Map(8, 9, 120, "TT", 0, 405),  # 9 marines
+    "10m_vs_11m": Map(10, 11, 150, "TT", 0, 495),  # 11 marines
+    "27m_vs_30m": Map(27, 30, 180, "TT", 0, 1350),  # 30 marines
+    "MMM": Map(10, 10, 150, "TT", 3, 715),  # 1 medivac, 2 marauders, 7 marines
+    "MMM2": Map(10, 12, 180, "TT", 3, 885),  # 1 medivac, 3 marauders, 8 marines
+    "2s3z": Map(5, 5, 120, "PP", 2, 770),  # 2 stalkers, 3 zealots
+    "3s5z": Map(8, 8, 150, "PP", 2, 1230),  # 3 stalkers, 5 zealots
+    "3s5z_vs_3s6z": Map(8, 9, 170, "PP", 2, 1380),  # 3 stalkers, 6 zealots
+    "3s_vs_3z": Map(3, 3, 150, "PP", 0, 450),  # 3 zealots
+    "3s_vs_4z": Map(3, 4, 200, "PP", 0, 600),  # 4 zealots
+    "3s_vs_5z": Map(3, 5, 250, "PP", 0, 750),  # 5 zealots
+    "1c3s5z": Map(9, 9, 180, "PP", 3, 1580),  # 1 colossus, 3 stalkers, 5 zealots
+    "2m_vs_1z": Map(2, 1, 150, "TP", 0, 150),  # 1 zealot
+    "corridor": Map(6, 24, 400, "PZ", 0, 840),  # 24 zerglings
+    "6h_vs_8z": Map(6, 8, 150, "ZP", 0, 1200),  # 8 zealots
+    "2s_vs_1sc": Map(2, 1, 300, "PZ", 0, 300),  # 1 spine crawler
+    "so_many_baneling": Map(7, 32, 100, "PZ", 0, 960),  # 32 banelings
+    "bane_vs_bane": Map(24, 24, 200, "ZZ", 2, 820),  # 20 zerglings, 4 banelings
+    "2c_vs_64zg": Map(2, 64, 400, "PZ", 0, 2240),  # 64 zerglings
 }
 
 
@@ -145,7 +148,7 @@ def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] |
     `env_kwargs`: the settings that differ from those of OG-MARL.
     """
     race_of(race)
-    facts = Map(units, enemies, LIMIT_V2, 2 * race[0].upper(), TYPES_V2)
+    facts = Map(units, enemies, LIMIT_V2, 2 * race[0].upper(), TYPES_V2, toughness=0)
     return _spec(f"smac_v2/{race}_{units}_vs_{enemies}", facts, race == "terran", position=2, env_kwargs=env_kwargs)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from vgm2p.io.files import written_aside
 from vgm2p.report.estimates import interval, mean
-from vgm2p.report.runs import Run, load_run, pooled
+from vgm2p.report.runs import Run, data_mean, load_run, pooled
 from vgm2p.run.folder import RunFolder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
@@ -81,7 +81,9 @@ def draw_panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> 
 
 
 def _references(axis: Any, results: dict[str, Any]) -> None:
-    axis.axhline(results["dataset_return_mean"], color="0.35", linestyle="--", linewidth=1, label="dataset mean")
+    data = data_mean(results, "score" if "score_mean" in results else "return")  # scores are returns on one scale
+    if data is not None:
+        axis.axhline(data, color="0.35", linestyle="--", linewidth=1, label="dataset mean")
     axis.axhline(results["random_return_mean"], color="0.6", linestyle=":", linewidth=1, label="random policy")
     axis.grid(alpha=0.25)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from vgm2p.report.estimates import per_seed
 from vgm2p.run.folder import NAMED, RunFolder, Way
 
 Key = tuple[str, str]  # experiment, method
-MEASURES = ("return", "won", "score")  # columns of episodes.csv that a report shows if the environment has them
+MEASURES = ("won", "return", "score")  # columns of episodes.csv that a report shows if the environment has them
 REFERENCES = ("dataset_return", "random_return")  # results.json has a mean and an interval of each
 RESULTS = (
     "experiment",
@@ -129,6 +130,18 @@ def _read_episodes(run: Run) -> None:
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:
     return per_seed([(int(row["seed"]), float(row[measure])) for row in rows])
+
+
+def data_mean(results: dict[str, Any], measure: str) -> float | None:
+    """Return the dataset's mean with which `measure` can be compared; None if there is none.
+
+    If the task has a score, recorded returns compare only if they are scores: those of SMACv2 have another scale.
+    """
+    found: float | None = results.get(f"dataset_{measure}_mean")
+    if measure == "return" and "score_mean" in results:
+        score = results.get("dataset_score_mean")
+        return found if found is not None and score is not None and math.isclose(found, score, rel_tol=1e-5) else None
+    return found
 
 
 def _acting(cell: str) -> Way:

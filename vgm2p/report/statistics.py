@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,26 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
         **extra,
         "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
     }
+
+
+def by_measure(episodes: Sequence[Episode]) -> dict[str, list[float]]:
+    """Return measure -> values of the episodes: the return, the victory and the score, if the environment has them."""
+    found = {"return": [episode.return_ for episode in episodes]}
+    if all(episode.won is not None for episode in episodes):
+        found["won"] = [float(bool(episode.won)) for episode in episodes]
+    if all("score" in episode.extra for episode in episodes):
+        found["score"] = [episode.extra["score"] for episode in episodes]
+    return found
+
+
+def references(name: str, values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return the entries of results.json for a policy to compare with: mean and 95 % interval of every measure."""
+    found: dict[str, Any] = {}
+    for measure, numbers in values.items():
+        around = rate_interval if measure == "won" else interval
+        found[f"{name}_{measure}_mean"] = average(numbers)
+        found[f"{name}_{measure}_ci95"] = list(around([numbers]))
+    return found
 
 
 def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
-from vgm2p.report.runs import MEASURES, Run, final_values, pooled, ways_of
+from vgm2p.report.runs import MEASURES, Run, data_mean, final_values, pooled, ways_of
 from vgm2p.run.folder import MODE, SAMPLE, SHARED, Way
 
 TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample"}
@@ -32,7 +31,7 @@ class Entry:
         counts: way to act -> (number of seeds, number of episodes).
         own: the method's default way to act.
         per_seed: mean of every seed in the default way.
-        above_data: ways to act whose interval lies above the dataset's mean return.
+        above_data: ways to act whose interval lies above the dataset's mean.
     """
 
     experiment: str
@@ -47,27 +46,28 @@ class Entry:
 def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
     """Return one entry per experiment and method that has `measure`.
 
-    For returns, entries of the random policy and of the dataset come first. If the runs of one experiment were trained
-    on several datasets, each dataset has an entry.
+    Entries of the random policy and of the dataset come first. If the runs of one experiment were trained on several
+    datasets, each dataset has an entry.
     """
     entries: list[Entry] = []
-    known: dict[str, list[float]] = {}
+    known: dict[str, list[str]] = {}  # experiment -> digests of its datasets
     ways = ways_of(runs)
     for (experiment, method), group in pooled(runs).items():
         results = group[0].results
-        means = known.setdefault(experiment, [])
-        if measure == "return" and not means:
-            entries.append(_reference(experiment, "random policy", results, "random", ways))
-        if measure == "return" and results["dataset_return_mean"] not in means:
-            name = f"dataset mean {results['data_digest'][:8]}" if means else "dataset mean"
-            entries.append(_reference(experiment, name, results, "dataset", ways))
-            means.append(results["dataset_return_mean"])
+        floor = data_mean(results, measure)
+        if experiment not in known:
+            entries += _reference(experiment, "random policy", results, f"random_{measure}", ways)
+        digests = known.setdefault(experiment, [])
+        if results["data_digest"] not in digests:
+            name = "dataset mean" if floor is not None else "dataset mean (recorder's scale)"
+            name += f" {results['data_digest'][:8]}" if digests else ""
+            entries += _reference(experiment, name, results, f"dataset_{measure}", ways)
+            digests.append(results["data_digest"])
         values = {way: final_values(group, way, measure) for way in (*ways, results["act_noise"])}
         own = values[results["act_noise"]]
         if not own:
             continue
         cells = {way: _cell(values[way], measure) for way in ways}
-        floor = results["dataset_return_mean"] if measure == "return" else math.inf
         entries.append(
             Entry(
                 experiment,
@@ -76,7 +76,7 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
                 {way: (len(values[way]), sum(map(len, values[way]))) for way in ways},
                 results["act_noise"],
                 tuple(mean([one]) for one in own),
-                tuple(way for way, cell in cells.items() if cell and cell[1] > floor),
+                tuple(way for way, cell in cells.items() if cell and floor is not None and cell[1] > floor),
             )
         )
     return entries
@@ -87,21 +87,23 @@ def _cell(values: list[list[float]], measure: str) -> Cell | None:
     return (mean(values), *around(values)) if values else None
 
 
-def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> Entry:
-    """Return the entry of the random policy or of the dataset. It is the same in every way to act."""
-    cell = (results[f"{key}_return_mean"], *results[f"{key}_return_ci95"])
-    return Entry(experiment, method, dict.fromkeys(ways, cell), dict.fromkeys(ways, (0, 0)))
+def _reference(experiment: str, method: str, results: dict[str, Any], key: str, ways: Sequence[Way]) -> list[Entry]:
+    """Return the entry of the random policy or of the dataset, if it is known. It is the same in every way to act."""
+    if f"{key}_mean" not in results:
+        return []
+    cell = (results[f"{key}_mean"], *results[f"{key}_ci95"])
+    return [Entry(experiment, method, dict.fromkeys(ways, cell), dict.fromkeys(ways, (0, 0)))]
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return Markdown tables per experiment: returns, then victories and scores if the environment has them.
+    """Return Markdown tables per experiment: victories if the environment has them, returns, scores if they differ.
 
     `*` marks an interval above the dataset's mean, `<` the run's default way to act.
     """
     blocks = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         here = [run for run in runs if run.key[0] == experiment]
-        grids = [_grid(here, measure) for measure in MEASURES]
+        grids = [_grid(here, measure) for measure in MEASURES if measure != "score" or not _is_return(here)]
         blocks.append("\n\n".join([experiment, *filter(None, grids)]))
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds]; "
@@ -111,6 +113,11 @@ def table(runs: Sequence[Run]) -> str:
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
     notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
     return "\n\n".join([*blocks, notes])
+
+
+def _is_return(runs: Sequence[Run]) -> bool:
+    """Return whether the scores of all methods and references are their returns, as on the maps of SMACv1."""
+    return entries_of(runs, "score") == entries_of(runs, "return")
 
 
 def _grid(runs: Sequence[Run], measure: str) -> str:

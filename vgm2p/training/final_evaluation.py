@@ -9,8 +9,7 @@ from vgm2p.envs.base import Episode, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
-from vgm2p.report.estimates import interval
-from vgm2p.report.statistics import average, statistics
+from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.folder import Way, episode_row, write_json
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run
@@ -19,7 +18,7 @@ RANDOM_SEED = 0
 
 
 def evaluate_finally(
-    run: Run, module: OfflineModule, data: Mapping[str, Any], returns: Sequence[float]
+    run: Run, module: OfflineModule, data: Mapping[str, Any], achieved: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, Any], list[Episode]]:
     """Evaluate the trained policy and write results.json.
 
@@ -29,7 +28,7 @@ def evaluate_finally(
         run: the run. Without an environment, the results contain no returns of the policy.
         module: the trained module, after its last update.
         data: summary of the dataset.
-        returns: returns of the dataset's episodes.
+        achieved: measure (`return`, `won`, `score`) -> values of the dataset's episodes.
 
     Returns:
         The results, and the episodes of the algorithm's default way to act.
@@ -49,9 +48,8 @@ def evaluate_finally(
         "diverged_seeds": frozen,
         "decentralised": algorithm.decentralised,
         "updates": module.done,
-        "dataset_return_mean": average(returns),
-        "dataset_return_ci95": interval([returns]),
-        "dataset_episodes": len(returns),
+        "dataset_episodes": len(achieved["return"]),
+        **references("dataset", achieved),
     }
     episodes: list[Episode] = []
     if run.env is not None:
@@ -71,7 +69,7 @@ def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict
     try:
         for way in ways(algorithm, settings.eval_acting):
             played[way] = evaluate(algorithm, env, update, count, stop, way, precision=settings.eval_precision)
-        random = statistics(rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop))
+        random = rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop)
     except RolloutStopped:
         raise run.stop.interruption("stopped in the final evaluation; the same command repeats it") from None
     log.append([episode_row(update, episode, way) for way, episodes in played.items() for episode in episodes])
@@ -79,7 +77,6 @@ def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict
         **statistics(played[own]),
         "act_noise": own,
         "by_act_noise": [{"act_noise": way, **statistics(episodes)} for way, episodes in played.items()],
-        "random_return_mean": random["return_mean"],
-        "random_return_ci95": random["return_ci95"],
+        **references("random", by_measure(random)),
     }
     return results, played[own]

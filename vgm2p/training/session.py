@@ -56,7 +56,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     try:
         fit(run, module, data, callbacks, loggers)
         fitted = time.monotonic()
-        results, episodes = evaluate_finally(run, module, data.store.summary, data.returns)
+        results, episodes = evaluate_finally(run, module, data.store.summary, data.achieved())
         if episodes:
             log_evaluation(loggers, module.done, episodes)
         for callback in callbacks:

@@ -1,0 +1,77 @@
+"""Rows of the random policy and of the dataset in the tables of victories, returns and scores."""
+
+from pathlib import Path
+
+import pytest
+
+from vgm2p.envs.base import Episode
+from vgm2p.report.runs import Run
+from vgm2p.report.statistics import by_measure, references
+from vgm2p.report.tables import as_csv, entries_of, table
+
+
+def battles(won, return_=None):
+    """Return episodes that were won or not, with return and score 20 or 5, or another return."""
+    return [
+        Episode(0, e, return_ or (20.0 if win else 5.0), 9, True, bool(win), extra={"score": 20.0 if win else 5.0})
+        for e, win in enumerate(won)
+    ]
+
+
+def a_run(data, score=True, won=(1, 1, 1, 0)):
+    """Return a run that won `won`; `data`: measure -> values of the dataset's episodes."""
+    played = by_measure(battles(won))
+    results = {
+        "experiment": "battle",
+        "data_digest": "d" * 64,
+        "act_noise": None,
+        **({"score_mean": 1.0} if score else {}),
+        **references("random", by_measure(battles([0] * 8))),
+        **references("dataset", data),
+    }
+    measures = played if score else {key: values for key, values in played.items() if key != "score"}
+    final = {measure: {None: {0: values}} for measure, values in measures.items()}
+    return Run(Path("run"), {"config": {}}, results, "vgm2p", final)
+
+
+def rows(runs, measure):
+    return {entry.method: entry for entry in entries_of(runs, measure)}
+
+
+DATA = {"return": [5.0] * 20, "won": [0.0] * 20, "score": [5.0] * 20}
+
+
+def test_victories_come_first_and_have_rows_of_the_random_policy_and_of_the_data():
+    runs = [a_run(DATA, won=[1] * 30)]
+    text = table(runs)
+    assert text.index("| won") < text.index("| return")
+    found = rows(runs, "won")
+    assert list(found) == ["random policy", "dataset mean", "vgm2p"]
+    assert found["random policy"].cells[None] == (0.0, 0.0, pytest.approx(0.324, abs=1e-3))  # Wilson's, 8 episodes
+    assert found["vgm2p"].above_data == (None,)
+    assert rows(runs, "return")["vgm2p"].above_data == (None,)
+    assert "battle,dataset mean,,won,0,0," in as_csv(runs)
+
+
+def test_the_score_is_shown_where_it_is_not_the_return():
+    """On the maps of SMACv1 it is; in SMACv2 the data have returns of another scale."""
+    assert "| score" not in table([a_run(DATA)])
+    runs = [a_run({**DATA, "return": [9.0] * 20})]
+    assert "| score" in table(runs)
+    found = rows(runs, "return")
+    assert found["dataset mean (recorder's scale)"].cells[None] == (9.0, 9.0, 9.0)
+    assert found["vgm2p"].above_data == ()
+    assert rows(runs, "score")["dataset mean"].cells[None] == (5.0, 5.0, 5.0)
+    assert rows(runs, "score")["vgm2p"].above_data == (None,)
+
+
+def test_without_an_estimate_of_the_scale_nothing_is_marked_as_above_the_data():
+    runs = [a_run({"return": [0.1] * 20}, won=[1] * 30)]
+    assert all(entry.above_data == () for measure in ("won", "return", "score") for entry in entries_of(runs, measure))
+    assert list(rows(runs, "won")) == ["random policy", "vgm2p"]
+    assert "*" not in table(runs).split("mean [95 %")[0]
+
+
+def test_a_task_without_scores_compares_returns():
+    runs = [a_run({"return": [5.0] * 20}, score=False)]
+    assert rows(runs, "return")["vgm2p"].above_data == (None,)

@@ -1,0 +1,120 @@
+"""Victories and scores of recorded battles, read from their rewards. A dataset stores neither.
+
+In SMACv2, the scale of the recorded rewards is unknown (docs/smac.md). It is estimated: damage and deaths are whole
+points in most steps, so rewards are multiples of 20 / M, where M are the points of a victory over one possible team.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.envs.smac_maps import DEATH, MAPS, RACES, SCALE, TOUGHNESS, VICTORY, worth_v2
+
+Array = NDArray[np.float64]
+ROUNDING = 1e-3  # points; largest distance from a whole number: rewards are float32, at most some hundred points
+NEIGHBOURS = 32  # episodes to each side that are taken as recorded by the same process
+LEAST = 0.25  # smallest share of rewards that must be whole points: regeneration and healing give parts of points
+CLEAR = 0.95  # a larger unit is taken if it explains this share of what the best unit explains
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Recorded episodes of one task.
+
+    Attributes:
+        env_id: the task (`Spec.env_id`).
+        env_kwargs: its settings that differ from the usual ones.
+        rewards: (T,) team rewards of all steps, episode after episode.
+        length: (E,) number of steps of each episode, at least 1.
+    """
+
+    env_id: str
+    env_kwargs: Mapping[str, Any]
+    rewards: Array
+    length: NDArray[np.int64]
+
+    @property
+    def returns(self) -> Array:
+        """Sums of rewards (E,)."""
+        return np.add.reduceat(self.rewards, np.cumsum(self.length) - self.length)
+
+    @property
+    def last(self) -> Array:
+        """Rewards of the last steps (E,)."""
+        return self.rewards[np.cumsum(self.length) - 1]
+
+
+def outcomes(recorded: Recorded) -> dict[str, Array]:
+    """Return `won` (E,), 0 or 1, and `score` (E,), as far as they can be read from the rewards of this task."""
+    suite, _, task = recorded.env_id.partition("/")
+    if suite == "smax":  # a step removes a share of the enemies' health, a victory adds 1 [JaxMARL, smax_env.py]
+        return {"won": (recorded.last >= 1.0).astype(float)}
+    if suite == "smac_v1" and task in MAPS:
+        worth = VICTORY + MAPS[task].enemies * DEATH + MAPS[task].toughness
+        return {"won": _won(recorded, np.full(len(recorded.length), worth)), "score": recorded.returns}
+    if suite == "smac_v2":
+        return _smac_v2(recorded, task)
+    return {}
+
+
+def _won(recorded: Recorded, worth: Array) -> Array:
+    """Return whether the last reward contains the points of a victory; `worth` (E,) points are a reward of SCALE."""
+    return (recorded.last * worth / SCALE >= VICTORY - 0.5).astype(float)
+
+
+def _smac_v2(recorded: Recorded, task: str) -> dict[str, Array]:
+    race, n, _, m = task.split("_")
+    units = recorded.env_kwargs.get("units", RACES[race].units)
+    exceptions = recorded.env_kwargs.get("exceptions", RACES[race].exceptions)
+    expected = worth_v2(units, exceptions, int(n), int(m))
+    worth = recorded_worths(recorded, sorted({expected, *team_worths(race, int(m))}))
+    if worth is None:
+        return {}
+    return {"won": _won(recorded, worth), "score": recorded.returns * worth / expected}
+
+
+def team_worths(race: str, enemies: int) -> list[float]:
+    """Return the points of a victory over every possible team of a race of SMACv2."""
+    kinds = [TOUGHNESS[name] + DEATH for name in RACES[race].units]
+    return sorted({VICTORY + sum(team) for team in itertools.combinations_with_replacement(kinds, enemies)})
+
+
+def recorded_worths(recorded: Recorded, candidates: list[float]) -> Array | None:
+    """Return for each episode the points that are a reward of SCALE (E,); None if the rewards do not tell them.
+
+    Of the candidates, the smallest is taken that makes nearly as many rewards of the episode and its neighbours whole
+    points as the best one. (If M fits, each multiple of M fits.) The estimate fails if too few rewards become whole
+    points, or if a multiple of the candidate, whose unit is finer, fits clearly better.
+
+    Args:
+        recorded: the episodes.
+        candidates: possible values, in ascending order.
+    """
+    paid = recorded.rewards > 0
+    episode = np.repeat(np.arange(len(recorded.length)), recorded.length)[paid]
+    values, count = recorded.rewards[paid] / SCALE, len(recorded.length)
+
+    def whole(worth: float | Array) -> NDArray[np.bool_]:
+        points = values * worth
+        return np.abs(points - np.round(points)) < ROUNDING
+
+    hits = np.stack([_nearby(np.bincount(episode, whole(worth), count).astype(float)) for worth in candidates])
+    chosen = np.asarray(candidates)[(hits >= CLEAR * hits.max(0)).argmax(0)]
+    own = chosen[episode]
+    explained = whole(own).mean() if len(values) else 0.0
+    finer = max((whole(own * multiple).mean() for multiple in (2, 3, 5)), default=0.0) if len(values) else 0.0
+    return chosen if explained >= LEAST and CLEAR * finer <= explained + ROUNDING else None
+
+
+def _nearby(counts: Array) -> Array:
+    """Return the sums (E,) of `counts` over each episode and its neighbours."""
+    total = np.concatenate([[0.0], np.cumsum(counts)])
+    place = np.arange(len(counts))
+    sums: Array = total[np.minimum(place + NEIGHBOURS + 1, len(counts))] - total[np.maximum(place - NEIGHBOURS, 0)]
+    return sums
