@@ -80,6 +80,7 @@ class Batch:
         state: (S, B, D) or (S, B, N, D) float32.
         next_state: same shape as `state`.
         return_to_go: (S, B) float32 discounted return from this step on.
+        return_seen: (S, B) float32 in (0, 1]: recorded share of `return_to_go`, 1 unless the episode was cut.
         episode_rank: (S, B) float32 in (0, 1]: share of the data's steps in episodes with an equal or smaller return.
         past_obs: (S, B, P, N, O) float32, the P = history - 1 observations before `obs`, oldest first.
         past_action: as `action` with an axis P after B: the actions at `past_obs`.
@@ -103,6 +104,7 @@ class Batch:
     state: Tensor | None = None
     next_state: Tensor | None = None
     return_to_go: Tensor | None = None
+    return_seen: Tensor | None = None
     episode_rank: Tensor | None = None
     past_obs: Tensor | None = None
     past_action: Tensor | None = None
@@ -138,7 +140,8 @@ class Needs:
     """What an update reads from the data.
 
     Attributes:
-        fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `episode_rank`.
+        fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `return_seen`,
+            `episode_rank`.
         history: number of past steps, including the present step; 1 means no memory.
         ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
     """
@@ -158,6 +161,7 @@ class Survey:
         obs_quantiles: K -> (O, K): K quantiles, from 0 to 1, of every feature of the standardised observations.
         action_quantiles: K -> (A, K), the same for every component of continuous actions; None for discrete actions.
         return_quantile: share in [0, 1] -> () quantile of `return_to_go` over the rows.
+        return_moments: () mean and () standard deviation of `return_to_go` over the rows, weighted by `return_seen`^2.
     """
 
     mean: Tensor
@@ -165,6 +169,7 @@ class Survey:
     obs_quantiles: Callable[[int], Tensor]
     action_quantiles: Callable[[int], Tensor] | None
     return_quantile: Callable[[float], Tensor]
+    return_moments: Callable[[], tuple[Tensor, Tensor]]
 
 
 @dataclass

@@ -22,18 +22,33 @@ def returns_to_go(columns: Columns, gamma: float, timeouts_are_terminal: bool = 
         timeouts_are_terminal: whether a time limit counts as terminal, as it does for the critic with
             `data.timeouts: terminal`. The end of an incomplete episode never counts as terminal.
     """
+    return _walk(columns, gamma, timeouts_are_terminal)[0]
+
+
+def returns_seen(columns: Columns, gamma: float, timeouts_are_terminal: bool = False) -> Any:
+    """Return the share of each return-to-go that was recorded: (n,) float32, arguments as in `returns_to_go`.
+
+    It is 1 if the episode went on to a terminal step, and 1 - gamma^h if it was cut after h steps. The return-to-go
+    times this share is the discounted sum of the recorded rewards.
+    """
+    return _walk(columns, gamma, timeouts_are_terminal)[1]
+
+
+def _walk(columns: Columns, gamma: float, timeouts_are_terminal: bool) -> tuple[Any, Any]:
+    """Return the returns-to-go, and the share of each that was recorded."""
     rewards = columns.steps["rewards"].astype(np.float64)
     start, length, end = (columns.episodes[name] for name in ("start", "length", "end"))
-    total = np.zeros(len(rewards))
+    total, share = np.zeros(len(rewards)), np.ones(len(rewards))
     ahead = np.zeros(len(start))
     for h in range(1, int(length.max(initial=0)) + 1):  # h = steps up to the end; all episodes at once
         has = length >= h
         rows = start[has] + length[has] - h
         ahead[has] = rewards[rows] + gamma * ahead[has]
         over = (end[has] != INCOMPLETE) if timeouts_are_terminal else (end[has] == TERMINAL)
-        seen = np.where(over, 1.0, 1.0 - gamma**h)
-        total[rows] = ahead[has] / seen
-    return total[columns.steps["has_action"].astype(bool)].astype(np.float32)
+        share[rows] = np.where(over, 1.0, 1.0 - gamma**h)
+        total[rows] = ahead[has] / share[rows]
+    acting = columns.steps["has_action"].astype(bool)
+    return total[acting].astype(np.float32), share[acting].astype(np.float32)
 
 
 def episode_ranks(columns: Columns) -> Any:

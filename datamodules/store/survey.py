@@ -59,7 +59,14 @@ def survey(source: RowSource, table: TransitionTable, moments: tuple[Tensor, Ten
     def return_quantile(share: float) -> Tensor:
         return torch.tensor(np.quantile(table.returns_to_go(gamma), share), dtype=torch.float32)
 
-    return Survey(mean, std, obs_quantiles, None if spec.discrete else action_quantiles, return_quantile)
+    def return_moments() -> tuple[Tensor, Tensor]:
+        to_go, weight = table.returns_to_go(gamma).astype(float), table.returns_seen(gamma).astype(float) ** 2
+        centre = np.average(to_go, weights=weight)
+        spread = np.sqrt(np.average((to_go - centre) ** 2, weights=weight))
+        return torch.tensor(centre, dtype=torch.float32), torch.tensor(spread, dtype=torch.float32)
+
+    actions = None if spec.discrete else action_quantiles
+    return Survey(mean, std, obs_quantiles, actions, return_quantile, return_moments)
 
 
 def _spaced(table: TransitionTable, most: int) -> Tensor:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
-from vgm2p.datamodules.store.returns import episode_ranks, returns_to_go
+from vgm2p.datamodules.store.returns import episode_ranks, returns_seen, returns_to_go
 from vgm2p.datamodules.store.rows import take
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Needs
 
-PER_TRANSITION = frozenset(("return_to_go", "episode_rank"))  # optional fields of a batch that are columns of the table
+PER_TRANSITION = frozenset(
+    ("return_to_go", "return_seen", "episode_rank")
+)  # optional fields of a batch that are columns of the table
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TransitionTable:
         t: (R,) int32, number of the step in its episode.
 
     `provide` adds, as needed:
-        return_to_go, episode_rank: (n,) float32.
+        return_to_go, return_seen, episode_rank: (n,) float32.
         valid_with_next_action: (n,) float32, like `valid`, but 0 if the row bootstraps from a final observation,
             because no action is stored for it.
         left: (R,) int32, number of rows after this one in its episode.
@@ -89,6 +91,8 @@ class TransitionTable:
         steps, episodes = self._dataset.steps, self._dataset.episodes
         if "return_to_go" in needs.fields:
             self._add("return_to_go", self.returns_to_go(gamma))
+        if "return_seen" in needs.fields:
+            self._add("return_seen", self.returns_seen(gamma))
         if "episode_rank" in needs.fields:
             self._add("episode_rank", episode_ranks(self._dataset))
         if "next_action" in needs.fields:
@@ -101,12 +105,20 @@ class TransitionTable:
 
     def returns_to_go(self, gamma: float) -> Any:
         """Return the returns-to-go (n,) float32. Raises ConfigError if `gamma` is not below 1."""
-        if not 0.0 <= gamma < 1.0:
-            raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
-        return returns_to_go(self._dataset, gamma, timeouts_are_terminal=self.timeouts == "terminal")
+        return returns_to_go(self._dataset, _below_1(gamma), timeouts_are_terminal=self.timeouts == "terminal")
+
+    def returns_seen(self, gamma: float) -> Any:
+        """Return the recorded shares of the returns-to-go (n,) float32. Raises as `returns_to_go`."""
+        return returns_seen(self._dataset, _below_1(gamma), timeouts_are_terminal=self.timeouts == "terminal")
 
     def _add(self, name: str, values: Any) -> None:
         self.columns[name] = torch.from_numpy(values).to(self.columns["scalars"].device)
+
+
+def _below_1(gamma: float) -> float:
+    if not 0.0 <= gamma < 1.0:
+        raise ConfigError(f"algo.gamma={gamma}: returns-to-go need a discount below 1")
+    return gamma
 
 
 def check_timeouts(timeouts: str) -> None:

@@ -30,8 +30,14 @@ def survey(discrete, scale=4.0):
         return lambda count: torch.nn.functional.interpolate(table[None], count, mode="linear", align_corners=True)[0]
 
     actions = None if discrete else quantiles(torch.stack([DATA / 3, DATA / 2]))
+    moments = torch.tensor(scale / 2), torch.tensor(scale)
     return Survey(
-        torch.zeros(5), torch.ones(5), quantiles(knots), actions, lambda share: torch.tensor(scale * share / 0.99)
+        torch.zeros(5),
+        torch.ones(5),
+        quantiles(knots),
+        actions,
+        lambda share: torch.tensor(scale * share / 0.99),
+        lambda: moments,
     )
 
 

@@ -7,7 +7,7 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs
 
-FIELDS = ("next_action", "state", "next_state", "return_to_go", "episode_rank")
+FIELDS = ("next_action", "state", "next_state", "return_to_go", "return_seen", "episode_rank")
 
 
 def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, TransitionStore]:

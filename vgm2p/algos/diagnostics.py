@@ -49,6 +49,13 @@ def deviation(x: Tensor, rows: Tensor | None = None) -> Tensor:
     return per_seed_mean((x - broadcast(per_seed_mean(x, rows), x)).square(), rows).sqrt()
 
 
+def correlation(x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    """Return the correlation of x and y, both (S, ...), over `rows` (S, ...) bool: (S,); 0 if one is constant."""
+    x, y = (each - broadcast(per_seed_mean(each, rows), each) for each in (x, y))
+    size = (per_seed_mean(x.square(), rows) * per_seed_mean(y.square(), rows)).sqrt()
+    return per_seed_mean(x * y, rows) / size.clamp(min=finfo(size.dtype).tiny)
+
+
 def agreement(c: Tensor, choice: Tensor | None = None) -> Tensor:
     """Return the mean share of agent pairs with the same condition: c (S, B, N), 0 or 1 -> (S,). One agent: 1.
 

@@ -1,8 +1,4 @@
-"""A verdict on actions, whatever gives it, and its comparison with the policy's own actions.
-
-A verdict is a map `rate` from observations (S, ..., O) and action vectors (S, ..., A) to (S, C, ...): for example a
-critic with C members.
-"""
+"""A verdict on actions, whatever gives it, and its comparison with the policy's own actions."""
 
 from __future__ import annotations
 
@@ -12,10 +8,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vgm2p.algos.contract import Algorithm
 from vgm2p.errors import ConfigError
 
 Rate = Callable[[Tensor, Tensor], Tensor]
 Baseline = int | Literal["exact"]  # the number of sampled actions, or the expectation over all
+
+
+class Judging(Algorithm):
+    """Base of algorithms that have a verdict on single actions, such as a critic."""
+
+    def rate(self, o: Tensor, action: Tensor) -> Tensor:
+        """Return the verdict on action vectors (S, ..., A) at encoded observations (S, ..., O): (S, C, ...).
+
+        C is the number of members, of which the mean counts.
+        """
+        raise NotImplementedError
+
+    def rate_all(self, o: Tensor) -> Tensor:
+        """Return the mean verdict on all discrete actions: (S, ..., O) -> (S, ..., A)."""
+        return rate_every(self.rate, o, self.spec.action_dim).mean(1)
 
 
 def baseline_of(samples: Baseline, has_probabilities: bool) -> tuple[int, bool]:
@@ -28,7 +40,7 @@ def baseline_of(samples: Baseline, has_probabilities: bool) -> tuple[int, bool]:
 
 
 def rate_every(rate: Rate, o: Tensor, actions: int) -> Tensor:
-    """Return the verdict on all discrete actions, for o (S, ..., O): (S, C, ..., actions)."""
+    """Return what `rate`, a function of o (S, ..., O) and one-hots, gives every action: (S, C, ..., actions)."""
     every = torch.eye(actions, dtype=o.dtype, device=o.device).expand(*o.shape[:-1], -1, -1)
     return rate(o.unsqueeze(-2).expand(*every.shape[:-1], -1), every)
 
@@ -48,8 +60,10 @@ def against_samples(rate: Rate, o: Tensor, action: Tensor, samples: Tensor) -> t
     return values[:, :, :, 0].mean(1) - value, value
 
 
-def against_expectation(rate: Rate, o: Tensor, action: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return A = rate(o, a) - V and V = sum_a p_a rate(o, a), as `against_samples`, for p (S, B, 1, N, A)."""
-    every = rate_every(rate, o, action.shape[-1]).mean(1)
-    value = (p[:, :, 0] * every).sum(-1)
+def against_expectation(every: Tensor, action: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return A = Q(o, a) - V and V = sum_a p_a Q(o, a), both (S, ...), for the verdicts `every` on all actions.
+
+    All arguments are (S, ..., A); `action` holds one-hots, `p` probabilities.
+    """
+    value = (p * every).sum(-1)
     return (action * every).sum(-1) - value, value

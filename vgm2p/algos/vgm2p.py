@@ -15,10 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import on_bounds, q_levels, shares
 from vgm2p.algos.parts import CriticSettings, Mixer, stack_copies, td_loss
-from vgm2p.algos.verdict import Baseline, against_expectation, against_samples, baseline_of
+from vgm2p.algos.verdict import Baseline, Judging, against_expectation, against_samples, baseline_of
 from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
@@ -37,7 +36,7 @@ Rows = tuple[Tensor, Tensor]  # row losses (S, B, N), and the predicted velociti
 Legal = Tensor | None  # (S, ..., N, A) bool for discrete actions
 
 
-class VGM2P(Algorithm):
+class VGM2P(Judging):
     r"""Critic: min (mean_i Q^i - [r + gamma mean_i Qbar^i(o', a')])^2; policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
 
     Every argument is a key of `conf/algo/vgm2p.yaml`; the yaml gives its meaning and source. Switches that the paper
@@ -69,13 +68,16 @@ class VGM2P(Algorithm):
         self.gamma, self.mixer, self.omega, self.times = gamma, mixer, omega, self.predict_by(predict, times)
         self.team, self.against_value = advantage == "team", threshold == "value"
         self.baseline_samples, self.exact = baseline_of(baseline_samples, self.has_probabilities)
-        self.tau, self.reward_scale = critic.tau, critic.reward_scale
         self.act_by(acting)
-
         self.policy = self.make_policy(net)
         self.make_optimiser("policy", [self.policy], optim)
-        size = replace(net, depth=critic.depth or net.depth)
-        self.critic = Critic(len(self.seeds), critic.members, self.id_dim, spec.action_dim, size, critic.layer_norm)
+        self.make_judge(net, optim, critic)
+
+    def make_judge(self, net: Net, optim: Optim, critic: CriticSettings) -> None:
+        """Make what judges actions: the critic, and its target."""
+        self.tau, self.reward_scale = critic.tau, critic.reward_scale
+        size, widths = replace(net, depth=critic.depth or net.depth), (self.id_dim, self.spec.action_dim)
+        self.critic = Critic(len(self.seeds), critic.members, *widths, size, critic.layer_norm)
         online = self.make_optimiser("critic", [self.critic], replace(optim, decay_updates=None))
         self.target_critic = copy.deepcopy(self.critic)
         self.target = self.follow(self.target_critic, online)
@@ -140,8 +142,9 @@ class VGM2P(Algorithm):
         With an exact baseline, V^i = sum_a pi(a | o, 1) Q^i(o, a). Q is the critic after its step of this update. `q`
         (S, C, B, N) is Q(o, a) before this step; not used here.
         """
-        judged = against_expectation if self.exact else against_samples
-        return judged(self.rate, o, action, baselines)
+        if self.exact:
+            return against_expectation(self.rate_all(o), action, baselines[:, :, 0])
+        return against_samples(self.rate, o, action, baselines)
 
     def rate(self, o: Tensor, action: Tensor) -> Tensor:
         """Return the verdict on actions (S, ..., N, A), here Q^i(o, a) of every member: (S, C, ..., N)."""

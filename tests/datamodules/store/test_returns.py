@@ -11,7 +11,7 @@ from vgm2p.errors import ConfigError
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs
 
-RETURN = Needs(frozenset(("return_to_go",)))
+RETURN = Needs(frozenset(("return_to_go", "return_seen")))
 
 
 RANK = Needs(frozenset(("episode_rank",)))
@@ -36,6 +36,9 @@ def test_the_return_to_go_is_that_of_a_walk_and_goes_on_at_its_rate_where_an_epi
     index = key.integers("batch", (100,), len(expected))
     assert found.shape == (1, 100)
     np.testing.assert_allclose(found, np.array(expected)[index], rtol=1e-5)
+    seen = store.draw(key, 100, RETURN).return_seen
+    np.testing.assert_allclose(seen * store.draw(key, 100, RETURN).return_to_go, np.array(over)[index], rtol=1e-5)
+    assert ended.draw(key, 100, RETURN).return_seen.eq(1).all() and seen.lt(1).any()
     found = ended.draw(key, 100, RETURN).return_to_go
     np.testing.assert_allclose(found, np.array(over)[index], rtol=1e-5)
     assert expected != over

@@ -114,3 +114,15 @@ def test_omiga_view_is_not_standardised_again_unless_asked(tmp_path):
     assert (std == 1).all()
     mean, _ = moments(store_of(tmp_path, small_columns(), view="omiga", obs_norm="dataset"))
     assert mean.abs().sum() > 0
+
+
+def test_the_moments_of_the_returns_weigh_a_return_by_what_was_recorded_of_it():
+    columns = small_columns(lengths=LENGTHS)
+    store, needs = held(columns), Needs(frozenset(("return_to_go", "return_seen")))
+    store.provide(needs, 0.9)
+    to_go, seen = (store.table.columns[name].double() for name in ("return_to_go", "return_seen"))
+    assert seen.min() < 1.0
+    mean = (seen**2 * to_go).sum() / (seen**2).sum()
+    deviation = ((seen**2 * (to_go - mean) ** 2).sum() / (seen**2).sum()).sqrt()
+    for found, wanted in zip(store.survey(0.9).return_moments(), (mean, deviation), strict=True):
+        assert found == pytest.approx(wanted.item())
