@@ -10,12 +10,12 @@ from lightning import Callback, LightningModule, Trainer
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.nodes import to_plain
-from vgm2p.envs.base import Episode, VectorEnv
+from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
 from vgm2p.io.text import shown
-from vgm2p.run.folder import CsvLog, episode_row
+from vgm2p.run.folder import CsvLog, episode_row, kept_failures
 from vgm2p.training.logs import log_evaluation
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run, wanted
@@ -32,7 +32,7 @@ class Beside(Protocol):
         """Take a snapshot and evaluate it later."""
         ...
 
-    def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
+    def collect(self, wait: float = 0.0) -> list[Evaluation]:
         """Return the finished evaluations in order; wait up to `wait` seconds for the first."""
         ...
 
@@ -149,7 +149,7 @@ class Evaluate(Callback):
             return
         if self.beside is not None:
             self.env.close()  # from now on the other process evaluates
-        returns = ", ".join(shown(episode.return_) for episode in trial)
+        returns = ", ".join(shown(episode.return_) for episode in trial.episodes)
         self.say(f"environment works: one episode of the untrained policy returns {returns}")
 
     def _evaluate(self, module: OfflineModule) -> None:
@@ -166,10 +166,12 @@ class Evaluate(Callback):
         except RolloutStopped:
             return
         self.seconds += time.monotonic() - began
-        self._write([(update, found)])
+        self._write([found])
 
-    def _write(self, finished: Sequence[tuple[int, list[Episode]]]) -> None:
-        for update, episodes in finished:
-            self.file.append([episode_row(update, episode, None) for episode in episodes])
-            log_evaluation(self._loggers, update, episodes)
-            self.latest = sum(episode.return_ for episode in episodes) / len(episodes)
+    def _write(self, finished: Sequence[Evaluation]) -> None:
+        for done in finished:
+            for line in kept_failures(self.file.path.parent, done.unplayed, f"update-{done.update}"):
+                self.say(f"evaluation after update {done.update} is short: {line}")
+            self.file.append([episode_row(done.update, episode, None) for episode in done.episodes])
+            log_evaluation(self._loggers, done.update, done.episodes)
+            self.latest = sum(episode.return_ for episode in done.episodes) / len(done.episodes)

@@ -98,11 +98,13 @@ def test_methods_that_were_trained_under_different_conditions_are_named(trained,
     other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], {"net.width": 99})
     manifest = RunFolder(other).read_manifest()
     manifest["config"]["env"]["episode_limit"] = 7
+    manifest["environment_versions"]["mujoco"] = "2.0"
     write_json(RunFolder(other).manifest, manifest)
     runs, _ = load_runs([trained / "bc_gaussian", other])
     (line,) = condition_warnings(runs)
     assert "net.width (" in line and "99: vgm2p_plus" in line
     assert "env.episode_limit (" in line and "7: vgm2p_plus" in line
+    assert "version of mujoco (" in line and "2.0: vgm2p_plus" in line
     assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
 
 

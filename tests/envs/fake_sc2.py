@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.envs.battle import FIRST_RL_TYPE, KINDS, MAPS, RL_TYPES, SIZE, World
 
 BUILD = 75689
+LINES = 60  # printed before a crash
 MOVE, ATTACK, HEAL = 16, 23, 386
 
 
@@ -24,8 +25,8 @@ def install(folder: Path, **plan) -> Path:
     """Make `folder` a place for SC2PATH and return it.
 
     `plan`: enemy="idle" (does not fight), regain=<shield per game loop>, delay=<seconds per action>, faults={"every": 10, "kinds": [...], "at": 3}
-    (of every tenth episode, at its third action), launch={"1": kind} (of the first start); kinds: crash, kill, hang,
-    garbage, error; of starts: port, exit, hang.
+    (of every tenth episode, at its third action) or faults={"numbers": [3, 5], ...} (of these episodes),
+    launch={"1": kind} (of the first start); kinds: crash, kill, hang, garbage, error; of starts: port, exit, hang.
     """
     program = folder / f"Versions/Base{BUILD}/SC2_x64"
     program.parent.mkdir(parents=True)
@@ -112,9 +113,9 @@ class Server:
     def ordered(self):
         """Return how this episode is to fail, or None."""
         faults, number = self.plan.get("faults"), count(self.home / "episodes")
-        if not faults or number % faults["every"]:
+        if not faults or (number not in faults["numbers"] if "numbers" in faults else number % faults["every"]):
             return None
-        return faults["kinds"][number // faults["every"] % len(faults["kinds"])]
+        return faults["kinds"][number // faults.get("every", 1) % len(faults["kinds"])]
 
     def on_step(self, request, response):
         if request.count > 2:  # an action of the agents, not a wait of smacv2
@@ -149,6 +150,8 @@ def fail(kind, response):
     elif kind == "garbage":
         raise ConnectionAbortedError  # `main` cuts the connection in the middle of a frame
     else:
+        for line in range(LINES):
+            print("the game's line", line, flush=True)
         os._exit(1)
 
 

@@ -14,30 +14,31 @@ from tests.envs.fake_sc2 import install
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
 pytestmark = pytest.mark.slow
-TINY = [
-    "experiment=smacv1_3m_good",
+SMALL = [
     "data=files",
     "data.view=native",
-    "data.source.paths=[3m.h5]",
     "net.width=8",
     "net.depth=1",
     "data.batch_size=4",
     "eval_every=2",
     "eval_episodes=3",
     "eval_acting=[]",
-    "seeds=2",
     "trainer.accelerator=cpu",
+    "logger.tensorboard=null",
+    "callbacks.plot=null",
 ]
+TINY = ["experiment=smacv1_3m_good", "data.source.paths=[3m.h5]", "seeds=2", *SMALL]
+RANDOM_TEAMS = ["experiment=smacv2_terran5v5", "data.source.paths=[terran.h5]", "seeds=2", *SMALL]
 
 
-def run(folder, *words, code=0):
-    """Run `vgm2p` in `folder` and return what it printed."""
+def run(folder, *words, code=0, game="sc2"):
+    """Run `vgm2p` in `folder` and return what it printed; `game` is the folder of the stand-in there."""
     done = subprocess.run(
         [sys.executable, "-m", "vgm2p", *words],
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "SC2PATH": str(folder / "sc2"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "SC2PATH": str(folder / game), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -49,6 +50,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smac")
     install(folder / "sc2")
     run(folder, "collect", "env=smac/3m", "policy=random", "episodes=6", "out=3m.h5")
+    run(folder, "collect", "env=smac/terran_5_vs_5", "policy=random", "episodes=4", "out=terran.h5")
     return folder
 
 
@@ -56,27 +58,68 @@ def rows(folder):
     return list(csv.DictReader((folder / "episodes.csv").open()))
 
 
-def test_train_on_collected_episodes_evaluate_and_go_on(place):
-    """Won, score and deaths are in rows and results, beside training as in it, and after a resume as without one."""
-    run(place, "fit", *TINY, "updates=6", "out=whole", "eval_async=false")
-    run(place, "fit", *TINY, "updates=6", "out=beside", "eval_async=true")
-    run(place, "fit", *TINY, "updates=4", "out=two", "eval_async=false")
-    run(place, "fit", *TINY, "updates=6", "out=two", "eval_async=false")
+def test_train_on_collected_episodes_evaluate_and_go_on_with_other_games(place):
+    """A run that goes on with another number of games, beside training or in it, gives the files of a whole run."""
+    run(place, "fit", *RANDOM_TEAMS, "updates=6", "out=whole", "eval_async=false")
+    run(place, "fit", *RANDOM_TEAMS, "updates=4", "out=two", "eval_async=true", "env.workers=1")
+    run(place, "fit", *RANDOM_TEAMS, "updates=6", "out=two", "eval_async=false", "env.workers=3")
     for name in ("episodes.csv", "results.json"):
-        assert (place / "whole" / name).read_text() == (place / "beside" / name).read_text()
         assert (place / "whole" / name).read_text() == (place / "two" / name).read_text()
     found = rows(place / "whole")
     assert {int(row["update"]) for row in found} == {2, 4, 6}
-    assert all(row["won"] in "01" and 0 <= float(row["score"]) <= 20 and row["dead_allies"] for row in found)
+    assert all(row["won"] in "01" and float(row["score"]) >= 0 and row["dead_allies"] for row in found)
+    assert all(float(row["score"]) == pytest.approx(float(row["return"]), rel=1e-9) for row in found)
     results = json.loads((place / "whole/results.json").read_text())
-    assert results["environment"] == "smac_v1/3m" and results["faults"] == 0
-    own = str(results["act_noise"])
-    last = [float(row["won"]) for row in found if row["update"] == "6" and row["act_noise"] == own]
+    assert results["environment"] == "smac_v2/terran_5_vs_5" and results["faults"] == 0
+    last = [
+        float(row["won"]) for row in found if row["update"] == "6" and row["act_noise"] == str(results["act_noise"])
+    ]
     assert results["win_rate"] == pytest.approx(sum(last) / len(last))
-    assert results["score_mean"] == pytest.approx(results["return_mean"])
-    said = run(place, "evaluate", "run=whole", "episodes=2", "act_noise=0.5")
-    assert "won" in said and "score" in said
+    for key in ("won", "return", "score"):
+        assert results[f"random_{key}_mean"] >= 0
+    assert results["dataset_score_mean"] == pytest.approx(results["dataset_return_mean"], rel=1e-5)  # our own scale
+    said = run(place, "evaluate", "run=whole", "episodes=2", "act_noise=mode")
+    assert said.index(" won ") < said.index(" return ")
     assert len(rows(place / "whole/evaluations/update-6-n2")) == 4
+
+
+def test_episodes_that_cannot_be_played_make_an_evaluation_short(place):
+    """Of three episodes, one fails at all four attempts: in training (in another process), and in the last evaluation."""
+    broken = {"numbers": [3, 5, 6, 7, 10, 11, 12, 13], "kinds": ["crash"], "at": 2}
+    install(place / "broken", faults=broken)
+    words = [*TINY, "seeds=1", "env.workers=1", "updates=4", "out=short", "eval_async=true"]
+    said = run(place, "fit", *words, game="broken")
+    for start in (
+        "evaluation after update 2 is short: episode 1",
+        "final evaluation (act_noise 1.0) is short: episode 2",
+    ):
+        (line,) = [line for line in said.splitlines() if line.startswith(start)]
+        kept = (place / line.rpartition(" ")[2]).read_text().splitlines()
+        game = kept.index("== game.log (last 50 lines)")
+        assert kept[game + 1 : game + 51] == [f"the game's line {number}" for number in range(10, 60)]
+    found = [(int(row["update"]), int(row["episode"])) for row in rows(place / "short")]
+    assert found == [(2, 0), (2, 2), (4, 0), (4, 1)]
+    results = json.loads((place / "short/results.json").read_text())
+    assert (results["episodes"], results["unplayed"]) == (2, [2])
+    assert "]!<" in said and "some episodes could not be played" in said
+
+
+def test_a_game_that_plays_nothing_ends_the_run_and_its_log_is_kept(place):
+    install(place / "dead", launch={str(number): "exit" for number in range(1, 99)})
+    words = [*TINY, "seeds=1", "updates=4", "out=none played"]
+    line = run(place, "fit", *words, code=69, game="dead")
+    assert "failed 4 times in episode 0" in line and "the same command continues" in line
+    (log,) = (place / "none played").glob("fault-*.log")
+    assert "cannot start" in log.read_text()
+
+
+def test_another_build_of_the_game_is_told_when_a_run_goes_on(place):
+    install(place / "older")
+    (place / "older/Versions/Base75689").rename(place / "older/Versions/Base69232")
+    run(place, "fit", *TINY, "seeds=1", "updates=2", "out=builds")
+    said = run(place, "fit", *TINY, "seeds=1", "updates=4", "out=builds", game="older")
+    assert "changed      StarCraft II build 75689 -> build 69232: the results may differ" in said
+    assert "version of StarCraft II (build 75689, then build 69232: " in said
 
 
 def test_a_run_trained_without_the_game_is_evaluated_where_there_is_one(place):

@@ -40,6 +40,13 @@ class Toy:
         print("last words", file=sys.stderr, flush=True)
         os._exit(3)
 
+    def chat(self):
+        Path(os.environ["TMPDIR"], "game.log").write_text("".join(f"line {i}\n" for i in range(80)))
+        folder = Path(os.environ["TMPDIR"], "inner")
+        folder.mkdir()
+        (folder / "AppErrors.txt").write_bytes(b"no memory \xff\n")
+        self.fail()
+
     def fail(self):
         raise ZeroDivisionError("by\nzero")
 
@@ -91,6 +98,14 @@ def test_a_failing_worker_is_lost_with_its_children_and_the_others_continue(pool
     assert isinstance(answers[0], Lost) and cause in answers[0].cause
     assert gone(families[0][:2]) and not Path(families[0][2]).exists()
     assert pool.ask({0: ("add", 1), 1: ("add", 1)}, WAIT) == {0: 11, 1: 12}
+
+
+def test_the_last_lines_of_every_log_of_a_lost_worker_are_kept(pool):
+    lost = pool.ask({0: ("chat",), 1: ("die",)}, WAIT)
+    lines = lost[0].log.splitlines()
+    assert lines[:3] == ["== game.log (last 50 lines)", "line 30", "line 31"]
+    assert lines[50:] == ["line 79", "== inner/AppErrors.txt (last 1 lines)", "no memory \ufffd"]
+    assert lost[1].log.splitlines() == ["== log (last 1 lines)", "last words"]
 
 
 def test_a_worker_killed_from_outside_is_lost_with_its_children(pool):

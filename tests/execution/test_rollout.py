@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vgm2p.commands.collect import Behaviour
-from vgm2p.envs.base import Episode
+from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import RolloutStopped, ServiceError
-from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
+from vgm2p.execution.rollout import RandomActor, Unplayable, episode_seed, rollout
 from vgm2p.report.estimates import per_seed, rate_interval, wilson
 from vgm2p.report.statistics import statistics
 from vgm2p.rng import ActKey
@@ -102,6 +102,21 @@ def test_the_cause_of_a_lasting_failure_is_told():
         run(Few({2: 99}))
 
 
+def test_an_episode_that_cannot_be_played_is_left_out_for_every_seed_and_told(plain):
+    missing = []
+    found = run(Few({2: 99}), unplayed=missing)
+    assert without_faults(found) == [row for row in without_faults(plain) if row[1] != 2]
+    assert missing == [Unplayed(2, "it fell")]
+    assert statistics(found, missing)["unplayed"] == [2]
+    assert statistics(found, missing)["episodes"] == 8
+
+
+def test_a_rollout_of_which_nothing_can_be_played_is_an_error():
+    with pytest.raises(Unplayable) as error:
+        run(Few(dict.fromkeys(range(5), 99)), unplayed=[])
+    assert error.value.failure.cause == "it fell"
+
+
 def test_further_numbers_reach_rows_results_and_other_processes():
     found = run(Few({}), seeds=(3, 4))
     assert [Episode(**json.loads(json.dumps(asdict(e)))) for e in found] == found
@@ -130,6 +145,7 @@ def test_files_without_further_numbers_have_the_usual_columns(plain):
         "per_seed",
         "length_mean",
         "win_rate",
+        "unplayed",
         "faults",
     }
 

@@ -1,7 +1,10 @@
 """Asynchronous evaluation: the same files as synchronous evaluation, nothing lost, no process left, errors in one line."""
 
 import contextlib
+import io
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -9,8 +12,9 @@ import pytest
 import torch
 
 from tests.algos.test_contract import build, train
-from tests.run.runs import differences, results, run, start, succeeded
+from tests.run.runs import differences, environment, results, run, start, succeeded
 from tests.support import continuous_spec, random_batch
+from vgm2p.execution.beside import LENGTH
 from vgm2p.execution.evaluation import PRECISIONS
 from vgm2p.execution.rollout import in_precision
 from vgm2p.rng import ActKey
@@ -89,6 +93,24 @@ def test_training_does_not_wait_for_the_evaluation_of_the_update_that_it_saves(t
     assert found[0]
     assert found[1]
     assert not found[2]
+
+
+def errors_after(*sizes):
+    """Return what evaluation processes print as errors if their input ends after `sizes` bytes of a message."""
+    message = io.BytesIO()
+    torch.save({"config": {"a": torch.zeros(100_000)}}, message)
+    whole = LENGTH.pack(message.tell()) + message.getvalue()
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-m", "vgm2p.execution.beside"]
+    children = [subprocess.Popen(command, env=environment(), **pipes) for _ in sizes]
+    for child in children:
+        child.stdout.close()  # nobody reads an answer
+    return [child.communicate(whole[:size])[1] for child, size in zip(children, sizes, strict=True)]
+
+
+def test_a_trainer_killed_while_it_sends_a_snapshot_leaves_no_traceback():
+    """The input ends within the length of the message, within its content, and after it, when it is answered."""
+    assert errors_after(5, 50_000, None) == [b"", b"", b""]
 
 
 BROKEN_CHILD = SLOW_CHILD.replace("time.sleep(0.5)", "sys.exit(7)")

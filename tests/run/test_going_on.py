@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.answers import TINY
 from tests.run.runs import differences, environment, newest, program, run, succeeded
+from vgm2p.report.runs import load_run
+from vgm2p.report.variants import condition_warnings
 from vgm2p.run.checkpoint import verify
 from vgm2p.run.folder import CsvLog
 
@@ -40,15 +42,20 @@ def test_a_damaged_checkpoint_is_put_aside_and_written_again(tmp_path):
     assert (out / "checkpoints" / f"{damaged.name}.aside").exists()
 
 
-def test_a_run_that_ended_before_its_manifest_goes_on_and_changed_threads_are_reported(tmp_path):
+def test_a_run_that_ended_before_its_manifest_goes_on_and_changed_versions_are_reported(tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     for name in ("compare-vgm2p.log", "compare-vgm2p.json", ".lock.12.tmp"):
         (out / name).write_text("")
     done = succeeded(run(out, updates=10))
     assert "changed  " not in done.stdout
+    manifest = json.loads((out / "manifest.json").read_text())
+    now = manifest["environment_versions"]
+    (out / "manifest.json").write_text(json.dumps({**manifest, "environment_versions": {**now, "mujoco": "2.0"}}))
     done = succeeded(run(out, updates=20, trainer__threads=2))
-    assert "changed      threads 1 -> 2" in done.stdout
+    assert f"changed      threads 1 -> 2, mujoco 2.0 -> {now['mujoco']}: the results may" in done.stdout
+    (line,) = condition_warnings([load_run(out)])
+    assert f"version of mujoco (2.0, then {now['mujoco']}: " in line
 
 
 def test_a_partly_written_evaluation_is_repeated(whole, tmp_path):

@@ -27,10 +27,11 @@ from vgm2p.envs.base import VectorEnv, heuristic
 from vgm2p.envs.observation import VIEWS
 from vgm2p.errors import ConfigError, RolloutStopped, StorageError
 from vgm2p.execution.recorder import Recorder, Tape
-from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
+from vgm2p.execution.rollout import RandomActor, Unplayable, episode_seed, rollout
 from vgm2p.execution.trained import load
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say, shown
+from vgm2p.run.folder import kept_failures
 from vgm2p.signals import StopFlag
 from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
@@ -183,17 +184,21 @@ def _component(
         numbers = list(range(start, min(start + size, last)))
         part = parts / f"{numbers[0]}-{numbers[-1]}.h5"
         if not part.exists():
-            tapes = _record(source, env, numbers, stop)
+            tapes = _record(source, env, numbers, parts, stop, say)
             write(part, columns_of(tapes, index, env.spec, {"name": part.stem, **_task(env.spec)}))
             say(f"{source.component.policy}: episodes {numbers[0]} to {numbers[-1]}")
         found.append(read(part, verify="full"))
     return found
 
 
-def _record(source: Source, env: VectorEnv, numbers: list[int], stop: StopFlag) -> list[Tape]:
+def _record(source: Source, env: VectorEnv, numbers: list[int], parts: Path, stop: StopFlag, say: Say) -> list[Tape]:
     recorder = Recorder(env)
     try:
         rollout(source.actor, recorder, source.update, [0], numbers, stop.requested)
+    except Unplayable as error:
+        for line in kept_failures(parts.parent, [error.failure], "collect"):
+            say(line)
+        raise
     except RolloutStopped:
         raise stop.interruption("stopped; finished parts are kept, and the same command continues") from None
     return [recorder.episodes[episode_seed(number)] for number in numbers]

@@ -13,11 +13,12 @@ from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
 from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_others, ways
+from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
-from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, write_json
+from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, kept_failures, write_json
 from vgm2p.signals import StopFlag
 
 
@@ -55,11 +56,17 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     rows, lines, results = [], [], []
     for way in chosen:
         try:
-            episodes = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way)
+            done = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way)
+        except Unplayable as error:
+            for line in kept_failures(out, [error.failure], str(way)):
+                say(line)
+            raise
         except RolloutStopped:
             raise stop.interruption("stopped in an evaluation; nothing was written") from None
-        rows += [episode_row(policy.update, episode, way) for episode in episodes]
-        found = statistics(episodes)
+        rows += [episode_row(policy.update, episode, way) for episode in done.episodes]
+        for line in kept_failures(out, done.unplayed, str(way)):
+            say(f"evaluation (act_noise {way}) is short: {line}")
+        found = statistics(done.episodes, done.unplayed)
         results.append({"act_noise": way, **found})
         lines.append(_cells(way, own, found))
     log = CsvLog(out / "episodes.csv")
@@ -82,7 +89,7 @@ def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
 def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:
     """Return a row of the table as column -> text; with victories if the environment has them."""
     low, high = found["return_ci95"]
-    name = "none" if way is None else f"{way}" + (" (own)" if way == own else "")
+    name = "none" if way is None else f"{way}" + (" (own)" if way == own else "") + (" !" if found["unplayed"] else "")
     digits = decimals((low, high))
     bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
     cells = {"act_noise": name}

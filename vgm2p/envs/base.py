@@ -38,8 +38,9 @@ class Step:
         terminated: (E,) bool, whether the task ended.
         truncated: (E,) bool, whether the step limit was reached and the task did not end.
         fault: (E,) bool, whether the environment failed. The episode must be repeated, and is not scored.
-        info: further arrays (E,). `won`: bool. `cause`: text, the cause of a fault. Any other name: a number of the
-            episode so far; `Episode.extra` has its last value.
+        info: further arrays (E,). `won`: bool. `cause`: text, the cause of a fault. `log`: text, the last lines that
+            the simulator wrote before a fault. Any other name: a number of the episode so far; `Episode.extra` has its
+            last value.
     """
 
     frame: Frame
@@ -73,6 +74,45 @@ class Episode:
     won: bool | None = None
     faults: int = 0
     extra: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unplayed:
+    """An episode that could not be played, although it was repeated.
+
+    Attributes:
+        episode: number of the episode.
+        cause: why the environment failed.
+        log: the last lines that the simulator wrote; empty if it keeps none.
+    """
+
+    episode: int
+    cause: str
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of one policy.
+
+    Attributes:
+        update: number of updates of the policy.
+        episodes: the episodes of all seeds.
+        unplayed: episodes that are missing for every seed.
+    """
+
+    update: int
+    episodes: list[Episode]
+    unplayed: list[Unplayed]
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> Evaluation:
+        """Return the evaluation that `dataclasses.asdict` has made plain."""
+        episodes = [Episode(**episode) for episode in content["episodes"]]
+        return cls(content["update"], episodes, [Unplayed(**each) for each in content["unplayed"]])
+
+
+TEXTS = ("cause", "log")  # names in `Step.info` that are text
 
 
 class VectorEnv(Protocol):

@@ -32,7 +32,7 @@ NUMBERS = ("dead_allies", "dead_enemies", "score")
 class SMAC:
     """Episodes of one task in slots. At most `workers` slots are active at the same time (implements `VectorEnv`).
 
-    `Step.info` has `won` (E,) bool; `dead_allies`, `dead_enemies`, `score` (E,) float64; and `cause` (E,) of faults.
+    `Step.info` has `won` (E,) bool; `dead_allies`, `dead_enemies`, `score` (E,) float64; `cause`, `log` (E,) of faults.
 
     Args:
         spec: the task.
@@ -105,7 +105,7 @@ class SMAC:
         reward = np.zeros(count)
         terminated, truncated, fault, won = (np.zeros(count, bool) for _ in range(4))
         numbers = {name: np.zeros(count) for name in NUMBERS}
-        cause = np.full(count, "", object)
+        cause, log = np.full(count, "", object), np.full(count, "", object)
         slots = np.flatnonzero(active).tolist()
         playing = [slot for slot in slots if slot not in self._lost]
         for slot in playing:
@@ -115,7 +115,7 @@ class SMAC:
         for slot in slots:
             answer = self._lost[slot] if slot in self._lost else answers[self._worker[slot]]
             if isinstance(answer, Lost):
-                fault[slot], cause[slot] = True, answer.cause
+                fault[slot], cause[slot], log[slot] = True, answer.cause, answer.log
                 self._blank(slot)
             else:
                 self._place(slot, answer)
@@ -126,7 +126,8 @@ class SMAC:
             if fault[slot] or terminated[slot] or truncated[slot]:
                 self._worker.pop(slot, None)
                 self._lost.pop(slot, None)
-        return Step(self._frame(), reward, terminated, truncated, fault, {"won": won, "cause": cause, **numbers})
+        info = {"won": won, "cause": cause, "log": log, **numbers}
+        return Step(self._frame(), reward, terminated, truncated, fault, info)
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Raise ServiceError: the game runs without a display and draws nothing."""

@@ -18,6 +18,7 @@ PACKAGES = ("smacv2", "pysc2", "s2clientprotocol")
 GET_PACKAGES, GET_GAME, GET_MAPS = "install-smac", "sc2", "smac-maps"  # targets of the Makefile
 # maps of the experiments; SMACv2 uses the last one
 EXPERIMENT_MAPS = ("3m", "8m", "2s3z", "5m_vs_6m", "3s5z_vs_3s6z", "32x32_flat")
+USUAL_BUILD = 75689  # StarCraft 4.10, which OG-MARL's installation script fetches
 OLDEST_BUILD = 55958  # build 3.16.1, the first one with the API [pysc2]
 # smacv2 asks for protobuf < 3.21. Newer versions work, too, with protobuf's Python implementation (which 3.20 also uses
 # on Python 3.11). Games run in separate processes, so the rest of the program can use the faster implementation.

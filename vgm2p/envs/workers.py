@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import RolloutStopped, UserError
@@ -28,6 +29,8 @@ from vgm2p.io.processes import child_environment, end_with_parent
 Request = tuple[Any, ...]  # name of a method and its arguments
 PATIENCE = 0.5  # seconds between two checks of `stop`
 CAUSE = 90  # largest number of characters of a cause, so that the message fits into one line
+LINES = 50  # number of last lines that are kept of each log
+LOGS = ("log", "*.log", "*Errors.txt")  # names of logs in the folder of a worker
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ class Lost:
 
     Attributes:
         cause: what happened, in a few words.
+        log: the last lines that the worker and its processes have written.
     """
 
     cause: str
+    log: str = ""
 
 
 class Worker:
@@ -80,6 +85,15 @@ class Worker:
         if kind == "refused":
             raise value
         return Lost(value) if kind == "failed" else value
+
+    def tail(self) -> str:
+        """Return the last lines of every log in the worker's folder, each under its name."""
+        found = {path: path.read_bytes() for name in LOGS for path in Path(self.scratch).rglob(name) if path.is_file()}
+        parts = []
+        for path, content in sorted(found.items()):
+            lines = content.decode(errors="replace").rstrip().splitlines()[-LINES:]
+            parts += [f"== {path.relative_to(self.scratch)} (last {len(lines)} lines)", *lines] if lines else []
+        return "\n".join(parts)
 
     def kill(self) -> None:
         """Kill the process and all processes that it started, and delete its temporary files."""
@@ -170,7 +184,9 @@ class Pool:
         return self._lose(number, answer) if isinstance(answer, Lost) else answer
 
     def _lose(self, number: int, lost: Lost) -> Lost:
-        self._workers.pop(number).kill()
+        worker = self._workers.pop(number)
+        lost = replace(lost, log=worker.tail())
+        worker.kill()
         return lost
 
 

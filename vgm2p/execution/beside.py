@@ -23,8 +23,9 @@ from typing import Any, BinaryIO
 import torch
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.envs.base import Episode
+from vgm2p.envs.base import Evaluation, Unplayed
 from vgm2p.errors import ServiceError, UserError
+from vgm2p.execution.rollout import Unplayable
 from vgm2p.io.processes import child_environment, end_with_parent
 
 LENGTH = struct.Struct("<Q")
@@ -54,8 +55,8 @@ class Evaluator:
         self._outbox.put({"update": update, "episodes": episodes, "weights": weights})
         self.pending += 1
 
-    def collect(self, wait: float = 0.0) -> list[tuple[int, list[Episode]]]:
-        """Return the finished evaluations as (update, episodes), in order. Wait up to `wait` seconds for the first.
+    def collect(self, wait: float = 0.0) -> list[Evaluation]:
+        """Return the finished evaluations in order. Wait up to `wait` seconds for the first.
 
         Raises ServiceError if an evaluation failed or the child died.
         """
@@ -68,8 +69,9 @@ class Evaluator:
             self.pending -= 1
             answer: dict[str, Any] = json.loads(line) if line else {"error": "its process died"}
             if "error" in answer:
-                raise ServiceError(f"asynchronous evaluation failed: {answer['error']}; eval_async=false shows more")
-            found.append((answer["update"], [Episode(**episode) for episode in answer["episodes"]]))
+                line = f"asynchronous evaluation failed: {answer['error']}; eval_async=false shows more"
+                raise Unplayable(line, Unplayed(**answer["failure"])) if "failure" in answer else ServiceError(line)
+            found.append(Evaluation.from_plain(answer))
             wait = 0.0
         return found
 
@@ -121,7 +123,10 @@ def receive(stream: BinaryIO) -> Any:
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
-    return torch.load(io.BytesIO(stream.read(LENGTH.unpack(head)[0])), weights_only=True)
+    body = stream.read(LENGTH.unpack(head)[0])
+    if len(body) < LENGTH.unpack(head)[0]:  # the parent was killed while it sent the message
+        return None
+    return torch.load(io.BytesIO(body), weights_only=True)
 
 
 def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
@@ -140,8 +145,8 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
         update, count = snapshot["update"], snapshot["episodes"]
-        episodes = evaluate(algorithm, env, update, count, lambda: False, precision=settings.eval_precision)
-        answer(json.dumps({"update": snapshot["update"], "episodes": [asdict(episode) for episode in episodes]}))
+        found = evaluate(algorithm, env, update, count, lambda: False, precision=settings.eval_precision)
+        answer(json.dumps(asdict(found)))
 
 
 def end() -> None:
@@ -159,10 +164,15 @@ def main() -> None:
     os.dup2(2, 1)  # text that a simulator prints must not mix with the answers
 
     def answer(line: str) -> None:
-        out.write(line + "\n")
+        try:
+            out.write(line + "\n")
+        except OSError:  # the parent has ended
+            end()
 
     try:
         serve(sys.stdin.buffer, answer)
+    except Unplayable as error:
+        answer(json.dumps({"error": error.line, "failure": asdict(error.failure)}))
     except UserError as error:
         answer(json.dumps({"error": error.line}))
     except Exception as error:  # the user must see every other failure, too

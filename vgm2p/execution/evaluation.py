@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.envs.base import Episode, VectorEnv
+from vgm2p.envs.base import Evaluation, Unplayed, VectorEnv
 from vgm2p.errors import ConfigError
 from vgm2p.execution.rollout import in_precision, rollout
 from vgm2p.run.folder import MODE, NAMED, SAMPLE, SHARED, Way
@@ -87,16 +87,17 @@ def evaluate(
     way: Way = None,
     on_step: Callable[[int], None] | None = None,
     precision: str = "float32",
-) -> list[Episode]:
+) -> Evaluation:
     """Roll out `episodes` episodes of every seed together, in one way to act, in `precision` (a key of PRECISIONS).
 
-    Raises RolloutStopped if `stop` returns True.
+    Raises RolloutStopped if `stop` returns True, and Unplayable if no episode can be played.
     """
     was_training = algorithm.training
     algorithm.eval()
     device = algorithm.obs_mean.device
     acting = acting_of(way, algorithm)
     with in_precision(device.type, PRECISIONS[precision]):
-        done = rollout(algorithm, env, update, algorithm.seeds, episodes, stop, on_step, device, acting=acting)
+        seeds, missing = algorithm.seeds, list[Unplayed]()
+        done = rollout(algorithm, env, update, seeds, episodes, stop, on_step, device, acting=acting, unplayed=missing)
     algorithm.train(was_training)
-    return done
+    return Evaluation(update, done, missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,13 +12,57 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vgm2p.envs.base import Episode, Frame, Interruptible, Step, VectorEnv
+from vgm2p.envs.base import TEXTS, Episode, Frame, Interruptible, Step, Unplayed, VectorEnv
 from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.rng import ActKey
 from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
 FIRST_SEED = 1_000_000
 MAX_REPEATS = 3
+
+
+class Unplayable(ServiceError):
+    """An episode failed at every attempt.
+
+    Args:
+        line: the message.
+        failure: the episode, and its last failure.
+    """
+
+    def __init__(self, line: str, failure: Unplayed) -> None:
+        super().__init__(line)
+        self.failure = failure
+
+
+class Failures:
+    """Counts the failures of episodes, and gives up an episode that fails more than MAX_REPEATS times.
+
+    Args:
+        env_id: the task.
+        most: number of episodes to be given up that is an error.
+
+    Attributes:
+        count: (seed position, episode) -> number of failures.
+        final: episode that is given up -> its last failure.
+    """
+
+    def __init__(self, env_id: str, most: int) -> None:
+        self.env_id, self.most = env_id, most
+        self.count: dict[tuple[int, int], int] = {}
+        self.final: dict[int, Unplayed] = {}
+
+    def add(self, failed: Mapping[tuple[int, int], Unplayed]) -> list[int]:
+        """Count failures, and return the episodes to repeat. Raises Unplayable if `most` episodes are given up."""
+        for pair, failure in failed.items():
+            self.count[pair] = self.count.get(pair, 0) + 1
+            if self.count[pair] <= MAX_REPEATS:
+                continue
+            self.final.setdefault(pair[1], failure)
+            if len(self.final) == self.most:
+                cause = f" ({failure.cause})" if failure.cause else ""
+                tries = f"{self.count[pair]} times in episode {pair[1]}{cause}"
+                raise Unplayable(f"environment {self.env_id} failed {tries}; run vgm2p doctor", failure)
+        return sorted({number for _, number in failed} - self.final.keys())
 
 
 def episode_seed(episode: int) -> int:
@@ -44,6 +88,7 @@ def rollout(
     device: torch.device | str = "cpu",
     slots: int = 100,
     acting: Acting | None = None,
+    unplayed: list[Unplayed] | None = None,
 ) -> list[Episode]:
     """Roll out every episode with the policy of every seed. Return the episodes ordered by seed, then by episode.
 
@@ -61,35 +106,35 @@ def rollout(
         device: device of the policy.
         slots: largest number of slots at the same time.
         acting: how to act; None: the actor's default.
+        unplayed: an episode that fails more than MAX_REPEATS times is added to this list, and left out for every seed.
 
     Raises:
         RolloutStopped: if `stop` returns True.
-        ServiceError: if an episode fails more than three times.
+        Unplayable: if an episode fails more than MAX_REPEATS times, and `unplayed` is None or no episode is left.
     """
     if isinstance(env, Interruptible):
         env.stop = stop
     numbers = list(range(episodes)) if isinstance(episodes, int) else list(episodes)
-    faults = {(s, number): 0 for s in range(len(seeds)) for number in numbers}
+    failures = Failures(env.spec.env_id, len(numbers) if unplayed is not None else 1)
     done: dict[tuple[int, int], Episode] = {}
     group = max(1, slots // len(seeds))
     pending = [numbers[i : i + group] for i in range(0, len(numbers), group)]
     while pending:
         waiting = [pair for number in pending.pop(0) for pair in _seeds_of(number, seeds) if pair not in done]
-        failed: dict[tuple[int, int], str] = {}
+        failed: dict[tuple[int, int], Unplayed] = {}
         for together in _parts(waiting, env.max_active):
             found, lost = _lockstep(actor, env, update, seeds, together, stop, on_step, device, acting)
             done.update(found)
             failed.update(lost)
-        for pair, cause in failed.items():
-            faults[pair] += 1
-            if faults[pair] > MAX_REPEATS:
-                raise ServiceError(
-                    f"environment {env.spec.env_id} failed {faults[pair]} times in episode {pair[1]}{cause}; "
-                    "run vgm2p doctor"
-                )
-        if failed:
-            pending.append(sorted({number for _, number in failed}))
-    return [replace(done[pair], seed=seeds[pair[0]], episode=pair[1], faults=faults[pair]) for pair in sorted(done)]
+        again = failures.add(failed)
+        pending += [again] if again else []
+    if unplayed is not None:
+        unplayed += [failures.final[number] for number in sorted(failures.final)]
+    return [
+        replace(done[pair], seed=seeds[pair[0]], episode=pair[1], faults=failures.count.get(pair, 0))
+        for pair in sorted(done)
+        if pair[1] not in failures.final
+    ]
 
 
 def _seeds_of(number: int, seeds: Sequence[int]) -> list[tuple[int, int]]:
@@ -111,7 +156,7 @@ def _lockstep(
     on_step: Callable[[int], None] | None,
     device: torch.device | str,
     acting: Acting | None,
-) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], str]]:
+) -> tuple[dict[tuple[int, int], Episode], dict[tuple[int, int], Unplayed]]:
     """Run the `waiting` (seed position, episode) pairs together.
 
     Rows that have finished or failed, or that do not wait, stay in the batch but are not stepped. Returns the finished
@@ -126,7 +171,7 @@ def _lockstep(
     returns, lengths = np.zeros(len(pairs)), np.zeros(len(pairs), int)
     reward: NDArray[np.float64] = np.zeros(len(pairs))
     finished: dict[tuple[int, int], Episode] = {}
-    failed: dict[tuple[int, int], str] = {}
+    failed: dict[tuple[int, int], Unplayed] = {}
     memory: Any = None
     step = 0
     while active.any():
@@ -143,7 +188,7 @@ def _lockstep(
         ended = active & (result.terminated | result.truncated | result.fault)
         for e in np.flatnonzero(ended).tolist():
             if result.fault[e]:
-                failed[pairs[e]] = f" ({result.info['cause'][e]})" if "cause" in result.info else ""
+                failed[pairs[e]] = Unplayed(pairs[e][1], *_texts(result, e))
             else:
                 finished[pairs[e]] = _episode(result, e, float(returns[e]), int(lengths[e]))
         active &= ~ended
@@ -156,8 +201,13 @@ def _episode(result: Step, e: int, return_: float, length: int) -> Episode:
     """Return an episode; `rollout` fills in its seed and number."""
     info = result.info
     won = bool(info["won"][e]) if "won" in info else None
-    extra = {name: float(values[e]) for name, values in info.items() if name not in ("won", "cause")}
+    extra = {name: float(values[e]) for name, values in info.items() if name not in ("won", *TEXTS)}
     return Episode(0, 0, return_, length, bool(result.terminated[e]), won, extra=extra)
+
+
+def _texts(result: Step, e: int) -> list[str]:
+    """Return the texts TEXTS of slot e; empty if the environment does not give them."""
+    return [str(result.info[name][e]) if name in result.info else "" for name in TEXTS]
 
 
 def _seen(

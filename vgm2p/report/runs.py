@@ -37,6 +37,7 @@ class Run:
         results: content of results.json.
         name: name of its method in tables.
         final: final evaluation: measure -> act_noise (None: the algorithm has no noise) -> seed -> values.
+        short: ways to act in which some episodes of the final evaluation could not be played.
         curve: all evaluations: update -> seed -> returns.
     """
 
@@ -46,6 +47,7 @@ class Run:
     name: str
     final: dict[str, dict[Way, dict[int, list[float]]]] = field(default_factory=dict)
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
+    short: tuple[Way, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -118,6 +120,7 @@ def _read_episodes(run: Run) -> None:
     final = [(way, row) for update, way, row in rows if update == last]
     ways = {way: [row for used, row in final if used == way] for way, _ in final}
     expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
+    run.short = tuple(entry["act_noise"] for entry in run.results.get("by_act_noise", []) if entry.get("unplayed"))
     cut = any(len(ways.get(way, [])) != count for way, count in expected.items())
     if cut or not final or not all(row.get("return") for _, row in final):
         raise DataError(f"{run.folder}: episodes.csv lacks the final evaluation; restore it, or train it again")

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from vgm2p.envs.base import Episode
+from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.report.estimates import interval, per_seed, rate_interval
 from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 
 
-def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
+def statistics(episodes: Sequence[Episode], unplayed: Sequence[Unplayed] = ()) -> dict[str, Any]:
     """Return the statistics of finished episodes: means, standard deviations, intervals, values per seed.
 
     Means are over seeds. `return_std` is over all episodes, `return_std_per_seed` over the episodes of each seed.
+    `unplayed` are the episodes that could not be played; their numbers are listed.
     """
     seeds = sorted({episode.seed for episode in episodes})
     position = torch.tensor([seeds.index(episode.seed) for episode in episodes])
@@ -41,6 +42,7 @@ def statistics(episodes: Sequence[Episode]) -> dict[str, Any]:
         "length_mean": average(_compute(Mean(len(seeds)), position, lengths)),
         **_win_rate(episodes, position, len(seeds)),
         **extra,
+        "unplayed": [failure.episode for failure in unplayed],
         "faults": int(sum(_compute(Total(len(seeds)), position, faults))),
     }
 

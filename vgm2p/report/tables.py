@@ -31,6 +31,7 @@ class Entry:
         counts: way to act -> (number of seeds, number of episodes).
         own: the method's default way to act.
         per_seed: mean of every seed in the default way.
+        short: ways to act in which some episodes could not be played.
         above_data: ways to act whose interval lies above the dataset's mean.
     """
 
@@ -41,6 +42,7 @@ class Entry:
     own: Way = None
     per_seed: tuple[float, ...] = ()
     above_data: tuple[Way, ...] = ()
+    short: tuple[Way, ...] = ()
 
 
 def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
@@ -77,6 +79,7 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
                 results["act_noise"],
                 tuple(mean([one]) for one in own),
                 tuple(way for way, cell in cells.items() if cell and floor is not None and cell[1] > floor),
+                tuple(way for way in ways if any(way in run.short for run in group)),
             )
         )
     return entries
@@ -98,7 +101,7 @@ def _reference(experiment: str, method: str, results: dict[str, Any], key: str, 
 def table(runs: Sequence[Run]) -> str:
     """Return Markdown tables per experiment: victories if the environment has them, returns, scores if they differ.
 
-    `*` marks an interval above the dataset's mean, `<` the run's default way to act.
+    `*` marks an interval above the dataset's mean, `!` missing episodes, `<` the run's default way to act.
     """
     blocks = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
@@ -110,6 +113,8 @@ def table(runs: Sequence[Run]) -> str:
         "* interval above the dataset's mean; "
         "< the run's own way to act (used in `per seed`)"
     )
+    if any(run.short for run in runs):
+        notes += "; ! some episodes could not be played and are missing"
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
     notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
     return "\n\n".join([*blocks, notes])
@@ -135,7 +140,8 @@ def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
     shown = []
     for way in ways:
         cell = entry.cells[way]
-        mark = ("*" if way in entry.above_data else "") + ("<" if entry.per_seed and way == entry.own else "")
+        mark = ("*" if way in entry.above_data else "") + ("!" if way in entry.short else "")
+        mark += "<" if entry.per_seed and way == entry.own else ""
         shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
     if len(set(shown)) == 1:  # equal in all ways to act: show the value once
         shown = [shown[0], *[""] * (len(ways) - 1)]

@@ -14,6 +14,7 @@ from vgm2p.run.fingerprint import leaves
 MAX_NAMED = 3  # largest number of settings in a name; a variant with more differences is named after its folder
 SEEDS = ("seed", "seeds")
 ABSENT = object()
+THEN = ", then "  # between the versions of a simulator that a run has used
 
 
 def name_variants(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -40,22 +41,29 @@ def name_variants(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def condition_warnings(runs: Sequence[Run]) -> list[str]:
-    """Return a line for each experiment whose runs differ in settings that do not belong to the algorithm."""
+    """Return a line for each experiment whose runs differ in the simulator, or in settings outside the algorithm."""
     warnings = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         found: dict[str, dict[str, str]] = {}  # setting -> value -> the first run that has it
         for run in (run for run in runs if run.key[0] == experiment):
-            for key, value in settings(run).items():
+            for key, value in {**settings(run), **simulators(run)}.items():
                 if not key.startswith("algo."):
                     found.setdefault(key, {}).setdefault(str(value), run.name)
         parts = [
             f"{key} ({', '.join(f'{value}: {name}' for value, name in owners.items())})"
             for key, owners in sorted(found.items())
-            if len(owners) > 1
+            if len(owners) > 1 or any(THEN in value for value in owners)
         ]
         if parts:
             warnings.append(f"different conditions: methods of {experiment} differ in {'; '.join(parts)}")
     return warnings
+
+
+def simulators(run: Run) -> dict[str, str]:
+    """Return the versions of the simulator; of a run that changed them, those of all its sessions."""
+    sessions = [*run.manifest.get("earlier_environment_versions", []), run.manifest.get("environment_versions", {})]
+    names = dict.fromkeys(name for versions in sessions for name in versions)
+    return {f"version of {n}": THEN.join(dict.fromkeys(v[n] for v in sessions if n in v)) for n in names}
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vgm2p.envs.base import Episode
+from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
 
@@ -182,6 +182,22 @@ def _make(folder: Path, stack: contextlib.ExitStack) -> None:
 def _remove_if_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def kept_failures(folder: Path, unplayed: Sequence[Unplayed], name: str) -> list[str]:
+    """Write the simulator's last lines before each failure to `folder`, and return a line about each of them.
+
+    `name` says in which evaluation, for the names of the files.
+    """
+    lines = []
+    for failure in unplayed:
+        path = folder / f"fault-{name}-episode-{failure.episode}.log"
+        if failure.log:
+            write_atomic(path, failure.log + "\n")
+        cause = f" ({failure.cause})" if failure.cause else ""
+        kept = f"; last lines of its log: {path}" if failure.log else ""
+        lines.append(f"episode {failure.episode} could not be played{cause}{kept}")
+    return lines
 
 
 def link_last(folder: Path, runs: Path = Path("runs")) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vgm2p.envs.base import Episode, VectorEnv
+from vgm2p.envs.base import Episode, Evaluation, Unplayed, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
-from vgm2p.run.folder import Way, episode_row, write_json
+from vgm2p.run.folder import Way, episode_row, kept_failures, write_json
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run
 
@@ -65,18 +65,24 @@ def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict
     own = own_way(algorithm)
     log = run.folder.log_episodes()
     log.truncate(update - 1)
-    played: dict[Way, list[Episode]] = {}
+    played: dict[Way, Evaluation] = {}
+    missing: list[Unplayed] = []  # of the random policy
     try:
         for way in ways(algorithm, settings.eval_acting):
             played[way] = evaluate(algorithm, env, update, count, stop, way, precision=settings.eval_precision)
-        random = rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop)
+        random = rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop, unplayed=missing)
     except RolloutStopped:
         raise run.stop.interruption("stopped in the final evaluation; the same command repeats it") from None
-    log.append([episode_row(update, episode, way) for way, episodes in played.items() for episode in episodes])
+    log.append([episode_row(update, episode, way) for way, done in played.items() for episode in done.episodes])
+    by_way = [{"act_noise": way, **statistics(done.episodes, done.unplayed)} for way, done in played.items()]
+    short = {f"act_noise {way}": done.unplayed for way, done in played.items()} | {"random policy": missing}
+    for name, unplayed in short.items():
+        for line in kept_failures(run.folder.path, unplayed, f"final-{name}".replace(" ", "-")):
+            run.say(f"final evaluation ({name}) is short: {line}")
     results = {
-        **statistics(played[own]),
+        **statistics(played[own].episodes, played[own].unplayed),
         "act_noise": own,
-        "by_act_noise": [{"act_noise": way, **statistics(episodes)} for way, episodes in played.items()],
+        "by_act_noise": by_way,
         **references("random", by_measure(random)),
     }
-    return results, played[own]
+    return results, played[own].episodes

@@ -58,10 +58,11 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
     say(f"folder       {run.folder.path} ({going}, {settings.updates} updates)")
 
 
-def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
+def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     """Compare with the manifest of an earlier session, if there is one.
 
-    Prints which of device, threads and versions have changed. Results are the same bit for bit only if none has.
+    Prints which of device, threads and versions have changed, those of the simulator included. Results are the same bit
+    for bit only if none has. Adds to the record the versions of the simulator with which earlier sessions evaluated.
 
     Raises:
         DataError: if the earlier session trained on other data.
@@ -77,7 +78,13 @@ def compare_with_before(run: Run, record: Mapping[str, Any]) -> None:
     if run.point.checkpoint is None:
         return
     found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
-    found += [(name, before.get("versions", {}).get(name), value) for name, value in record["versions"].items()]
-    changed = [f"{name} {was} -> {now}" for name, was, now in found if was is not None and was != now]
+    for part in ("versions", "environment_versions"):
+        found += [(name, before.get(part, {}).get(name), value) for name, value in record[part].items()]
+    changed = [f"{name} {was} -> {now}" for name, was, now in dict.fromkeys(found) if was is not None and was != now]
     if changed:
         run.say(f"changed      {', '.join(changed)}: the results may differ from those of an uninterrupted run")
+    earlier, last = before.get("earlier_environment_versions", []), before.get("environment_versions", {})
+    if last and record["environment_versions"] and last != record["environment_versions"]:
+        earlier = [*earlier, last]
+    if earlier:
+        record["earlier_environment_versions"] = earlier

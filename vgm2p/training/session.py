@@ -17,8 +17,9 @@ from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
 from vgm2p.errors import ConfigError, ServiceError, UserError
+from vgm2p.execution.rollout import Unplayable
 from vgm2p.run.checkpoint import newest_intact, update_of
-from vgm2p.run.folder import RunFolder, read_json, write_json
+from vgm2p.run.folder import RunFolder, kept_failures, read_json, write_json
 from vgm2p.run.resume_point import cut_logs
 from vgm2p.training.final_evaluation import evaluate_finally
 from vgm2p.training.introduction import compare_with_before, introduce
@@ -63,6 +64,10 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
             if isinstance(callback, ResultsReader):
                 callback.on_results(results)
         status = "success"
+    except Unplayable as error:
+        for line in kept_failures(run.folder.path, [error.failure], "last"):
+            run.say(line)
+        raise
     finally:
         close(loggers, status)
     write_timing(run.folder, run.point.update, module.done, fitted - began, time.monotonic() - began)
@@ -130,9 +135,8 @@ def fit(
     except ServiceError as error:
         kept, _ = newest_intact(folder.checkpoints)
         place = f"update {update_of(kept)}" if kept else "the beginning"
-        raise ServiceError(
-            f"{error.line}; the same command continues from {place} (evaluate=none trains without evaluation)"
-        ) from None
+        line = f"{error.line}; the same command continues from {place} (evaluate=none trains without evaluation)"
+        raise (Unplayable(line, error.failure) if isinstance(error, Unplayable) else ServiceError(line)) from None
     if module.done < settings.updates:
         raise UserError(
             f"a callback ended training after update {module.done} of {settings.updates}; the same command continues, "
