@@ -103,7 +103,7 @@ PAPER = {
     "net": {"width": 512, "depth": 4, "activation": "gelu"},
     "optim": {"lr": 3e-4, "decay_updates": None, "clip_norm": None},
     "critic": {"members": 2, "depth": None, "layer_norm": True, "tau": 0.005, "reward_scale": 1.0},
-    "acting": {"noise": 1.0, "shared": False, "steps": 1, "best_of": 1, "sample": False},
+    "acting": {"noise": 1.0, "shared": False, "steps": 1, "best_of": 1, "sample": False, "beta": 0.0},
     "gamma": 0.995,
     "omega": 3.0,
     "advantage": "agent",

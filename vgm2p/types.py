@@ -207,6 +207,8 @@ class Acting:
         steps: number of sampling steps; 1 in VGM2P's Algorithm 2.
         best_of: number of candidates per agent; the agent's own Q chooses the best. 1 in Algorithm 2.
         sample: whether a discrete action is drawn from its probabilities; else it is the most likely one.
+        beta: weight of the algorithm's verdict A (`algos.verdict`) on discrete actions: the probabilities pi(a) become
+            proportional to pi(a) exp(beta A(a) / std(A)); 0: none.
     """
 
     noise: float = 1.0
@@ -214,11 +216,12 @@ class Acting:
     steps: int = 1
     best_of: int = 1
     sample: bool = False
+    beta: float = 0.0
 
     @property
     def passes(self) -> int:
-        """Number of sampling steps: the probabilities from which `sample` draws are those of one step from noise."""
-        return 1 if self.sample else self.steps
+        """Number of sampling steps: the probabilities for `sample` and `beta` are those of one step from noise."""
+        return 1 if self.sample or self.beta > 0.0 else self.steps
 
 
 class Randomness(Protocol):

@@ -10,6 +10,9 @@ from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
+from vgm2p.algos.vgm2p import VGM2P
+from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import acting_of, own_way, refuse_others, ways
 from vgm2p.nn.mlp import Net
@@ -37,7 +40,12 @@ CASES = [
     (BCGaussian, "discrete", {}, "auto", ["mode", "sample"]),
     (BCGaussian, "discrete", {"decode": "sample"}, ["shared", 0.5], ["sample"]),
     (BCGaussian, "continuous", {}, "auto", [None]),
-    (MACFlow, "discrete", {}, "auto", [1.0, "mode", "sample"]),
+    (MACFlow, "discrete", {}, "auto", [1.0, "mode", "sample"]),  # its probabilities have no verdict
+    (VGM2P, "discrete", X, "auto", [1.0, "mode", "sample", "judged"]),
+    (VGM2P, "discrete", {}, ["judged"], [1.0]),
+    (VGM2P, "discrete", {**X, "acting": Acting(beta=2.0)}, [], ["judged"]),
+    (VGM2PRealised, "discrete", X, ["judged", 0], [1.0, "mode", "judged"]),
+    (VGM2P, "continuous", X, ["judged"], [1.0]),
     (MACFlow, "continuous", {}, "auto", [1.0, 0.5, 0.0]),
 ]
 
@@ -54,6 +62,8 @@ def test_a_way_that_an_algorithm_lacks_is_refused_by_name():
         (BCMeanFlow, "discrete", "sample"),
         (BCGaussian, "discrete", 0.5),
         (BCGaussian, "continuous", 0),
+        (BCMeanFlow, "discrete", "judged"),
+        (VGM2P, "discrete", "judged"),
     ):
         with pytest.raises(ConfigError, match=f"act_noise={way}: algo=name"):
             refuse_others([way], make(cls, kind), "name")
@@ -81,6 +91,12 @@ def test_names_replace_what_the_run_itself_does():
     assert acting_of("shared", own) == Acting(noise=1.0, shared=True, steps=4)
     assert acting_of("sample", own) == Acting(noise=1.0, steps=4, sample=True)
     assert acting_of("sample", own).passes == 1
+    best = make(VGM2PPlus, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, best_of=4))
+    assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=1.0)
+    assert acting_of("judged", best).passes == 1
+    judged = make(VGM2P, "discrete", predict="x", acting=Acting(beta=3.0))
+    assert acting_of("judged", judged) == Acting(noise=0.0, beta=3.0)
+    assert acting_of("mode", judged) == Acting(noise=0.0)
     assert acting_of(None, own) is None
 
 

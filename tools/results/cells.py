@@ -22,6 +22,7 @@ from vgm2p.run.folder import RunFolder
 Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> experiments and their rows, in order
 # Keys that came after the first cells of robots had run. They train robots as before, so those cells still count.
 AS_BEFORE = {"algo.acting.sample: None -> False", "algo.predict: None -> v", "algo.times.law: uniform -> None"}
+LATER = {"algo.acting.beta: None -> 0.0"}  # keys that came later still, and change no training
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings that do not change training, but must be equal, too
 
 
@@ -63,7 +64,7 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
     if not folder.results.is_file():
         return False
     was, now = (portable(config, cell) for config in (folder.read_manifest()["config"], settings(experiment, row)))
-    changed = set(differences(training_part(was), training_part(now)))
+    changed = set(differences(training_part(was), training_part(now))) - LATER
     if "mujoco" in str(now["env"]["_target_"]):
         changed -= AS_BEFORE
     return not changed and all(was[key] == now[key] for key in BUDGET)

@@ -54,6 +54,7 @@ class Algorithm(Encoding):
     needs: Needs = Needs()
     acting: Acting | None = None
     has_probabilities: bool = False  # whether `acting.sample` is possible
+    has_verdict: ClassVar[bool] = False  # whether it rates actions: with probabilities, `acting.beta` is possible
     head: Head = VELOCITY  # what the output of a flow network means
     gamma: float = 0.0  # discount; 0 if the algorithm has none
     remark: str | None = None
@@ -110,11 +111,15 @@ class Algorithm(Encoding):
 
     # --- tools for `update` ----------------------------------------------------------------------------------------
     def act_by(self, acting: Acting) -> None:
-        """Set the default way to act. Raises ConfigError if `best_of` is above 1 or `sample` set, but not supported."""
+        """Set the default way to act. Raises ConfigError for a `best_of`, `sample` or `beta` that is not supported."""
         if acting.best_of != 1 and not self.rates_candidates:
             raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_plus")
         if acting.sample and not self.has_probabilities:
             raise ConfigError("algo.acting.sample needs probabilities of discrete actions (algo.predict=x); use false")
+        if acting.beta > 0.0 and not (self.has_probabilities and self.has_verdict):
+            raise ConfigError("algo.acting.beta needs a verdict and probabilities of discrete actions; use 0")
+        if acting.beta > 0.0 and acting.best_of != 1:
+            raise ConfigError("algo.acting.beta weighs all actions, best_of chooses among some; set one of them")
         self.acting = acting
 
     def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:

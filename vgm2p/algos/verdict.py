@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.encoding import masked
 from vgm2p.errors import ConfigError
+from vgm2p.seeds import broadcast
+from vgm2p.types import Acting, Spec
 
 Rate = Callable[[Tensor, Tensor], Tensor]
+SPREAD_RATE = 0.01  # of the running mean, after the first hundred updates
 Baseline = int | Literal["exact"]  # the number of sampled actions, or the expectation over all
 
 
 class Judging(Algorithm):
-    """Base of algorithms that have a verdict on single actions, such as a critic."""
+    """Base of algorithms that have a verdict on single actions, such as a critic.
+
+    Attributes:
+        spread: (S,) running standard deviation of the advantage of stored actions; discrete actions only.
+    """
+
+    has_verdict = True
+
+    def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
+        super().__init__(spec, seeds, history)
+        self.register_buffer("spread", torch.ones(len(self.seeds)) if spec.discrete else None)
+        self.spread: Tensor | None
 
     def rate(self, o: Tensor, action: Tensor) -> Tensor:
         """Return the verdict on action vectors (S, ..., A) at encoded observations (S, ..., O): (S, C, ...).
@@ -28,6 +43,28 @@ class Judging(Algorithm):
     def rate_all(self, o: Tensor) -> Tensor:
         """Return the mean verdict on all discrete actions: (S, ..., O) -> (S, ..., A)."""
         return rate_every(self.rate, o, self.spec.action_dim).mean(1)
+
+    @torch.no_grad()
+    def noted(self, info: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Move `spread` towards `adv_std` of these diagnostics, and return them. At first, it is the plain mean."""
+        if self.spread is not None:
+            rate = (1.0 / (self.clock + 1).to(self.spread.dtype)).clamp(min=SPREAD_RATE)
+            self.spread.lerp_(info["adv_std"].to(self.spread.dtype), rate)
+        return info
+
+    def weighed(self, p: Tensor, o: Tensor, legal: Tensor | None, acting: Acting) -> Tensor:
+        """Return probabilities in proportion to p exp(beta A / spread), A the verdict; p (S, ..., A) if beta is 0."""
+        if acting.beta == 0.0:
+            return p
+        assert self.spread is not None
+        verdict = self.rate_all(o) / broadcast(self.spread.clamp(min=1e-8), p)
+        scores = p.clamp(min=torch.finfo(p.dtype).tiny).log() + acting.beta * verdict
+        return torch.softmax(masked(scores, legal), dim=-1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if self.spread is not None:  # a checkpoint from before this buffer
+            state_dict.setdefault(f"{prefix}spread", self.spread)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def baseline_of(samples: Baseline, has_probabilities: bool) -> tuple[int, bool]:

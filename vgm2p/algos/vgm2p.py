@@ -39,8 +39,7 @@ Legal = Tensor | None  # (S, ..., N, A) bool for discrete actions
 class VGM2P(Judging):
     r"""Critic: min (mean_i Q^i - [r + gamma mean_i Qbar^i(o', a')])^2; policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
 
-    Every argument is a key of `conf/algo/vgm2p.yaml`; the yaml gives its meaning and source. Switches that the paper
-    does not have are in `VGM2PPlus`.
+    Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source. `VGM2PPlus` has more of them.
     """
 
     classes = 2
@@ -133,7 +132,7 @@ class VGM2P(Judging):
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
         better = self.is_better(batch, o, adv, value)
-        return better.long(), shares(better, adv, has_choice(batch.legal))
+        return better.long(), self.noted(shares(better, adv, has_choice(batch.legal)))
 
     @torch.no_grad()
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +174,8 @@ class VGM2P(Judging):
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Algorithm 2: map noise to an action vector under c = 1, then clip (discrete: legal argmax)."""
         z = start_noise(key, o, self.spec.action_dim, acting)
-        return self.decide(self.sample(z, o, acting.passes, legal), legal, key, acting)
+        x = self.weighed(self.sample(z, o, acting.passes, legal), o, legal, acting)
+        return self.decide(x, legal, key, acting)
 
     # --- what the flow-matching variant replaces -------------------------------------------------------------------
     def make_policy(self, net: Net) -> nn.Module:

@@ -132,8 +132,7 @@ class VGM2PPlus(VGM2P):
             return (q if self.reuse_q else self.critic(o, action)).mean(1) - value, value
         if self.exact or not self.reuse_q:
             return super().advantage(o, action, baselines, q)
-        values = self.critic(o.unsqueeze(2).expand(*baselines.shape[:-1], -1), baselines)  # (S, C, B, K, N)
-        value = values.mean(3).mean(1)
+        value = self.critic(o.unsqueeze(2).expand(*baselines.shape[:-1], -1), baselines).mean(3).mean(1)
         return q.mean(1) - value, value
 
     def is_better(self, batch: Batch, o: Tensor, adv: Tensor, value: Tensor) -> Tensor:
@@ -195,6 +194,7 @@ class VGM2PPlus(VGM2P):
         o = o.unsqueeze(2).expand(-1, -1, acting.best_of, -1, -1)  # (S, E, n, N, O)
         z = start_noise(key, o, self.spec.action_dim, acting)
         legal = None if legal is None else legal.unsqueeze(2)
-        actions = self.represent(self.decide(self.sample(z, o, acting.passes, legal), legal, key, acting))
+        p = self.weighed(self.sample(z, o, acting.passes, legal), o, legal, acting)
+        actions = self.represent(self.decide(p, legal, key, acting))
         chosen = actions[:, :, 0] if acting.best_of == 1 else best_rated(actions, self.critic(o, actions).mean(1))
         return self.to_env(chosen)

@@ -11,11 +11,15 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Evaluation, Unplayed, VectorEnv
 from vgm2p.errors import ConfigError
 from vgm2p.execution.rollout import in_precision, rollout
-from vgm2p.run.folder import MODE, NAMED, SAMPLE, SHARED, Way
+from vgm2p.run.folder import JUDGED, MODE, NAMED, SAMPLE, SHARED, Way
 from vgm2p.types import Acting
 
 StopFunction = Callable[[], bool]
-USUAL: dict[bool, tuple[float | str, ...]] = {False: (1.0, 0.5, 0.0), True: (1.0, MODE, SAMPLE)}  # by Spec.discrete
+USUAL: dict[bool, tuple[float | str, ...]] = {
+    False: (1.0, 0.5, 0.0),
+    True: (1.0, MODE, SAMPLE, JUDGED),
+}  # by Spec.discrete
+LACKS = {SAMPLE: "has no probabilities of actions", JUDGED: "has no probabilities with a verdict on actions"}
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
@@ -39,6 +43,8 @@ def own_way(algorithm: Algorithm) -> Way:
     own = algorithm.acting
     if own is None:
         return None
+    if own.beta > 0.0:
+        return JUDGED
     return SAMPLE if own.sample else known(own.noise, algorithm)
 
 
@@ -55,6 +61,8 @@ def can_act(way: float | str, algorithm: Algorithm) -> bool:
         return False
     if way == SAMPLE:
         return algorithm.has_probabilities
+    if way == JUDGED:
+        return algorithm.has_probabilities and algorithm.has_verdict
     return algorithm.starts_from_noise or known(way, algorithm) == MODE
 
 
@@ -62,7 +70,7 @@ def refuse_others(asked: Sequence[float | str], algorithm: Algorithm, name: str)
     """Raise ConfigError for the first requested way to act that the algorithm `name` does not have."""
     for way in asked:
         if not can_act(way, algorithm):
-            lacks = "has no probabilities of actions" if way == SAMPLE else "does not start from noise"
+            lacks = LACKS.get(str(way), "does not start from noise")
             raise ConfigError(f"act_noise={way}: algo={name} {lacks}; remove it from act_noise")
 
 
@@ -71,11 +79,14 @@ def acting_of(way: Way, algorithm: Algorithm) -> Acting | None:
     own = algorithm.acting
     if own is None or way is None:
         return None
+    if way == JUDGED:
+        return replace(own, noise=0.0, sample=False, best_of=1, beta=own.beta or 1.0)
+    plain = replace(own, beta=0.0)
     if way == SHARED:
-        return replace(own, noise=1.0, shared=True, sample=False)
+        return replace(plain, noise=1.0, shared=True, sample=False)
     if way == SAMPLE:
-        return replace(own, noise=1.0, sample=True)
-    return replace(own, noise=0.0 if way == MODE else float(way), sample=False)
+        return replace(plain, noise=1.0, sample=True)
+    return replace(plain, noise=0.0 if way == MODE else float(way), sample=False)
 
 
 def evaluate(

@@ -14,9 +14,9 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, final_values, pooled, ways_of
-from vgm2p.run.folder import MODE, SAMPLE, SHARED, Way
+from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
 
-TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample"}
+TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 

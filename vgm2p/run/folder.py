@@ -17,10 +17,11 @@ from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
 
-SHARED, MODE, SAMPLE = "shared", "mode", "sample"
-NAMED = (SHARED, MODE, SAMPLE)
+SHARED, MODE, SAMPLE, JUDGED = "shared", "mode", "sample", "judged"
+NAMED = (SHARED, MODE, SAMPLE, JUDGED)
 # A way to act: a scale of the start noise; SHARED: scale 1, one noise for all agents; None: the default. For discrete
-# actions: MODE: the most likely action without noise; SAMPLE: an action drawn from the policy's probabilities.
+# actions: MODE: the most likely action without noise; SAMPLE: an action drawn from the policy's probabilities;
+# JUDGED: the mode of the probabilities after they were weighed by the algorithm's verdict.
 Way = float | str | None
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
