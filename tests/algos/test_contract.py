@@ -37,6 +37,7 @@ VARIANTS = {  # further settings that have code of their own
     ("vgm2p_fm", "continuous"): "predict=x",
     ("vgm2p_fm", "discrete"): "predict=v",
     ("vgm2p", "discrete"): "baseline_samples=exact",
+    ("vgm2p_realised", "discrete"): "judge.value_updates=1 judge.effect_updates=1",
 }
 
 

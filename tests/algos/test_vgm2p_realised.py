@@ -162,8 +162,15 @@ def test_every_learning_rate_ends_with_its_stage_and_the_policys_with_the_run():
         "effect": 3,
         "policy": 4,
     }
+    part = made("discrete", None, judge=JudgeSettings(value_updates=2, lr=0.5), optim=Optim(1e-3, 9)).optimisers
+    assert {name: (each.decay_updates, each.param_groups[0]["lr"]) for name, each in part.items()} == {
+        "value": (2, 0.5),
+        "effect": (7, 0.5),
+        "policy": (7, 1e-3),
+    }
     assert made("discrete", None, optim=Optim(1e-3, 9)).optimisers["value"].decay_updates == 9
-    with pytest.raises(ConfigError, match="leaves no update for the policy"):
+    assert made("discrete", None, judge=judge).optimisers["value"].decay_updates is None
+    with pytest.raises(ConfigError, match="leave none for the policy"):
         made("discrete", None, judge=judge, optim=Optim(1e-3, 5))
 
 

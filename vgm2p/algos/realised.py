@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import correlation, deviation
+from vgm2p.errors import ConfigError
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.value import ActionValues, Critic, Value
 from vgm2p.optim import Optim
@@ -31,12 +32,14 @@ class JudgeSettings:
     Attributes:
         depth: number of hidden layers of V and A; None: as many as the policy has.
         layer_norm: whether a LayerNorm follows every hidden layer.
+        lr: learning rate of V and A; None: that of the policy.
         value_updates: number of updates at the start in which V alone learns; 0: V learns in every update.
         effect_updates: number of updates after these in which A alone learns; 0: A learns in every update after these.
     """
 
     depth: int | None = None
     layer_norm: bool = True
+    lr: float | None = None
     value_updates: int = field(default=0, metadata={"least": 0})
     effect_updates: int = field(default=0, metadata={"least": 0})
 
@@ -55,7 +58,8 @@ class RealisedJudge(nn.Module):
     Args:
         algorithm: the algorithm that the judge is for. Its `needs` must contain `fields(spec)`.
         net: size of the networks, but for `settings.depth`.
-        optim: how they are optimised. With a stage of its own, the learning rate of a network decays to 0 in its stage.
+        optim: how they are optimised. If the learning rate decays, that of a network reaches 0 at the end of its stage,
+            or, without a stage, at the end of the run.
         settings: further settings.
     """
 
@@ -68,9 +72,10 @@ class RealisedJudge(nn.Module):
         self.value = Value(seeds, width, size, settings.layer_norm)
         kind = ActionValues if spec.discrete else Critic
         self.effect = kind(seeds, 1, algorithm.id_dim, spec.action_dim, size, settings.layer_norm)
-        for name, network in (("value", self.value), ("effect", self.effect)):
-            own = getattr(settings, f"{name}_updates")
-            algorithm.make_optimiser(name, [network], replace(optim, decay_updates=own) if own else optim)
+        learning = replace(optim, lr=settings.lr or optim.lr)
+        algorithm.make_optimiser("value", [self.value], stage(learning, 0, settings.value_updates))
+        steps = stage(learning, settings.value_updates, settings.effect_updates)
+        algorithm.make_optimiser("effect", [self.effect], steps)
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
         self.centre: Tensor
@@ -160,3 +165,18 @@ def sees_state(spec: Spec) -> bool:
 def fields(spec: Spec) -> frozenset[str]:
     """Return the fields of a batch that a `RealisedJudge` reads."""
     return OUTCOME | {"state", "next_state"} if sees_state(spec) else OUTCOME
+
+
+def stage(optim: Optim, start: int, updates: int = 0) -> Optim:
+    """Return the settings of a network that learns from update `start` on: in `updates` updates, or, if 0, to the last.
+
+    A learning rate that decays reaches 0 at the end. Raises ConfigError if it would have decayed before the start.
+    """
+    if optim.decay_updates is None:
+        return optim
+    if optim.decay_updates <= start + updates:
+        raise ConfigError(
+            f"algo.judge: stages of {start + updates} updates leave none for the policy before "
+            f"optim.decay_updates={optim.decay_updates}; make value_updates and effect_updates smaller"
+        )
+    return replace(optim, decay_updates=updates or optim.decay_updates - start)

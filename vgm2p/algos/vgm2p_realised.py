@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.parts import CriticSettings
-from vgm2p.algos.realised import JudgeSettings, RealisedJudge, fields
+from vgm2p.algos.realised import JudgeSettings, RealisedJudge, fields, stage
 from vgm2p.algos.verdict import Baseline
 from vgm2p.algos.vgm2p import VGM2P, Info
-from vgm2p.errors import ConfigError
 from vgm2p.flows.head import Predict
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
@@ -56,7 +55,7 @@ class VGM2PRealised(VGM2P):
             spec,
             seeds,
             net=net,
-            optim=after(judge.updates, optim),
+            optim=stage(optim, judge.updates),
             history=history,
             gamma=gamma,
             omega=omega,
@@ -104,15 +103,3 @@ class VGM2PRealised(VGM2P):
         """Return A(o, .) of all discrete actions, in one pass: (S, ..., N, A)."""
         every: Tensor = self.judge.effect(o)
         return every.mean(1)
-
-
-def after(updates: int, optim: Optim) -> Optim:
-    """Return settings whose learning rate decays from its first step, after `updates` updates, to the same last one."""
-    if optim.decay_updates is None or updates == 0:
-        return optim
-    if optim.decay_updates <= updates:
-        raise ConfigError(
-            f"algo.judge: value_updates + effect_updates = {updates} leaves no update for the policy before "
-            f"optim.decay_updates={optim.decay_updates}; make the stages shorter"
-        )
-    return replace(optim, decay_updates=optim.decay_updates - updates)
