@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from tests.report.finished_runs import row_cells, write_run
+from tests.report.finished_runs import cells_of, row_cells, write_run
 from tests.support import small_columns
 from tools.results import baselines, battles, robots
 from tools.results.battles_page import behaviours, write
-from tools.results.cells import command, settings
+from tools.results.cells import cells, command, settings
 from tools.results.page import BORDER
 from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import composed
@@ -21,7 +21,11 @@ from vgm2p.report.estimates import mean
 from vgm2p.report.runs import Run
 
 ROWS = {row.label: row for row in battles.ROWS}
-WINS = {"bc_gaussian": {None: 5}, "bc_flow": {1.0: 6, 0.0: 4}, "plus_battle": {1.0: 10, 0.0: 15}}  # of every 20
+WINS = {  # of every 20
+    "bc_gaussian": {"mode": 5, "sample": 2},
+    "bc_flow": {1.0: 6, "mode": 4, "sample": 1},
+    "vgm2p_plus": {0.25: 10, 1.0: 15, "mode": 3},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +44,25 @@ def page(tmp_path_factory):
     return (docs / "results.md").read_text()
 
 
-def test_every_way_to_act_has_its_rates_and_returns(page):
-    won, returned, per_seed = row_cells(page, "plus_battle (0)")[1:]
-    assert won.startswith("0.75 [")
-    assert returned.startswith("1.75 [")
-    assert per_seed == "0.75 0.75 0.75 0.75 0.75"
-    assert row_cells(page, "bc_gaussian")[1].startswith("0.25 [")
+def test_every_way_to_act_has_a_column_and_the_default_way_a_return_and_a_mark(page):
+    header = cells_of(next(line for line in page.splitlines() if line.startswith("| ") and "| sample " in line))
+    assert header == ["", "1", "0.25", "mode", "sample", "return", "minus bc_gaussian"]
+    noise, quiet, mode, sample, returned, gap = row_cells(page, "vgm2p_plus ")[1:]
+    assert noise.startswith("0.75 [") and mode.startswith("0.15 [") and sample == ""
+    assert quiet.startswith("0.50 [") and quiet.endswith("]<") and "<" not in noise + mode
+    assert returned.startswith("1.50 [") and gap.startswith("0.25 [")
 
 
-def test_the_best_guided_row_is_compared_with_every_clone_in_its_best_way(page):
-    assert row_cells(page, "plus_battle (0) - bc_gaussian")[1].startswith("0.50 [")
-    assert row_cells(page, "plus_battle (0) - bc_flow (1)")[1].startswith("0.45 [")
+def test_the_clone_has_no_difference_to_itself(page):
+    noise, _, mode, sample, _, gap = row_cells(page, "bc_gaussian ")[1:]
+    assert (noise, gap) == ("", "") and mode.startswith("0.25 [") and mode.endswith("<") and sample.startswith("0.10 [")
 
 
 def test_the_robots_half_stays_and_what_is_missing_is_named(page):
     assert page.startswith(f"robots\n\n{BORDER}\n\n# Battles: SMAX")
     assert "old" not in page.split(BORDER)[1].split()
     named = page.split("Not run yet: ")[1].rstrip(".\n").replace("`", "").split(", ")
-    every = {f"{experiment}: {label}" for experiment in battles.SETS for label in ROWS}
+    every = {f"{experiment}: {row.label}" for experiment, row in cells(battles.PARTS, ["battles", "random"])}
     assert set(named) == every - {f"smax_3m: {label}" for label in WINS}
 
 

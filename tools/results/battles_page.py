@@ -10,15 +10,34 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.results.battles import CLONES, GUIDED, ROWS, SETS, SIZE
-from tools.results.cells import Row, command_table, finished, load_finished
+from tools.results.battles import CLONE, PARTS, RANDOM_TEAM_ROWS, ROWS, SIZE
+from tools.results.cells import command_table, finished, load_finished
 from tools.results.page import halves, save
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.io.text import grid
 from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
-from vgm2p.report.runs import Run, final_values
+from vgm2p.report.runs import Run, final_values, ways_of
 from vgm2p.report.tables import bounds
 from vgm2p.run.folder import Way
+
+TEXT = """# Battles: SMAX
+
+`make results-smax` writes this half of the page. The data are battles of the environment's heuristic at noise 0, 0.1
+and 0.3, recorded on the same machine ([smax.md](smax.md)). No table here reproduces one of the paper. All rows have the
+same network size and budget, fixed before the runs: `{size}`. Every run trains five seeds. Every seed is
+evaluated for a hundred episodes in each [way to act](algorithms/clean_action.md#ways-to-act). The starts are the same
+for all seeds and rows. The columns `1` (one draw of start noise), `mode` and `sample` have win rates. `<` marks the
+default way, which a deployed policy takes; the return and the difference of win rates are those of this way. Intervals
+are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds. Differences are paired by
+start.
+
+`plus_battle` was chosen on `smax_3m`, with networks that predict the velocity; no other setting was chosen on these
+data. `vgm2p_plus` has its default settings, whose critic is scaled for the long episodes of robots.
+[smax_baselines.md](smax_baselines.md) has MA-BCQ and MA-CQL on the same data.
+
+| row | `python -m vgm2p fit experiment=<set>` and |
+|---|---|
+"""
 
 
 @dataclass(frozen=True)
@@ -46,57 +65,64 @@ class MethodResult:
 
 def write(runs: Path, docs: Path) -> None:
     """Write this half of the page from the finished cells below `runs`. The page lists the missing cells."""
-    parts = [_head()]
-    for experiment in SETS:
-        parts += _experiment(runs, experiment)
-    missing = [
-        f"{experiment}: {row.label}" for experiment in SETS for row in ROWS if not finished(runs, experiment, row)
-    ]
+    parts, missing = [_head()], []
+    for experiments, rows in (*PARTS["battles"], *PARTS["random"]):
+        for experiment in experiments:
+            done = load_finished(runs, experiment, rows)
+            parts += _experiment(done) if done else []
+            missing += [f"`{experiment}: {row.label}`" for row in rows if not finished(runs, experiment, row)]
     if missing:
-        parts.append("Not run yet: " + ", ".join(f"`{name}`" for name in missing) + ".")
+        parts.append("Not run yet: " + ", ".join(missing) + ".")
     robots, _ = halves(docs)
     save(docs, robots, "\n\n".join(parts))
 
 
 def _head() -> str:
-    return f"""# Battles: SMAX
-
-`make results-smax` writes this half of the page. The data are battles of the environment's heuristic at noise 0, 0.1
-and 0.3, recorded on the same machine ([smax.md](smax.md)). No table here reproduces one of the paper. All rows have the
-same network size and budget, fixed before the runs: `{" ".join(SIZE)}`. Every run trains five seeds. Every seed is
-evaluated for a hundred episodes in each way to act (its noise in brackets). The starts are the same for all seeds and
-rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds.
-
-`plus_battle` was chosen on `smax_3m` (two or three seeds, about fifteen variants). So its lead there is on the data of
-its choice; [smax.md](smax.md#on-other-starts) has its results on 400 other starts. No setting was chosen on
-`smax_2s3z`. [smax.md](smax.md#what-was-tried-on-2s3z) shows what was tried there to explain the results. `vgm2p_plus`
-runs with its default settings, whose critic is scaled for the long episodes of robots. The critic of `plus_battle` is
-scaled for battles. [smax_baselines.md](smax_baselines.md) has MA-BCQ and MA-CQL on the same data.
-
-| row | `python -m vgm2p fit experiment=<set>` and |
-|---|---|
-{command_table(ROWS)}"""
+    rows = {row.label: row for row in (*ROWS, *RANDOM_TEAM_ROWS)}
+    return f"{TEXT.format(size=' '.join(SIZE))}{command_table(list(rows.values()))}"
 
 
-def _experiment(runs: Path, experiment: str) -> list[str]:
-    done = load_finished(runs, experiment, ROWS)
-    if not done:
-        return []
-    return [*rates(done), *_differences([result for run in done for result in results_of(run)])]
+def _experiment(done: list[Run]) -> list[str]:
+    """Return the heading of an experiment, a line about its data, and a table: a row per method, a column per way."""
+    ways = ways_of(done)
+    clone = next((default_result(run) for run in done if run.key[1] == CLONE.label), None)
+    blank = [""] * (len(ways) - 1)
+    lines = [
+        ["", *(f"{way:g}" if isinstance(way, float) else str(way) for way in ways), "return", f"minus {CLONE.label}"]
+    ]
+    lines.append(["random policy", "", *blank, _random(done[0])[2], ""])
+    for result in behaviours(done[0]):
+        _, won, returned, _ = _line(result)
+        lines.append([result.label, won, *blank, returned, ""])
+    for run in done:
+        default = default_result(run)
+        found = {result.acting: result for result in results_of(run)}
+        shown = [_line(found[way])[1] + ("<" if way == default.acting else "") if way in found else "" for way in ways]
+        gap = bounds(difference(default.won, clone.won), 2) if clone and default.label != clone.label else ""
+        lines.append([default.label, *shown, _line(default)[2], gap])
+    return [*_title(done[0]), grid(lines)]
 
 
 def rates(done: list[Run]) -> list[str]:
     """Return the heading of an experiment, a line about its data, and a table: a row per method and way to act."""
-    first = done[0]
-    data, versions = first.manifest["data"], first.manifest["environment_versions"]
-    results = [*behaviours(first), *(result for run in done for result in results_of(run))]
-    lines = [["", "win rate", "return", "win rate per seed"], _random(first), *map(_line, results)]
+    results = [*behaviours(done[0]), *(result for run in done for result in results_of(run))]
+    lines = [["", "win rate", "return", "win rate per seed"], _random(done[0]), *map(_line, results)]
+    return [*_title(done[0]), grid(lines)]
+
+
+def _title(run: Run) -> list[str]:
+    data, versions = run.manifest["data"], run.manifest["environment_versions"]
     text = (
         f"{data['episodes']} episodes, {data['transitions']} transitions, digest `{data['digest'][:16]}`; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f"; {first.manifest['device']}."
+        + f"; {run.manifest['device']}."
     )
-    return [f"## {first.key[0]}", text, grid(lines)]
+    return [f"## {run.key[0]}", text]
+
+
+def default_result(run: Run) -> MethodResult:
+    """Return the result of the run's default way to act."""
+    return next(result for result in results_of(run) if result.acting == run.results["act_noise"])
 
 
 def results_of(run: Run) -> list[MethodResult]:
@@ -144,28 +170,3 @@ def _line(result: MethodResult) -> list[str]:
     seeds = " ".join(f"{np.mean(values):.2f}" for values in result.won) if len(result.won) > 1 else ""
     won = bounds((mean(result.won), *rate_interval(result.won)), 2)
     return [result.name, won, bounds((mean(result.returns), *interval(result.returns)), 2), seeds]
-
-
-def _differences(results: list[MethodResult]) -> list[str]:
-    """Compare the guided row that wins most often with every cloning row, each in its best way to act."""
-    best = _best(results, GUIDED)
-    rivals = [_best(results, [row]) for row in CLONES]
-    if best is None or not any(rivals):
-        return []
-    lines = [["difference", "win rate", "return"]]
-    for rival in filter(None, rivals):
-        sides = ((best.won, rival.won), (best.returns, rival.returns))
-        found = [bounds(difference(*pair), 2) for pair in sides]
-        lines.append([f"{best.name} - {rival.name}", *found])
-    note = (
-        "Differences between the best guided row and every clone, each in its best way to act. Both sides are selected "
-        "on these same episodes, the guided one among more rows. The intervals do not include this selection:"
-    )
-    return [note, grid(lines)]
-
-
-def _best(results: list[MethodResult], rows: list[Row]) -> MethodResult | None:
-    labels = [row.label for row in rows]
-    return max(
-        (result for result in results if result.label in labels), key=lambda result: mean(result.won), default=None
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.results.battles import CLONE, PARTS, SETS, SIZE, VALUES
-from tools.results.battles_page import MethodResult, behaviours, rates, results_of
+from tools.results.battles import CLONE, ONE_WAY, PARTS, SETS, VALUES
+from tools.results.battles_page import MethodResult, behaviours, default_result, rates
 from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import last_log
 from vgm2p.io.files import write_atomic
@@ -30,7 +30,8 @@ between 0.6 and 0.8, with the weights of `ma_bcq`, on these starts and a hundred
 test; that section has one on 300 further starts. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal
 actions.
 
-All rows act without noise. Every seed is evaluated for a hundred episodes; the starts are the same for all seeds and
+The value baselines act in one way, without noise. The clone's default way is `mode`, which has none either; it is the
+side of every comparison. Every seed is evaluated for a hundred episodes; the starts are the same for all seeds and
 rows. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of starts for all seeds. `*`: the
 interval excludes 0.
 
@@ -54,7 +55,7 @@ def write(runs: Path, docs: Path) -> None:
         done=len(every) - len(missing),
         total=len(every),
         commits=f"; commit {', '.join(commits)}" if commits else "",
-        size=" ".join(SIZE),
+        size=" ".join(ONE_WAY),
         commands=command_table(ROWS),
     )
     parts = [head]
@@ -69,7 +70,7 @@ def write(runs: Path, docs: Path) -> None:
 
 def _differences(done: Sequence[Run]) -> list[str]:
     """Return every row minus all data, and every value baseline minus the clone."""
-    results = {run.key[1]: results_of(run)[0] for run in done}
+    results = {run.key[1]: default_result(run) for run in done}
     data, clone = behaviours(done[0])[-1:], results.get(CLONE.label)
     lines = [["row", "minus the data", f"minus {CLONE.label}"]]
     for label, result in results.items():
