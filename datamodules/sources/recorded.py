@@ -1,4 +1,4 @@
-"""Sources of datasets: recordings of single robots, files in our layout, and the bundled dataset."""
+"""Sources of datasets: recordings of single robots, files in our layout, and the bundled datasets."""
 
 from __future__ import annotations
 
@@ -105,13 +105,24 @@ class Files:
 
 
 class Bundled:
-    """The dataset that ships with the package."""
+    """A dataset that ships with the package.
 
-    discrete = False
+    Args:
+        name: name of its file in `vgm2p/data`, without `.h5`.
+        discrete: whether actions are indices.
+    """
+
+    def __init__(self, name: str = "6halfcheetah_quickstart", discrete: bool = False) -> None:
+        self.name, self.discrete = name, discrete
 
     def resolve(self) -> list[Path]:
-        """Return the path of its file."""
-        return [Path(vgm2p.__file__).resolve().parent / "data" / "6halfcheetah_quickstart.h5"]
+        """Return the path of its file. Raises MissingInput if there is none."""
+        path = Path(vgm2p.__file__).resolve().parent / "data" / f"{self.name}.h5"
+        if not path.is_file():
+            raise MissingInput(
+                f"data.source.name={self.name}: the package has no such dataset; see vgm2p/data/README.md"
+            )
+        return [path]
 
 
 def convert(source: Path, target: Path) -> None:

@@ -18,8 +18,10 @@ pytest.importorskip("jaxmarl", reason="jaxmarl is not installed here; `make test
 import jax
 
 from tests.run.runs import program, succeeded
+from tools.make_bundled_battles import GRID, NAME
 from vgm2p.commands.collect import Behaviour
 from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.sources.recorded import Bundled
 from vgm2p.envs.smax import SMAX
 from vgm2p.envs.smax_game import GAMES, NOTICE, STOP
 from vgm2p.errors import ConfigError
@@ -207,6 +209,30 @@ def test_the_map_shows_the_living(env):
     blue, red = picture[..., 2] > 60, picture[..., 0] > 60
     assert picture.dtype == np.uint8 and blue[:, :160].any() and red[:, 160:].any()
     assert not blue[:, 160:].any()
+
+
+def test_bundled_battles_are_reproduced():
+    columns, env = read(Bundled(NAME, discrete=True).resolve()[0]), SMAX("2s3z")
+    for episode in (0, 64, 128):
+        start, length = (int(columns.episodes[name][episode]) for name in ("start", "length"))
+        stored = {name: column[start : start + length + 1] for name, column in columns.steps.items()}
+        env.make(1)
+        frames, rewards = [env.reset([int(columns.episodes["seed"][episode])])], []
+        for action in stored["actions"][:length]:
+            result = env.step(action[None], ALWAYS)
+            frames.append(result.frame)
+            rewards.append(result.reward[0])
+        np.testing.assert_allclose(rewards, stored["rewards"][:length], atol=1e-6)
+        for name, found in (("observations", "obs"), ("state", "state")):
+            exact = np.stack([getattr(frame, found)[0] for frame in frames])
+            np.testing.assert_allclose(stored[name], exact, atol=0.51 / GRID)
+        assert np.array_equal(stored["legal_actions"], np.stack([frame.legal[0] for frame in frames]))
+
+
+def test_the_discrete_quick_start_trains_on_the_bundled_battles(tmp_path):
+    done = succeeded(program(tmp_path, "fit", "experiment=quickstart_discrete", *SMALL, "compare=[bc_gaussian]"))
+    assert "bundled_2s3z: 129 episodes" in done.stdout
+    assert all(f"\n| {name} " in done.stdout.split("| won")[1] for name in ("vgm2p", "bc_gaussian"))
 
 
 SMALL = ("net.width=16", "net.depth=1", "eval_episodes=3", "eval_every=20", "checkpoint_every=20", "updates=40")

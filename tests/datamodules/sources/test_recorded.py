@@ -1,6 +1,7 @@
 """Recordings to our layout: nothing lost, nothing invented, the same bytes every time, whatever interrupts it."""
 
 import hashlib
+import json
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.run.runs import environment
 from tests.support import RECORDED, small_columns
+from tools import make_bundled_battles
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, content_hash
@@ -145,10 +147,32 @@ def test_globs_are_sorted_and_a_pattern_without_match_is_named(tmp_path):
         Files([str(tmp_path / "none*.h5")]).resolve()
 
 
-def test_the_bundled_set_is_the_documented_one():
-    path = Bundled().resolve()[0]
+@pytest.mark.parametrize(("name", "largest"), [("6halfcheetah_quickstart", 6_000_000), ("2s3z_quickstart", 2_000_000)])
+def test_a_bundled_set_is_the_documented_one(name, largest):
+    path = Bundled(name).resolve()[0]
     readme = (path.parent / "README.md").read_text()
-    assert path.stat().st_size <= 6_000_000
+    assert path.stat().st_size <= largest
     assert hashlib.sha256(path.read_bytes()).hexdigest() in readme
     assert content_hash(read(path, verify="full")) in readme
     assert "Permission is hereby granted" in (path.parent / "NOTICE").read_text()
+
+
+def test_the_bundled_battles_follow_the_rules_of_their_tool():
+    columns = read(Bundled(make_bundled_battles.NAME, discrete=True).resolve()[0])
+    episodes, steps = columns.episodes, columns.steps
+    behaviours = json.loads(columns.attributes["behaviours"])
+    assert [(each["policy"], each["noise"]) for each in behaviours] == [("heuristic", x) for x in (0.0, 0.1, 0.3)]
+    assert np.bincount(episodes["behaviour"]).tolist() == [make_bundled_battles.BATTLES] * 3
+    for name in ("observations", "state"):
+        on_grid = steps[name] * make_bundled_battles.GRID
+        assert np.array_equal(on_grid, np.round(on_grid)) and steps[name].dtype == np.float32
+    acting = steps["has_action"] == 1
+    legal = np.take_along_axis(steps["legal_actions"], steps["actions"].astype(int)[..., None], -1)[..., 0]
+    assert legal[acting].all()
+    won = steps["rewards"][episodes["start"] + episodes["length"] - 1] >= 1.0
+    assert [int(won[episodes["behaviour"] == i].sum()) for i in range(3)] == [15, 8, 0]
+
+
+def test_an_unknown_bundled_set_is_refused():
+    with pytest.raises(MissingInput, match="no such dataset"):
+        Bundled("none").resolve()
