@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.results.battles import CLONE, PARTS, RANDOM_TEAM_ROWS, ROWS, SIZE
+from tools.results.battles import BUDGET, CLONE, PARTS, RANDOM_TEAM_ROWS, ROWS
 from tools.results.cells import command_table, finished, load_finished
 from tools.results.page import halves, save
 from vgm2p.datamodules.layout.reading import read
@@ -79,7 +79,7 @@ def write(runs: Path, docs: Path) -> None:
 
 def _head() -> str:
     rows = {row.label: row for row in (*ROWS, *RANDOM_TEAM_ROWS)}
-    return f"{TEXT.format(size=' '.join(SIZE))}{command_table(list(rows.values()))}"
+    return f"{TEXT.format(size=' '.join(BUDGET))}{command_table(list(rows.values()))}"
 
 
 def _experiment(done: list[Run]) -> list[str]:

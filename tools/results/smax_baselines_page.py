@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.results.battles import CLONE, ONE_WAY, PARTS, SETS, VALUES
+from tools.results.battles import BUDGET, CLONE, PARTS, SETS, VALUES
 from tools.results.battles_page import MethodResult, behaviours, default_result, rates
 from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import last_log
@@ -55,7 +55,7 @@ def write(runs: Path, docs: Path) -> None:
         done=len(every) - len(missing),
         total=len(every),
         commits=f"; commit {', '.join(commits)}" if commits else "",
-        size=" ".join(ONE_WAY),
+        size=" ".join(BUDGET),
         commands=command_table(ROWS),
     )
     parts = [head]
