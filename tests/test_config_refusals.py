@@ -6,10 +6,25 @@ import pytest
 import yaml
 
 from tests.test_config import composed
-from vgm2p.config.build import make_env
+from vgm2p.config.build import make_env, refuse_missing
 from vgm2p.config.nodes import arguments, settings_of
 from vgm2p.config.settings import FitSettings
 from vgm2p.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("env", "asked", "line"),
+    [
+        ("smac/3m", "video", "video=true: env=smac/3m draws no pictures; replay=true saves a replay"),
+        ("mamujoco/3hopper", "replay", "replay=true: env=mamujoco/3hopper saves no replays; video=true makes a video"),
+    ],
+)
+def test_pictures_and_replays_that_an_environment_cannot_make_are_refused_without_it(env, asked, line):
+    node = composed(f"env={env}")["env"]
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        refuse_missing(node, env, **{"video": False, "replay": False, asked: True})
+    other = {"video": "replay", "replay": "video"}[asked]
+    refuse_missing(node, env, **{"video": False, "replay": False, other: True})
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, pb, home):
         self.pb, self.home, self.plan = pb, home, json.loads((home / "plan.json").read_text())
-        self.world, self.status, self.acted, self.fault = None, pb.launched, 0, None
+        self.world, self.status, self.acted, self.fault, self.played = None, pb.launched, 0, None, 0
 
     def answer(self, request):
         kind = request.WhichOneof("request")
@@ -68,6 +68,7 @@ class Server:
         return response
 
     def on_create_game(self, request, response):
+        self.difficulty = next(setup.difficulty for setup in request.player_setup if setup.HasField("difficulty"))
         idle, regain = self.plan.get("enemy") == "idle", self.plan.get("regain", 0.0)
         self.world = World(Path(request.local_map.map_path).stem, idle, regain)
         self.status = self.pb.init_game
@@ -87,6 +88,9 @@ class Server:
         for number in range(FIRST_RL_TYPE + len(RL_TYPES)):
             response.data.units.add(unit_id=number)
 
+    def on_save_replay(self, request, response):
+        response.save_replay.data = f"replay of {self.played} episodes".encode()
+
     def on_debug(self, request, response):
         for command in request.debug:
             self.world.kill(command.kill_unit.tag)
@@ -96,6 +100,7 @@ class Server:
     def on_action(self, request, response):
         if self.world.fresh:
             self.world.fresh, self.acted, self.fault = False, 0, self.ordered()
+            self.played += 1
         self.acted += 1
         if self.fault and self.acted == self.plan["faults"]["at"]:
             fail(self.fault, response)
@@ -119,6 +124,7 @@ class Server:
 
     def on_step(self, request, response):
         if request.count > 2:  # an action of the agents, not a wait of smacv2
+            (self.home / "asked").write_text(json.dumps([self.difficulty, request.count]))
             time.sleep(self.plan.get("delay", 0.0))
         for _ in range(request.count):
             self.world.loop()

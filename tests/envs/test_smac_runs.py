@@ -50,7 +50,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smac")
     install(folder / "sc2")
     run(folder, "collect", "env=smac/3m", "policy=random", "episodes=6", "out=3m.h5")
-    run(folder, "collect", "env=smac/terran_5_vs_5", "policy=random", "episodes=4", "out=terran.h5")
+    run(folder, "collect", "env=smac/terran_5_vs_5", "policy=heuristic", "episodes=4", "out=terran.h5")
     return folder
 
 
@@ -77,9 +77,12 @@ def test_train_on_collected_episodes_evaluate_and_go_on_with_other_games(place):
     assert results["win_rate"] == pytest.approx(sum(last) / len(last))
     for key in ("won", "return", "score"):
         assert results[f"random_{key}_mean"] >= 0
+    assert results["dataset_won_mean"] > 0 and "of the episodes are won" in run(place, "data", "show", "terran.h5")
     assert results["dataset_score_mean"] == pytest.approx(results["dataset_return_mean"], rel=1e-5)  # our own scale
-    said = run(place, "evaluate", "run=whole", "episodes=2", "act_noise=mode")
+    said = run(place, "evaluate", "run=whole", "episodes=2", "act_noise=mode", "replay=true")
     assert said.index(" won ") < said.index(" return ")
+    assert (place / "whole/evaluations/update-6-n2/episode0.SC2Replay").read_text() == "replay of 1 episodes"
+    assert "draws no pictures; replay=true" in run(place, "evaluate", "run=whole", "video=true", code=2)
     assert len(rows(place / "whole/evaluations/update-6-n2")) == 4
 
 

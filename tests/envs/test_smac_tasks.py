@@ -19,7 +19,7 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.convert import Converter
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs import smac_install
-from vgm2p.envs.smac import SMACv2
+from vgm2p.envs.smac import SMACv1, SMACv2
 from vgm2p.envs.smac_maps import MAPS, RACES, check_exceptions, spec_v1, spec_v2, worth_v2
 from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.run.fingerprint import run_name
@@ -180,6 +180,16 @@ def taken(race, exceptions):
 def test_exceptions_of_og_marl_and_of_smacv2_and_none_are_accepted(race, exceptions):
     assert taken(race, exceptions)
     assert not taken(race, [*exceptions, "nobody"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [({"difficulty": 10}, "env.difficulty=10 must be one of 1, 2"), ({"step_mul": 0}, "env.step_mul and")],
+)
+def test_wrong_keys_of_the_game_are_refused(keys, said):
+    for make in (functools.partial(SMACv1, "3m"), functools.partial(SMACv2, "zerg", 5, 5)):
+        with pytest.raises(ConfigError, match=said):
+            make(**keys)
 
 
 @pytest.fixture

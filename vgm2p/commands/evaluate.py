@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from vgm2p.config.build import make_env
+from vgm2p.config.build import make_env, refuse_missing
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
 from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
-from vgm2p.execution.video import record
+from vgm2p.execution.video import record, save_replay
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, kept_failures, write_json
@@ -27,6 +27,7 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device; use device=cpu")
     policy = load(settings.run or settings.ckpt or "", settings.device)
+    refuse_missing(policy.settings.env, policy.settings.environment, settings.video, settings.replay)
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
         raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
@@ -76,9 +77,10 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
     )
     say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
-    if settings.video:
-        steps = record(policy.algorithm, env, out / "episode0.mp4", policy.update, list(policy.algorithm.seeds))
-        say(f"video        {out / 'episode0.mp4'} ({steps} steps)")
+    for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
+        if getattr(settings, word):
+            steps = write(policy.algorithm, env, out / name, policy.update, list(policy.algorithm.seeds))
+            say(f"{word:<12} {out / name} ({steps} steps)")
     say(f"written to   {out}")
 
 

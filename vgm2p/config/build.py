@@ -73,6 +73,20 @@ def is_discrete(env: Mapping[str, Any]) -> bool | None:
     return found
 
 
+def refuse_missing(env: Mapping[str, Any], name: str, video: bool, replay: bool) -> None:
+    """Raise ConfigError if the environment `name` cannot draw a requested video or save a requested replay.
+
+    Needs no simulator. Raises as `class_of`.
+    """
+    cls = class_of(env, "env")
+    draws, saves = getattr(cls, "draws", True), hasattr(cls, "save_replay")
+    if video and not draws:
+        instead = "; replay=true saves a replay" if saves else ""
+        raise ConfigError(f"video=true: env={name} draws no pictures{instead}")
+    if replay and not saves:
+        raise ConfigError(f"replay=true: env={name} saves no replays{'; video=true makes a video' if draws else ''}")
+
+
 def make_data(data: Mapping[str, Any]) -> Any:
     """Build the datamodule of the node `data` with its source. Its files are opened later. Raises UserError."""
     cls, node = class_of(data, "data"), data.get("source")

@@ -28,6 +28,7 @@ class EvaluateSettings:
     episodes: int
     act_noise: Any
     video: bool
+    replay: bool
     device: Literal["cpu", "cuda"]
     workers: int | None
     timeout: float | None

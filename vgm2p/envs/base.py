@@ -118,7 +118,9 @@ TEXTS = ("cause", "log")  # names in `Step.info` that are text
 class VectorEnv(Protocol):
     """E copies of one task that step together. A yaml file of `conf/env/` names the class.
 
-    A class may have an attribute `discrete`: whether its actions are discrete. It is known without the simulator.
+    A class may have two attributes that are known without the simulator. `discrete`: whether its actions are discrete.
+    `draws`: False if `render` always fails. It may also have methods `heuristic()`, which returns an actor, and
+    `save_replay(path)`, which writes a replay of the last episode of slot 0.
 
     Attributes:
         spec: the task.

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.envs.smac_advice import advice, prepare
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SEEN = -1  # a tag for enemies: smacv2 hides enemies without a tag, and accepts any number
 ENDING = 1.0  # seconds to wait for the end of a game with a broken connection; then the exit code is known
@@ -44,6 +46,7 @@ class Moment:
         dead_allies: number of dead agents.
         dead_enemies: number of dead enemies.
         score: sum of the rewards so far.
+        advice: (N,) actions of the heuristic, if the game was made with `advise`.
     """
 
     obs: NDArray[np.float32]
@@ -56,6 +59,7 @@ class Moment:
     dead_allies: int = 0
     dead_enemies: int = 0
     score: float = 0.0
+    advice: NDArray[np.int64] | None = None
 
 
 class Game:
@@ -65,11 +69,18 @@ class Game:
         arguments: keyword arguments of smacv2's StarCraft2Env.
         capabilities: SMACv2's distributions of teams and start positions; None for the maps of SMACv1.
         worth: points that are a reward of 20; None: those of a victory over the enemies on the map.
+        advise: whether moments hold the actions of the heuristic.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], capabilities: dict[str, Any] | None, worth: float | None) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        capabilities: dict[str, Any] | None,
+        worth: float | None,
+        advise: bool = False,
+    ) -> None:
         bind_games_to_this_process()
-        self._score = 0.0
+        self._score, self._advise = 0.0, advise
         if capabilities is None:
             self.game = self._task = repaired()(**arguments)
         else:
@@ -88,6 +99,7 @@ class Game:
         self.game._seed = seed % 2**32
         self._task.reset()  # if units fail to appear, it tries again and returns None
         self._score = 0.0
+        prepare(self.game)
         return self._moment()
 
     def step(self, actions: Sequence[int]) -> Moment:
@@ -111,7 +123,16 @@ class Game:
     def _moment(self, **result: Any) -> Moment:
         obs = np.stack(self._task.get_obs()).astype(np.float32)
         legal = np.array(self._task.get_avail_actions(), bool)
-        return Moment(obs, legal, np.asarray(self._task.get_state(), np.float32), **result)
+        state = np.asarray(self._task.get_state(), np.float32)
+        return Moment(obs, legal, state, advice=advice(self.game) if self._advise else None, **result)
+
+    def replay(self) -> bytes:
+        """Return the replay of all episodes since the game started."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.game.replay_dir = folder
+            self._task.save_replay()
+            (file,) = Path(folder).iterdir()
+            return file.read_bytes()
 
 
 class Repairs:

@@ -15,6 +15,8 @@ NO_ATTACK = 6  # number of actions without a target: no-op, stop, four moves
 FLAT_MAP = "32x32_flat"  # the file that all maps of SMACv2 use
 LIMIT_V2 = 200
 DEATH, VICTORY = 10.0, 200.0  # points [SMAC]
+DIFFICULTIES = (*"123456789", "A")
+USUAL_GAME = {"difficulty": "7", "step_mul": 8, "move_amount": 2.0}  # [SMAC]
 SCALE = 20.0  # return of a victory without regeneration [SMAC]
 
 
@@ -136,10 +138,27 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
-def spec_v1(name: str) -> Spec:
-    """Return the task of a SMACv1 map, with the name that OG-MARL's vaults use. Raises ConfigError."""
+def game_keys(difficulty: int | str, step_mul: int, move_amount: float) -> dict[str, Any]:
+    """Return keyword arguments of smacv2's StarCraft2Env. Raises ConfigError for values that it does not take."""
+    if str(difficulty) not in DIFFICULTIES:
+        raise ConfigError(f"env.difficulty={difficulty} must be one of {', '.join(DIFFICULTIES)}; 7 is SMAC's")
+    if step_mul < 1 or not 0.0 < move_amount < math.inf:
+        raise ConfigError(f"env.step_mul and env.move_amount must be positive, got {step_mul} and {move_amount}")
+    return {"difficulty": str(difficulty), "step_mul": step_mul, "move_amount": float(move_amount)}
+
+
+def unusual(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from the usual ones; they are part of the task."""
+    return {key: value for key, value in given.items() if value != usual[key]}
+
+
+def spec_v1(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Spec:
+    """Return the task of a SMACv1 map, with the name that OG-MARL's vaults use. Raises ConfigError.
+
+    `env_kwargs`: the settings that differ from those of SMAC.
+    """
     facts = map_of(name)
-    return _spec(f"smac_v1/{name}", facts, heals=name.startswith("MMM"), position=0)
+    return _spec(f"smac_v1/{name}", facts, heals=name.startswith("MMM"), position=0, env_kwargs=env_kwargs)
 
 
 def spec_v2(race: str, units: int, enemies: int, env_kwargs: Mapping[str, Any] | None = None) -> Spec:

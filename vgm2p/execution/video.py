@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,56 @@ def record(
         import imageio_ffmpeg  # noqa: F401  the plugin that writes mp4
     except ImportError as error:
         raise ServiceError("video needs imageio-ffmpeg; run `pip install imageio-ffmpeg`") from error
-    env.make(1)
-    frame = env.reset([episode_seed(episode)])
-    key, memory, step = ActKey(seeds, update, [episode]), None, 0
-    reward = np.zeros(1)
     with (
         written_aside(path, path.suffix) as temporary,
         imageio.get_writer(temporary, **FILM) as writer,
     ):
         film: Any = writer
-        while step < steps:
-            film.append_data(env.render(0))
-            obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
-            legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
-            with torch.inference_mode():
-                seen = Seen(obs, legal, torch.from_numpy(reward).float().expand(len(seeds), 1))
-                action, memory = actor.act(seen, memory, key.at(step))
-            result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
-            frame, reward, step = result.frame, result.reward, step + 1
-            if result.fault[0]:
-                raise ServiceError(f"environment {env.spec.env_id} failed while filming; try again")
-            if result.terminated[0] or result.truncated[0]:
-                break
-    return step
+        return play(actor, env, update, seeds, episode, steps, lambda: film.append_data(env.render(0)))
+
+
+def save_replay(
+    actor: Actor, env: VectorEnv, path: Path, update: int, seeds: list[int], episode: int = 0, steps: int = 1000
+) -> int:
+    """Play an episode of the first seed's policy in a new game, write its replay to `path`, return its number of steps.
+
+    Raises ServiceError if the environment fails. The environment has a method `save_replay`.
+    """
+    env.close()  # a replay begins where the game began
+    done = play(actor, env, update, seeds, episode, steps, lambda: None)
+    saver: Any = env
+    saver.save_replay(path)
+    return done
+
+
+def play(
+    actor: Actor,
+    env: VectorEnv,
+    update: int,
+    seeds: list[int],
+    episode: int,
+    steps: int,
+    before: Callable[[], None],
+) -> int:
+    """Play an episode of the first seed's policy, and return its number of steps (at most `steps`).
+
+    `before` is called ahead of every step. Raises ServiceError if the environment fails.
+    """
+    env.make(1)
+    frame = env.reset([episode_seed(episode)])
+    key, memory = ActKey(seeds, update, [episode]), None
+    reward = np.zeros(1)
+    for step in range(steps):
+        before()
+        obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
+        legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
+        with torch.inference_mode():
+            seen = Seen(obs, legal, torch.from_numpy(reward).float().expand(len(seeds), 1))
+            action, memory = actor.act(seen, memory, key.at(step))
+        result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
+        frame, reward = result.frame, result.reward
+        if result.fault[0]:
+            raise ServiceError(f"environment {env.spec.env_id} failed in the episode to be shown; try again")
+        if result.terminated[0] or result.truncated[0]:
+            return step + 1
+    return steps
