@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 install-smax: $(SMAX_READY)  ## add JAX and JaxMARL to .venv, or to SMAX_VENV (docs/smax.md)
 
 $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt $(filter $(SMAX_VENV)/.installed,$(READY))
-	test -x $(SMAX_PY) || $(PYTHON) -m venv $(SMAX_VENV)
+	@test -x $(SMAX_PY) || $(PYTHON) -m venv $(SMAX_VENV)
 	$(SMAX_PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -c constraints-smax.txt -e '.[smax,video,joblib,dev]'
 	@touch $(SMAX_READY)
 
