@@ -9,6 +9,11 @@ from vgm2p.envs.smac_maps import MAPS, RACES, worth_v2
 EXPECTED = {race: worth_v2(RACES[race].units, RACES[race].exceptions, 5, 5) for race in RACES}
 
 
+def recorded(env_id, env_kwargs, rewards, length):
+    """Return what a dataset with these rewards holds."""
+    return Recorded(env_id, env_kwargs, rewards, length, np.add.reduceat(rewards, np.cumsum(length) - length))
+
+
 def battles(worths, won, regain=0.0, seed=0):
     """Return (rewards, length, points) of episodes in points of damage, in the scale of each episode's recorder.
 
@@ -41,7 +46,7 @@ def test_scores_and_victories_of_a_set_that_several_processes_recorded(race, reg
     worths = np.repeat([teams[2], teams[-3], EXPECTED[race], teams[7]], 150)
     won = np.random.default_rng(1).integers(0, 2, len(worths))
     rewards, length, points = battles(worths, won, regain)
-    found = outcomes(Recorded(f"smac_v2/{race}_5_vs_5", {}, rewards, length))
+    found = outcomes(recorded(f"smac_v2/{race}_5_vs_5", {}, rewards, length))
     right = np.isclose(found["score"], points * 20 / EXPECTED[race], rtol=1e-5)
     assert right.mean() > 0.98
     assert found["won"][right].tolist() == won[right].tolist()
@@ -53,20 +58,20 @@ def test_an_unknown_scale_gives_no_score():
     """Rewards that are no multiples, multiples of an unknown unit, and of a unit that is half of a possible one."""
     rng = np.random.default_rng(0)
     length = np.full(100, 30)
-    assert outcomes(Recorded("smac_v2/terran_5_vs_5", {}, rng.random(3000), length)) == {}
+    assert outcomes(recorded("smac_v2/terran_5_vs_5", {}, rng.random(3000), length)) == {}
     for worth in (683.0, 2 * team_worths("terran", 5)[4]):
         rewards, length, _ = battles(np.full(100, worth), np.zeros(100))
-        assert outcomes(Recorded("smac_v2/terran_5_vs_5", {}, rewards, length)) == {}, worth
+        assert outcomes(recorded("smac_v2/terran_5_vs_5", {}, rewards, length)) == {}, worth
 
 
 def test_a_set_without_rewards_has_no_score():
-    assert outcomes(Recorded("smac_v2/zerg_5_vs_5", {}, np.zeros(60), np.array([30, 30]))) == {}
+    assert outcomes(recorded("smac_v2/zerg_5_vs_5", {}, np.zeros(60), np.array([30, 30]))) == {}
 
 
 def test_other_shares_of_units_change_the_score_only():
     units = {"marine": 1.0, "marauder": 0.0, "medivac": 0.0}
     rewards, length, points = battles(np.full(80, 475.0), np.arange(80) % 2)
-    found = outcomes(Recorded("smac_v2/terran_5_vs_5", {"units": units}, rewards, length))
+    found = outcomes(recorded("smac_v2/terran_5_vs_5", {"units": units}, rewards, length))
     assert found["won"].mean() == 0.5
     assert found["score"] == pytest.approx(points * 20 / 475, rel=1e-5)
 
@@ -76,12 +81,12 @@ def test_on_smacv1_maps_the_score_is_the_return(name):
     worth = 200 + 10 * MAPS[name].enemies + MAPS[name].toughness
     won = np.arange(40) % 3 == 0
     rewards, length, points = battles(np.full(40, worth), won)
-    found = outcomes(Recorded(f"smac_v1/{name}", {}, rewards, length))
+    found = outcomes(recorded(f"smac_v1/{name}", {}, rewards, length))
     assert found["won"].tolist() == won.astype(float).tolist()
     assert found["score"] == pytest.approx(points * 20 / worth, rel=1e-5)
 
 
 def test_smax_victories_and_tasks_without_victories():
     rewards = np.array([0.3, 0.4, 1.3, 0.3, 0.6, 0.99])
-    assert outcomes(Recorded("smax/3m", {}, rewards, np.array([3, 3])))["won"].tolist() == [1.0, 0.0]
-    assert outcomes(Recorded("HalfCheetah-v5", {}, rewards, np.array([3, 3]))) == {}
+    assert outcomes(recorded("smax/3m", {}, rewards, np.array([3, 3])))["won"].tolist() == [1.0, 0.0]
+    assert outcomes(recorded("HalfCheetah-v5", {}, rewards, np.array([3, 3]))) == {}

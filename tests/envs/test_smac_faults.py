@@ -37,10 +37,11 @@ def test_an_unfinished_first_episode_changes_neither_scale_nor_number_of_games(g
 
 @pytest.mark.parametrize("kind", ["crash", "kill", "hang", "garbage", "error"])
 def test_a_broken_game_is_a_fault_of_its_episode_and_the_others_go_on(kind, game, make):
+    count = 2 if kind == "hang" else 4  # each hang lasts HANG seconds
     game(faults={"every": 2, "kinds": [kind], "at": 3})
     env = make("3m", workers=2, timeout=HANG)
-    found = rollout(Rule("fight"), env, 0, [0], 4)
-    assert len(found) == 4 and sum(e.faults for e in found) >= 3
+    found = rollout(Rule("fight"), env, 0, [0], count)
+    assert len(found) == count and sum(e.faults for e in found) >= count - 1
     assert all(e.won and e.return_ == pytest.approx(20.0) and e.length == found[0].length for e in found)
 
 

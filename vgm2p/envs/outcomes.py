@@ -32,17 +32,14 @@ class Recorded:
         env_kwargs: its settings that differ from the usual ones.
         rewards: (T,) team rewards of all steps, episode after episode.
         length: (E,) number of steps of each episode, at least 1.
+        returns: (E,) sums of rewards.
     """
 
     env_id: str
     env_kwargs: Mapping[str, Any]
     rewards: Array
     length: NDArray[np.int64]
-
-    @property
-    def returns(self) -> Array:
-        """Sums of rewards (E,)."""
-        return np.add.reduceat(self.rewards, np.cumsum(self.length) - self.length)
+    returns: Array
 
     @property
     def last(self) -> Array:
