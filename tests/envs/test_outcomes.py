@@ -86,6 +86,13 @@ def test_on_smacv1_maps_the_score_is_the_return(name):
     assert found["score"] == pytest.approx(points * 20 / worth, rel=1e-5)
 
 
+def test_rewards_of_another_scale_tell_no_victories():
+    rewards, length, _ = battles(np.full(40, 365.0), np.ones(40))
+    assert "won" in outcomes(recorded("smac_v1/3m", {}, rewards, length))
+    assert "won" not in outcomes(recorded("smac_v1/3m", {}, 0.31 * rewards, length))
+    assert outcomes(recorded("smac_v2/terran_epo_5_vs_5", {}, rewards, length)) == {}
+
+
 def test_smax_victories_and_tasks_without_victories():
     rewards = np.array([0.3, 0.4, 1.3, 0.3, 0.6, 0.99])
     assert outcomes(recorded("smax/3m", {}, rewards, np.array([3, 3])))["won"].tolist() == [1.0, 0.0]

@@ -7,6 +7,7 @@ points in most steps, so rewards are multiples of 20 / M, where M are the points
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,8 @@ def outcomes(recorded: Recorded) -> dict[str, Array]:
     if suite == "smax":  # a step removes a share of the enemies' health, a victory adds 1 [JaxMARL, smax_env.py]
         return {"won": (recorded.last >= 1.0).astype(float)}
     if suite == "smac_v1" and task in MAPS:
-        worth = VICTORY + MAPS[task].enemies * DEATH + MAPS[task].toughness
-        return {"won": _won(recorded, np.full(len(recorded.length), worth)), "score": recorded.returns}
+        worth = recorded_worths(recorded, [VICTORY + MAPS[task].enemies * DEATH + MAPS[task].toughness])
+        return {"score": recorded.returns} | ({} if worth is None else {"won": _won(recorded, worth)})
     if suite == "smac_v2":
         return _smac_v2(recorded, task)
     return {}
@@ -66,11 +67,14 @@ def _won(recorded: Recorded, worth: Array) -> Array:
 
 
 def _smac_v2(recorded: Recorded, task: str) -> dict[str, Array]:
-    race, n, _, m = task.split("_")
+    named = re.fullmatch(r"([a-z]+)_(\d+)_vs_(\d+)", task)
+    if named is None or named[1] not in RACES:
+        return {}
+    race, n, m = named[1], int(named[2]), int(named[3])
     units = recorded.env_kwargs.get("units", RACES[race].units)
     exceptions = recorded.env_kwargs.get("exceptions", RACES[race].exceptions)
-    expected = worth_v2(units, exceptions, int(n), int(m))
-    worth = recorded_worths(recorded, sorted({expected, *team_worths(race, int(m))}))
+    expected = worth_v2(units, exceptions, n, m)
+    worth = recorded_worths(recorded, sorted({expected, *team_worths(race, m)}))
     if worth is None:
         return {}
     return {"won": _won(recorded, worth), "score": recorded.returns * worth / expected}
@@ -94,6 +98,8 @@ def recorded_worths(recorded: Recorded, candidates: list[float]) -> Array | None
         candidates: possible values, in ascending order.
     """
     paid = recorded.rewards > 0
+    if not paid.any():
+        return None
     episode = np.repeat(np.arange(len(recorded.length)), recorded.length)[paid]
     values, count = recorded.rewards[paid] / SCALE, len(recorded.length)
 
@@ -104,8 +110,7 @@ def recorded_worths(recorded: Recorded, candidates: list[float]) -> Array | None
     hits = np.stack([_nearby(np.bincount(episode, whole(worth), count).astype(float)) for worth in candidates])
     chosen = np.asarray(candidates)[(hits >= CLEAR * hits.max(0)).argmax(0)]
     own = chosen[episode]
-    explained = whole(own).mean() if len(values) else 0.0
-    finer = max((whole(own * multiple).mean() for multiple in (2, 3, 5)), default=0.0) if len(values) else 0.0
+    explained, finer = whole(own).mean(), max(whole(own * multiple).mean() for multiple in (2, 3, 5))
     return chosen if explained >= LEAST and CLEAR * finer <= explained + ROUNDING else None
 
 
