@@ -30,6 +30,7 @@ from tests.cli.wrong_datasets import (
     wrong_agents,
 )
 from tests.cli.wrong_runs import (
+    GAMES,
     cut_checkpoint,
     cut_manifest,
     empty_manifest,
@@ -246,7 +247,6 @@ CASES = [
     Wrong("protocol that is none", fit("protocol=sorce"), 2, "unknown protocol 'sorce'; did you mean 'source'"),
     Wrong("protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_plus, only for dof"),
     Wrong("size without effect", fit(OMAR[0], "protocol=source", "net=small"), 2, "set keys instead of the file"),
-    Wrong("unknown SMAC map", fit("env=smac/3m", "env.map_name=3n", "evaluate=auto"), 2, "did you mean '3m'"),
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
     Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
@@ -279,7 +279,7 @@ CASES = [
         "set one of them",
     ),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
-    Wrong("data show of nothing", command("data", "show", "nowhere.h5"), 66, "nowhere.h5"),
+    *GAMES,
 ]
 
 

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.answers import TINY, answer
+from tests.cli.answers import TINY, Wrong, answer
 
 
 def with_run(change: Callable[[Path], None], *words: str) -> Callable[[Path], list[str]]:
@@ -109,3 +109,16 @@ def full_disk(scratch: Path) -> list[str]:
     room = checkpoint(run).stat().st_size // 2
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     return ["fit", *TINY, f"out={run}", "updates=8"]
+
+
+def game(*words: str) -> Callable[[Path], list[str]]:
+    return lambda scratch: ["fit", *TINY, f"out={scratch / 'run'}", "env=smac/3m", "evaluate=auto", *words]
+
+
+GAMES = [
+    Wrong("unknown SMAC map", game("env.map_name=3n"), 2, "did you mean '3m'"),
+    Wrong("difficulty beyond A", game("env.difficulty=B"), 2, "env.difficulty=B must be one of 1, 2"),
+    Wrong("a game that does not move", game("env.step_mul=0"), 2, "env.step_mul"),
+    Wrong("replay of a robot", with_run(nothing, "evaluate", "run={run}", "replay=true"), 2, "saves no replays"),
+    Wrong("data show of nothing", lambda scratch: ["data", "show", "nowhere.h5"], 66, "nowhere.h5"),
+]
