@@ -65,14 +65,13 @@ class MethodResult:
 
 def write(runs: Path, docs: Path) -> None:
     """Write this half of the page from the finished cells below `runs`. The page lists the missing cells."""
-    parts, missing = [_head()], []
+    parts = [_head()]
     for experiments, rows in (*PARTS["battles"], *PARTS["random"]):
         for experiment in experiments:
             done = load_finished(runs, experiment, rows)
             parts += _experiment(done) if done else []
-            missing += [f"`{experiment}: {row.label}`" for row in rows if not finished(runs, experiment, row)]
-    if missing:
-        parts.append("Not run yet: " + ", ".join(missing) + ".")
+            missing = [f"`{row.label}`" for row in rows if not finished(runs, experiment, row)]
+            parts += [f"Not run yet on `{experiment}`: {', '.join(missing)}."] if missing else []
     robots, _ = halves(docs)
     save(docs, robots, "\n\n".join(parts))
 
