@@ -77,15 +77,15 @@ class RealisedJudge(nn.Module):
         steps = stage(learning, settings.value_updates, settings.effect_updates)
         algorithm.make_optimiser("effect", [self.effect], steps)
         self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("scale", torch.ones(()))
         self.centre: Tensor
-        self.spread: Tensor
+        self.scale: Tensor
 
     def survey(self, survey: Survey) -> None:
         """Store mean and standard deviation of the returns, in which V is learnt."""
-        centre, spread = survey.return_moments()
+        centre, scale = survey.return_moments()
         self.centre.copy_(centre)
-        self.spread.copy_(torch.where(spread > 0, spread, torch.ones_like(spread)))
+        self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
     def learn(self, algorithm: Algorithm, batch: Batch, o: Tensor) -> tuple[Tensor, Info]:
         """Take a step of V, then one of A, each if its turn has come. Return A(o, a) (S, B, N) from before its step."""
@@ -99,15 +99,15 @@ class RealisedJudge(nn.Module):
 
     # --- V -----------------------------------------------------------------------------------------------------------
     def value_loss(self, algorithm: Algorithm, batch: Batch) -> tuple[Tensor, Info]:
-        """Return the mean of seen^2 (G - V(s))^2 (S,), in units of the spread of G, and the explained variance of V.
+        """Return the mean of seen^2 (G - V(s))^2 (S,), in units of the deviation of G, and the explained variance of V.
 
         `seen` G is the sum of the recorded rewards. If the episode was cut, this is the square of (recorded sum -
         seen V(s)): V predicts what was recorded. A return of which little was recorded counts little.
         """
         assert batch.return_to_go is not None, "the batch lacks a field of `needs`"
         assert batch.return_seen is not None, "the batch lacks a field of `needs`"
-        target, weight = (batch.return_to_go - self.centre) / self.spread, batch.return_seen.square()
-        error = target - self.scaled(self.seen(algorithm, batch.obs, batch.state))
+        target, weight = (batch.return_to_go - self.centre) / self.scale, batch.return_seen.square()
+        error = target - self.scaled(self.inputs(algorithm, batch.obs, batch.state))
         loss = per_seed_mean(weight * error.square())
         total = per_seed_mean(weight)
         mean = (per_seed_mean(weight * target) / total).unsqueeze(-1)
@@ -116,11 +116,11 @@ class RealisedJudge(nn.Module):
         return loss, {"value_loss": loss.detach(), "value_explained": explained}
 
     def scaled(self, x: Tensor) -> Tensor:
-        """Return (V - centre) / spread for x (S, B, D); for x (S, B, N, D), the mean over the agents: (S, B)."""
+        """Return (V - centre) / scale for x (S, B, D); for x (S, B, N, D), the mean over the agents: (S, B)."""
         v: Tensor = self.value(x)
         return v.mean(-1) if v.dim() > 2 else v
 
-    def seen(self, algorithm: Algorithm, obs: Tensor, state: Tensor | None) -> Tensor:
+    def inputs(self, algorithm: Algorithm, obs: Tensor, state: Tensor | None) -> Tensor:
         """Return what V sees: the state (S, B, D) or (S, B, N, D), or the joint observation (S, B, N * O)."""
         if self.sees_state:
             assert state is not None, "the batch lacks a field of `needs`"
@@ -131,7 +131,7 @@ class RealisedJudge(nn.Module):
     def residual(self, algorithm: Algorithm, batch: Batch) -> Tensor:
         """Return delta = r + gamma * bootstrap * V(s') - V(s) over its standard deviation in the batch: (S, B)."""
         now, following = (
-            self.centre + self.spread * self.scaled(self.seen(algorithm, obs, state))
+            self.centre + self.scale * self.scaled(self.inputs(algorithm, obs, state))
             for obs, state in ((batch.obs, batch.state), (batch.next_obs, batch.next_state))
         )
         delta = batch.reward + algorithm.gamma * batch.bootstrap * following - now
