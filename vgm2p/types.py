@@ -134,6 +134,10 @@ class Batch:
         """Return the batch of seed number `s`, with a seed axis of length 1."""
         return self.map(lambda tensor: tensor[s : s + 1])
 
+    def first(self, rows: int) -> Batch:
+        """Return the batch of the first `rows` of its rows (axis B)."""
+        return self.map(lambda tensor: tensor[:, :rows])
+
 
 @dataclass(frozen=True)
 class Needs:

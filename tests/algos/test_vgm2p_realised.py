@@ -116,6 +116,53 @@ def test_class_1_is_at_least_as_good_as_the_policy_on_average(options, samples):
         assert c[0, b, i] == int(every[batch.action[0, b, i]] >= usual)
     assert torch.equal(baselines[0, :, 0].sum(-1).round(decimals=9), torch.ones(8, 3, dtype=F64))
     assert (baselines.amax(-1) == 1.0).all() == (samples is not None)
+    if samples is None:  # the clone's softmax at one noise draw
+        z = key.at(0).normal("imagine", (8, 1, 3, 4)).to(F64)[0, :, 0]
+        for b, i in ref.rows(batch):
+            tail = [torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64), o[0, b, i], ref.one_hot(2, 3, F64)]
+            y = ref.plain_mlp(algorithm.policy.mlp, torch.cat([z[b, i], *tail])).masked_fill(
+                ~batch.legal[0, b, i], -1e9
+            )
+            torch.testing.assert_close(baselines[0, b, 0, i], y.softmax(-1), rtol=0, atol=1e-10)
+
+
+def test_the_policy_learns_from_the_first_rows_and_the_judge_from_all():
+    """And the clone's rows, whose label was dropped, are not guided."""
+    batch, key = random_batch(discrete_spec(), source=1, dtype=F64), UpdateKey([0])
+    changed = batch.map(torch.clone)
+    changed.reward[:, 4:] += 1.0
+    changed.obs[:, 4:] += 1.0
+    moved = []
+    for each in (batch, changed):
+        algorithm = made("discrete", None, policy_rows=4, judge=JudgeSettings(value_updates=1, effect_updates=1))
+        for update in range(3):
+            algorithm.clock.fill_(2)  # the policy's stage: the judge is fixed
+            algorithm.update(each, key.at(update))
+        moved.append(torch.cat([p.detach().flatten() for p in algorithm.policy.parameters()]))
+        algorithm.clock.fill_(0)
+        algorithm.update(each, key.at(4))
+        moved.append(torch.cat([p.detach().flatten() for p in algorithm.judge.value.parameters()]))
+    assert torch.equal(moved[0], moved[2])
+    assert not torch.equal(moved[1], moved[3])
+
+
+def test_the_clone_is_not_guided():
+    algorithm = made("discrete", None, omega=3.0)
+    x, k, o = (
+        torch.randn(1, 8, 3, 4, dtype=F64),
+        torch.full((1, 8, 3, 1), 0.5, dtype=F64),
+        torch.randn(1, 8, 3, 8, dtype=F64),
+    )
+    c = torch.arange(24).reshape(1, 8, 3) % 3
+    guided = algorithm.guide(x, 2 * x, k, o, c, None)
+    assert torch.equal(guided[c == 2], x[c == 2])
+    assert (guided[c < 2] != x[c < 2]).any(-1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_without_dropped_labels_there_is_no_clone(share):
+    with pytest.raises(ConfigError, match="label_dropout must lie between"):
+        made("discrete", None, label_dropout=share)
 
 
 def test_a_cut_episode_counts_by_what_was_recorded():
