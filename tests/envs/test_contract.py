@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.envs.cases import FILES, VIEWS, build, game, missing
+from vgm2p.envs.base import TEXTS
 from vgm2p.errors import ServiceError
 from vgm2p.types import Spec
 
@@ -126,7 +127,7 @@ def test_frames_and_steps_have_their_shapes_and_types(env):
         assert not step.fault.any(), step.info.get("cause")
         for name, values in step.info.items():
             assert len(values) == 2, name
-            kinds = {"won": "b", "cause": "OU"}.get(name, "biuf")
+            kinds = {"won": "b", **dict.fromkeys(TEXTS, "OU")}.get(name, "biuf")
             assert values.dtype.kind in kinds, (name, values.dtype)
 
 
