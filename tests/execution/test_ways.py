@@ -14,7 +14,7 @@ from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
-from vgm2p.execution.evaluation import acting_of, own_way, refuse_others, ways
+from vgm2p.execution.evaluation import BETA, acting_of, own_way, refuse_others, ways
 from vgm2p.nn.mlp import Net
 from vgm2p.report.runs import load_run
 from vgm2p.report.tables import table
@@ -92,7 +92,7 @@ def test_names_replace_what_the_run_itself_does():
     assert acting_of("sample", own) == Acting(noise=1.0, steps=4, sample=True)
     assert acting_of("sample", own).passes == 1
     best = make(VGM2PPlus, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, best_of=4))
-    assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=1.0)
+    assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=BETA)
     assert acting_of("judged", best).passes == 1
     judged = make(VGM2P, "discrete", predict="x", acting=Acting(beta=3.0))
     assert acting_of("judged", judged) == Acting(noise=0.0, beta=3.0)

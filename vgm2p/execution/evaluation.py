@@ -19,6 +19,9 @@ USUAL: dict[bool, tuple[float | str, ...]] = {
     False: (1.0, 0.5, 0.0),
     True: (1.0, MODE, SAMPLE, JUDGED),
 }  # by Spec.discrete
+BETA = (
+    0.5  # of JUDGED: by a good verdict, a clone won more battles with it, by a bad one fewer (docs/algorithms/vgm2p.md)
+)
 LACKS = {SAMPLE: "has no probabilities of actions", JUDGED: "has no probabilities with a verdict on actions"}
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
@@ -80,7 +83,7 @@ def acting_of(way: Way, algorithm: Algorithm) -> Acting | None:
     if own is None or way is None:
         return None
     if way == JUDGED:
-        return replace(own, noise=0.0, sample=False, best_of=1, beta=own.beta or 1.0)
+        return replace(own, noise=0.0, sample=False, best_of=1, beta=own.beta or BETA)
     plain = replace(own, beta=0.0)
     if way == SHARED:
         return replace(plain, noise=1.0, shared=True, sample=False)
