@@ -52,7 +52,7 @@ def test_the_action_is_the_most_likely_one_of_the_weighed_probabilities(cls, bet
         plain, found = (algorithm.act(seen, None, ActKey([0], 0, range(8)), way)[0] for way in ways)
     every, times = verdicts(algorithm, batch), [ONE] if cls is VGM2PFlowMatching else [ZERO, ONE]
     for b, i in ref.rows(batch):
-        tail = [ref.encode(algorithm, batch.obs[0, b, i], i), ref.one_hot(1, 2, F64)]
+        tail = [ref.encode(algorithm, batch.obs[0, b, i], i), ref.one_hot(1, algorithm.classes, F64)]
         logits = ref.plain_mlp(algorithm.policy.mlp, torch.cat([torch.zeros(4, dtype=F64), *times, *tail])).detach()
         legal = batch.legal[0, b, i]
         scores = [float(logits[a] + beta * every[b, i, a].detach() / 0.7) if legal[a] else -1e300 for a in range(4)]
