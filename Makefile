@@ -24,7 +24,7 @@ SMAX_READY := $(SMAX_VENV)/.installed-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 install: $(READY)  ## make the virtual environment .venv with the tested packages (constraints.txt)
 
