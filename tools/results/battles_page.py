@@ -23,19 +23,19 @@ from vgm2p.run.folder import Way
 TEXT = """# Battles: SMAX
 
 `make results-smax` writes this half of the page. The data are battles of the environment's heuristic at noise 0, 0.1
-and 0.3, recorded on the same machine ([smax.md](smax.md)). No table here reproduces one of the paper. All rows have the
-same network size and budget, fixed before the runs: `{size}`. Every run trains five seeds. Every seed is
+and 0.3, recorded on the same machine ([smax.md](smax.md)). No table here reproduces one of the paper. All rows have
+the same network size and budget, fixed before the runs: `{size}`. Every run trains five seeds. Every seed is
 evaluated for a hundred episodes in each [way to act](algorithms/clean_action.md#ways-to-act). The starts are the same
-for all seeds and rows. The columns `1` (one draw of start noise), `mode`, `sample` and `judged` have win rates. `<` marks
-the default way, which a deployed policy takes; the return and the difference of win rates are those of this way. The data
-have one win rate, in the first column. Intervals are 95 % bootstrap intervals over seeds, then episodes, with one draw of
-starts for all seeds. Differences are paired by start.
+for all seeds and rows. The columns `1` (one draw of start noise), `mode`, `sample` and `judged` have win rates. `<`
+marks the default way, which a deployed policy takes; the return and the difference of win rates are those of this
+way. The data have one win rate, in the first column. Intervals are 95 % bootstrap intervals over seeds, then
+episodes, with one draw of starts for all seeds. Differences are paired by start.
 
-What holds: BC(FM) and BC(MF) win about as often as the categorical clone, on `smax_2s3z` also on
-[400 other starts](smax.md#flow-policies-on-2s3z). A draw of start noise costs them nothing. What does not hold: on
-`smax_2s3z`, `vgm2p` wins less often than the clones, and `judged` less often than `mode`. So the verdict of the
-bootstrapped critic misleads there; that of `vgm2p_realised` does, too. Guidance does remove noise: with sampled actions,
-both win more often than the clones.
+What holds: BC(FM) and BC(MF) win about as often as the categorical clone, on `smax_2s3z` also on [400 other
+starts](smax.md#flow-policies-on-2s3z). A draw of start noise costs them nothing. What does not hold: on `smax_2s3z`,
+`vgm2p` wins less often than the clones, and `judged` less often than `mode`. So the verdict of the bootstrapped
+critic misleads there; that of `vgm2p_realised` does, too. Guidance does remove noise: with sampled actions, both win
+more often than the clones.
 
 `plus_battle` was chosen on `smax_3m`, with networks that predict the velocity; no other setting was chosen on these
 data. `vgm2p_plus` has its default settings, whose critic is scaled for the long episodes of robots.
