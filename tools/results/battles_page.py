@@ -34,8 +34,8 @@ episodes, with one draw of starts for all seeds. Differences are paired by start
 What holds: BC(FM) and BC(MF) win about as often as the categorical clone, on `smax_2s3z` also on [400 other
 starts](smax.md#flow-policies-on-2s3z). A draw of start noise costs them nothing. What does not hold: on `smax_2s3z`,
 `vgm2p` wins less often than the clones, and `judged` less often than `mode`. So the verdict of the bootstrapped
-critic misleads there; that of `vgm2p_realised` does, too. Guidance does remove noise: with sampled actions, both win
-more often than the clones.
+critic misleads there; that of `vgm2p_realised` does, too. The condition does remove noise: with sampled actions, both
+win more often than the clones.
 
 `plus_battle` was chosen on `smax_3m`, with networks that predict the velocity; no other setting was chosen on these
 data. `vgm2p_plus` has its default settings, whose critic is scaled for the long episodes of robots.
