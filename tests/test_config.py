@@ -91,6 +91,7 @@ def test_an_algorithms_yaml_has_every_argument_and_no_other(path):
         "vgm2p_switches",
         "bc_flow",
         "bc_meanflow",
+        "vgm2p_realised",
         "bc_gaussian",
     ):  # the yaml of the class itself: same defaults
         for key, value in node.items():
