@@ -84,7 +84,7 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     if changed:
         run.say(f"changed      {', '.join(changed)}: the results may differ from those of an uninterrupted run")
     earlier, last = before.get("earlier_environment_versions", []), before.get("environment_versions", {})
-    if last and record["environment_versions"] and last != record["environment_versions"]:
+    if last and last != record["environment_versions"]:
         earlier = [*earlier, last]
     if earlier:
         record["earlier_environment_versions"] = earlier
