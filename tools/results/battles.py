@@ -42,6 +42,8 @@ BATTLE = (
     "algo.acting.best_of=16",
     "algo.acting.noise=1",
 )
+# A judge of realised returns needs more rows than the policy (docs/algorithms/vgm2p_realised.md).
+MANY_ROWS = ("data.batch_size=256", "algo.policy_rows=64", "algo.judge.depth=2")
 VELOCITY = "algo.predict=v"  # the paper's letter
 HISTORY = "algo.history=4"
 CLONES = [
@@ -53,7 +55,7 @@ CLONES = [
 ]
 GUIDED = [
     Row("vgm2p", ("algo=vgm2p", CRITIC), 5, GUIDED_SIZE),
-    Row("vgm2p_realised", ("algo=vgm2p_realised",), 5, GUIDED_SIZE),
+    Row("vgm2p_realised", ("algo=vgm2p_realised", *MANY_ROWS), 12, GUIDED_SIZE),
     Row("vgm2p_v", ("algo=vgm2p", CRITIC, VELOCITY), 5, GUIDED_SIZE),
     Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 8, GUIDED_SIZE),
     Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, HISTORY), 9, GUIDED_SIZE),
