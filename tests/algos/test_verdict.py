@@ -107,3 +107,10 @@ def test_without_verdict_or_probabilities_it_is_refused(cls, kind, options):
 def test_it_is_either_all_actions_or_the_best_of_some():
     with pytest.raises(ConfigError, match=r"acting\.beta weighs all"):
         make(VGM2PPlus, "discrete", predict="x", acting=Acting(beta=1.0, best_of=4))
+
+
+def test_it_takes_the_most_likely_action_without_noise():
+    """So curves and a deployed policy act as the column `judged` of a table."""
+    assert make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0)).acting == Acting(noise=0.0, beta=1.0)
+    with pytest.raises(ConfigError, match=r"set algo\.acting\.sample=false"):
+        make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0, sample=True))

@@ -256,12 +256,7 @@ CASES = [
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
     Wrong("collect with an empty mixture", command("collect", "policy=[]", "out=x.h5"), 2, "names no policy"),
     Wrong("collect with no policy", command("collect", "policy=nowhere", "out=x.h5"), 66, "nowhere"),
-    Wrong(
-        "collect with a heuristic that is not there",
-        command("collect", "policy=heuristic", "out=x.h5"),
-        2,
-        "has no heuristic",
-    ),
+    Wrong("heuristic that is none", command("collect", "policy=heuristic", "out=x.h5"), 2, "has no heuristic"),
     Wrong(
         "SMAX data that nobody recorded",
         fit("experiment=smax_3m", "data.root=/no"),
@@ -278,6 +273,7 @@ CASES = [
         2,
         "set one of them",
     ),
+    Wrong("no update of the policy", fit("algo=vgm2p_realised", "algo.judge.value_updates=4"), 2, "learns nothing in"),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
     *GAMES,
 ]

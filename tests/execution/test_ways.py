@@ -95,7 +95,7 @@ def test_names_replace_what_the_run_itself_does():
     assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=BETA)
     assert acting_of("judged", best).passes == 1
     judged = make(VGM2P, "discrete", predict="x", acting=Acting(beta=3.0))
-    assert acting_of("judged", judged) == Acting(noise=0.0, beta=3.0)
+    assert acting_of("judged", judged) == judged.acting == Acting(noise=0.0, beta=3.0)
     assert acting_of("mode", judged) == Acting(noise=0.0)
     assert acting_of(None, own) is None
 

@@ -51,6 +51,7 @@ class Algorithm(Encoding):
     rates_candidates: ClassVar[bool] = False  # whether `acting.best_of` may be above 1
     starts_from_noise: ClassVar[bool] = True  # whether `acting.noise` matters, if there is an `acting`
     fits: ClassVar[str] = "policy_loss"  # the diagnostic that must fall in training, if the data can be fitted
+    warm_up: int = 0  # number of updates at the start in which the policy does not learn
     needs: Needs = Needs()
     acting: Acting | None = None
     has_probabilities: bool = False  # whether `acting.sample` is possible
@@ -111,7 +112,10 @@ class Algorithm(Encoding):
 
     # --- tools for `update` ----------------------------------------------------------------------------------------
     def act_by(self, acting: Acting) -> None:
-        """Set the default way to act. Raises ConfigError for a `best_of`, `sample` or `beta` that is not supported."""
+        """Set the default way to act; with `beta` above 0, it has no noise.
+
+        Raises ConfigError for a `best_of`, `sample` or `beta` that is not supported.
+        """
         if acting.best_of != 1 and not self.rates_candidates:
             raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_plus")
         if acting.sample and not self.has_probabilities:
@@ -120,7 +124,9 @@ class Algorithm(Encoding):
             raise ConfigError("algo.acting.beta needs a verdict and probabilities of discrete actions; use 0")
         if acting.beta > 0.0 and acting.best_of != 1:
             raise ConfigError("algo.acting.beta weighs all actions, best_of chooses among some; set one of them")
-        self.acting = acting
+        if acting.beta > 0.0 and acting.sample:
+            raise ConfigError("algo.acting.beta takes the most likely action; set algo.acting.sample=false")
+        self.acting = replace(acting, noise=0.0) if acting.beta > 0.0 else acting
 
     def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:
         """Return a setting: the given value, or, if it is None, the one for the task's kind of actions."""

@@ -77,7 +77,7 @@ class VGM2PRealised(VGM2P):
         )
         self.needs = replace(self.needs, fields=fields(spec))
         self.judge = RealisedJudge(self, net, optim, judge)
-        self.before, self.policy_rows, self.label_dropout = judge.updates, policy_rows, label_dropout
+        self.warm_up, self.policy_rows, self.label_dropout = judge.updates, policy_rows, label_dropout
 
     def make_judge(self, net: Net, optim: Optim, critic: CriticSettings) -> None:
         """Make no critic."""
@@ -96,7 +96,7 @@ class VGM2PRealised(VGM2P):
         action = self.represent(batch.action)
         c, condition_info = self.condition(batch, o, action, self.baselines(batch, o, key), effect.unsqueeze(1))
         policy_loss, policy_info = self.policy_loss(o, action, c, key, batch.legal)
-        self.minimise("policy", policy_loss, self.clock >= self.before)
+        self.minimise("policy", policy_loss, self.clock >= self.warm_up)
         return judge_info | condition_info | policy_info
 
     @torch.no_grad()

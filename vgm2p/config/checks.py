@@ -35,6 +35,14 @@ def check_pair(algorithm: type[Algorithm], spec: Spec, seeds: int, name: str) ->
         )
 
 
+def check_updates(algorithm: Algorithm, updates: int, name: str) -> None:
+    """Raise ConfigError if the run ends before the policy has learnt anything."""
+    if algorithm.warm_up > 0 and updates <= algorithm.warm_up:
+        raise ConfigError(
+            f"updates={updates}: the policy of algo={name} learns nothing in the first {algorithm.warm_up}; set more"
+        )
+
+
 def check_actions(algorithm: type[Algorithm], discrete: bool | None, task: str, name: str) -> None:
     """Raise ConfigError if the algorithm does not support the kind of actions of a task; None: the kind is unknown."""
     kind = "discrete" if discrete else "continuous"

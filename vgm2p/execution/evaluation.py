@@ -15,13 +15,9 @@ from vgm2p.run.folder import JUDGED, MODE, NAMED, SAMPLE, SHARED, Way
 from vgm2p.types import Acting
 
 StopFunction = Callable[[], bool]
-USUAL: dict[bool, tuple[float | str, ...]] = {
-    False: (1.0, 0.5, 0.0),
-    True: (1.0, MODE, SAMPLE, JUDGED),
-}  # by Spec.discrete
-BETA = (
-    0.5  # of JUDGED: by a good verdict, a clone won more battles with it, by a bad one fewer (docs/algorithms/vgm2p.md)
-)
+# The ways that `auto` requests, by Spec.discrete.
+USUAL: dict[bool, tuple[float | str, ...]] = {False: (1.0, 0.5, 0.0), True: (1.0, MODE, SAMPLE, JUDGED)}
+BETA = 0.5  # of JUDGED, if the algorithm sets none; docs/algorithms/vgm2p_realised.md has win rates at others
 LACKS = {SAMPLE: "has no probabilities of actions", JUDGED: "has no probabilities with a verdict on actions"}
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
-from vgm2p.config.checks import check_pair, check_spec
+from vgm2p.config.checks import check_pair, check_spec, check_updates
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
@@ -84,6 +84,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
         check_spec(store.spec, run.env.spec)
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
+    check_updates(algorithm, settings.updates, settings.algorithm)
     algorithm.survey(store.survey(algorithm.gamma))
     store.provide(algorithm.needs, algorithm.gamma)
     return OfflineModule(
