@@ -5,6 +5,7 @@ import torch
 
 from tests.algos.cases import F64, SPECS, close, make
 from tests.support import random_batch
+from vgm2p.algos.bc_diffusion import BCDiffusion
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
@@ -17,7 +18,11 @@ from vgm2p.rng import UpdateKey
 
 DISCRETE = SPECS["discrete"]
 GUIDED = (VGM2P, VGM2PFlowMatching, VGM2PPlus)
-CASES = [(BCGaussian, {}), *((cls, {"predict": p}) for cls in (BCFlow, BCMeanFlow, MACFlow, *GUIDED) for p in "vx")]
+CASES = [
+    (BCGaussian, {}),
+    (BCDiffusion, {}),
+    *((cls, {"predict": p}) for cls in (BCFlow, BCMeanFlow, MACFlow, *GUIDED) for p in "vx"),
+]
 
 
 def loss_and_network(algorithm, batch):
@@ -30,7 +35,7 @@ def loss_and_network(algorithm, batch):
         c = torch.arange(24).reshape(1, 8, 3) % 2
         return algorithm.policy_loss(o, action, c, key, batch.legal)[0], algorithm.policy
     found = algorithm.policy_loss(o, action, key, batch.legal)
-    return found if isinstance(algorithm, BCFlow) else found[0], algorithm.policy
+    return found if isinstance(algorithm, BCFlow | BCDiffusion) else found[0], algorithm.policy
 
 
 def dead_batch(dead):

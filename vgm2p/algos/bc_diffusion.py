@@ -17,7 +17,7 @@ from vgm2p.flows.noise import start_noise, step_noise
 from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
 from vgm2p.optim import Optim
-from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 
 class BCDiffusion(Algorithm):
@@ -55,18 +55,20 @@ class BCDiffusion(Algorithm):
 
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one gradient step on DDPM's simple loss (Eq. 14)."""
-        loss = self.policy_loss(self.encode(batch.obs, self.past(batch)), self.represent(batch.action), key)
+        o, action = self.encode(batch.obs, self.past(batch)), self.represent(batch.action)
+        loss = self.policy_loss(o, action, key, batch.legal)
         self.minimise("policy", loss)
         return {"policy_loss": loss.detach()}
 
-    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness) -> Tensor:
-        """DDPM Eq. 14 per seed (S,) for o (S, B, N, O) and action vectors (S, B, N, A)."""
+    def policy_loss(self, o: Tensor, action: Tensor, key: Randomness, legal: Tensor | None = None) -> Tensor:
+        """DDPM Eq. 14 per seed (S,), over rows with a choice: o (S, B, N, O), action vectors, legal (S, B, N, A)."""
         x0 = 2.0 * action - 1.0 if self.spec.discrete else action  # one-hots in {-1, 1}
         level = key.integers("level", tuple(action.shape[1:-1]), self.schedule.levels)
         eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
         x = self.schedule.diffuse(x0, eps, level)
         k = level.unsqueeze(-1).to(action.dtype) / self.schedule.levels
-        return per_seed_mean((self.policy(x, k, o, None) - eps).square())
+        error, choice = (self.policy(x, k, o, None) - eps).square(), has_choice(legal)
+        return per_seed_mean(error, None if choice is None else choice.unsqueeze(-1).expand_as(error))
 
     def execute(self, o: Tensor, legal: Tensor | None, key: Randomness, acting: Acting) -> Tensor:
         """Remove the noise step by step. Clip the result (discrete: take the legal argmax)."""
