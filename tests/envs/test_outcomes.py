@@ -14,10 +14,11 @@ def recorded(env_id, env_kwargs, rewards, length):
     return Recorded(env_id, env_kwargs, rewards, length, np.add.reduceat(rewards, np.cumsum(length) - length))
 
 
-def battles(worths, won, regain=0.0, seed=0):
+def battles(worths, won, regain=0.0, heal=0.0, seed=0):
     """Return (rewards, length, points) of episodes in points of damage, in the scale of each episode's recorder.
 
     regain: share of steps in which enemies regain a part of a point.
+    heal: share of steps with damage in which an enemy medivac heals 4.5 points (9 per second, 8 loops of 1/16 s).
     """
     rng = np.random.default_rng(seed)
     rewards, length, points = [], [], []
@@ -25,6 +26,7 @@ def battles(worths, won, regain=0.0, seed=0):
         steps = rng.integers(20, 40)
         found = rng.integers(0, 20, steps) * rng.integers(0, 2, steps) + 10.0 * (rng.random(steps) < 0.1)
         found = np.maximum(found - rng.random(steps) * (rng.random(steps) < regain), 0.0)
+        found = np.maximum(found - 4.5 * (rng.random(steps) < heal), 0.0)
         found[-1] += 200.0 * win
         rewards.append((found * 20 / worth).astype(np.float32))
         length.append(steps)
@@ -39,13 +41,13 @@ def test_the_largest_return_of_the_published_random_set():
 
 
 @pytest.mark.parametrize("race", RACES)
-@pytest.mark.parametrize("regain", [0.0, 0.5])
-def test_scores_and_victories_of_a_set_that_several_processes_recorded(race, regain):
+@pytest.mark.parametrize(("regain", "heal"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3)])
+def test_scores_and_victories_of_a_set_that_several_processes_recorded(race, regain, heal):
     """Each process has its own scale. Episodes at a change of the scale may go wrong, so few may differ."""
     teams = team_worths(race, 5)
     worths = np.repeat([teams[2], teams[-3], EXPECTED[race], teams[7]], 150)
     won = np.random.default_rng(1).integers(0, 2, len(worths))
-    rewards, length, points = battles(worths, won, regain)
+    rewards, length, points = battles(worths, won, regain, heal)
     found = outcomes(recorded(f"smac_v2/{race}_5_vs_5", {}, rewards, length))
     right = np.isclose(found["score"], points * 20 / EXPECTED[race], rtol=1e-5)
     assert right.mean() > 0.98
@@ -62,6 +64,15 @@ def test_an_unknown_scale_gives_no_score():
     for worth in (683.0, 2 * team_worths("terran", 5)[4]):
         rewards, length, _ = battles(np.full(100, worth), np.zeros(100))
         assert outcomes(recorded("smac_v2/terran_5_vs_5", {}, rewards, length)) == {}, worth
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_scales_that_alternate_between_episodes_give_no_score(race):
+    """Two processes wrote in turn, so the neighbours of an episode have another scale. One of both scales would fit half."""
+    teams = team_worths(race, 5)
+    worths = np.tile([teams[2], teams[-3]], 100)
+    rewards, length, _ = battles(worths, np.arange(200) % 3 == 0)
+    assert outcomes(recorded(f"smac_v2/{race}_5_vs_5", {}, rewards, length)) == {}
 
 
 def test_a_set_without_rewards_has_no_score():

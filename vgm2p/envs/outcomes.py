@@ -1,7 +1,8 @@
 """Victories and scores of recorded battles, read from their rewards. A dataset stores neither.
 
 In SMACv2, the scale of the recorded rewards is unknown (docs/smac.md). It is estimated: damage and deaths are whole
-points in most steps, so rewards are multiples of 20 / M, where M are the points of a victory over one possible team.
+points, so many rewards are multiples of 20 / M, where M are the points of a victory over one possible team. The others
+contain regeneration or healing. Zerg units regenerate in nearly every step, so their rewards may not tell the scale.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from vgm2p.envs.smac_maps import DEATH, MAPS, RACES, SCALE, TOUGHNESS, VICTORY, 
 Array = NDArray[np.float64]
 ROUNDING = 1e-3  # points; largest distance from a whole number: rewards are float32, at most some hundred points
 NEIGHBOURS = 32  # episodes to each side that are taken as recorded by the same process
-LEAST = 0.25  # smallest share of rewards that must be whole points: regeneration and healing give parts of points
-CLEAR = 0.95  # a larger unit is taken if it explains this share of what the best unit explains
+LEAST = 0.25  # smallest share of positive rewards that must be whole points
+CLEAR = 0.95  # a smaller candidate is taken if it explains this share of what the best candidate explains
+FINER = 0.6  # smallest share of what a finer unit explains; below 1, because medivacs heal half points
+AGREED = 0.8  # smallest share of what each episode alone explains with its own best candidate
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,9 @@ def recorded_worths(recorded: Recorded, candidates: list[float]) -> Array | None
     """Return for each episode the points that are a reward of SCALE (E,); None if the rewards do not tell them.
 
     Of the candidates, the smallest is taken that makes nearly as many rewards of the episode and its neighbours whole
-    points as the best one. (If M fits, each multiple of M fits.) The estimate fails if too few rewards become whole
-    points, or if a multiple of the candidate, whose unit is finer, fits clearly better.
+    points as the best one. (If M fits, each multiple of M fits.) The estimate fails in three cases: too few rewards
+    become whole points; a multiple of the candidate, whose unit is finer, fits far better; single episodes fit other
+    candidates far better, because neighbours were recorded with different scales.
 
     Args:
         recorded: the episodes.
@@ -107,11 +111,14 @@ def recorded_worths(recorded: Recorded, candidates: list[float]) -> Array | None
         points = values * worth
         return np.abs(points - np.round(points)) < ROUNDING
 
-    hits = np.stack([_nearby(np.bincount(episode, whole(worth), count).astype(float)) for worth in candidates])
-    chosen = np.asarray(candidates)[(hits >= CLEAR * hits.max(0)).argmax(0)]
+    alone = np.stack([np.bincount(episode, whole(worth), count).astype(float) for worth in candidates])  # (M, E)
+    hits = np.stack([_nearby(each) for each in alone])
+    best = (hits >= CLEAR * hits.max(0)).argmax(0)
+    chosen = np.asarray(candidates)[best]
     own = chosen[episode]
     explained, finer = whole(own).mean(), max(whole(own * multiple).mean() for multiple in (2, 3, 5))
-    return chosen if explained >= LEAST and CLEAR * finer <= explained + ROUNDING else None
+    agreed = alone[best, np.arange(count)].sum() >= AGREED * alone.max(0).sum()
+    return chosen if explained >= LEAST and explained >= FINER * finer and agreed else None
 
 
 def _nearby(counts: Array) -> Array:
