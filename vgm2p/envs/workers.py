@@ -88,7 +88,10 @@ class Worker:
 
     def tail(self) -> str:
         """Return the last lines of every log in the worker's folder, each under its name."""
-        found = {path: path.read_bytes() for name in LOGS for path in Path(self.scratch).rglob(name) if path.is_file()}
+        found = {}
+        for path in (path for name in LOGS for path in Path(self.scratch).rglob(name) if path.is_file()):
+            with contextlib.suppress(OSError):  # the processes still run, and may delete it
+                found[path] = path.read_bytes()
         parts = []
         for path, content in sorted(found.items()):
             lines = content.decode(errors="replace").rstrip().splitlines()[-LINES:]
