@@ -1,7 +1,7 @@
 """Rollouts in real MuJoCo: grouping, order and repetitions change nothing; faults are repeated and counted, not scored."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -125,6 +125,8 @@ def test_further_numbers_reach_rows_results_and_other_processes():
     results = statistics(found)
     won = sum(e.won for e in found)
     assert results["steps_mean"] == results["length_mean"]
+    scored = statistics([replace(e, extra={"score": e.return_}) for e in found])
+    assert scored["score_mean"] == scored["return_mean"]
     assert results["win_rate"] == pytest.approx(won / 10)
     outcomes = per_seed([(e.seed, float(e.won)) for e in found])
     assert results["win_rate_ci95"] == list(rate_interval(list(outcomes.values())))

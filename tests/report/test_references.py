@@ -1,5 +1,6 @@
 """Rows of the random policy and of the dataset in the tables of victories, returns and scores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from vgm2p.envs.base import Episode
 from vgm2p.report.runs import Run
 from vgm2p.report.statistics import by_measure, references
-from vgm2p.report.tables import as_csv, entries_of, table
+from vgm2p.report.tables import as_csv, entries_of, table, versus
 
 
 def battles(won, return_=None):
@@ -18,11 +19,12 @@ def battles(won, return_=None):
     ]
 
 
-def a_run(data, score=True, won=(1, 1, 1, 0)):
+def a_run(data, score=True, won=(1, 1, 1, 0), return_=None):
     """Return a run that won `won`; `data`: measure -> values of the dataset's episodes."""
-    played = by_measure(battles(won))
+    played = by_measure(battles(won, return_))
     results = {
         "experiment": "battle",
+        "algorithm": "vgm2p",
         "data_digest": "d" * 64,
         "act_noise": None,
         **({"score_mean": 1.0} if score else {}),
@@ -75,3 +77,19 @@ def test_without_an_estimate_of_the_scale_nothing_is_marked_as_above_the_data():
 def test_a_task_without_scores_compares_returns():
     runs = [a_run({"return": [5.0] * 20}, score=False)]
     assert rows(runs, "return")["vgm2p"].above_data == (None,)
+
+
+def test_differences_of_scores_are_left_out_where_scores_are_returns():
+    for return_, measures in ((None, ["won", "return"]), (7.0, ["won", "return", "score"])):
+        runs = [a_run(DATA, return_=return_), replace(a_run(DATA, won=[0] * 4, return_=return_), name="clone")]
+        lines = versus(runs, "clone").splitlines()[2:]
+        assert [line.split("|")[3].strip() for line in lines] == measures
+
+
+def test_references_come_from_the_first_run_that_knows_them():
+    """Folders of earlier versions have no victories of the random policy and of the dataset."""
+    old, new = a_run(DATA), replace(a_run(DATA), name="clone")
+    for key in [key for key in old.results if "_won_" in key or "_score_" in key]:
+        del old.results[key]
+    assert list(rows([old, new], "won")) == ["vgm2p", "random policy", "dataset mean", "clone"]
+    assert list(rows([new, old], "won")) == ["random policy", "dataset mean", "clone", "vgm2p"]

@@ -27,10 +27,11 @@ def statistics(episodes: Sequence[Episode], unplayed: Sequence[Unplayed] = ()) -
     middles = _compute(InterquartileMean(len(seeds)), position, returns)
     deviations = _compute(Deviation(len(seeds)), position, returns)
     grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
-    extra = {
-        f"{name}_mean": average(_compute(Mean(len(seeds)), position, torch.tensor([e.extra[name] for e in episodes])))
+    further = {
+        name: torch.tensor([episode.extra[name] for episode in episodes], dtype=torch.float64)
         for name in episodes[0].extra
     }
+    extra = {f"{name}_mean": average(_compute(Mean(len(seeds)), position, each)) for name, each in further.items()}
     return {
         "episodes": len(episodes),
         "return_mean": average(means),

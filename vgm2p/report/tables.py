@@ -17,6 +17,7 @@ from vgm2p.report.runs import MEASURES, Run, data_mean, final_values, pooled, wa
 from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
 
 TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
+RANDOM = "random policy"
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 
@@ -48,23 +49,22 @@ class Entry:
 def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
     """Return one entry per experiment and method that has `measure`.
 
-    Entries of the random policy and of the dataset come first. If the runs of one experiment were trained on several
-    datasets, each dataset has an entry.
+    Entries of the random policy and of the dataset come before the first method whose runs know them. If the runs of
+    one experiment were trained on several datasets, each dataset has an entry.
     """
     entries: list[Entry] = []
-    known: dict[str, list[str]] = {}  # experiment -> digests of its datasets
+    known: dict[str, list[str]] = {}  # experiment -> what has an entry: the random policy, digests of datasets
     ways = ways_of(runs)
     for (experiment, method), group in pooled(runs).items():
         results = group[0].results
         floor = data_mean(results, measure)
-        if experiment not in known:
-            entries += _reference(experiment, "random policy", results, f"random_{measure}", ways)
-        digests = known.setdefault(experiment, [])
-        if results["data_digest"] not in digests:
-            name = "dataset mean" if floor is not None else "dataset mean (recorder's scale)"
-            name += f" {results['data_digest'][:8]}" if digests else ""
-            entries += _reference(experiment, name, results, f"dataset_{measure}", ways)
-            digests.append(results["data_digest"])
+        digest, have = results["data_digest"], known.setdefault(experiment, [])
+        data = "dataset mean" if floor is not None else "dataset mean (recorder's scale)"
+        data += f" {digest[:8]}" if any(each != RANDOM for each in have) else ""
+        for mark, name, key in ((RANDOM, RANDOM, f"random_{measure}"), (digest, data, f"dataset_{measure}")):
+            reference = _reference(experiment, name, results, key, ways) if mark not in have else []
+            entries += reference
+            have += [mark for _ in reference]
         values = {way: final_values(group, way, measure) for way in (*ways, results["act_noise"])}
         own = values[results["act_noise"]]
         if not own:
@@ -158,7 +158,8 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
     """Return a table of the differences `algorithm` - other method, with 95 % intervals.
 
     Each method acts in its default way. With `best`, both sides act in the way that has the highest mean return on
-    these episodes. Raises ConfigError if there is no run of `algorithm`.
+    these episodes. Scores are left out where they are the returns. Raises ConfigError if there is no run of
+    `algorithm`.
     """
     groups = pooled(runs)
     bases = {key: group for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])}
@@ -171,11 +172,11 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
             continue
         sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (mine, group)]
         title = " - ".join(_named(key[1], way) for key, (_, way) in zip((base, other), sides, strict=True))
-        for measure in MEASURES:
-            found = [final_values(part, way, measure) for part, way in sides]
-            if all(found):
-                digits = decimals(value for side in found for values in side for value in values)
-                lines.append([base[0], title, measure, bounds(difference(*found), digits)])
+        found = {measure: [final_values(part, way, measure) for part, way in sides] for measure in MEASURES}
+        for measure, both in found.items():
+            if all(both) and (measure != "score" or both != found["return"]):
+                digits = decimals(value for side in both for values in side for value in values)
+                lines.append([base[0], title, measure, bounds(difference(*both), digits)])
     return grid(lines)
 
 
