@@ -2,8 +2,8 @@ r"""A judge of realised returns: what the recorded team got, and what each agent
 
 V(s) is the mean of the recorded returns from a state on. delta_t = r_t + gamma V(s_t+1) - V(s_t) tells how much better
 than usual a step went (generalised advantage with lambda = 0: Schulman et al. 2016, Eq. 10). A(o^i, a^i), a function of
-one agent's observation and action, is the regression of delta: the agent's effect. No target is bootstrapped: V learns
-from recorded rewards alone. docs/algorithms/vgm2p_realised.md derives the losses.
+one agent's observation and action, is the regression of delta: the agent's effect. No network learns from its own
+predictions: V learns from recorded rewards alone, A from V. docs/algorithms/vgm2p_realised.md derives the losses.
 """
 
 from __future__ import annotations
