@@ -9,6 +9,7 @@ from vgm2p.report.summary import this_python
 def test_a_command_starts_the_python_that_runs(monkeypatch, tmp_path):
     folder = Path(sys.executable).parent
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     assert this_python() == sys.executable
     monkeypatch.chdir(folder.parent)
     assert this_python() == f"{folder.name}/{Path(sys.executable).name}"
