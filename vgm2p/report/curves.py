@@ -16,8 +16,8 @@ import numpy as np
 
 from vgm2p.io.files import written_aside
 from vgm2p.report.estimates import interval, mean
-from vgm2p.report.runs import Run, data_mean, load_run, pooled
-from vgm2p.run.folder import RunFolder
+from vgm2p.report.runs import Run, data_mean, final_values, load_run, pooled, ways_of
+from vgm2p.run.folder import RunFolder, Way
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 # (marker, line) of the first seven methods in a panel, of the next seven, and so on
@@ -96,8 +96,9 @@ def run_plot(folder: Path) -> Path:
     place = RunFolder(folder)
     metrics = place.log_metrics().rows()
     present = {title: names for title, names in PANELS.items() if metrics and names[0] in metrics[0]}
-    evaluated = "return_mean" in place.read_results()
-    count = len(present) + evaluated
+    run = load_run(folder) if "return_mean" in place.read_results() else None
+    ways = ways_of([run]) if run else []
+    count = len(present) + (run is not None) + (len(ways) > 1)
     if not count:
         return place.plots / "learning.png"
     rows = -(-count // COLUMNS)
@@ -108,15 +109,29 @@ def run_plot(folder: Path) -> Path:
     panels = list(axes.flat)
     for axis in panels[count:]:
         axis.axis("off")
-    if evaluated:
-        run = load_run(folder)
+    if run:
         draw_panel(panels.pop(0), run.key[0], {run.key[1]: [run]})
         axes[0][0].legend(loc="best", frameon=False, fontsize=8)
+    if run and len(ways) > 1:
+        draw_ways(panels.pop(0), run, ways)
     for axis, (title, names) in zip(panels, present.items(), strict=False):
         _diagnostic(axis, title, names, metrics)
     path = place.plots / "learning.png"
     _save(figure, path)
     return path
+
+
+def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
+    """Draw the final win rate, or else the final return, in every way to act, with its 95 % interval."""
+    measure = "won" if run.final.get("won") else "return"
+    values = [final_values([run], way, measure) for way in ways]
+    middle = [mean(found) for found in values]
+    bounds = np.array([interval(found) for found in values]).T
+    axis.errorbar(range(len(ways)), middle, np.abs(bounds - middle), fmt="o", color=COLOURS[0], capsize=3)
+    axis.set_xticks(range(len(ways)), [f"{way:g}" if isinstance(way, float) else str(way) for way in ways])
+    axis.set_xlim(-0.5, len(ways) - 0.5)
+    axis.set_title(f"{'win rate' if measure == 'won' else 'return'} at the end, by way to act")
+    axis.grid(alpha=0.25)
 
 
 def _diagnostic(axis: Any, title: str, names: Sequence[str], metrics: list[dict[str, str]]) -> None:
