@@ -165,6 +165,11 @@ def test_without_dropped_labels_there_is_no_clone(share):
         made("discrete", None, label_dropout=share)
 
 
+def test_the_policy_learns_from_one_row_at_least():
+    with pytest.raises(ConfigError, match="policy_rows must be at least 1, got 0"):
+        made("discrete", None, policy_rows=0)
+
+
 def test_a_cut_episode_counts_by_what_was_recorded():
     """A return of which nothing was recorded has no influence, however wild its continuation is."""
     algorithm = made("discrete", None)

@@ -43,7 +43,10 @@ def shares(better: Tensor, adv: Tensor, choice: Tensor | None = None) -> dict[st
 
 
 def deviation(x: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Return the standard deviation of x (S, ...) per seed, over `rows` (S, ...) bool if given: (S,)."""
+    """Return the standard deviation of x (S, ...) per seed: (S,).
+
+    With `rows` (S, ...) bool, only those count, and the squares are divided by their number, not by one less.
+    """
     if rows is None:
         return x.flatten(1).std(1)
     return per_seed_mean((x - broadcast(per_seed_mean(x, rows), x)).square(), rows).sqrt()

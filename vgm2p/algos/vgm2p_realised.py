@@ -35,7 +35,7 @@ class VGM2PRealised(VGM2P):
     r"""V: min (G - V(s))^2; A: min (A(o^i, a^i) - delta)^2, delta = r + gamma V(s') - V(s); policy: VGM2P's Eq. 11.
 
     Every argument is a key of `conf/algo/vgm2p_realised.yaml`. Raises ConfigError if the learning rate decays to 0
-    before the policy's first step.
+    before the policy's first step, or if `label_dropout` or `policy_rows` is out of range.
     """
 
     classes = 3
@@ -60,6 +60,8 @@ class VGM2PRealised(VGM2P):
     ) -> None:
         if not 0.0 < label_dropout < 1.0:
             raise ConfigError(f"algo.label_dropout must lie between 0 and 1, got {label_dropout}: it trains the clone")
+        if policy_rows is not None and policy_rows < 1:
+            raise ConfigError(f"algo.policy_rows must be at least 1, got {policy_rows}; null takes all rows of a batch")
         if baseline_samples is None:
             baseline_samples = "exact" if spec.discrete and predict != "v" else SAMPLES
         super().__init__(
