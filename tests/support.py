@@ -96,7 +96,7 @@ def small_columns(seed=0, lengths=(4, 7, 5), agents=2, width=3) -> Columns:
         "n_agents": agents,
         "action_dim": 1,
         "discrete": 0,
-        "episode_limit": 10,
+        "episode_limit": max(60, *lengths),
         "env_id": "toy",
         "env_kwargs": "{}",
     }

@@ -14,7 +14,7 @@ import numpy as np
 
 from vgm2p.datamodules.layout.combine import select
 from vgm2p.datamodules.layout.writing import write
-from vgm2p.datamodules.sources.recorded import columns_of, read_recording
+from vgm2p.datamodules.sources.recording import columns_of, read_recording
 from vgm2p.io.files import sha256_file
 
 BEHAVIOURS = (0, 1, 8)

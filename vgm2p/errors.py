@@ -65,6 +65,12 @@ class StorageError(UserError):
     exit_code = 74
 
 
+class OutOfMemory(UserError):
+    """The memory of the machine, of the job or of the GPU was too small."""
+
+    exit_code = 71
+
+
 class Interrupted(UserError):
     """SIGINT (exit code 130) or SIGTERM (143) stopped the command. A training run has saved its state before."""
 

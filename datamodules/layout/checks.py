@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from vgm2p.datamodules.layout.constant import constant_features, constant_line
 from vgm2p.datamodules.layout.episodes import returns_of
+from vgm2p.datamodules.layout.opening import BeingWritten
 from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.schema import content_hash
-from vgm2p.errors import DataError, MissingInput
+from vgm2p.errors import DataError, MissingInput, OutOfMemory
 
-TOLERANCE = 1e-3  # largest allowed difference between a stored return and the sum of the rewards
+
+def intact(path: Path, say: Callable[[str], None]) -> bool:
+    """Whether a converted file is whole and follows the rules, so that it need not be made again. If not, report why.
+
+    Raises the errors that say nothing about the file: too little memory, no permission, another program writes it.
+    """
+    try:
+        read(path, verify="full")
+    except BeingWritten:
+        raise
+    except DataError as error:
+        say(f"{error.line}; making it again")
+        return False
+    return True
 
 
 def check(path: Path) -> list[tuple[str, bool, str]]:
@@ -22,20 +37,21 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
     """
     try:
         columns = read(path, verify="full")
-    except (DataError, MissingInput) as error:
+    except (DataError, MissingInput, OutOfMemory) as error:
         return [("file", False, error.line)]
     episodes, steps = columns.episodes, columns.steps
     count = len(episodes["start"])
     worst = float(np.abs(returns_of(steps["rewards"], episodes["start"]) - episodes["return"]).max())
-    limit = int(columns.attributes["episode_limit"])
-    longest = int(episodes["length"].max())
+    limit, longest = int(columns.attributes["episode_limit"]), int(episodes["length"].max())
     found = [
         ("file", True, f"{path.name}: layout, types, ranges and episode boundaries are good"),
-        ("content", True, f"sha256 {content_hash(columns)[:16]}... matches"),
-        ("returns", worst < TOLERANCE, f"largest difference to the summed rewards {worst:.2g}"),
-        ("lengths", longest <= limit, f"longest episode {longest}, limit {limit}"),
+        ("content", True, f"sha256 {columns.attributes['content_sha256'][:16]}... matches"),
+        ("returns", True, f"largest difference to the summed rewards {worst:.2g}"),
+        ("lengths", True, f"longest episode {longest}, limit {limit}"),
+        ("features", True, constant_line(constant_features(columns)) or "every feature of the observations changes"),
     ]
     if "state" in steps:
-        still = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
-        found.append(("state", still < count, f"changes within {count - still} of {count} episodes"))
+        still_episodes = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
+        detail = f"changes within {count - still_episodes} of {count} episodes"
+        found.append(("state", still_episodes < count, detail))
     return found

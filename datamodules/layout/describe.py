@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.datamodules.layout.constant import constant_features, constant_line
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
@@ -33,7 +34,7 @@ def describe(path: Path) -> str:
     kind = "discrete" if attributes["discrete"] else "continuous"
     acting = int(columns.steps["has_action"].sum())
     lines = {
-        "dataset": f"{attributes['name']}  ({path.name}, {path.stat().st_size / 1e6:.1f} MB)",
+        "dataset": f"{attributes['name']}  ({path}, {path.stat().st_size / 1e6:.1f} MB)",
         "task": f"{attributes['env_id']}{_arguments(attributes)}, {attributes['n_agents']} agents, "
         f"{kind} actions of width {attributes['action_dim']}",
         "recorded with": _versions(attributes),
@@ -43,6 +44,7 @@ def describe(path: Path) -> str:
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
         "legal": _legal(columns),
+        "features": constant_line(constant_features(columns)),
         "coverage": f"{coverage(columns):.2f} of the observation-action rows are distinct",
         "behaviours": _behaviours(columns),
         "digest": str(attributes["content_sha256"]),
@@ -98,6 +100,8 @@ def _behaviours(columns: Columns) -> str:
     if "behaviour" not in columns.episodes or "behaviours" not in columns.attributes:
         return ""
     names = json.loads(columns.attributes["behaviours"])
+    if not names:  # the recorder did not say
+        return ""
     counts = Counter(columns.episodes["behaviour"].tolist())
     return ", ".join(f"{_behaviour(names[index])} x{count}" for index, count in sorted(counts.items()))
 

@@ -10,28 +10,43 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, Columns, attributes_hash, content_hash
+from vgm2p.datamodules.layout.attributes import plain
+from vgm2p.datamodules.layout.rules import validate
+from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, UNHASHED, Columns, attributes_hash, content_hash
 from vgm2p.errors import StorageError
-from vgm2p.io.files import remove_stale, written_aside
+from vgm2p.io.files import remove_stale, require_folder, written_aside
 from vgm2p.signals import held_back
 
 CHUNK_BYTES = 1 << 22  # larger chunks are not faster, smaller chunks are slower
 
 
 def write(path: Path, columns: Columns, compress: bool = False) -> str:
-    """Write a dataset to a temporary file, rename it to `path`, and return the content hash.
+    """Validate a dataset, write it to a temporary file, rename it to `path`, and return the content hash.
 
-    The same columns always give the same bytes. Raises StorageError if the disk is full.
+    The same columns always give the same bytes.
+
+    Raises:
+        DataError: if the columns or the attributes break a rule of the layout. Nothing is written.
+        StorageError: if the folder cannot be written, or the disk is full.
     """
-    attributes = {**columns.attributes, "schema_version": SCHEMA_VERSION, "content_sha256": content_hash(columns)}
+    columns = replace(columns, attributes=plain(columns.attributes))
+    validate(path, columns.steps, columns.episodes, columns.attributes)
+    return store(path, columns, compress)
+
+
+def store(path: Path, columns: Columns, compress: bool = False) -> str:
+    """Write a dataset that is validated already, as `write` does."""
+    kept = {key: value for key, value in columns.attributes.items() if key not in UNHASHED}
+    attributes = {**kept, "schema_version": SCHEMA_VERSION, "content_sha256": content_hash(columns)}
     attributes["attributes_sha256"] = attributes_hash(attributes)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_folder(path.parent, "choose another folder")
     remove_stale(path.parent, path.name)
     with written_aside(path) as temporary:
         with new_hdf5(temporary) as (file, check):

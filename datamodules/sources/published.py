@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.checks import intact
 from vgm2p.datamodules.sources.catalogue import Entry, entry_of
 from vgm2p.datamodules.sources.hub import Hub
 from vgm2p.datamodules.vaults.convert import Converter
@@ -170,16 +170,6 @@ def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: d
     store_digests = verify_digests(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
     Converter(vault, target, entry, say, origin).run()
     store_digests()
-
-
-def intact(path: Path, say: Say) -> bool:
-    """Whether a converted file matches its content hash. If it does not, report this."""
-    try:
-        read(path, verify="full")
-    except DataError as error:
-        say(f"{error.line}; making it again")
-        return False
-    return True
 
 
 def attribute(path: Path, name: str) -> str:

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import glob
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 import vgm2p
-from vgm2p.datamodules.layout.episodes import Episodes
+from vgm2p.datamodules.layout.checks import intact
 from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns, content_hash
-from vgm2p.datamodules.layout.writing import write
+from vgm2p.datamodules.layout.rules import validate
+from vgm2p.datamodules.layout.schema import content_hash
+from vgm2p.datamodules.layout.writing import store
+from vgm2p.datamodules.sources.finder import data_files, one_file
+from vgm2p.datamodules.sources.recording import columns_of, read_recording
 from vgm2p.errors import DataError, MissingInput
-from vgm2p.io.files import sha256_file
+from vgm2p.io.files import require_file, require_folder, sha256_file
 from vgm2p.run.lock import one_at_a_time
-
-FORMAT = 1  # format_version of a recording
-FIELDS = (
-    "observations",
-    "actions",
-    "rewards",
-    "terminations",
-    "truncations",
-    "final_observations",
-    "episode_offsets",
-    "episode_returns",
-    "episode_seeds",
-    "episode_behaviours",
-)
-KEPT_ATTRIBUTES = ("robot", "agent_conf", "behaviours", "seed", "gymnasium_version", "mujoco_version")
 
 
 class Recorded:
@@ -41,7 +24,7 @@ class Recorded:
 
     Args:
         root: folder of the recordings. Its subfolders are searched, too.
-        names: names of the recordings, without `.hdf5`.
+        names: names of the recordings, without their ending.
         cache: folder of converted files.
     """
 
@@ -51,37 +34,70 @@ class Recorded:
         self.root, self.names, self.cache = Path(root), names, Path(cache)
 
     def resolve(self) -> list[Path]:
-        """Return the converted files.
+        """Return the converted files, and print which recordings they come from.
 
         Raises:
             MissingInput: if a recording is not below `root`. The line says where to place it.
-            DataError: if a recording is damaged.
+            DataError: if a recording is damaged, contradicts itself, or if there are two of its name.
+            StorageError: if the folder of converted files cannot be written.
         """
-        return [self._converted(name) for name in self.names]
-
-    def _converted(self, name: str) -> Path:
-        source = self._find(name)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(self.cache / f".{name}.lock", name, print):
-            target = self.cache / f"{name}-{sha256_file(source)[:8]}.h5"
-            if not target.is_file():
-                convert(source, target)
-        return target
+        return [RecordingFile(self._find(name), self.cache, print).resolve()[0] for name in self.names]
 
     def _find(self, name: str) -> Path:
-        found = sorted(self.root.rglob(f"{name}.hdf5")) if self.root.is_dir() else []
-        if not found:
-            raise MissingInput(
-                f"recording {name}.hdf5 is not below data.root={self.root}; place it there, or set data.root="
-            )
-        return found[0]
+        missing = f"not below data.root={self.root}; place it there, or set data.root="
+        found = one_file(self.root, name)
+        if found is None:
+            raise MissingInput(f"recording {name}.hdf5 is {missing}")
+        require_file(found, missing)
+        return found
+
+
+class RecordingFile:
+    """Source for one recording of a robot, converted once.
+
+    Args:
+        path: the recording.
+        cache: folder of converted files.
+        say: function that receives lines for the user.
+    """
+
+    def __init__(self, path: Path, cache: Path, say: Callable[[str], None]) -> None:
+        self.path, self.cache, self.say = path, cache, say
+
+    @property
+    def target(self) -> Path:
+        """The converted file. Its name contains a digest of the recording."""
+        return self.cache / f"{self.path.stem}-{sha256_file(self.path)[:8]}.h5"
+
+    def resolve(self) -> list[Path]:
+        """Return the converted file. Make it if it does not exist. Raises DataError, MissingInput or StorageError."""
+        require_file(self.path, "no such recording")
+        self.say(f"recording    {self.path}")
+        target = self.target
+        if not target.is_file():  # else no lock is needed: a shared cache may be read-only
+            require_folder(self.cache, "set data.cache to a writable folder")
+            with one_at_a_time(self.cache / f".{self.path.stem}.lock", self.path.name, self.say):
+                if not target.is_file():
+                    convert(self.path, target)
+        return [target]
+
+    def renew(self) -> Path:
+        """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
+        if self.target.is_file() and not intact(self.target, self.say):
+            self.target.unlink()
+        return self.resolve()[0]
+
+    def convert_to(self, target: Path) -> Path:
+        """Convert the recording into a new file outside the cache. Raises as `resolve`."""
+        convert(self.path, target)
+        return target
 
 
 class Files:
     """HDF5 files in our layout.
 
     Args:
-        paths: paths and globs.
+        paths: paths, globs, and folders of which all data files are taken.
         command: command that records the file, for the error message about a missing file.
         discrete: whether actions are indices, where that is known before the file exists.
     """
@@ -90,17 +106,29 @@ class Files:
         self.paths, self.command, self.discrete = paths, command, discrete
 
     def resolve(self) -> list[Path]:
-        """Return the files. The matches of a glob are sorted. Raises MissingInput if a path or glob matches no file."""
-        found: list[Path] = []
-        for pattern in self.paths:
-            literal = Path(
-                pattern
-            ).exists()  # the name of a file may contain brackets, which mean something else in a glob
-            matches = [pattern] if literal else sorted(glob.glob(pattern, recursive=True))
-            if not matches:
-                remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
-                raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
-            found += [Path(match) for match in matches]
+        """Return the files. What a glob or a folder gives is sorted, and printed.
+
+        Raises:
+            MissingInput: if a path or glob matches no file, or a folder holds none.
+            DataError: if a path is no plain file.
+        """
+        return [path for pattern in self.paths for path in self._matches(pattern)]
+
+    def _matches(self, pattern: str) -> list[Path]:
+        remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
+        given = Path(pattern)
+        # the name of a file may contain brackets, which mean something else in a glob
+        literal = given.exists() or given.is_symlink()
+        matches = [given] if literal else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+        if not matches:
+            raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
+        found = [path for match in matches for path in (data_files(match) if match.is_dir() else [match])]
+        if not found:
+            raise MissingInput(f"{pattern}: no HDF5 file in this folder; {remedy}")
+        for path in found:
+            require_file(path, f"no such dataset file; {remedy}")
+        if found != [given]:
+            print(f"files        {', '.join(map(str, found))}")
         return found
 
 
@@ -126,71 +154,15 @@ class Bundled:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Convert a recording, then read the file back and verify it. Raises DataError if one of the two is damaged."""
+    """Convert a recording into a new file, then read the file back and verify it.
+
+    The recording is judged before anything is written. Raises DataError if one of the two is damaged, or the recording
+    contradicts itself.
+    """
     arrays, attributes = read_recording(source)
     columns = columns_of(arrays, attributes, sha256_file(source))
-    written = write(target, columns)
+    validate(source, columns.steps, columns.episodes, columns.attributes)
+    written = store(target, columns)
     if content_hash(read(target, verify="full")) != written:
         target.unlink()
         raise DataError(f"{target}: the file read back differs from the data written; check the disk")
-
-
-def read_recording(source: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the arrays and attributes of a recording. Raises DataError if it is damaged or has another format."""
-    try:
-        with h5py.File(source, "r", locking=False) as file:
-            attributes = {
-                key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()
-            }
-            missing = [name for name in FIELDS if name not in file]
-            arrays = {} if missing else {name: file[name][...] for name in FIELDS}
-    except Exception as error:  # h5py raises errors of many classes for damaged files
-        cause = " ".join(str(error).split())
-        raise DataError(f"{source}: cannot be read ({cause[:90]}); copy the recording again") from error
-    if missing or attributes.get("format_version") != FORMAT:
-        raise DataError(
-            f"{source}: not a robot recording of format {FORMAT} ({(missing or ['format_version'])[0]} missing)"
-        )
-    _check_flags(source, arrays)
-    return arrays, attributes
-
-
-def _check_flags(source: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise DataError unless the last step of each episode, and no other step, carries an end flag."""
-    flagged = np.flatnonzero(arrays["terminations"] | arrays["truncations"])
-    if not np.array_equal(flagged, arrays["episode_offsets"][1:] - 1):
-        raise DataError(f"{source}: the end flags contradict episode_offsets; copy the recording again")
-
-
-def columns_of(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any], source_hash: str) -> Columns:
-    """Return a recording in our layout, with a row for the final observation of each episode."""
-    offsets = arrays["episode_offsets"]
-    fell = arrays["terminations"][offsets[1:] - 1]
-    episodes = Episodes(np.diff(offsets), np.where(fell, TERMINAL, TIMEOUT), finals=True)
-    agents, per_agent = attributes["n_agents"], attributes["actions_per_agent"]
-    steps = {
-        "robot_observation": episodes.spread(arrays["observations"], arrays["final_observations"]),
-        "actions": episodes.spread(arrays["actions"].reshape(-1, agents, per_agent)),
-        "rewards": episodes.spread(arrays["rewards"]),
-    }
-    known: dict[str, NDArray[Any]] = {
-        "seed": arrays["episode_seeds"].astype(np.int64),
-        "behaviour": arrays["episode_behaviours"].astype(np.int8),
-    }
-    return episodes.columns(steps, attributes_of(attributes, source_hash), known)
-
-
-def attributes_of(attributes: dict[str, Any], source_hash: str) -> dict[str, Any]:
-    """Return the attributes of our layout for the attributes of a recording."""
-    return {
-        "name": attributes["name"],
-        "source": "recorded",
-        "source_sha256": source_hash,
-        "n_agents": attributes["n_agents"],
-        "action_dim": attributes["actions_per_agent"],
-        "discrete": 0,
-        "episode_limit": attributes["max_episode_steps"],
-        "env_id": attributes["env_id"],
-        "env_kwargs": json.dumps(json.loads(attributes["env_kwargs"]), sort_keys=True),
-        **{key: attributes[key] for key in KEPT_ATTRIBUTES},
-    }

@@ -11,7 +11,6 @@ import psutil
 import torch
 
 from vgm2p.datamodules.layout.reading import outline
-from vgm2p.datamodules.layout.rules import check_layout
 from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.datamodules.store.flat import UNUSED, WIDE
 from vgm2p.datamodules.store.resident import VIEWS_BYTES
@@ -93,7 +92,6 @@ def _left_in_groups() -> Iterator[int]:
 def footprint(path: Path, view: str) -> int:
     """Return the bytes that a resident file takes: its columns, and what is computed from them at loading."""
     columns = outline(path, (*WIDE, *UNUSED))
-    check_layout(path, columns.steps, columns.episodes, columns.attributes)
     spec, steps = spec_of(columns, view), columns.steps
     read = sum(array.dtype.itemsize * array.size for array in steps.values())
     rows, views = len(steps["t"]), spec.n_agents * spec.obs_dim * 4

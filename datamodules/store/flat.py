@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -23,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.combine import check_same_task, concatenate
+from vgm2p.datamodules.layout.consistency import check_episodes
 from vgm2p.datamodules.layout.lanes import Lanes
+from vgm2p.datamodules.layout.numbers import check_numbers
 from vgm2p.datamodules.layout.reading import damaged, hash_file, must_hash, outline, stream
-from vgm2p.datamodules.layout.rules import check_episodes, check_layout, check_numbers
 from vgm2p.datamodules.layout.schema import Columns, ContentHash, as_bytes
 from vgm2p.datamodules.layout.verified import is_remembered, remember
 from vgm2p.errors import StorageError
-from vgm2p.io.files import remove_stale, require_space, sha256_file, write_atomic, written_aside
+from vgm2p.io.files import remove_stale, require_folder, require_space, sha256_file, write_atomic, written_aside
 from vgm2p.run.lock import one_at_a_time
 
 WIDE = ("actions", "legal_actions", "observations", "robot_observation", "state")  # columns with many numbers per row
@@ -52,8 +52,7 @@ def map_columns(
     """
     parts = [outline(path, (*WIDE, *UNUSED)) for path in paths]
     for path, part in zip(paths, parts, strict=True):
-        check_layout(path, part.steps, part.episodes, part.attributes)
-        check_episodes(path, part.steps, part.episodes)
+        check_episodes(path, part.steps, part.episodes, part.attributes)
     check_same_task(paths, parts, view)
     joined = concatenate([narrow(part) for part in parts])
     files = FlatFiles(cache / "flat", str(joined.attributes["content_sha256"]), paths, parts, say)
@@ -96,21 +95,13 @@ class FlatFiles:
 
         Raises DataError if a source is damaged, StorageError if the files cannot be written.
         """
-        self._make_folder()
+        require_folder(self.folder, "set data.cache to a writable folder")
         with one_at_a_time(self.folder / f".{self.digest}.lock", f"flat files in {self.folder}", self.say):
             if self._intact(verify):
                 self._verify_sources(verify)
             else:
                 self._make()
             return {name: self._map(name) for name in self.columns}
-
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self.folder}: {error.strerror}; set data.cache to another folder") from error
-        if not os.access(self.folder, os.W_OK):
-            raise StorageError(f"{self.folder} cannot be written; set data.cache to a writable folder")
 
     def path(self, name: str) -> Path:
         """Return the path of a column's flat file."""
@@ -151,7 +142,7 @@ class FlatFiles:
         for path, part in zip(self.paths, self.parts, strict=True):
             if must_hash(path, verify):
                 if hash_file(path) != part.attributes["content_sha256"]:
-                    raise damaged(path)
+                    raise damaged(path, part.attributes)
                 remember(path)
 
     # --- making -----------------------------------------------------------------------------------------------------
@@ -191,7 +182,7 @@ class FlatFiles:
                             calls["write"] = partial(files[name].write, data)
                         lanes.run(**calls)
                 if content.hexdigest() != part.attributes["content_sha256"]:
-                    raise damaged(path)
+                    raise damaged(path, part.attributes)
         return {name: digest.hexdigest() for name, digest in digests.items()}
 
     def _validate(self, written: Mapping[str, Path]) -> None:

@@ -16,8 +16,11 @@ OBS_BYTES = 1 << 28  # largest memory of the observations for quantiles
 SLAB = 1 << 12  # number of rows gathered at once
 
 
-def standardisation(source: RowSource, table: TransitionTable, obs_norm: str) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (O,) for standardising observations. Raises as `observation.statistics`."""
+def standardisation(source: RowSource, table: TransitionTable, obs_norm: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean and standard deviation (O,) for standardising observations, and a mask (O,) of constant features.
+
+    Raises as `observation.statistics`.
+    """
     rows = table.columns["rows"][:, 0]
     spec = source.spec
     with source.scanning():

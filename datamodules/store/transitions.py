@@ -46,7 +46,8 @@ class TransitionStore:
         self._device = rows.device  # the training device
         self._prefetcher: Prefetcher | None = None
         self._request: tuple[Any, ...] = ()  # arguments with which the prefetcher was made
-        self._moments = standardisation(rows, self.table, obs_norm)
+        mean, std, self.constant = standardisation(rows, self.table, obs_norm)  # (O,): standardised features that rest
+        self._moments = mean, std
 
     @classmethod
     def hold(
@@ -199,6 +200,7 @@ class TransitionStore:
             "return_min": float(returns.min()),
             "return_max": float(returns.max()),
             "length_mean": float(self.dataset.episodes["length"].mean()),
+            "constant_features": torch.nonzero(self.constant)[:, 0].tolist(),
             "digest": str(self.dataset.attributes["content_sha256"]),
             "bytes": self.rows.bytes + self.table.bytes,
         }

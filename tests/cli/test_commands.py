@@ -184,7 +184,7 @@ def test_data_show_and_check_the_bundled_set(tmp_path):
     assert (tmp_path / "pictures" / "6halfcheetah_quickstart.png").exists()
     checked = program(tmp_path, "data", "check")
     assert checked.returncode == 0
-    assert checked.stdout.count("ok  ") == 4
+    assert checked.stdout.count("ok  ") == 5
 
 
 def test_a_closed_pipe_ends_the_command_quietly(tmp_path):

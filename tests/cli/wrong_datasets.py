@@ -12,7 +12,7 @@ from tests.cli.answers import TINY
 from tests.support import small_columns
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import Columns
-from vgm2p.datamodules.layout.writing import write
+from vgm2p.datamodules.layout.writing import store, write
 from vgm2p.datamodules.sources.recorded import Bundled
 
 
@@ -48,7 +48,7 @@ def edited(edit: Callable[[Columns], None]) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         columns = small_columns()
         edit(columns)
-        write(path, columns)
+        store(path, columns)
 
     return change
 

@@ -13,7 +13,8 @@ from tests.run.runs import environment
 from tests.support import RECORDED
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import Columns
-from vgm2p.datamodules.sources.recorded import Bundled, columns_of, read_recording
+from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.datamodules.sources.recording import columns_of, read_recording
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError
 

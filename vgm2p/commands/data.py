@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from vgm2p.datamodules.layout.describe import describe, picture
 from vgm2p.datamodules.layout.episodes import figures
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.catalogue import Entry, catalogue, select
+from vgm2p.datamodules.sources.finder import data_files
 from vgm2p.datamodules.sources.published import Published, VaultFolder
-from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
+from vgm2p.datamodules.sources.recording import is_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
 from vgm2p.errors import ConfigError, DataError, Interrupted, MissingInput, StorageError, UserError, nearest
+from vgm2p.io.files import require_file
 from vgm2p.io.text import grid, say
 from vgm2p.signals import StopFlag
 
 Say = Callable[[str], None]
+Origin = Published | VaultFolder | RecordingFile
 
 
 def data_command(settings: DataSettings, say: Say) -> None:
@@ -65,7 +70,7 @@ def locate(name: str, settings: DataSettings) -> list[Path]:
 
     Raises MissingInput if there is none; the message names the command that makes it.
     """
-    literal = Path(name).exists()  # a file name may contain brackets, which are no glob then
+    literal = Path(name).exists() or Path(name).is_symlink()  # its name may contain brackets, which are no glob then
     if found := [Path(name)] if literal else sorted(Path(match) for match in glob.glob(name, recursive=True)):
         return [path for each in found for path in _files_of(each, settings)]
     if name in options("data"):
@@ -92,7 +97,7 @@ def _files_of(path: Path, settings: DataSettings) -> list[Path]:
         if not ready:
             raise MissingInput(f"{path}: this vault is not converted yet; run `vgm2p data convert {path}`")
         return ready
-    files = sorted(path.rglob("*.h5"))
+    files = data_files(path)
     if not files:
         raise MissingInput(f"{path}: no vault and no HDF5 file below this folder; give another folder")
     return files
@@ -109,16 +114,16 @@ def _configured(name: str, settings: DataSettings) -> list[Path]:
     return found
 
 
-def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
+def _origins(settings: DataSettings, say: Say) -> list[Origin]:
     """Return the datasets that `fetch` and `convert` process. Raises ConfigError or MissingInput for a wrong name."""
     if not settings.files:
         raise ConfigError(f"data {settings.action} needs ids, globs or vault folders; see `vgm2p data list`")
-    found: list[Published | VaultFolder] = []
+    found: list[Origin] = []
     for name in settings.files:
         vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
-        if Path(name).is_file():
-            place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
-            raise MissingInput(f"{name}: not a vault folder; move the zip to {place}, and give its id")
+        if Path(name).exists() and not Path(name).is_dir():
+            found += [_recording(Path(name), settings, say)]
+            continue
         if vaults and settings.revision is not None:
             raise ConfigError(f"revision= is for published datasets; {name} is your own vault: remove revision=")
         found += [VaultFolder(str(folder), settings.cache, say) for folder in vaults]
@@ -127,11 +132,23 @@ def _origins(settings: DataSettings, say: Say) -> list[Published | VaultFolder]:
     return found
 
 
+def _recording(path: Path, settings: DataSettings, say: Say) -> RecordingFile:
+    """Return the origin for a file, which must be a recording. Raises UserError, with its own line for a zip."""
+    require_file(path, "no such file")
+    if zipfile.is_zipfile(path):
+        place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
+        raise MissingInput(f"{path}: not a vault folder; move the zip to {place}, and give its id")
+    if not is_recording(path):
+        read(path)
+        raise ConfigError(f"{path}: in our layout already; give it to `fit` with data=files data.source.paths=[<file>]")
+    return RecordingFile(path, Path(settings.cache), say)
+
+
 def _published(entry: Entry, settings: DataSettings, say: Say) -> Published:
     return Published(entry.id, settings.root, settings.cache, settings.revision, settings.catalogue, say)
 
 
-def _convert_to(target: Path, origins: list[Published | VaultFolder], say: Say) -> None:
+def _convert_to(target: Path, origins: list[Origin], say: Say) -> None:
     """Convert one dataset into a new file. Raises UserError."""
     if len(origins) != 1:
         raise ConfigError(f"out= names one file, but there are {len(origins)} datasets; name one dataset")
@@ -143,7 +160,7 @@ def _convert_to(target: Path, origins: list[Published | VaultFolder], say: Say) 
     say(f"ready        {origins[0].convert_to(target)}")
 
 
-def _each(action: str, origins: list[Published | VaultFolder], say: Say) -> None:
+def _each(action: str, origins: list[Origin], say: Say) -> None:
     """Fetch or convert one dataset after another. A failure is printed; after all datasets, the last one is raised."""
     failed: UserError | None = None
     for origin in origins:
@@ -171,19 +188,17 @@ def _show(paths: list[Path], settings: DataSettings, say: Say) -> None:
 def _check(paths: list[Path], settings: DataSettings, say: Say) -> None:
     bad = 0
     for path in paths:
-        for what, good, detail in [*check(path), *_card(path, settings)]:
+        lines = check(path)
+        for what, good, detail in [*lines, *(_card(path, settings) if lines[0][1] else ())]:
             say(f"{'ok  ' if good else 'FAIL'}  {what:12}  {detail}")
             bad += not good
     if bad:
-        raise DataError(f"{bad} of the checks above failed; fetch or convert the files again")
+        raise DataError(f"{bad} of the checks above failed; each of their lines says what to do")
 
 
 def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
     """Compare a converted dataset with its entry in the catalogue."""
-    try:
-        columns = read(path)
-    except DataError:
-        return []  # `check` has reported the damage
+    columns = read(path)
     name = str(columns.attributes["name"])
     entry = catalogue(settings.catalogue).get(name)
     if entry is None:

@@ -87,12 +87,15 @@ def is_standardised(view: str, obs_norm: str) -> bool:
 
 def statistics(
     rows: Callable[[int, int], Tensor], count: int, n_agents: int, obs_dim: int, view: str, obs_norm: str
-) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (O,) that standardise observations; 0 and 1 for features that stay unchanged.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean and deviation (O,) that standardise observations, and a mask (O,) of the constant features.
+
+    Mean and deviation are 0 and 1 for features that stay unchanged.
 
     `auto` standardises only the robot features of `raw_onehot`, by the dataset's mean and standard deviation (at least
-    1e-3, computed in float64). The one-hot stays unchanged. Rows are added in slabs of fixed size. So data on disk give
-    the same bits as data in memory, and need little memory.
+    1e-3, computed in float64). The one-hot stays unchanged. A feature that is equal in all rows is constant: its
+    deviation is 1, because any other scale would be a guess, and acting may show values that the data do not. Rows are
+    added in slabs of fixed size. So data on disk give the same bits as data in memory, and need little memory.
 
     Args:
         rows: (start, stop) -> rows start .. stop - 1 of all rows with an action: (R, D) robot, or (R, N, O) native.
@@ -106,7 +109,7 @@ def statistics(
         ConfigError: for an unknown obs_norm.
     """
     if not is_standardised(view, obs_norm):
-        return torch.zeros(obs_dim), torch.ones(obs_dim)
+        return torch.zeros(obs_dim), torch.ones(obs_dim), torch.zeros(obs_dim, dtype=torch.bool)
 
     def features(start: int) -> Tensor:
         found = rows(start, min(start + SLAB_ROWS, count))
@@ -114,15 +117,20 @@ def statistics(
             found = agents_view(found, n_agents, view)
         return found.reshape(-1, found.shape[-1]).double()
 
-    near = features(0).mean(0)  # squares are summed around a point near the mean, to avoid cancellation
+    one = features(0)
+    near, value = one.mean(0), one[0]  # squares are summed around a point near the mean, to avoid cancellation
+    constant = torch.ones_like(near, dtype=torch.bool)
     total, first, second = 0, torch.zeros_like(near), torch.zeros_like(near)
     for start in range(0, count, SLAB_ROWS):
-        away = features(start) - near
+        found = features(start)
+        constant &= (found == value).all(0)
+        away = found - near
         total, first, second = total + len(away), first + away.sum(0), second + away.square().sum(0)
     mean = near + first / total
     std = (second / total - (first / total).square()).clamp(min=0.0).sqrt().clamp(min=STD_FLOOR)
+    std = torch.where(constant, torch.ones_like(std), std)
     tail = torch.zeros(obs_dim - len(mean), dtype=mean.dtype)  # the one-hot
-    return torch.cat([mean, tail]).float(), torch.cat([std, tail + 1.0]).float()
+    return torch.cat([mean, tail]).float(), torch.cat([std, tail + 1.0]).float(), torch.cat([constant, tail.bool()])
 
 
 def in_slabs(rule: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from vgm2p.errors import StorageError
+from vgm2p.errors import DataError, MissingInput, StorageError
 
 CHUNK = 1 << 20
 
@@ -67,6 +68,48 @@ def open_own(path: Path, mode: str) -> TextIO:
     if path.is_symlink():
         raise StorageError(f"{path} is a link, and links are not followed; delete it, or choose another folder")
     return open(path, mode, opener=opened)  # type: ignore[return-value]
+
+
+SPECIAL = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+def require_file(path: Path, missing: str) -> None:
+    """Check that `path` is a plain file that can be read, or a link to one. Nothing is opened, so a FIFO cannot hang.
+
+    Args:
+        path: the file.
+        missing: what to say if it does not exist, with a remedy.
+
+    Raises:
+        MissingInput: if it does not exist, or there is no permission to read it.
+        DataError: if it is a folder, a FIFO, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: the name holds a zero byte
+        if path.is_symlink():
+            where = os.readlink(path)
+            raise MissingInput(f"{path}: a link to {where}, which does not exist; restore it or the link") from None
+        raise MissingInput(f"{path}: {missing}") from None
+    except OSError as error:
+        raise MissingInput(f"{path}: cannot be reached ({error.strerror}); check the path and its folders") from None
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path}: a folder, where a file is expected; give the file in it")
+    if not stat.S_ISREG(mode):
+        kind = SPECIAL.get(stat.S_IFMT(mode), "special file")
+        raise DataError(f"{path}: a {kind}, not a plain file; give a plain file")
+    if not os.access(path, os.R_OK):
+        raise MissingInput(f"{path}: no permission to read it;", f"run `chmod u+r {shlex.quote(str(path))}`")
+
+
+def require_folder(folder: Path, remedy: str) -> None:
+    """Create a folder in which files will be written. Raises StorageError, with `remedy`, if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; {remedy}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder}: no permission to write there; {remedy}")
 
 
 def sync(path: Path) -> None:

@@ -100,7 +100,7 @@ def converting(tmp_path, seconds):
 
 def test_a_killed_conversion_leaves_nothing_and_starts_again(tmp_path):
     process = converting(tmp_path, 60)
-    assert process.stdout.readline() == "WRITTEN\n"
+    assert [process.stdout.readline() for _ in range(2)][1] == "WRITTEN\n"
     process.kill()
     process.wait()
     left = [path.name for path in (tmp_path / "cache").iterdir() if path.suffix == ".h5"]
@@ -121,7 +121,7 @@ def test_two_processes_convert_once(tmp_path):
 def test_a_truncated_recording_is_refused(share, tmp_path):
     data = (RECORDED / "hopper-medium.hdf5").read_bytes()
     (tmp_path / "hopper-medium.hdf5").write_bytes(data[: int(share * len(data))])
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="empty file" if share == 0.0 else "cannot be read"):
         Recorded(str(tmp_path), ["hopper-medium"], str(tmp_path / "cache")).resolve()
     assert not list((tmp_path / "cache").glob("*.h5"))
 

@@ -14,6 +14,7 @@ from tests.support import small_columns
 from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL
+from vgm2p.datamodules.layout.writing import store
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import DataError, MissingInput
 
@@ -72,7 +73,8 @@ def test_numbers_that_break_the_rules_are_found_when_flat_files_are_made(tmp_pat
     columns = small_columns()
     columns.steps["robot_observation"][11, 1] = np.nan
     with pytest.raises(DataError, match="first in row 11"):
-        TransitionStore.map([write_to(tmp_path / "x.h5", columns)], tmp_path, "raw_onehot", "auto", "bootstrap", "auto")
+        store(tmp_path / "x.h5", columns)
+        TransitionStore.map([tmp_path / "x.h5"], tmp_path, "raw_onehot", "auto", "bootstrap", "auto")
     assert [p.suffix for p in (tmp_path / "flat").iterdir()] == [".lock"]
 
 

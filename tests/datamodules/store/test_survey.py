@@ -102,8 +102,8 @@ def test_statistics_are_those_of_acting_rows_in_double_precision(tmp_path):
     mean, std = moments(store_of(tmp_path, columns))
     acted = columns.steps["robot_observation"][columns.steps["has_action"].astype(bool)].astype(np.float64)
     np.testing.assert_allclose(mean[:3], acted.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(std[:3], np.maximum(acted.std(0), 1e-3), rtol=1e-6)
-    assert std[2] == pytest.approx(1e-3)
+    np.testing.assert_allclose(std[:3], [*acted.std(0)[:2], 1.0], rtol=1e-6)
+    assert std[2] == 1.0
     assert mean[3:].tolist() == [0, 0]
     assert std[3:].tolist() == [1, 1]
 

@@ -1,0 +1,45 @@
+"""Name the layout of an HDF5 file of another program, so that a user learns what to do with it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import h5py
+
+from vgm2p.errors import DataError
+
+HOW = "docs/data.md, 'Data of another program', shows how to write it in ours"
+# layout -> names that it has, all of them
+MARKS = {
+    "our robot recording": ("observations", "actions", "rewards", "episode_offsets"),
+    "D4RL": ("observations", "actions", "rewards", "terminals"),
+    "OMIGA": ("s", "o", "a", "r", "d"),
+    "pymarl (ODIS, CFCQL)": ("obs", "actions", "avail_actions", "reward", "terminated"),
+}
+
+
+def layout_of(file: h5py.File) -> str | None:
+    """Return the name of the layout of an open file, or None if it is not known. Only names of links are read."""
+    names = set(file)
+    if any(re.fullmatch(r"episode_\d+", name) for name in names):
+        return "Minari"
+    if "data" in names and isinstance(file.get("data", getlink=True), h5py.HardLink):
+        group = file["data"]
+        if isinstance(group, h5py.Group) and any(re.fullmatch(r"demo_\d+", name) for name in group):
+            return "robomimic"
+    return next((layout for layout, marks in MARKS.items() if names.issuperset(marks)), None)
+
+
+def not_ours(path: Path, file: h5py.File) -> DataError:
+    """Return the error for an HDF5 file that is not in our layout."""
+    layout = layout_of(file)
+    if layout == "our robot recording":
+        converted = path.with_name(f"{path.stem}_converted.h5")
+        return DataError(
+            f"{path}: a robot recording, not in our layout; convert it:",
+            f"vgm2p data convert {shlex.quote(str(path))} out={shlex.quote(str(converted))}",
+        )
+    found = "not in our layout" if layout is None else f"in the layout of {layout}, not in our layout"
+    return DataError(f"{path}: an HDF5 file {found}; {HOW}")
