@@ -15,7 +15,8 @@ from vgm2p.errors import RolloutStopped
 from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
 from vgm2p.io.text import shown
-from vgm2p.run.folder import CsvLog, episode_row, kept_failures
+from vgm2p.run.csv_log import CsvLog
+from vgm2p.run.folder import episode_row, kept_failures
 from vgm2p.training.logs import log_evaluation
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run, wanted

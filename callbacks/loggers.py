@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from vgm2p.run.folder import CsvLog
+from vgm2p.run.csv_log import CsvLog
 from vgm2p.training.run import Run
 
 

@@ -122,6 +122,7 @@ def cell(cfg: Any) -> None:
     from vgm2p.config.compose import resolve
     from vgm2p.config.nodes import settings_of
     from vgm2p.config.words import SETTINGS
+    from vgm2p.io.text import say
     from vgm2p.run.folder import link_last
 
     hydra_config = HydraConfig.get()
@@ -134,7 +135,7 @@ def cell(cfg: Any) -> None:
             importlib.import_module(f"vgm2p.commands.{command}").run(settings, STOP)
         finally:
             if single and command == "fit":
-                link_last(Path(settings.out))
+                link_last(Path(settings.out), say)
     except Exception as error:
         if single:
             FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.report.finished_runs import sign
 from tests.run.runs import program, succeeded
 from vgm2p.errors import ConfigError
 from vgm2p.report.estimates import wilson
@@ -42,6 +43,7 @@ def changed(source, target, seeds, settings=None):
     rows = [row | {"seed": str(seed)} for row in folder.log_episodes().rows() for seed in seeds]
     folder.episodes.unlink()
     folder.log_episodes().append(rows)
+    sign(folder)
     return target
 
 
@@ -141,7 +143,7 @@ def replaced(path, old, new):
         (lambda f: replaced(f.episodes, "\n", "\nx"), "damaged"),
         (lambda f: f.episodes.write_bytes(b"update\xff\n"), "damaged"),
         (lambda f: replaced(f.results, '"dataset_return_mean": ', '"dataset_return_mean": null, "x": '), "is damaged"),
-        (lambda f: write_json(f.manifest, f.read_manifest() | {"config": []}), "is damaged"),
+        (lambda f: write_json(f.manifest, f.read_manifest() | {"config": []}), "has no configuration"),
     ],
 )
 def test_a_damaged_run_is_left_out_and_hides_no_other_run(damage, said, trained, tmp_path):
@@ -164,6 +166,7 @@ def test_report_counts_victories_and_scores_where_the_environment_knows_them(tra
         rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
         log.path.unlink()
         log.append(rows)
+        sign(RunFolder(tmp_path / name))
     done = succeeded(program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian"))
     for line in ("| won ", "| score "):
         assert line in done.stdout

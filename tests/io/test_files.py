@@ -16,7 +16,8 @@ from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import write_atomic, written_aside
 from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
-from vgm2p.run.folder import CsvLog, link_last, read_json, write_json
+from vgm2p.run.csv_log import CsvLog
+from vgm2p.run.folder import link_last, read_json, write_json
 from vgm2p.run.lock import FolderLock, one_at_a_time
 
 
@@ -82,10 +83,10 @@ def test_last_points_to_runs_below_its_folder_only(tmp_path, monkeypatch):
     for name in ("runs/a/b", "runs/a/c", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "manifest.json").write_text("{}")
-    link_last(tmp_path / "elsewhere")
+    link_last(tmp_path / "elsewhere", print)
     assert not (tmp_path / "runs/last").exists()
     for name in ("b", "c"):
-        link_last(tmp_path / "runs/a" / name)
+        link_last(tmp_path / "runs/a" / name, print)
         assert (tmp_path / "runs/last").resolve() == tmp_path / "runs/a" / name
     assert names(tmp_path / "runs") == ["a", "last"]
 

@@ -12,7 +12,7 @@ from tests.run.runs import differences, environment, newest, program, run, succe
 from vgm2p.report.runs import load_run
 from vgm2p.report.variants import condition_warnings
 from vgm2p.run.checkpoint import verify
-from vgm2p.run.folder import CsvLog
+from vgm2p.run.csv_log import CsvLog
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
-from vgm2p.run.folder import SHARED, CsvLog, Way, episode_row, kept_failures, write_json
+from vgm2p.run.csv_log import CsvLog
+from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
 from vgm2p.signals import StopFlag
 
 

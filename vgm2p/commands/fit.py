@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.config.build import algorithm_class, is_discrete, make_data, make_env
+from vgm2p.config.build import algorithm_class, is_discrete, make_algorithm, make_data, make_env
 from vgm2p.config.checks import check_actions, check_machine, check_pair
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
+from vgm2p.config.stored import stored_spec
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import MissingInput
+from vgm2p.errors import MissingInput, StorageError
 from vgm2p.io.processes import end_with_parent
 from vgm2p.io.text import say
+from vgm2p.report.runs import check_finished
 from vgm2p.report.summary import summarise
+from vgm2p.run.belonging import misfit
 from vgm2p.run.checkpoint import put_aside
 from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
@@ -23,6 +28,7 @@ from vgm2p.run.lock import FolderLock
 from vgm2p.run.resume_point import ResumePoint, find_resume_point, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
+from vgm2p.training.finishing import is_complete, make_up
 from vgm2p.training.parts import check_parts
 from vgm2p.training.run import Run, device_of
 from vgm2p.training.session import train
@@ -42,14 +48,17 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     known = getattr(data.source, "discrete", None)
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
     folder = RunFolder(Path(settings.out))
-    env = None if is_finished(folder, settings.updates) else _environment(settings, algorithm_type)
-    with folder.made(), FolderLock(folder.path, say):
-        report_folder(folder.path)
-        folder.clean()
+    finished = is_finished(folder, settings.updates)
+    env = None if finished else _environment(settings, algorithm_type)
+    with _claimed(folder, finished) as writable:
         point = _resume_point(settings, folder)
         with Comparisons(settings, folder.path, say) as comparisons:
             if point.finished:
-                comparisons.start()
+                _complete(Run(settings, folder, point, device_of(settings.trainer.accelerator), None, stop), writable)
+                if writable:
+                    comparisons.start()
+                else:
+                    comparisons.recall()
             else:
                 env = env or _environment(settings, algorithm_type)
                 with closing(env) if env is not None else nullcontext():
@@ -59,6 +68,35 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
             summarise(folder, comparisons.folders, say)
+
+
+@contextmanager
+def _claimed(folder: RunFolder, finished: bool) -> Iterator[bool]:
+    """Make and lock the run folder, and delete temporary files of dead processes.
+
+    Yields False for a finished run whose folder cannot be written: its result can be shown all the same.
+    """
+    with ExitStack() as stack:
+        writable = True
+        try:
+            stack.enter_context(folder.made())
+            stack.enter_context(FolderLock(folder.path, say))
+            folder.clean()
+        except (OSError, StorageError) as error:
+            if not finished or not isinstance(error if isinstance(error, OSError) else error.__cause__, OSError):
+                raise
+            say(f"{folder.path} cannot be written: the result is shown, and nothing else is done")
+            writable = False
+        report_folder(folder.path)
+        yield writable
+
+
+def _complete(run: Run, writable: bool) -> None:
+    """Check the files of a finished run, and make up what a kill after its results has left undone."""
+    check_finished(run.folder)
+    if writable and not is_complete(run.folder, run.settings.updates):
+        run.say("the run was ended before its plot and its times were written: they are made up")
+        make_up(run)
 
 
 def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> VectorEnv | None:
@@ -79,13 +117,19 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> Vect
 
 
 def _resume_point(settings: FitSettings, folder: RunFolder) -> ResumePoint:
-    """Return the point from which the run continues. Rename damaged checkpoints, and print which ones."""
+    """Return the point from which the run continues. Rename checkpoints that are skipped, and print which ones."""
     now = training_part(to_plain(settings))
-    point = find_resume_point(
-        folder, settings.updates, settings.resume, lambda before: differences(training_part(before), now)
-    )
+
+    def changes(before: Mapping[str, Any]) -> list[str]:
+        return differences(training_part(before), now)
+
+    def reason(content: Mapping[str, Any], update: int) -> str | None:
+        spec = stored_spec(folder.read_manifest().get("spec"), folder.manifest)
+        return misfit(content, update, make_algorithm(settings.policy, spec), changes)
+
+    point = find_resume_point(folder, settings.updates, settings.resume, changes, reason)
     for notice in point.notices:
-        say(f"skipped {notice}")
+        say(notice)
     if point.finished:
         say(f"already finished: {folder.path}")
         return point

@@ -15,10 +15,9 @@ from vgm2p.config.settings import PolicySettings
 from vgm2p.config.stored import stored_policy, stored_spec
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.rng import ActKey
+from vgm2p.run.belonging import PREFIX
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
 from vgm2p.types import Seen, Spec
-
-PREFIX = "algorithm."
 
 
 class TrainedPolicy:
@@ -85,12 +84,15 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)
     algorithm = make_algorithm(settings, stored_spec(ours.get("spec"), path))
-    weights = {name[len(PREFIX) :]: value for name, value in content["state_dict"].items() if name.startswith(PREFIX)}
+    state, update = content.get("state_dict"), ours.get("updates")
+    if not isinstance(state, dict) or not isinstance(update, int):
+        raise DataError(f"{path}: has no weights or no number of updates; use the run's own files")
+    weights = {name[len(PREFIX) :]: value for name, value in state.items() if str(name).startswith(PREFIX)}
     try:
         algorithm.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files") from error
-    return TrainedPolicy(algorithm.to(device).eval(), settings, ours["updates"], path)
+    return TrainedPolicy(algorithm.to(device).eval(), settings, update, path)
 
 
 def find_checkpoint(run: Path) -> Path:

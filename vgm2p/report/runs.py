@@ -11,7 +11,9 @@ from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.report.estimates import per_seed
-from vgm2p.run.folder import NAMED, RunFolder, Way
+from vgm2p.report.results import damaged_entry, other_result
+from vgm2p.run.folder import NAMED, RunFolder, Way, way_of
+from vgm2p.run.marks import changed_since_the_end
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("won", "return", "score")  # columns of episodes.csv that a report shows if the environment has them
@@ -75,7 +77,7 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
 
 
 def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """Return the finished runs, and one line for every folder without a finished run.
+    """Return the finished runs, and one line for every folder without a finished run or with a changed log.
 
     Raises:
         MissingInput: if a name has no folder.
@@ -83,40 +85,61 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     runs, notices = [], []
     for path in expand(patterns):
         try:
-            runs.append(load_run(path))
+            run = load_run(path)
         except UserError as error:
             notices.append(f"left out: {error.line}")
+            continue
+        runs.append(run)
+        changed = changed_since_the_end(RunFolder(path), run.results)
+        notices += [f"warning: {log} is not as it was when the run ended; do not trust it" for log in changed]
     return runs, notices
 
 
 def load_run(path: Path) -> Run:
-    """Read one run folder. Raises MissingInput if the run has no evaluation, DataError if a file is damaged."""
+    """Read one run folder.
+
+    Raises:
+        MissingInput: if the run has no evaluation.
+        DataError: if a file is damaged, or if the results are not those of the evaluated episodes.
+    """
     folder = RunFolder(path)
     manifest, results = folder.read_manifest(), folder.read_results()
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
-    missing = [key for key in (*RESULTS, "config") if key not in results.keys() | manifest.keys()]
+    missing = [key for key in RESULTS if key not in results]
     if missing:
         raise DataError(f"{path}: another version of vgm2p wrote it ('{missing[0]}' is missing); train it again")
-    numbers = [number for key in REFERENCES for number in (results[f"{key}_mean"], *(results[f"{key}_ci95"] or [None]))]
-    if not all(isinstance(number, int | float) for number in numbers) or not isinstance(manifest["config"], dict):
-        raise DataError(f"{path}: results.json or manifest.json is damaged; restore it, or train it again")
+    damaged = damaged_entry(results)
+    if damaged:
+        raise DataError(f"{folder.results}: '{damaged}' is damaged; restore the file, or train the run again")
     mark = "" if results.get("decentralised", True) else " (centralised)"  # agents use each other's observations
     run = Run(path, manifest, results, f"{results['algorithm']}{mark}")
     try:
         _read_episodes(run)
+        other = other_result(results, run.final["return"])
     except (ValueError, KeyError) as error:
         raise DataError(
             f"{folder.episodes}: damaged ({type(error).__name__}); restore it, or train it again"
         ) from error
+    if folder.episodes in changed_since_the_end(folder, results):
+        raise DataError(f"{folder.episodes}: not as it was when the run ended; restore it, or train the run again")
+    if other:
+        raise DataError(f"{folder.results}: '{other}' is not that of episodes.csv; restore both, or train it again")
     return run
+
+
+def check_finished(folder: RunFolder) -> None:
+    """Raise DataError if a log of a finished run is not as it was when the run ended."""
+    changed = changed_since_the_end(folder, folder.read_results())
+    if changed:
+        raise DataError(f"{changed[0]}: not as it was when the run ended; restore it, or train again with another out=")
 
 
 def _read_episodes(run: Run) -> None:
     """Fill `final` and `curve`. Raises DataError if the final evaluation is incomplete, else ValueError or KeyError."""
     last, own = run.results["updates"], run.results["act_noise"]
     log = RunFolder(run.folder).log_episodes()
-    rows = [(int(row["update"]), _acting(row["act_noise"]), row) for row in log.rows()]
+    rows = [(int(row["update"]), way_of(row["act_noise"]), row) for row in log.rows()]
     final = [(way, row) for update, way, row in rows if update == last]
     ways = {way: [row for used, row in final if used == way] for way, _ in final}
     expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
@@ -132,7 +155,15 @@ def _read_episodes(run: Run) -> None:
 
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:
-    return per_seed([(int(row["seed"]), float(row[measure])) for row in rows])
+    return per_seed([(int(row["seed"]), _number(row[measure])) for row in rows])
+
+
+def _number(cell: str) -> float:
+    """Return the number of a cell. Raises ValueError if it is not finite."""
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(f"{cell} is not finite")
+    return number
 
 
 def data_mean(results: dict[str, Any], measure: str) -> float | None:
@@ -145,10 +176,6 @@ def data_mean(results: dict[str, Any], measure: str) -> float | None:
         score = results.get("dataset_score_mean")
         return found if found is not None and score is not None and math.isclose(found, score, rel_tol=1e-5) else None
     return found
-
-
-def _acting(cell: str) -> Way:
-    return (cell if cell in NAMED else float(cell)) if cell else None
 
 
 def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vgm2p.report.runs import load_runs
+from vgm2p.report.runs import load_run, load_runs
 from vgm2p.report.tables import table
 from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder
@@ -18,11 +18,12 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
 
     Raises MissingInput or DataError if a file is missing or damaged.
     """
-    loaded, unfinished = load_runs([folder.path, *compared])
-    runs, repeated = name_variants(loaded)
+    own = [load_run(folder.path)] if "return_mean" in folder.read_results() else []
+    others, unfinished = load_runs([*([] if own else [folder.path]), *compared])
+    runs, repeated = name_variants([*own, *others])
     for notice in (*unfinished, *repeated, *condition_warnings(runs)):
         say(notice)
-    if "return_mean" in folder.read_results():
+    if own:
         say("\n" + table(runs))
     if (folder.plots / "learning.png").exists():
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
@@ -30,9 +31,10 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     program = f"{this_python()} -m vgm2p"
     say(f"evaluate again   {program} evaluate run={folder.path} episodes=100")
     stored = folder.read_manifest()["config"]
-    same = [word for word in stored["overrides"] if not word.startswith(("updates=", "resume="))]
+    words = [word for word in stored.get("overrides", []) if isinstance(word, str)]
+    same = [word for word in words if not word.startswith(("updates=", "resume="))]
     other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
-    say("train on         " + " ".join([f"{program} fit", *same, f"updates={2 * stored['updates']}"]))
+    say("train on         " + " ".join([f"{program} fit", *same, f"updates={2 * folder.read_results()['updates']}"]))
     say("other algorithm  " + " ".join([f"{program} fit", *other, "algo=bc_flow"]))
 
 

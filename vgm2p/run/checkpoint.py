@@ -19,6 +19,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import sha256_file, write_atomic, written_aside
 
+FORMAT = 1  # of the entry `vgm2p` of a checkpoint
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
 
 
@@ -51,7 +52,7 @@ class DurableCheckpointIO(CheckpointIO):
             ) from error
         if sha256_file(target) != digest:
             raise StorageError(f"{target}: the content differs from what was written; check the disk")
-        write_atomic(digest_path(target), f"{digest}  {target.name}\n")
+        write_digest(target, digest)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Verify and read a checkpoint (`read_checkpoint`)."""
@@ -68,8 +69,24 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
+def write_digest(path: Path, digest: str) -> None:
+    """Write the SHA-256 of a checkpoint beside it."""
+    write_atomic(digest_path(path), f"{digest}  {path.name}\n")
+
+
+def digest_disagrees(path: Path) -> bool:
+    """Return whether a checkpoint has a digest that is not its own."""
+    recorded = digest_path(path)
+    if not recorded.is_file():
+        return False
+    words = recorded.read_text(errors="replace").split()
+    return not words or words[0] != sha256_file(path)
+
+
 def verify(path: Path) -> None:
-    """Compare a checkpoint with its digest; without a digest, check the checksums inside the file.
+    """Compare a checkpoint with its digest. Without a digest, or if they differ, check the checksums inside the file.
+
+    So a damaged digest does not discard a good checkpoint (`digest_disagrees` then says which of both is damaged).
 
     Raises:
         MissingInput: if the file does not exist.
@@ -77,17 +94,13 @@ def verify(path: Path) -> None:
     """
     if not path.is_file():
         raise MissingInput(f"{path}: no such checkpoint; give a run folder or a file named update-<9 digits>.ckpt")
-    recorded = digest_path(path)
-    if recorded.is_file():
-        words = recorded.read_text(errors="replace").split()
-        if not words or words[0] != sha256_file(path):
-            raise DataError(f"{path}: damaged (sha256 differs from {recorded.name}); use another checkpoint of the run")
+    if digest_path(path).is_file() and not digest_disagrees(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: not a checkpoint, or cut off; use another checkpoint of the run") from error
+    except Exception as error:  # for other kinds of files, zipfile raises many types of errors
+        raise DataError(f"{path}: damaged, cut off or not a checkpoint; use another checkpoint of the run") from error
     if broken:
         raise DataError(f"{path}: damaged at '{broken}'; use another checkpoint of the run")
 
@@ -104,8 +117,11 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # for other kinds of files, torch raises many types of errors
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
-    if not isinstance(content, dict) or "vgm2p" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("vgm2p"), dict):
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
+    written = content["vgm2p"].get("format", FORMAT)
+    if written != FORMAT:
+        raise DataError(f"{path}: has format {written}, this version reads {FORMAT}; use the version that wrote it")
     return content
 
 

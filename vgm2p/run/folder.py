@@ -1,21 +1,21 @@
-"""The run folder: names of its files, CSV logs that can be truncated, JSON files."""
+"""The run folder: names of its files, rows of its logs, JSON files."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import math
 import os
+import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import open_own, remove_stale, sync, write_atomic
+from vgm2p.io.files import remove_stale, write_atomic
+from vgm2p.run.csv_log import CsvLog
 
 SHARED, MODE, SAMPLE, JUDGED = "shared", "mode", "sample", "judged"
 NAMED = (SHARED, MODE, SAMPLE, JUDGED)
@@ -24,56 +24,6 @@ NAMED = (SHARED, MODE, SAMPLE, JUDGED)
 # JUDGED: the mode of the probabilities after they were weighed by the algorithm's verdict.
 Way = float | str | None
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
-
-
-class CsvLog:
-    """A CSV file with a column `update`. Appended rows are synced to disk; later rows can be dropped by update."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-        with open_own(self.path, "a") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return the complete rows. An incomplete last line (the process was killed) is left out."""
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        return [row for row in reader if None not in row.values() and None not in row]
-
-    def truncate(self, update: int) -> None:
-        """Delete the rows after update `update`."""
-        kept = [row for row in self.rows() if int(row["update"]) <= update]
-        if not self.path.exists():
-            return
-        if not kept:
-            self.path.unlink()
-            sync(self.path.parent)
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
-        write_atomic(self.path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return int(value)
-    return repr(value) if isinstance(value, float) else value
 
 
 def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
@@ -90,6 +40,26 @@ def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
         episode.faults,
     )
     return {**dict(zip(EPISODE_FIELDS, values, strict=True)), **episode.extra}
+
+
+def way_of(cell: str) -> Way:
+    """Return the way to act of a cell of the column `act_noise`. Raises ValueError if it names none."""
+    return (cell if cell in NAMED else float(cell)) if cell else None
+
+
+def episode_of(row: Mapping[str, str]) -> Episode:
+    """Return the episode of a row of episodes.csv. Raises ValueError or KeyError for another row."""
+    won = row["won"]
+    return Episode(
+        int(row["seed"]),
+        int(row["episode"]),
+        float(row["return"]),
+        int(row["length"]),
+        bool(int(row["terminated"])),
+        bool(int(won)) if won else None,
+        int(row["faults"]),
+        {name: float(cell) for name, cell in row.items() if name not in EPISODE_FIELDS},
+    )
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -163,12 +133,39 @@ class RunFolder:
         write_json(self.manifest, manifest)
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return manifest.json. Raises MissingInput or DataError."""
-        return read_json(self.manifest, "the folder")
+        """Return manifest.json. Raises MissingInput, or DataError if it is damaged."""
+        content = read_json(self.manifest, "the folder")
+        if not isinstance(content.get("config"), dict):
+            raise DataError(f"{self.manifest}: has no configuration; restore it, or start the run in another folder")
+        odd = _odd_entry(content)
+        if odd:
+            raise DataError(f"{self.manifest}: '{odd}' is damaged; restore it, or start the run in another folder")
+        return content
 
     def read_results(self) -> dict[str, Any]:
         """Return results.json. Raises MissingInput or DataError."""
         return read_json(self.results, "the run")
+
+
+def _odd_entry(manifest: Mapping[str, Any]) -> str | None:
+    """Return the first entry of a manifest that has another type than we write; entries may be missing."""
+
+    def is_versions(value: Any) -> bool:
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+    config = manifest["config"]
+    good = {
+        "config.overrides": isinstance(config.get("overrides", []), list),
+        "config.updates": isinstance(config.get("updates", 0), int),
+        "config.protocol": isinstance(config.get("protocol", ""), str),
+        "config.data": isinstance(config.get("data", {}), dict),
+        **{key: isinstance(manifest.get(key, {}), dict) for key in ("spec", "data")},
+        **{key: is_versions(manifest.get(key, {})) for key in ("versions", "environment_versions")},
+        "earlier_commands": isinstance(manifest.get("earlier_commands", []), list),
+        "earlier_environment_versions": isinstance(found := manifest.get("earlier_environment_versions", []), list)
+        and all(map(is_versions, found)),
+    }
+    return next((name for name, fine in good.items() if not fine), None)
 
 
 def _make(folder: Path, stack: contextlib.ExitStack) -> None:
@@ -201,14 +198,28 @@ def kept_failures(folder: Path, unplayed: Sequence[Unplayed], name: str) -> list
     return lines
 
 
-def link_last(folder: Path, runs: Path = Path("runs")) -> None:
-    """Make the link `runs/last` point to `folder`. Does nothing if `folder` is no run folder below `runs`."""
+def link_last(folder: Path, say: Callable[[str], None], runs: Path = Path("runs")) -> None:
+    """Make the link `runs/last` point to `folder`. Does nothing if `folder` is no run folder below `runs`.
+
+    A file or folder of that name stays. If the link cannot be made, `say` gets one line: the run does not need it.
+    """
+    link = runs / "last"
     if not (folder / "manifest.json").exists() or runs.resolve() not in folder.resolve().parents:
         return
-    temporary = runs / f".last.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.resolve().relative_to(runs.resolve()))
-    os.replace(temporary, runs / "last")
+    target = folder.resolve().relative_to(runs.resolve())
+    if link.is_symlink() and Path(os.readlink(link)) == target:
+        return
+    if os.path.lexists(link) and not link.is_symlink():
+        say(f"{link} is no link, and stays as it is: it does not point to this run")
+        return
+    temporary = runs / f".last.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.symlink_to(target)
+        os.replace(temporary, link)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        say(f"{link} does not point to this run ({error.strerror})")
 
 
 def format_seconds(seconds: float) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import ConfigError, DataError
-from vgm2p.run.checkpoint import newest_intact, update_of
+from vgm2p.io.files import sha256_file
+from vgm2p.run.checkpoint import digest_disagrees, read_checkpoint, update_of, write_digest
 from vgm2p.run.folder import RunFolder
+from vgm2p.run.marks import changed_log, cut_to
 
 # files of a run that ended before it wrote its manifest
 LEFTOVERS = re.compile(r"\.lock|checkpoints|status\.json|tensorboard|compare-.+\.(log|json)|\..+\.tmp")
@@ -21,20 +23,26 @@ class ResumePoint:
     """The point from which a run continues.
 
     Attributes:
-        checkpoint: the newest intact checkpoint; None: the run starts at update 0.
+        checkpoint: the newest checkpoint that is intact and belongs to the run; None: the run starts at update 0.
         update: number of updates that the checkpoint contains.
         finished: whether the results exist, so that nothing is left to do.
-        notices: lines about damaged checkpoints that are skipped.
+        notices: lines about checkpoints that are skipped, and about what cannot be checked.
+        marks: marks of the logs when the checkpoint was written; None: an older version wrote it, without marks.
     """
 
     checkpoint: Path | None = None
     update: int = 0
     finished: bool = False
     notices: list[str] = field(default_factory=list)
+    marks: Mapping[str, Any] | None = None
 
 
 def find_resume_point(
-    folder: RunFolder, updates: int, resume: str, changes: Callable[[Mapping[str, Any]], list[str]]
+    folder: RunFolder,
+    updates: int,
+    resume: str,
+    changes: Callable[[Mapping[str, Any]], list[str]],
+    misfit: Callable[[Mapping[str, Any], int], str | None],
 ) -> ResumePoint:
     """Return the point from which a run of `updates` updates continues in `folder`.
 
@@ -43,10 +51,12 @@ def find_resume_point(
         updates: the requested total number of updates.
         resume: `no` refuses a folder that contains a run.
         changes: maps a stored configuration to the settings that differ now, one line each.
+        misfit: maps the content of a checkpoint and its number of updates to the reason why it does not belong to the
+            run; None: it does.
 
     Raises:
         ConfigError: if the folder contains other files, a run with other settings, or more updates than requested.
-        DataError: if its manifest is damaged.
+        DataError: if its manifest is damaged, or if no checkpoint belongs to the run and its logs.
     """
     if not folder.manifest.exists():
         strangers = sorted(path.name for path in folder.path.iterdir() if not LEFTOVERS.fullmatch(path.name))
@@ -55,19 +65,57 @@ def find_resume_point(
         return ResumePoint()
     if resume == "no":
         raise ConfigError(f"{folder.path} contains a run; use resume=auto to continue it, or choose another out=")
-    stored = folder.read_manifest().get("config")
-    if not isinstance(stored, Mapping):
-        raise DataError(f"{folder.manifest}: has no configuration; restore it, or start the run in another folder")
-    changed = changes(stored)
+    changed = changes(folder.read_manifest()["config"])
     if changed:
         raise ConfigError(
             f"{folder.path} was started with other settings: {changed[0]}; undo this change, or choose another out="
         )
-    checkpoint, notices = newest_intact(folder.checkpoints)
-    update = update_of(checkpoint) if checkpoint else 0
-    if update > updates:
-        raise ConfigError(f"{folder.path} already has {update} updates, more than updates={updates}; raise updates")
-    return ResumePoint(checkpoint, update, is_finished(folder, updates), notices)
+    if is_finished(folder, updates):
+        return ResumePoint(update=updates, finished=True)
+    point = _newest_of_the_run(folder, misfit)
+    if point.update > updates:
+        raise ConfigError(
+            f"{folder.path} already has {point.update} updates, more than updates={updates}; raise updates"
+        )
+    if point.checkpoint is None and folder.results.exists():
+        done = folder.read_results().get("updates")
+        raise DataError(
+            f"{folder.path} has results of {done} updates, but no checkpoint to go on from; put its checkpoints back, "
+            "or choose another out="
+        )
+    return point
+
+
+def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], int], str | None]) -> ResumePoint:
+    """Return the newest checkpoint that is intact and belongs to the run and its logs, else the start.
+
+    Raises DataError if there are intact checkpoints, and none of them belongs to the run and its logs.
+    """
+    notices: list[str] = []
+    foreign: list[str] = []
+    for path in sorted(folder.checkpoints.glob("update-*.ckpt"), reverse=True):
+        try:
+            update = update_of(path)
+            content = read_checkpoint(path)
+        except DataError as error:
+            notices.append(f"skipped {error.line}")
+            continue
+        marks = content["vgm2p"].get("logs")
+        reason = misfit(content, update)
+        reason = f"it belongs to another run ({reason})" if reason else changed_log(folder, marks)
+        if reason:
+            notices.append(f"skipped {path}: {reason}")
+            foreign.append(f"{path.name}: {reason}")
+            continue
+        if digest_disagrees(path):
+            write_digest(path, sha256_file(path))
+            notices.append(f"wrote {path.name}.sha256 again: it was damaged; the checkpoint's own checksums are right")
+        if marks is None:
+            notices.append(f"{path.name} is of an older version: whether the logs were changed cannot be checked")
+        return ResumePoint(path, update, False, notices, marks)
+    if foreign:
+        raise DataError(f"{folder.path} cannot go on: {foreign[0]}; restore the file, or choose another out=")
+    return ResumePoint(notices=notices)
 
 
 def is_finished(folder: RunFolder, updates: int) -> bool:
@@ -75,16 +123,21 @@ def is_finished(folder: RunFolder, updates: int) -> bool:
     return folder.manifest.exists() and folder.results.exists() and folder.read_results().get("updates") == updates
 
 
-def cut_logs(folder: RunFolder, update: int) -> None:
-    """Delete log rows after update `update`, from which the run continues.
+def cut_logs(folder: RunFolder, point: ResumePoint) -> None:
+    """Delete the rows that were logged after `point`, and the results of a shorter run.
 
-    The final evaluation of a shorter run is deleted as well, because it belongs to a run that ended there.
+    The final evaluation of a shorter run is deleted as well, because it belongs to a run that ended there. The results
+    go first: with them, the folder would be that of a finished run.
     """
-    if folder.results.exists():
-        folder.log_episodes().truncate(update - 1)
-        folder.results.unlink()
-    elif any(int(row["update"]) == update and row["act_noise"] for row in folder.log_episodes().rows()):
-        folder.log_episodes().truncate(update - 1)  # a final evaluation that did not write its results
+    episodes, metrics = folder.log_episodes(), folder.log_metrics()
+    shorter = folder.results.exists()
+    folder.results.unlink(missing_ok=True)
+    if point.checkpoint is None:
+        episodes.cut(0)
+        metrics.cut(0)
+    elif point.marks is not None:
+        cut_to(folder, point.marks)
     else:
-        folder.log_episodes().truncate(update)
-    folder.log_metrics().truncate(update)
+        final = any(int(row["update"]) == point.update and row["act_noise"] for row in episodes.rows())
+        episodes.truncate(point.update - (shorter or final))
+        metrics.truncate(point.update)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vgm2p.config.compose import options
 from vgm2p.config.settings import PAPER, FitSettings
-from vgm2p.errors import ConfigError, StorageError, nearest
+from vgm2p.errors import ConfigError, DataError, StorageError, nearest
 from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
@@ -68,6 +68,12 @@ class Comparisons:
         if self.names:
             self._thread.start()
 
+    def recall(self) -> None:
+        """Take the folders of the runs that an earlier session made, and start none."""
+        for place in (self._place(name) for name in self.names):
+            if place.is_file():
+                self.folders.append(_named_folder(place))
+
     def __exit__(self, *unused: Any) -> None:
         """Stop the comparison run that is running. It saves its state, and the same command continues it."""
         self._stopped = True
@@ -89,7 +95,7 @@ class Comparisons:
                 self._run(name)
 
     def _run(self, name: str) -> None:
-        log, place = (self._folder / f"compare-{name}.{ending}" for ending in ("log", "json"))
+        log, place = self._folder / f"compare-{name}.log", self._place(name)
         environment = child_environment({FOLDER_FILE: str(place)})
         try:
             place.unlink(missing_ok=True)
@@ -104,9 +110,12 @@ class Comparisons:
             self._say(f"comparison run {name} could not be started: {error}")
             return
         if code == 0 and place.exists():
-            self.folders.append(Path(read_json(place, "the comparison run")["folder"]))
+            self.folders.append(_named_folder(place))
         elif not self._stopped:
             self._say(f"comparison run {name} ended with exit code {code}; see {log}")
+
+    def _place(self, name: str) -> Path:
+        return self._folder / f"compare-{name}.json"
 
     def _command(self, name: str) -> list[str]:
         overrides = [word for word in self._overrides if not _bare(word).startswith(OWN)]
@@ -117,6 +126,14 @@ class Comparisons:
         if any(word.startswith("out=") for word in self._overrides):
             words.append(f"out={self._folder}-{name}")
         return [sys.executable, "-m", "vgm2p", "fit", *words]
+
+
+def _named_folder(place: Path) -> Path:
+    """Return the folder that a comparison run has written. Raises DataError if the file is damaged."""
+    folder = read_json(place, "the comparison run").get("folder")
+    if not isinstance(folder, str):
+        raise DataError(f"{place}: names no folder; delete it, and run the same command again")
+    return Path(folder)
 
 
 def _bare(word: str) -> str:

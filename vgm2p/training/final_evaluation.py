@@ -11,6 +11,7 @@ from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.folder import Way, episode_row, kept_failures, write_json
+from vgm2p.run.marks import final_marks
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run
 
@@ -55,6 +56,7 @@ def evaluate_finally(
     if run.env is not None:
         evaluated, episodes = _in_every_way(run, run.env, module)
         results |= evaluated
+    results["logs"] = final_marks(run.folder)
     write_json(run.folder.results, results)
     return results, episodes
 

@@ -65,7 +65,7 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     """Compare with the manifest of an earlier session, if there is one.
 
     Prints which of device, threads and versions have changed, those of the simulator included. Results are the same bit
-    for bit only if none has. Adds to the record the versions of the simulator with which earlier sessions evaluated.
+    for bit only if none has. Adds to the record the commands of earlier sessions, and the versions of their simulators.
 
     Raises:
         DataError: if the earlier session trained on other data.
@@ -73,7 +73,9 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     if not run.folder.manifest.exists():
         return
     before = run.folder.read_manifest()
-    old, new = before["data"]["digest"], record["data"]["digest"]
+    if isinstance(before.get("command"), list):
+        record["earlier_commands"] = [*before.get("earlier_commands", []), before["command"]]
+    old, new = str(before.get("data", {}).get("digest")), record["data"]["digest"]
     if old != new:
         raise DataError(
             f"{run.folder.path} was trained on data {old[:12]}, not {new[:12]}; restore the file, or use another out="

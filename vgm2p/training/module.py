@@ -13,11 +13,11 @@ from torch import Tensor
 from vgm2p.algos.contract import Algorithm
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
+from vgm2p.run.checkpoint import FORMAT
 from vgm2p.training.capture import Captured
 from vgm2p.training.logs import log_diagnostics
 from vgm2p.types import Batch, Needs, Randomness
 
-FORMAT = 1
 Capture = Literal["off", "try", "require"]  # try: if the capture fails, updates run eagerly
 
 
@@ -76,6 +76,7 @@ class OfflineModule(LightningModule):
         capture: whether to replay updates as a CUDA graph.
         tf32: whether to multiply float32 matrices in TF32.
         log_every: number of updates whose mean diagnostics are logged together.
+        logs: maps the number of updates to marks of the run's logs, for checkpoints; None: there are no logs.
 
     Attributes:
         done: number of updates so far.
@@ -92,6 +93,7 @@ class OfflineModule(LightningModule):
         capture: Capture = "off",
         tf32: bool = False,
         log_every: int = 500,
+        logs: Callable[[int], Mapping[str, Any] | None] = lambda done: None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -103,7 +105,7 @@ class OfflineModule(LightningModule):
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
         self._source, self._batch_size, self._stop = source, batch_size, stop
-        self._capture, self._tf32, self._log_every = capture, tf32, log_every
+        self._capture, self._tf32, self._log_every, self._logs = capture, tf32, log_every, logs
         self._key: UpdateKey | None = None
         self._captured: Callable[[int], None] | None = None
 
@@ -180,6 +182,7 @@ class OfflineModule(LightningModule):
             "seeds": list(self.algorithm.seeds),
             "window": {name: value.clone() for name, value in self.diagnostics.sums.items()},
             "window_count": self.diagnostics.count,
+            "logs": self._logs(self.done),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

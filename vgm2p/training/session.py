@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from lightning import Callback
@@ -19,14 +18,15 @@ from vgm2p.datamodules.offline import Blocks, OfflineDataModule
 from vgm2p.errors import ConfigError, ServiceError, UserError
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.run.checkpoint import newest_intact, update_of
-from vgm2p.run.folder import RunFolder, kept_failures, read_json, write_json
+from vgm2p.run.folder import kept_failures
+from vgm2p.run.marks import marks_at
 from vgm2p.run.resume_point import cut_logs
 from vgm2p.training.final_evaluation import evaluate_finally
+from vgm2p.training.finishing import close, publish, write_timing
 from vgm2p.training.introduction import compare_with_before, introduce
-from vgm2p.training.logs import log_evaluation
 from vgm2p.training.manifest import manifest
 from vgm2p.training.module import Capture, OfflineModule
-from vgm2p.training.parts import ResultsReader, intervals, make_callbacks, make_loggers
+from vgm2p.training.parts import intervals, make_callbacks, make_loggers
 from vgm2p.training.run import Run, wanted
 from vgm2p.training.stopping import Stopping
 from vgm2p.training.threads import set_threads
@@ -46,7 +46,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     module = make_module(run, data, algorithm_type)
     record = manifest(run, module.algorithm.spec, data.store.summary, threads)
     compare_with_before(run, record)
-    cut_logs(run.folder, run.point.update)
+    cut_logs(run.folder, run.point)
     run.folder.begin(record)
     on_begin()
     block = BLOCK[run.device.type] if run.settings.block_updates == "auto" else run.settings.block_updates
@@ -58,11 +58,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
         fit(run, module, data, callbacks, loggers)
         fitted = time.monotonic()
         results, episodes = evaluate_finally(run, module, data.store.summary, data.achieved())
-        if episodes:
-            log_evaluation(loggers, module.done, episodes)
-        for callback in callbacks:
-            if isinstance(callback, ResultsReader):
-                callback.on_results(results)
+        publish(callbacks, loggers, results, episodes)
         status = "success"
     except Unplayable as error:
         for line in kept_failures(run.folder.path, [error.failure], "last"):
@@ -70,7 +66,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
         raise
     finally:
         close(loggers, status)
-    write_timing(run.folder, run.point.update, module.done, fitted - began, time.monotonic() - began)
+    write_timing(run, module.done, fitted - began, time.monotonic() - began)
 
 
 def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorithm]) -> OfflineModule:
@@ -96,6 +92,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
         capture,
         settings.trainer.tf32,
         settings.log_every,
+        lambda done: marks_at(run.folder, done),
     )
 
 
@@ -143,31 +140,3 @@ def fit(
             f"a callback ended training after update {module.done} of {settings.updates}; the same command continues, "
             f"updates={module.done} ends the run here"
         )
-
-
-def close(loggers: Sequence[Logger], status: str) -> None:
-    """Let the loggers write the rest of their data, and end experiments that stay open (Weights & Biases).
-
-    `status` is `success` or `failed`, as in Lightning.
-    """
-    for logger in loggers:
-        logger.finalize(status)
-        finish = getattr(getattr(logger, "experiment", None), "finish", None)
-        if callable(finish):
-            finish()
-
-
-def write_timing(folder: RunFolder, first: int, last: int, training: float, total: float) -> None:
-    """Add this session to timing.json, the only file that holds times.
-
-    Args:
-        folder: the run folder.
-        first: number of updates before this session.
-        last: number of updates after this session.
-        training: seconds of training, including evaluations during training.
-        total: seconds of training and final evaluation.
-    """
-    sessions = read_json(folder.timing, "the run")["sessions"] if folder.timing.exists() else []
-    session: dict[str, Any] = {"from": first, "to": last, "fit_seconds": training, "total_seconds": total}
-    session["updates_per_second"] = (last - first) / training if training else None
-    write_json(folder.timing, {"sessions": [*sessions, session]})

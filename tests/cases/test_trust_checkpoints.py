@@ -1,0 +1,130 @@
+"""Which checkpoints a resumed run takes: intact ones, of this run, with the logs as they were."""
+
+import shutil
+
+import pytest
+import torch
+
+from tests.cases.trusted import ENDED, TOTAL, edit, files, refused, slow
+from tests.run.runs import differences, newest, run, succeeded
+
+
+def other_rate(content):
+    config = content["vgm2p"]["config"]
+    config["optim"]["lr"] = config["algo"]["optim"]["lr"] = 0.5
+
+
+def other_algorithm(content):
+    content["vgm2p"]["config"]["algo"]["_target_"] = "vgm2p.algos.bc_flow.BCFlow"
+
+
+def newer_format(content):
+    content["vgm2p"]["format"] = 99
+
+
+def no_moments(content):
+    for state in content["optimizer_states"]:
+        state["state"] = {}
+
+
+def no_optimisers(content):
+    content["optimizer_states"] = []
+
+
+def other_counter(content):
+    content["vgm2p"]["updates"] = 45
+
+
+def other_clock(content):
+    content["state_dict"]["updates"].fill_(45)
+
+
+def more_seeds(content):
+    content["vgm2p"]["seeds"] = [0, 1]
+
+
+def other_shape(content):
+    name = next(name for name, value in content["state_dict"].items() if value.ndim == 3)
+    content["state_dict"][name] = content["state_dict"][name][..., :-1].clone()
+
+
+def unknown_tensor(content):
+    content["state_dict"]["algorithm.more"] = torch.zeros(3)
+
+
+def no_weights(content):
+    del content["state_dict"]
+
+
+def no_window(content):
+    del content["vgm2p"]["window"]
+
+
+def no_config(content):
+    content["vgm2p"]["config"] = None
+
+
+FOREIGN = [
+    other_rate,
+    other_algorithm,
+    newer_format,
+    no_moments,
+    no_optimisers,
+    other_counter,
+    other_clock,
+    more_seeds,
+    other_shape,
+    unknown_tensor,
+    no_weights,
+    no_window,
+    no_config,
+]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [each if each in (other_rate, newer_format, no_moments, other_shape) else slow(each) for each in FOREIGN],
+)
+def test_a_checkpoint_of_another_run_is_skipped_for_the_one_before(out, whole, change):
+    edit(newest(out), change)
+    done = succeeded(run(out))
+    assert "skipped" in done.stdout and "continuing after update 40" in done.stdout
+    assert (out / "checkpoints" / "update-000000050.ckpt.aside").exists()
+    assert differences(whole, out) == []
+
+
+def test_a_checkpoint_under_another_name_is_skipped(out, whole):
+    shutil.copy(newest(out), out / "checkpoints" / "update-000000055.ckpt")
+    done = succeeded(run(out))
+    assert "it does not hold 55 updates" in done.stdout
+    assert "continuing after update 50" in done.stdout
+    assert differences(whole, out) == []
+
+
+def test_without_a_checkpoint_of_its_own_the_run_ends_in_one_line(out):
+    for path in sorted((out / "checkpoints").glob("*.ckpt")):
+        edit(path, other_rate)
+    before = files(out)
+    refused(run(out), "belongs to another run (optim.lr: 0.5 -> 0.001)", "choose another out=")
+    assert files(out) == before
+
+
+def test_damaged_digests_do_not_discard_good_checkpoints(out, whole):
+    paths = sorted((out / "checkpoints").glob("*.sha256"))
+    for path in paths:
+        data = bytearray(path.read_bytes())
+        data[7] ^= 1
+        path.write_bytes(data)
+    done = succeeded(run(out))
+    assert "wrote update-000000050.ckpt.sha256 again: it was damaged" in done.stdout
+    assert "continuing after update 50" in done.stdout
+    assert differences(whole, out) == []
+
+
+def test_a_finished_run_without_checkpoints_keeps_its_results(out):
+    shutil.rmtree(out / "checkpoints")
+    before = files(out)
+    assert "already finished" in succeeded(run(out, updates=ENDED)).stdout
+    for updates in (20, TOTAL):
+        refused(run(out, updates=updates), "has results of 50 updates, but no checkpoint to go on from")
+    assert {path: data for path, data in files(out).items() if path.parent.name != "checkpoints"} == before

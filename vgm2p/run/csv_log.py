@@ -1,0 +1,121 @@
+"""CSV logs of a run: rows are appended and synced, and a mark tells later whether the rows are still the same."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vgm2p.errors import DataError
+from vgm2p.io.files import open_own, sync, write_atomic
+
+Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
+
+
+class CsvLog:
+    """A CSV file whose first column is `update`. Appended rows are synced to disk; later rows can be dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        with open_own(self.path, "a") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the complete rows. An incomplete last line (the process was killed) is left out.
+
+        Raises DataError, with the number of the line, for a row that this program cannot have written.
+        """
+        lines = self._lines()
+        try:
+            text = [line.decode() for line in lines]
+        except UnicodeDecodeError as error:
+            raise self._damaged("it is no text") from error
+        reader = csv.DictReader(text, strict=True)
+        found = []
+        try:
+            if text and (reader.fieldnames or [""])[0] != "update":
+                raise self._damaged("its first column is not `update`")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise self._damaged(f"line {reader.line_num} has not as many cells as the header")
+                if not row["update"].isdecimal():
+                    raise self._damaged(f"line {reader.line_num} has no number of updates")
+                found.append(row)
+        except csv.Error as error:
+            raise self._damaged(f"line {reader.line_num}: {error}") from error
+        if lines and len(lines) != len(found) + 1:
+            raise self._damaged("it has an empty line, or a line break in a cell")
+        return found
+
+    def truncate(self, update: int) -> None:
+        """Delete the rows after update `update`. Raises DataError as `rows`."""
+        kept = sum(int(row["update"]) <= update for row in self.rows())
+        self.cut(sum(map(len, self._lines()[: kept + 1])) if kept else 0)
+
+    def cut(self, size: int) -> None:
+        """Keep the first `size` bytes. Without any, delete the file."""
+        if not self.path.exists():
+            return
+        content = self._bytes()
+        if not size:
+            self.path.unlink()
+            sync(self.path.parent)
+        elif size < len(content):
+            write_atomic(self.path, content[:size])
+
+    def mark(self, before: int | None = None) -> Mark:
+        """Return the mark of the whole file, or with `before` of the rows before that update.
+
+        Raises DataError as `rows` if `before` is given.
+        """
+        content = self._bytes()
+        if before is not None:
+            kept = sum(int(row["update"]) < before for row in self.rows())
+            content = b"".join(self._lines()[: kept + 1]) if kept else b""
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def agrees(self, mark: Mapping[str, Any]) -> bool:
+        """Return whether the file begins with the bytes of `mark`."""
+        size = mark.get("bytes")
+        if not isinstance(size, int) or size < 0:
+            return False
+        begin = self._bytes()[:size]
+        return len(begin) == size and hashlib.sha256(begin).hexdigest() == mark.get("sha256")
+
+    def _bytes(self) -> bytes:
+        """Return the content; nothing if there is no file. Raises DataError if it cannot be read."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise self._damaged(f"cannot be read, {error.strerror}") from error
+
+    def _lines(self) -> list[bytes]:
+        """Return the complete lines with their ends. (No cell holds a line break.)"""
+        return [line + b"\n" for line in self._bytes().split(b"\n")[:-1]]
+
+    def _damaged(self, why: str) -> DataError:
+        return DataError(f"{self.path}: damaged ({why}); restore it, or train again with another out=")
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return int(value)
+    return repr(value) if isinstance(value, float) else value
