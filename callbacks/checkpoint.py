@@ -8,7 +8,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from vgm2p.errors import ServiceError
+from vgm2p.errors import Diverged, ServiceError
 from vgm2p.run.checkpoint import checkpoint_name, prune
 from vgm2p.signals import StopFlag
 from vgm2p.training.module import OfflineModule
@@ -47,11 +47,11 @@ class SaveCheckpoint(Checkpoint):
         self.save(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when an environment fails in this process. A resumed run repeats the failed evaluation.
+        """Save when an environment fails in this process, or no seed is left. A resumed run repeats what failed.
 
         `save` writes nothing if asynchronous evaluations of earlier updates were lost.
         """
-        if isinstance(exception, ServiceError) and pl_module.done:
+        if isinstance(exception, ServiceError | Diverged) and pl_module.done:
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -173,6 +173,8 @@ class Evaluate(Callback):
         for done in finished:
             for line in kept_failures(self.file.path.parent, done.unplayed, f"update-{done.update}"):
                 self.say(f"evaluation after update {done.update} is short: {line}")
+            for unsound in done.unsound:
+                self.say(f"evaluation after update {done.update} is short: {unsound.line}")
             self.file.append([episode_row(done.update, episode, None) for episode in done.episodes])
             log_evaluation(self._loggers, done.update, done.episodes)
             self.latest = sum(episode.return_ for episode in done.episodes) / len(done.episodes)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from vgm2p.commands.collect import columns_of
-from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.base import Frame, Step, episode_seed
 from vgm2p.execution.recorder import Recorder
-from vgm2p.execution.rollout import episode_seed, rollout
+from vgm2p.execution.rollout import rollout
 from vgm2p.types import Spec
 
 WAIT, LEFT, RIGHT = range(3)

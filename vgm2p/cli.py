@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from vgm2p import __version__
 from vgm2p.bench.__main__ import main as bench
-from vgm2p.errors import ConfigError, Interrupted, StorageError, UserError, nearest
+from vgm2p.errors import ConfigError, Interrupted, nearest
+from vgm2p.io.faults import as_user_error
 from vgm2p.io.files import write_atomic
 from vgm2p.signals import StopFlag
 
@@ -147,7 +148,7 @@ def cell(cfg: Any) -> None:
 
 def _note_failure(error: Exception, out: str | None, overrides: list[str]) -> None:
     """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
-    shown = _as_user_error(error)
+    shown = as_user_error(error)
     status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
     text = json.dumps(status, indent=1)
     (Path(os.environ[SWEEP]) / f"{secrets.token_hex(8)}.json").write_text(text)
@@ -169,20 +170,10 @@ def _sweep_result(failures: Path) -> int:
     return max(int(note["code"]) for note in notes)
 
 
-def _as_user_error(error: BaseException) -> UserError:
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, OSError):
-        name = error.filename or "the run folder"
-        return StorageError(f"{name}: {error.strerror or error}; free space, fix permissions, or choose another out=")
-    detail = " ".join(str(error).split())[:100]
-    return UserError(f"internal error ({type(error).__name__}: {detail}); VGM2P_DEBUG=1 shows where; please report it")
-
-
 def _fail(error: BaseException) -> int:
     if os.environ.get("VGM2P_DEBUG") == "1":
         traceback.print_exception(error)
-    shown = _as_user_error(error)
+    shown = as_user_error(error)
     print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
     return shown.exit_code
 

@@ -65,6 +65,12 @@ class StorageError(UserError):
     exit_code = 74
 
 
+class Diverged(UserError):
+    """A seed has no result: a loss or an action of it was not finite. The results of the other seeds are written."""
+
+    exit_code = 70
+
+
 class OutOfMemory(UserError):
     """The memory of the machine, of the job or of the GPU was too small."""
 
@@ -77,6 +83,15 @@ class Interrupted(UserError):
     def __init__(self, signum: int, line: str) -> None:
         super().__init__(line)
         self.exit_code = 128 + signum
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, numpy, torch or CUDA raised `error` because the memory is too small."""
+    words = ("defaultcpuallocator", "out of memory", "not enough memory", "cannot allocate memory", "bad_alloc")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(word in text for word in words)
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import ConfigError
 from vgm2p.execution.recorder import Recorder
+from vgm2p.types import Spec
 
 SMALL = (
     "net.width=8",
@@ -147,7 +148,7 @@ def test_mixtures_need_as_many_numbers_as_policies():
 class Failing:
     """Two slots; slot 1 fails in its second step."""
 
-    spec, versions, max_active = None, {}, None
+    spec, versions, max_active = Spec(1, 1, 1, False, None, 9, "native", "failing"), {}, None
 
     def make(self, n):
         self.t = 0

@@ -22,11 +22,12 @@ from tools.make_bundled_battles import GRID, NAME
 from vgm2p.commands.collect import Behaviour
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.envs.base import episode_seed
 from vgm2p.envs.smax import SMAX
 from vgm2p.envs.smax_game import GAMES, NOTICE, STOP
 from vgm2p.errors import ConfigError
 from vgm2p.execution.recorder import Recorder
-from vgm2p.execution.rollout import RandomActor, episode_seed, rollout
+from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.rng import ActKey
 from vgm2p.types import Seen
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vgm2p.commands.collect import Behaviour
-from vgm2p.envs.base import Episode, Unplayed
+from vgm2p.envs.base import Episode, Unplayed, episode_seed
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import RolloutStopped, ServiceError
-from vgm2p.execution.rollout import RandomActor, Unplayable, episode_seed, rollout
+from vgm2p.execution.rollout import RandomActor, Unplayable, rollout
 from vgm2p.report.estimates import per_seed, rate_interval, wilson
 from vgm2p.report.statistics import statistics
 from vgm2p.rng import ActKey

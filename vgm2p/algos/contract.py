@@ -65,6 +65,7 @@ class Algorithm(Encoding):
         if not isinstance(getattr(type(self), "needs", None), property):
             self.needs = replace(type(self).needs, history=history)
         self.optimisers: dict[str, SeedAdam] = {}
+        self.froze: dict[str, Tensor] = {}  # optimiser -> (S,) clock at which its loss froze the seed, -1: it did not
         self.followers: list[Follower] = []
         self.loss_scale: LossScale | None = None
         self.register_buffer("alive", torch.ones(len(self.seeds), dtype=torch.bool))
@@ -144,6 +145,7 @@ class Algorithm(Encoding):
         members = nn.ModuleList(modules)
         initialise(members, self.seeds, name)
         self.optimisers[name] = SeedAdam(members.parameters(), optim)
+        self.froze[name] = torch.full((len(self.seeds),), -1, dtype=torch.int64)
         return self.optimisers[name]
 
     def follow(self, module: nn.Module, online: SeedAdam) -> Follower:
@@ -158,7 +160,9 @@ class Algorithm(Encoding):
         A seed whose loss is not finite is frozen for the rest of the run; the other seeds continue. `due`, () or (S,)
         bool, tells which seeds take the step; None: all.
         """
-        alive = self.alive.logical_and_(loss.detach().abs() < torch.inf)
+        finite = loss.detach().abs() < torch.inf
+        self.froze[name].masked_fill_(self.alive > finite, self.clock)
+        alive = self.alive.logical_and_(finite)
         self.optimisers[name].minimise(loss, alive if due is None else alive & due)
 
     def every(self, period: int) -> Tensor:
@@ -170,7 +174,7 @@ class Algorithm(Encoding):
         steps = [
             t for optimiser in self.optimisers.values() for entry in optimiser.state.values() for t in entry.values()
         ]
-        return [*self.parameters(), *self.buffers(), *steps]
+        return [*self.parameters(), *self.buffers(), *steps, *self.froze.values()]
 
     def scale_losses(self) -> None:
         """Give every seed its own dynamic loss scale (float16 on CUDA)."""
@@ -180,6 +184,7 @@ class Algorithm(Encoding):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Algorithm:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.froze = {name: fn(clock) for name, clock in self.froze.items()}
         for optimiser in self.optimisers.values():
             optimiser.rebind()
         for follower in self.followers:

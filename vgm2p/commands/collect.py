@@ -23,11 +23,11 @@ from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.datamodules.layout.writing import write
-from vgm2p.envs.base import VectorEnv, heuristic
+from vgm2p.envs.base import VectorEnv, episode_seed, heuristic
 from vgm2p.envs.observation import VIEWS
 from vgm2p.errors import ConfigError, RolloutStopped, StorageError
 from vgm2p.execution.recorder import Recorder, Tape
-from vgm2p.execution.rollout import RandomActor, Unplayable, episode_seed, rollout
+from vgm2p.execution.rollout import RandomActor, Unplayable, rollout
 from vgm2p.execution.trained import load
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say, shown

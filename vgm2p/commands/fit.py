@@ -15,7 +15,7 @@ from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.stored import stored_spec
 from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import MissingInput, StorageError
+from vgm2p.errors import Diverged, MissingInput, StorageError
 from vgm2p.io.processes import end_with_parent
 from vgm2p.io.text import say
 from vgm2p.report.runs import check_finished
@@ -36,7 +36,10 @@ from vgm2p.training.trainer import quiet
 
 
 def run(settings: FitSettings, stop: StopFlag) -> None:
-    """Train one configuration to its end, in its run folder. Raises UserError for all that a user can cause."""
+    """Train one configuration to its end, in its run folder.
+
+    Raises UserError for all that a user can cause, and Diverged if a seed has no result.
+    """
     stop.graceful = False  # an earlier run in the same process may have set it
     end_with_parent()
     check_machine(settings.trainer)
@@ -68,6 +71,15 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
             summarise(folder, comparisons.folders, say)
+    _refuse_diverged(folder)
+
+
+def _refuse_diverged(folder: RunFolder) -> None:
+    """Raise Diverged if a seed has no result, so that the exit code tells it."""
+    lines = folder.read_results().get("diverged")
+    if lines:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise Diverged(f"{lines[0]}{more}; results.json and the table mark it, other seeds are not affected")
 
 
 @contextmanager

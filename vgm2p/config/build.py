@@ -18,8 +18,8 @@ from lightning import LightningDataModule
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
-from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import ConfigError, MissingInput, UserError
+from vgm2p.envs.base import VectorEnv, require_limit
+from vgm2p.errors import ConfigError, MissingInput, UserError, out_of_memory
 from vgm2p.types import Spec
 
 TARGET = "_target_"
@@ -44,6 +44,8 @@ def build_algorithm(algo: Mapping[str, Any], spec: Spec, seeds: Sequence[int]) -
     try:
         return cls(spec, list(seeds), **keys)
     except (RuntimeError, TypeError, ValueError) as error:  # torch's messages do not name the key
+        if out_of_memory(error):
+            raise
         raise ConfigError(f"algo: {str(error).splitlines()[0]}; see the comments in conf/algo/") from error
 
 
@@ -61,6 +63,7 @@ def make_env(env: Mapping[str, Any]) -> VectorEnv:
     if not all(callable(getattr(cls, name, None)) for name in ("make", "reset", "step", "close")):
         raise ConfigError(f"env.{TARGET}={env[TARGET]} is no environment; see VectorEnv in vgm2p/envs/base.py")
     made: VectorEnv = _called(cls, env, "env", least=0)
+    require_limit(made)
     return made
 
 
@@ -167,5 +170,7 @@ def _called(cls: type[Any], node: Mapping[str, Any], where: str, least: float | 
     except UserError:
         raise
     except Exception as error:  # a simulator or a user's class may raise anything
+        if out_of_memory(error):
+            raise
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{where}: {detail}; see the comments in conf/{where.partition('.')[0]}/") from error

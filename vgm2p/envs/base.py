@@ -92,6 +92,19 @@ class Unplayed:
 
 
 @dataclass(frozen=True)
+class Unsound:
+    """A seed without a result, because its policy is not usable.
+
+    Attributes:
+        seed: training seed of the policy.
+        line: what is wrong with it, in one line.
+    """
+
+    seed: int
+    line: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one policy.
 
@@ -99,20 +112,29 @@ class Evaluation:
         update: number of updates of the policy.
         episodes: the episodes of all seeds.
         unplayed: episodes that are missing for every seed.
+        unsound: seeds whose episodes are missing, because their policies are not usable.
     """
 
     update: int
     episodes: list[Episode]
     unplayed: list[Unplayed]
+    unsound: list[Unsound] = field(default_factory=list)
 
     @classmethod
     def from_plain(cls, content: dict[str, Any]) -> Evaluation:
         """Return the evaluation that `dataclasses.asdict` has made plain."""
         episodes = [Episode(**episode) for episode in content["episodes"]]
-        return cls(content["update"], episodes, [Unplayed(**each) for each in content["unplayed"]])
+        unplayed = [Unplayed(**each) for each in content["unplayed"]]
+        return cls(content["update"], episodes, unplayed, [Unsound(**each) for each in content["unsound"]])
 
 
 TEXTS = ("cause", "log")  # names in `Step.info` that are text
+FIRST_SEED = 1_000_000
+
+
+def episode_seed(episode: int) -> int:
+    """Return the environment seed of an episode. It is the same for every algorithm, update and training seed."""
+    return FIRST_SEED + episode
 
 
 class VectorEnv(Protocol):
@@ -154,6 +176,20 @@ class VectorEnv(Protocol):
     def close(self) -> None:
         """Release simulators and processes."""
         ...
+
+
+def name_of(env: VectorEnv) -> str:
+    """Return the task of an environment, and its class if it is not one of ours, for messages."""
+    cls = type(env)
+    own = cls.__module__.startswith("vgm2p.")
+    return f"environment {env.spec.env_id}" + ("" if own else f" ({cls.__module__}.{cls.__qualname__})")
+
+
+def require_limit(env: VectorEnv) -> None:
+    """Raise ConfigError if an environment has no step limit: an episode might never end."""
+    limit: Any = env.spec.episode_limit
+    if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
+        raise ConfigError(f"{name_of(env)}: its Spec has episode_limit={limit}; give the largest number of steps")
 
 
 def heuristic(env: VectorEnv) -> Actor:

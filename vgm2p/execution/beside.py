@@ -24,7 +24,7 @@ import torch
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Evaluation, Unplayed
-from vgm2p.errors import ServiceError, UserError
+from vgm2p.errors import Diverged, ServiceError, UserError
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.io.processes import child_environment, end_with_parent
 
@@ -58,7 +58,7 @@ class Evaluator:
     def collect(self, wait: float = 0.0) -> list[Evaluation]:
         """Return the finished evaluations in order. Wait up to `wait` seconds for the first.
 
-        Raises ServiceError if an evaluation failed or the child died.
+        Raises Diverged if no seed has a usable policy, and ServiceError if an evaluation failed or the child died.
         """
         found = []
         while self.pending:
@@ -69,6 +69,8 @@ class Evaluator:
             self.pending -= 1
             answer: dict[str, Any] = json.loads(line) if line else {"error": "its process died"}
             if "error" in answer:
+                if answer.get("diverged"):
+                    raise Diverged(answer["error"])
                 line = f"asynchronous evaluation failed: {answer['error']}; eval_async=false shows more"
                 raise Unplayable(line, Unplayed(**answer["failure"])) if "failure" in answer else ServiceError(line)
             found.append(Evaluation.from_plain(answer))
@@ -173,6 +175,8 @@ def main() -> None:
         serve(sys.stdin.buffer, answer)
     except Unplayable as error:
         answer(json.dumps({"error": error.line, "failure": asdict(error.failure)}))
+    except Diverged as error:
+        answer(json.dumps({"error": error.line, "diverged": True}))
     except UserError as error:
         answer(json.dumps({"error": error.line}))
     except Exception as error:  # the user must see every other failure, too

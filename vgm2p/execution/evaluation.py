@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from vgm2p.algos.contract import Algorithm
-from vgm2p.envs.base import Evaluation, Unplayed, VectorEnv
+from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import ConfigError
 from vgm2p.execution.rollout import in_precision, rollout
 from vgm2p.run.folder import JUDGED, MODE, NAMED, SAMPLE, SHARED, Way
@@ -100,14 +100,27 @@ def evaluate(
 ) -> Evaluation:
     """Roll out `episodes` episodes of every seed together, in one way to act, in `precision` (a key of PRECISIONS).
 
-    Raises RolloutStopped if `stop` returns True, and Unplayable if no episode can be played.
+    Raises RolloutStopped if `stop` returns True, Unplayable if no episode can be played, and Diverged if the policy of
+    no seed is usable.
     """
     was_training = algorithm.training
     algorithm.eval()
     device = algorithm.obs_mean.device
     acting = acting_of(way, algorithm)
+    found = Evaluation(update, [], [], [])
     with in_precision(device.type, PRECISIONS[precision]):
-        seeds, missing = algorithm.seeds, list[Unplayed]()
-        done = rollout(algorithm, env, update, seeds, episodes, stop, on_step, device, acting=acting, unplayed=missing)
+        found.episodes[:] = rollout(
+            algorithm,
+            env,
+            update,
+            algorithm.seeds,
+            episodes,
+            stop,
+            on_step,
+            device,
+            acting=acting,
+            unplayed=found.unplayed,
+            unsound=found.unsound,
+        )
     algorithm.train(was_training)
-    return Evaluation(update, done, missing)
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame, Step, VectorEnv
+from vgm2p.execution.guard import guarded
 from vgm2p.types import Spec
 
 
@@ -47,8 +48,10 @@ class Tape:
 class Recorder:
     """Wraps a `VectorEnv`. `episodes` maps the seed of each finished episode to its tape; failed ones are dropped."""
 
+    guards = True  # what the environment returns is checked before it is recorded
+
     def __init__(self, env: VectorEnv) -> None:
-        self.env = env
+        self.env, self._guarded = env, guarded(env)
         self.spec: Spec = env.spec
         self.max_active = env.max_active
         self.episodes: dict[int, Tape] = {}
@@ -74,12 +77,12 @@ class Recorder:
 
     def make(self, n_envs: int) -> None:
         """Make `n_envs` slots, and drop unfinished tapes."""
-        self.env.make(n_envs)
+        self._guarded.make(n_envs)
         self._open = {}
 
     def reset(self, seeds: Sequence[int | None]) -> Frame:
         """Start episodes and their tapes."""
-        frame = self.env.reset(seeds)
+        frame = self._guarded.reset(seeds)
         for row, seed in enumerate(seeds):
             if seed is not None:
                 self._open[row] = Tape(int(seed))
@@ -88,7 +91,7 @@ class Recorder:
 
     def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
         """Step, and record actions, rewards and observations."""
-        result = self.env.step(actions, active)
+        result = self._guarded.step(actions, active)
         for row in np.flatnonzero(active).tolist():
             if result.fault[row]:
                 del self._open[row]

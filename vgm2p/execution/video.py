@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vgm2p.envs.base import VectorEnv
+from vgm2p.envs.base import VectorEnv, episode_seed
 from vgm2p.envs.render import choose_backend
-from vgm2p.errors import ServiceError
-from vgm2p.execution.rollout import episode_seed
+from vgm2p.errors import Diverged, ServiceError
+from vgm2p.execution.actions import policy_name, usable
+from vgm2p.execution.guard import guarded
 from vgm2p.io.files import written_aside
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor, Seen
@@ -69,6 +70,7 @@ def play(
 
     `before` is called ahead of every step. Raises ServiceError if the environment fails.
     """
+    env = guarded(env)
     env.make(1)
     frame = env.reset([episode_seed(episode)])
     key, memory = ActKey(seeds, update, [episode]), None
@@ -80,7 +82,10 @@ def play(
         with torch.inference_mode():
             seen = Seen(obs, legal, torch.from_numpy(reward).float().expand(len(seeds), 1))
             action, memory = actor.act(seen, memory, key.at(step))
-        result = env.step(action[0].cpu().numpy(), np.ones(1, bool))
+        actions, bad = usable(actor, action, env.spec, len(seeds), len(seeds))
+        if bad[0]:
+            raise Diverged(f"policy of {policy_name(actor)}, seed {seeds[0]}: an action is not finite at step {step}")
+        result = env.step(actions[:1], np.ones(1, bool))
         frame, reward = result.frame, result.reward
         if result.fault[0]:
             raise ServiceError(f"environment {env.spec.env_id} failed in the episode to be shown; try again")

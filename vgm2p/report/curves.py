@@ -74,13 +74,19 @@ def draw_panel(axis: Any, experiment: str, algorithms: dict[str, list[Run]]) -> 
                 merged.setdefault(update, []).extend(seeds.values())
         updates = sorted(merged)
         bands = np.array([(mean(merged[u]), *interval(merged[u])) for u in updates])
-        axis.plot(updates, bands[:, 0], line, marker=marker, markersize=4, color=colour, label=name)
+        axis.plot(updates, bands[:, 0], line, marker=marker, markersize=4, color=colour, label=_label(name, group))
         axis.fill_between(updates, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
     _references(axis, next(iter(algorithms.values()))[0].results)
     axis.set_title(experiment)
     axis.set_xlabel("updates")
     axis.set_ylabel("return (95 % band)")
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+
+
+def _label(name: str, group: Sequence[Run]) -> str:
+    """Return the name of a method, with the number of its seeds that diverged."""
+    lost = sum(len(run.diverged) for run in group)
+    return f"{name} (x: {lost} diverged)" if lost else name
 
 
 def _references(axis: Any, results: dict[str, Any]) -> None:

@@ -52,6 +52,11 @@ class Run:
     short: tuple[Way, ...] = ()
 
     @property
+    def diverged(self) -> tuple[int, ...]:
+        """Seeds that froze, or whose policies are not usable."""
+        return tuple(self.results.get("diverged_seeds", ()))
+
+    @property
     def key(self) -> Key:
         """Experiment and method."""
         return self.results["experiment"], self.name
@@ -104,6 +109,8 @@ def load_run(path: Path) -> Run:
     """
     folder = RunFolder(path)
     manifest, results = folder.read_manifest(), folder.read_results()
+    if "return_mean" not in results and results.get("diverged"):
+        raise MissingInput(f"{path}: no seed has a result ({results['diverged'][0]}); train it with other settings")
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
     missing = [key for key in RESULTS if key not in results]
@@ -195,6 +202,15 @@ def ways_of(runs: Sequence[Run]) -> list[Way]:
 
 def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:
     """Return the final values of every seed in one way to act. Without start noise, they are the same in all ways."""
-    ways = [run.final.get(measure, {}) for run in runs]
-    tables = [found.get(acting) or found.get(None) or {} for found in ways]
-    return [values for table in tables for values in table.values()]
+    return [values for run in runs for values in _final(run, acting, measure).values()]
+
+
+def diverged_seeds(runs: Sequence[Run], acting: Way) -> list[bool]:
+    """Return for every seed of `final_values` whether it diverged: its values are no result."""
+    return [seed in run.diverged for run in runs for seed in _final(run, acting, "return")]
+
+
+def _final(run: Run, acting: Way, measure: str) -> dict[int, list[float]]:
+    """Return seed -> final values in one way to act, or in the only way."""
+    ways = run.final.get(measure, {})
+    return ways.get(acting) or ways.get(None) or {}

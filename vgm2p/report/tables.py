@@ -13,11 +13,12 @@ from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import decimals, grid
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
-from vgm2p.report.runs import MEASURES, Run, data_mean, final_values, pooled, ways_of
+from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
 from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
 
 TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
 RANDOM = "random policy"
+CSV = "experiment method act_noise measure mean ci95_low ci95_high seeds episodes diverged"  # columns of table.csv
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 
@@ -33,6 +34,8 @@ class Entry:
         own: the method's default way to act.
         per_seed: mean of every seed in the default way.
         short: ways to act in which some episodes could not be played.
+        diverged: for every entry of `per_seed`, whether this seed diverged, so that its value is no result.
+        lost: number of seeds that diverged.
         above_data: ways to act whose interval lies above the dataset's mean.
     """
 
@@ -44,6 +47,8 @@ class Entry:
     per_seed: tuple[float, ...] = ()
     above_data: tuple[Way, ...] = ()
     short: tuple[Way, ...] = ()
+    diverged: tuple[bool, ...] = ()
+    lost: int = 0
 
 
 def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
@@ -80,6 +85,8 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
                 tuple(mean([one]) for one in own),
                 tuple(way for way, cell in cells.items() if cell and floor is not None and cell[1] > floor),
                 tuple(way for way in ways if any(way in run.short for run in group)),
+                tuple(diverged_seeds(group, results["act_noise"])),
+                sum(len(run.diverged) for run in group),
             )
         )
     return entries
@@ -101,7 +108,8 @@ def _reference(experiment: str, method: str, results: dict[str, Any], key: str, 
 def table(runs: Sequence[Run]) -> str:
     """Return Markdown tables per experiment: victories if the environment has them, returns, scores if they differ.
 
-    `*` marks an interval above the dataset's mean, `!` missing episodes, `<` the run's default way to act.
+    `*` marks an interval above the dataset's mean, `!` missing episodes, `<` the run's default way to act, `x` seeds
+    that diverged.
     """
     blocks = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
@@ -115,6 +123,8 @@ def table(runs: Sequence[Run]) -> str:
     )
     if any(run.short for run in runs):
         notes += "; ! some episodes could not be played and are missing"
+    if any(run.diverged for run in runs):
+        notes += "; x a seed diverged (a loss or an action was not finite): its value is no result"
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
     notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
     return "\n\n".join([*blocks, notes])
@@ -141,11 +151,14 @@ def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
     for way in ways:
         cell = entry.cells[way]
         mark = ("*" if way in entry.above_data else "") + ("!" if way in entry.short else "")
+        mark += "x" if entry.lost else ""
         mark += "<" if entry.per_seed and way == entry.own else ""
         shown.append("" if cell is None else f"{bounds(cell, digits)}{mark}")
     if len(set(shown)) == 1:  # equal in all ways to act: show the value once
         shown = [shown[0], *[""] * (len(ways) - 1)]
-    return [entry.method, *shown, " ".join(f"{value:.{digits}f}" for value in entry.per_seed)]
+    flags = entry.diverged or (False,) * len(entry.per_seed)
+    values = [f"{v:.{digits}f}{'x' if bad else ''}" for v, bad in zip(entry.per_seed, flags, strict=True)]
+    return [entry.method, *shown, " ".join(values)]
 
 
 def bounds(cell: Cell, digits: int) -> str:
@@ -193,13 +206,11 @@ def as_csv(runs: Sequence[Run]) -> str:
     """Return the tables as CSV, one line per method, way to act and measure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["experiment", "method", "act_noise", "measure", "mean", "ci95_low", "ci95_high", "seeds", "episodes"]
-    )
+    writer.writerow(CSV.split())
     for measure in MEASURES:
         for entry in entries_of(runs, measure):
             for way, cell in entry.cells.items():
                 if cell is not None:
                     row = [entry.experiment, entry.method, way, measure, *(f"{x:.6g}" for x in cell)]
-                    writer.writerow([*row, *entry.counts[way]])
+                    writer.writerow([*row, *entry.counts[way], entry.lost])
     return text.getvalue()

@@ -112,4 +112,6 @@ def without_seeds(run: Run, seeds: set[int]) -> Run:
         return {seed: values for seed, values in table.items() if seed not in seeds}
 
     final = {measure: {way: kept(table) for way, table in ways.items()} for measure, ways in run.final.items()}
-    return replace(run, final=final, curve={update: kept(table) for update, table in run.curve.items()})
+    results = {**run.results, "diverged_seeds": [seed for seed in run.diverged if seed not in seeds]}
+    curve = {update: kept(table) for update, table in run.curve.items()}
+    return replace(run, results=results, final=final, curve=curve)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vgm2p.config.compose import options
 from vgm2p.config.settings import PAPER, FitSettings
-from vgm2p.errors import ConfigError, DataError, StorageError, nearest
+from vgm2p.errors import ConfigError, DataError, Diverged, StorageError, nearest
 from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
@@ -109,9 +109,9 @@ class Comparisons:
         except (OSError, StorageError) as error:
             self._say(f"comparison run {name} could not be started: {error}")
             return
-        if code == 0 and place.exists():
+        if code in (0, Diverged.exit_code) and place.exists():
             self.folders.append(_named_folder(place))
-        elif not self._stopped:
+        if code and not self._stopped:
             self._say(f"comparison run {name} ended with exit code {code}; see {log}")
 
     def _place(self, name: str) -> Path:

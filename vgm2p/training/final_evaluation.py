@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vgm2p.envs.base import Episode, Evaluation, Unplayed, VectorEnv
+from vgm2p.envs.base import Episode, Evaluation, Unplayed, Unsound, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.folder import Way, episode_row, kept_failures, write_json
 from vgm2p.run.marks import final_marks
+from vgm2p.training.freezing import frozen_seeds
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run
 
@@ -37,31 +38,59 @@ def evaluate_finally(
     Raises:
         Interrupted: if a signal arrived.
     """
+    results = _description(run, module, data, achieved)
+    episodes: list[Episode] = []
+    if run.env is not None:
+        evaluated, episodes, unsound = _in_every_way(run, run.env, module)
+        results |= evaluated
+        further = [each for each in unsound if each.seed not in results["diverged_seeds"]]
+        results["diverged_seeds"] += [each.seed for each in further]
+        results["diverged"] += [each.line for each in further]
+    results["logs"] = final_marks(run.folder)
+    write_json(run.folder.results, results)
+    return results, episodes
+
+
+def write_without_returns(
+    run: Run, module: OfflineModule, data: Mapping[str, Any], achieved: Mapping[str, Sequence[float]], line: str
+) -> None:
+    """Write the results.json of a run in which every seed diverged, `line` says how. It has no returns.
+
+    The other arguments are those of `evaluate_finally`.
+    """
+    results = _description(run, module, data, achieved)
+    results["diverged_seeds"] = list(module.algorithm.seeds)
+    results["diverged"] = results["diverged"] or [line]
+    results["logs"] = final_marks(run.folder)
+    write_json(run.folder.results, results)
+
+
+def _description(
+    run: Run, module: OfflineModule, data: Mapping[str, Any], achieved: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """Return the entries of results.json that need no evaluation."""
     algorithm, settings = module.algorithm, run.settings
-    frozen = [seed for seed, alive in zip(algorithm.seeds, algorithm.alive.tolist(), strict=True) if not alive]
-    results: dict[str, Any] = {
+    frozen = frozen_seeds(algorithm)
+    return {
         "experiment": settings.experiment,
         "algorithm": settings.algorithm,
         "environment": algorithm.spec.env_id,
         "data": settings.data["name"],
         "data_digest": data["digest"],
         "seeds": list(algorithm.seeds),
-        "diverged_seeds": frozen,
+        "diverged_seeds": [each.seed for each in frozen],
+        "diverged": [each.line for each in frozen],
         "decentralised": algorithm.decentralised,
         "updates": module.done,
         "dataset_episodes": len(achieved["return"]),
         **references("dataset", achieved),
     }
-    episodes: list[Episode] = []
-    if run.env is not None:
-        evaluated, episodes = _in_every_way(run, run.env, module)
-        results |= evaluated
-    results["logs"] = final_marks(run.folder)
-    write_json(run.folder.results, results)
-    return results, episodes
 
 
-def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict[str, Any], list[Episode]]:
+def _in_every_way(
+    run: Run, env: VectorEnv, module: OfflineModule
+) -> tuple[dict[str, Any], list[Episode], list[Unsound]]:
+    """Return entries of results.json, the episodes of the default way to act, and the seeds without a result."""
     settings, stop, update = run.settings, run.stop.requested, module.done
     algorithm, count = module.algorithm, settings.eval_episodes
     own = own_way(algorithm)
@@ -81,10 +110,13 @@ def _in_every_way(run: Run, env: VectorEnv, module: OfflineModule) -> tuple[dict
     for name, unplayed in short.items():
         for line in kept_failures(run.folder.path, unplayed, f"final-{name}".replace(" ", "-")):
             run.say(f"final evaluation ({name}) is short: {line}")
+    unsound = {each.seed: each for done in played.values() for each in done.unsound}
+    for each in unsound.values():
+        run.say(f"diverged     {each.line}; it has no result")
     results = {
         **statistics(played[own].episodes, played[own].unplayed),
         "act_noise": own,
         "by_act_noise": by_way,
         **references("random", by_measure(random)),
     }
-    return results, played[own].episodes
+    return results, played[own].episodes, list(unsound.values())

@@ -183,6 +183,7 @@ class OfflineModule(LightningModule):
             "window": {name: value.clone() for name, value in self.diagnostics.sums.items()},
             "window_count": self.diagnostics.count,
             "logs": self._logs(self.done),
+            "froze": {name: clock.clone() for name, clock in self.algorithm.froze.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -192,3 +193,5 @@ class OfflineModule(LightningModule):
         self.done = ours["updates"]
         self.diagnostics.sums = dict(ours["window"])
         self.diagnostics.count = ours["window_count"]
+        for name, clock in ours.get("froze", {}).items():  # checkpoints of older versions do not have it
+            self.algorithm.froze[name].copy_(clock)

@@ -15,14 +15,15 @@ from vgm2p.config.checks import check_pair, check_spec, check_updates
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
-from vgm2p.errors import ConfigError, ServiceError, UserError
+from vgm2p.errors import ConfigError, Diverged, ServiceError, UserError
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.run.checkpoint import newest_intact, update_of
 from vgm2p.run.folder import kept_failures
 from vgm2p.run.marks import marks_at
 from vgm2p.run.resume_point import cut_logs
-from vgm2p.training.final_evaluation import evaluate_finally
+from vgm2p.training.final_evaluation import evaluate_finally, write_without_returns
 from vgm2p.training.finishing import close, publish, write_timing
+from vgm2p.training.freezing import Freezing, too_large
 from vgm2p.training.introduction import compare_with_before, introduce
 from vgm2p.training.manifest import manifest
 from vgm2p.training.module import Capture, OfflineModule
@@ -40,7 +41,8 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
 
     Raises a UserError for everything that a user can cause, and Interrupted if a signal arrived.
     """
-    loggers, callbacks = make_loggers(run), [*make_callbacks(run), Stopping(run.folder, run.stop)]
+    loggers = make_loggers(run)
+    callbacks = [Freezing(run.say), *make_callbacks(run), Stopping(run.folder, run.stop)]
     threads = set_threads(run.settings)
     data.device = run.device
     module = make_module(run, data, algorithm_type)
@@ -60,6 +62,9 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
         results, episodes = evaluate_finally(run, module, data.store.summary, data.achieved())
         publish(callbacks, loggers, results, episodes)
         status = "success"
+    except Diverged as error:
+        write_without_returns(run, module, data.store.summary, data.achieved(), error.line)
+        raise
     except Unplayable as error:
         for line in kept_failures(run.folder.path, [error.failure], "last"):
             run.say(line)
@@ -81,7 +86,11 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
     check_updates(algorithm, settings.updates, settings.algorithm)
-    algorithm.survey(store.survey(algorithm.gamma))
+    survey = store.survey(algorithm.gamma)
+    large = too_large(store.summary, survey)
+    if large is not None:
+        run.say(f"warning      {large}")
+    algorithm.survey(survey)
     store.provide(algorithm.needs, algorithm.gamma)
     return OfflineModule(
         algorithm,
@@ -133,7 +142,7 @@ def fit(
     except ServiceError as error:
         kept, _ = newest_intact(folder.checkpoints)
         place = f"update {update_of(kept)}" if kept else "the beginning"
-        line = f"{error.line}; the same command continues from {place} (evaluate=none trains without evaluation)"
+        line = f"{error.line}; the same command continues from {place} (or evaluate=none)"
         raise (Unplayable(line, error.failure) if isinstance(error, Unplayable) else ServiceError(line)) from None
     if module.done < settings.updates:
         raise UserError(

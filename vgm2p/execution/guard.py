@@ -1,0 +1,145 @@
+"""Checks what an environment returns, so that a mistake in it is named and never becomes a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.envs.base import FIRST_SEED, TEXTS, Frame, Step, VectorEnv, name_of, require_limit
+from vgm2p.errors import RolloutStopped, ServiceError, UserError, out_of_memory
+from vgm2p.types import Spec
+
+NUMBERS, FLAGS = "fiu", "b"  # kinds of numpy dtypes
+CAUSE = 60  # largest number of characters of the error that an environment raised
+
+
+class Guarded:
+    """Wraps a `VectorEnv` (implements it). It raises a ServiceError that names environment, episode and step:
+
+    - if the environment raises an error of its own,
+    - if a reward, an observation or a number of `Step.info` is NaN or infinite, or has a wrong shape.
+
+    An episode that has not ended after `Spec.episode_limit` steps is truncated.
+
+    Raises:
+        ConfigError: if the environment has no step limit.
+    """
+
+    guards = True
+
+    def __init__(self, env: VectorEnv) -> None:
+        self.env = env
+        self.spec: Spec = env.spec
+        self.max_active = env.max_active
+        require_limit(env)
+        self._numbers = np.zeros(0, int)
+        self._steps = np.zeros(0, int)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the environment's packages."""
+        return self.env.versions
+
+    def make(self, n_envs: int) -> None:
+        """Change the number of slots to `n_envs`."""
+        with self._named("make"):
+            self.env.make(n_envs)
+        self._numbers, self._steps = np.zeros(n_envs, int), np.zeros(n_envs, int)
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Start an episode in every slot whose seed is not None, and check the first observations."""
+        begun = np.array([seed is not None for seed in seeds])
+        self._numbers[begun] = [seed - FIRST_SEED for seed in seeds if seed is not None]
+        self._steps[begun] = 0
+        with self._named("reset"):
+            frame = self.env.reset(seeds)
+        return self._checked(frame, begun)
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step, and check the result. Truncate active episodes that have reached the step limit."""
+        with self._named("step", active):
+            result = self.env.step(actions, active)
+        self._steps += active
+        self._check_shape(result.reward, "reward", active.shape, NUMBERS)
+        for part in ("terminated", "truncated", "fault"):
+            self._check_shape(getattr(result, part), part, active.shape, FLAGS)
+        played = active & ~result.fault
+        self._check_finite(result.reward, "reward", played)
+        frame = self._checked(result.frame, played)
+        ended = result.terminated | result.truncated
+        for name in result.info.keys() - set(TEXTS):
+            with self._named("step", active):
+                values = np.asarray(result.info[name], float)
+            self._check_finite(values, f"info '{name}'", played & ended)
+        late = played & ~ended & (self._steps >= self.spec.episode_limit)
+        return replace(result, frame=frame, truncated=result.truncated | late)
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Return a picture of slot `index`."""
+        with self._named("render"):
+            return self.env.render(index)
+
+    def close(self) -> None:
+        """Release the environment."""
+        self.env.close()
+
+    @contextmanager
+    def _named(self, call: str, active: NDArray[np.bool_] | None = None) -> Iterator[None]:
+        """Turn an error that the environment raises into a ServiceError."""
+        try:
+            yield
+        except (UserError, RolloutStopped):
+            raise
+        except Exception as error:  # a user's class may raise anything
+            if out_of_memory(error):
+                raise
+            detail = f"{type(error).__name__}: {' '.join(str(error).split())}"[:CAUSE].removesuffix(": ")
+            place = "" if active is None else f" {self._place(int(np.flatnonzero(active)[0]), 1)}"
+            raise ServiceError(f"{name_of(self.env)}: {call} failed{place} with {detail}; {self._remedy}") from error
+
+    @property
+    def _remedy(self) -> str:
+        return "run vgm2p doctor" if type(self.env).__module__.startswith("vgm2p.") else "mend this class"
+
+    def _place(self, slot: int, ahead: int = 0) -> str:
+        return f"at step {self._steps[slot] + ahead} of episode {self._numbers[slot]}"
+
+    def _checked(self, frame: Frame, rows: NDArray[np.bool_]) -> Frame:
+        """Return what the agents see, in float32.
+
+        Raises ServiceError if it has a wrong shape, or is not finite in the slots `rows` (E,).
+        """
+        spec, agents = self.spec, (len(rows), self.spec.n_agents)
+        self._check_shape(frame.obs, "obs", (*agents, spec.obs_dim), NUMBERS)
+        self._check_finite(frame.obs, "observation", rows)
+        if frame.legal is not None:
+            self._check_shape(frame.legal, "legal", (*agents, spec.action_dim), FLAGS)
+        if frame.state is not None:
+            self._check_finite(frame.state, "state", rows)
+        return frame if frame.obs.dtype == np.float32 else replace(frame, obs=frame.obs.astype(np.float32))
+
+    def _check_shape(self, array: Any, part: str, shape: tuple[int, ...], kinds: str) -> None:
+        if isinstance(array, np.ndarray) and array.shape == shape and array.dtype.kind in kinds:
+            return
+        given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        expected = f"a {'bool' if kinds == FLAGS else 'float'} array {shape}"
+        raise ServiceError(f"{name_of(self.env)}: {part} must be {expected}, got {given}; {self._remedy}")
+
+    def _check_finite(self, array: NDArray[Any], part: str, rows: NDArray[np.bool_]) -> None:
+        if np.isfinite(array).all():
+            return
+        bad = rows & ~np.isfinite(array.reshape(len(rows), -1)).all(1)
+        if bad.any():
+            slot = int(np.flatnonzero(bad)[0])
+            values = array[slot][~np.isfinite(array[slot])] if array.ndim > 1 else array[slot : slot + 1]
+            raise ServiceError(f"{name_of(self.env)}: {part} is {values[0]} {self._place(slot)}; {self._remedy}")
+
+
+def guarded(env: VectorEnv) -> VectorEnv:
+    """Return an environment whose results are checked: `env` itself if they are already."""
+    return env if getattr(env, "guards", False) else Guarded(env)
