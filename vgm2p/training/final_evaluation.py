@@ -10,6 +10,7 @@ from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
+from vgm2p.run.checkpoint import checkpoint_name
 from vgm2p.run.folder import Way, episode_row, kept_failures, write_json
 from vgm2p.run.marks import final_marks
 from vgm2p.training.freezing import frozen_seeds
@@ -56,8 +57,11 @@ def write_without_returns(
 ) -> None:
     """Write the results.json of a run in which every seed diverged, `line` says how. It has no returns.
 
-    The other arguments are those of `evaluate_finally`.
+    Nothing is written where the last update has no checkpoint: the same command then trains again. The other arguments
+    are those of `evaluate_finally`.
     """
+    if not (run.folder.checkpoints / checkpoint_name(module.done)).exists():
+        return
     results = _description(run, module, data, achieved)
     results["diverged_seeds"] = list(module.algorithm.seeds)
     results["diverged"] = results["diverged"] or [line]
