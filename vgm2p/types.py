@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, finfo
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
+NO_ENVIRONMENT = "own/"  # begins the `env_id` of data that name no environment
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Spec:
         state_dim: width of the global state, or None.
         episode_limit: number of steps after which an episode is truncated.
         view: how observations are built: `raw_onehot`, `omiga` (both end in the agent's one-hot) or `native`.
-        env_id: environment identifier, for example `HalfCheetah-v5`.
+        env_id: environment identifier, for example `HalfCheetah-v5`. Begins with `NO_ENVIRONMENT` if data name none.
         env_kwargs: arguments that the environment was made with.
     """
 

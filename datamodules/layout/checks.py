@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from vgm2p.datamodules.layout.constant import constant_features, constant_line
 from vgm2p.datamodules.layout.episodes import returns_of
+from vgm2p.datamodules.layout.facts import contradictions, facts_of
 from vgm2p.datamodules.layout.opening import BeingWritten
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.errors import DataError, MissingInput, OutOfMemory
@@ -50,8 +50,11 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
         ("lengths", True, f"longest episode {longest}, limit {limit}"),
         ("features", True, constant_line(constant_features(columns)) or "every feature of the observations changes"),
     ]
+    if wrong := contradictions(columns):
+        found += [("facts", False, line) for line in wrong]
+    else:
+        found.append(("facts", True, "the facts of the conversion agree with the content"))
     if "state" in steps:
-        still_episodes = int(json.loads(columns.attributes.get("facts", "{}")).get("state_still_episodes", 0))
-        detail = f"changes within {count - still_episodes} of {count} episodes"
-        found.append(("state", still_episodes < count, detail))
+        still = int(facts_of(columns).get("state_still_episodes", 0))
+        found.append(("state", still < count, f"changes within {count - still} of {count} episodes"))
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.constant import constant_features, constant_line
+from vgm2p.datamodules.layout.facts import facts_of
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
@@ -50,6 +51,7 @@ def describe(path: Path) -> str:
         "digest": str(attributes["content_sha256"]),
     }
     text = [f"{name:14} {value}" for name, value in lines.items() if value]
+    text += [f"{'conversion':14} {notice}" for notice in facts_of(columns).get("notices", [])]
     return "\n".join([*text, "", *_histogram(returns), ""])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import shutil
@@ -15,6 +16,7 @@ from vgm2p.datamodules.layout.checks import intact
 from vgm2p.datamodules.sources.catalogue import Entry, entry_of
 from vgm2p.datamodules.sources.hub import Hub
 from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.declared import Declared
 from vgm2p.datamodules.vaults.digests import verify_digests
 from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.datamodules.vaults.vault import MARKERS, Vault, find_vaults
@@ -23,6 +25,7 @@ from vgm2p.io.files import sha256_file
 from vgm2p.run.lock import one_at_a_time
 
 Say = Callable[[str], None]
+RULES = 2  # version of the rules of conversion; a file in the cache that was made by other rules is not used
 
 
 class Published:
@@ -115,43 +118,77 @@ class Published:
 
     def _convert(self, folder: Path, target: Path, origin: dict[str, str]) -> None:
         self.say(f"converting {self.entry.id}")
-        convert(folder, target, self.entry, self.say, origin)
+        convert(Converter(Vault(folder, published=True), target, self.entry, self.say, origin))
 
 
 class VaultFolder:
-    """Source for the user's own vault.
+    """Source for the user's own vault. What nobody declares about it is inferred (`vaults.declared`), and printed.
 
     Args:
         path: folder of one uid.
         cache: folder of converted files.
         say: function that receives lines for the user. None: they are printed.
+        layout: `native`, `delimiter_row` or `auto`. None: native.
+        episode_limit: number of steps after which the task ends an episode. None: the longest episode.
+        env_id: the task, as an environment of ours names it. None: no environment.
+        discrete: whether actions are indices. None: integers are, and floats beside legal actions.
+        action_scale: stored actions are divided by this number. None: they are taken as stored.
+        clip: whether any share of the actions may lie outside [-1, 1].
+
+    Raises:
+        ConfigError: for a value that `Declared` refuses.
     """
 
-    def __init__(self, path: str, cache: str, say: Say | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        cache: str,
+        say: Say | None = None,
+        layout: str | None = None,
+        episode_limit: int | None = None,
+        env_id: str | None = None,
+        discrete: bool | None = None,
+        action_scale: float | None = None,
+        clip: bool = False,
+    ) -> None:
         self.path, self.cache, self.say = Path(path), Path(cache), say or print
+        self.declared = Declared(layout or "native", episode_limit, env_id, discrete, action_scale, clip)
+        self.discrete = discrete
 
     @property
     def target(self) -> Path:
-        """The converted file. Its name contains a digest of the vault's path and marker files."""
-        parts = [str(self.path.resolve())] + [
+        """The converted file. Its name contains digests of the vault, of our rules, and of what is declared."""
+        return self.cache / "own" / f"{self._name}-{_short(self.declared.words)}.h5"
+
+    @property
+    def conversions(self) -> list[Path]:
+        """The converted files of this vault that exist, whatever was declared."""
+        return sorted((self.cache / "own").glob(f"{glob.escape(self._name)}-*.h5"))
+
+    @property
+    def _name(self) -> str:
+        parts = [str(RULES), str(self.path.resolve())] + [
             sha256_file(self.path / name) for name in MARKERS if (self.path / name).is_file()
         ]
-        mark = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-        return self.cache / "own" / f"{self.path.parent.stem}-{self.path.name}-{mark}.h5"
+        return f"{self.path.resolve().parent.stem}-{self.path.resolve().name}-{_short(chr(10).join(parts))}"
 
     def resolve(self) -> list[Path]:
-        """Return the converted file. If it does not exist, convert the vault. Raises as `convert` does."""
+        """Return the converted file. If it does not exist, convert the vault.
+
+        Raises as `Vault`, `Converter` and `verify_digests` do.
+        """
         target = self.target
         if not target.is_file():
+            converter = self._converter(target)  # refuses what our layout cannot hold, before anything is written
             target.parent.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(target.parent / f".{target.stem}.lock", target.name, self.say):
                 if not target.is_file():
-                    convert(self.path, target, None, self.say, {})
+                    convert(converter)
         return [target]
 
     def convert_to(self, target: Path) -> Path:
-        """Convert the vault into a new file outside the cache. Raises as `convert` does."""
-        convert(self.path, target, None, self.say, {})
+        """Convert the vault into a new file outside the cache. Raises as `resolve` does."""
+        convert(self._converter(target))
         return target
 
     def renew(self) -> Path:
@@ -160,15 +197,21 @@ class VaultFolder:
             self.target.unlink()
         return self.resolve()[0]
 
+    def _converter(self, target: Path) -> Converter:
+        return Converter(Vault(self.path), target, None, self.say, {}, self.declared)
 
-def convert(folder: Path, target: Path, entry: Entry | None, say: Say, origin: dict[str, str]) -> None:
-    """Compare a vault with its stored digests, then convert it.
 
-    Raises as `Vault`, `verify_digests` and `Converter.run` do.
-    """
-    vault = Vault(folder)
-    store_digests = verify_digests(vault.folder, target.with_name(f"{target.stem}.vault.json"), say)
-    Converter(vault, target, entry, say, origin).run()
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def convert(converter: Converter) -> None:
+    """Compare a vault with its stored digests, then convert it. Raises as `verify_digests` and `Converter.run` do."""
+    vault, target = converter.vault, converter.target
+    store_digests = verify_digests(
+        vault.folder, target.with_name(f"{target.stem}.vault.json"), converter.say, vault.again
+    )
+    converter.run()
     store_digests()
 
 

@@ -17,17 +17,23 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.datamodules.layout.consistency import check_episodes
 from vgm2p.datamodules.layout.episodes import figures
 from vgm2p.datamodules.layout.lanes import Lanes
-from vgm2p.datamodules.layout.reading import hash_file
+from vgm2p.datamodules.layout.reading import hash_file, outline
+from vgm2p.datamodules.layout.rules import check_layout
 from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, ContentHash, as_bytes, attributes_hash
 from vgm2p.datamodules.layout.writing import make_dataset, new_hdf5, write_attributes
 from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.vaults.boundaries import Boundaries, Flags, find_boundaries, split_rewards
+from vgm2p.datamodules.vaults.contents import contents_of
+from vgm2p.datamodules.vaults.declared import Declared, declared_by
 from vgm2p.datamodules.vaults.leaves import LeafRule, LeafRules
-from vgm2p.datamodules.vaults.vault import Vault
+from vgm2p.datamodules.vaults.numbers import Judge
+from vgm2p.datamodules.vaults.vault import FLAGS, Vault
 from vgm2p.errors import DataError
 from vgm2p.io.files import remove_stale, require_space, written_aside
+from vgm2p.types import NO_ENVIRONMENT
 
 
 class Converter:
@@ -39,9 +45,10 @@ class Converter:
         entry: entry of the catalogue, or None for the user's own vault.
         say: function that receives lines for the user.
         origin: attributes about the origin of the vault (commit, digests).
+        declared: what the user declares about an own vault. For a published one, the entry declares it.
 
     Raises:
-        DataError: if the vault contradicts the entry, or has discrete actions without legal actions.
+        DataError: if the vault contradicts the entry, or has shapes or types that our layout cannot hold.
     """
 
     def __init__(
@@ -51,21 +58,17 @@ class Converter:
         entry: Entry | None,
         say: Callable[[str], None] = lambda line: None,
         origin: Mapping[str, str] | None = None,
+        declared: Declared | None = None,
     ) -> None:
         self.vault, self.target, self.entry, self.say = vault, target, entry, say
         self.origin = dict(origin or {})
+        self.declared = declared_by(entry) if entry else declared or Declared()
         self.where = str(vault.folder)
-        leaf = vault.leaves["actions"]
-        self.discrete = leaf.dtype.kind in "iu"
-        self.agents = vault.leaves["observations"].shape[0]
+        self.contents = contents_of(vault, self.declared, entry)
+        self.judge = Judge(self.where, self.contents.agents, vault.repair)
         self.digests: dict[str, str] = {}  # leaf -> SHA-256 over all its rows
         self.facts: dict[str, Any] = {}
-        if entry is not None:
-            self._compare("agents", entry.n_agents, self.agents)
-            self._compare("kind of actions", entry.discrete, self.discrete)
-            self._compare("observation width", entry.obs_dim, vault.leaves["observations"].shape[-1])
-        if self.discrete and "infos.legals" not in vault.leaves:
-            raise DataError(f"{self.where}: discrete actions without infos.legals; such vaults are not supported")
+        self.notices: list[str] = []
 
     def run(self) -> str:
         """Convert the vault, verify the new file and rename it. Return its content hash.
@@ -75,18 +78,15 @@ class Converter:
                 new file reads back differently.
             StorageError: if there is not enough space.
         """
-        flags = self._flags()
-        boundaries = find_boundaries(
-            flags,
-            self.entry.episode_limit if self.entry else None,
-            self.entry.layout if self.entry else "auto",
-            self.where,
-        )
-        for notice in boundaries.notices:
-            self.say(f"{self.vault.folder.name}: {notice}")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.vault.leaves.values())
         require_space(self.target.parent, row_bytes * self.vault.rows, "set data.cache")
+        flags = self._flags()
+        boundaries = find_boundaries(flags, self.declared, self.where, self.entry is not None)
+        self._tell(*self.contents.notices, *boundaries.notices)
+        self.facts["vault_rows"] = self.vault.rows
+        self.facts["delimiter_rows"] = int((~boundaries.keep).sum())
+        self.facts["partly_flagged_rows"] = len(flags.partly)
         remove_stale(self.target.parent, self.target.name)
         with written_aside(self.target) as temporary:
             with new_hdf5(temporary) as (file, check):
@@ -100,25 +100,44 @@ class Converter:
                 write_attributes(file, attributes)
             if hash_file(temporary) != digest:
                 raise DataError(f"{self.target}: the file read back differs from the data written; check the disk")
+            self._judge(temporary)
         return digest
+
+    def _tell(self, *notices: str) -> None:
+        """Print notices and keep them for the file."""
+        self.notices += notices
+        for notice in notices:
+            self.say(f"{self.vault.folder.name}: {notice}")
+
+    def _judge(self, temporary: Path) -> None:
+        """Raise DataError if the new file breaks a rule of the layout. The numbers were judged before."""
+        narrow = outline(temporary, [name.column for name in self._rules().columns()])
+        check_layout(self.vault.folder, narrow.steps, narrow.episodes, narrow.attributes)
+        check_episodes(self.vault.folder, narrow.steps, narrow.episodes, narrow.attributes)
 
     # --- first pass: flags and rewards ----------------------------------------------------------------------------
 
     def _flags(self) -> Flags:
-        terminal = self._whole("terminals", lambda x: (x != 0).reshape(len(x), -1).all(1))
-        truncation = self._whole("truncations", lambda x: (x != 0).reshape(len(x), -1).all(1))
-        rewards = self._whole("rewards", lambda x: x.reshape(len(x), -1))
-        if not np.isfinite(rewards).all():
-            raise DataError(f"{self.where}: rewards hold NaN or infinity; fetch the vault again")
+        flags = {name: self._whole(name, partial(self._flag, name)) for name in FLAGS if name in self.vault.leaves}
+        ended = [flags.get(name, np.zeros((self.vault.rows, 1), bool)) for name in FLAGS]
+        rewards = self._whole("rewards", self._reward)
         reward, agent_reward = split_rewards(rewards)
         acted = [(rows == 0).reshape(len(rows), -1).all(1) for _, rows in self.vault.slabs("actions")]
-        return Flags(terminal, truncation, reward, agent_reward, np.concatenate(acted) & (rewards == 0).all(1))
+        return Flags(ended[0], ended[1], reward, agent_reward, np.concatenate(acted) & (rewards == 0).all(1))
 
-    def _whole(self, leaf: str, rule: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    def _flag(self, name: str, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        return self.judge.binary(rows.reshape(len(rows), -1), numbers, name)
+
+    def _reward(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
+        rows = rows.reshape(len(rows), -1)
+        self.judge.float32(rows, numbers, "rewards")
+        return rows
+
+    def _whole(self, leaf: str, rule: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         digest, found = hashlib.sha256(), []
-        for _, rows in self._plain(leaf):
+        for start, rows in self._plain(leaf):
             digest.update(as_bytes(rows))
-            found.append(rule(rows))
+            found.append(rule(rows, np.arange(start, start + len(rows))))
         self.digests[leaf] = digest.hexdigest()
         return np.concatenate(found)
 
@@ -132,7 +151,6 @@ class Converter:
         if flags.agent_reward is not None:
             steps["agent_rewards"] = flags.agent_reward[boundaries.keep]
         columns = boundaries.episodes.columns(steps, {})
-        self.facts["longest"] = int(columns.episodes["length"].max())
         self._returns(columns.episodes)
         return dict(columns.arrays())
 
@@ -140,15 +158,14 @@ class Converter:
         """Compare the complete episodes with the card. A difference is only reported, because cards have errors."""
         found = figures(table)
         self.facts |= found
-        found["vault_rows"] = self.vault.rows
-        for line in self.entry.differences(found) if self.entry else ():
+        for line in self.entry.differences(self.facts) if self.entry else ():
             self.say(f"{self.vault.folder.name}: {line}")
 
     # --- second pass: every column in the order of the content hash -------------------------------------------------
 
     def _write(self, file: h5py.File, flags: Flags, boundaries: Boundaries, check: Callable[[], None]) -> str:
         """Write all columns. Return the content hash of the data in memory, with which the file must agree."""
-        narrow, wides = self._narrow(flags, boundaries), LeafRules(self.vault, self.discrete, self._zscored)
+        narrow, wides = self._narrow(flags, boundaries), self._rules()
         wide = {f"steps/{each.column}": each for each in wides.columns()}
         content = ContentHash()
         groups = (
@@ -164,8 +181,7 @@ class Converter:
                 check()
                 content.add(name, array, array)
         self.facts |= wides.facts(boundaries.episodes)
-        for notice in wides.notices(boundaries.episodes):
-            self.say(f"{self.vault.folder.name}: {notice}")
+        self._tell(*wides.notices(boundaries.episodes))
         return content.hexdigest()
 
     def _stream(
@@ -188,7 +204,11 @@ class Converter:
         with Lanes() as lanes:
             for start, rows in self._plain(wide.leaf):
                 chosen = keep[start : start + len(rows)]
-                kept = wide.rule(rows if chosen.all() else rows[chosen])
+                numbers = start + np.flatnonzero(chosen)
+                if not len(numbers):
+                    lanes.run(leaf=partial(digest.update, as_bytes(rows)))
+                    continue
+                kept = wide.rule(rows if len(numbers) == len(rows) else rows[chosen], numbers)
                 kept = np.ascontiguousarray(kept.astype(wide.dtype, copy=False))
                 lanes.run(
                     leaf=partial(digest.update, as_bytes(rows)),
@@ -197,6 +217,7 @@ class Converter:
                     judge=partial(wide.judge, kept),
                 )
                 written += len(kept)
+        wide.at_end()
         self.digests[wide.leaf] = digest.hexdigest()
         self.say(f"{self.vault.folder.name}: {wide.column}, {written} rows")
 
@@ -206,17 +227,20 @@ class Converter:
     def _zscored(self) -> bool:
         return self.entry is not None and self.entry.zscored
 
+    def _rules(self) -> LeafRules:
+        return LeafRules(self.vault, self.contents, self.declared, self._zscored)
+
     def _attributes(self, boundaries: Boundaries) -> dict[str, Any]:
-        entry, leaves = self.entry, self.vault.leaves
-        width = leaves["infos.legals" if self.discrete else "actions"].shape[-1]
+        entry, folder = self.entry, self.vault.folder
+        name = entry.id if entry else f"{folder.parent.stem}/{folder.name}"
         return {
-            "name": entry.id if entry else f"{self.vault.folder.parent.stem}/{self.vault.folder.name}",
+            "name": name,
             "source": entry.source if entry else "own",
-            "n_agents": self.agents,
-            "action_dim": width,
-            "discrete": int(self.discrete),
-            "episode_limit": entry.episode_limit if entry else self.facts.pop("longest"),
-            "env_id": entry.env_id if entry else self.vault.folder.name,
+            "n_agents": self.contents.agents,
+            "action_dim": self.contents.width,
+            "discrete": int(self.contents.discrete),
+            "episode_limit": boundaries.limit,
+            "env_id": self.declared.env_id or f"{NO_ENVIRONMENT}{name}",
             "env_kwargs": "{}",
             **self.origin,
             "layout": boundaries.layout,
@@ -224,10 +248,6 @@ class Converter:
             "vault_version": self.vault.version,
             "vault_sha256": json.dumps(self.digests, sort_keys=True),
             "n_episodes": len(boundaries.episodes.length),
-            "facts": json.dumps({key: value for key, value in self.facts.items() if key != "longest"}, sort_keys=True),
+            "facts": json.dumps({**self.facts, "notices": self.notices}, sort_keys=True),
             "action_limit": self.facts.get("action_limit", 1.0),
         }
-
-    def _compare(self, what: str, wanted: Any, found: Any) -> None:
-        if wanted is not None and wanted != found:
-            raise DataError(f"{self.where}: {what} is {found}, but the catalogue says {wanted}; fetch the vault again")

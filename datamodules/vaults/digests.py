@@ -29,7 +29,9 @@ def write_digests(path: Path, digests: Mapping[str, str]) -> None:
     write_atomic(path, json.dumps(dict(digests), indent=0, sort_keys=True))
 
 
-def verify_digests(folder: Path, beside: Path, say: Callable[[str], None]) -> Callable[[], None]:
+def verify_digests(
+    folder: Path, beside: Path, say: Callable[[str], None], again: str = "fetch the vault again"
+) -> Callable[[], None]:
     """Compare a vault with its stored digests. Return a function that stores them if there were none.
 
     Call the returned function after a successful conversion.
@@ -38,6 +40,7 @@ def verify_digests(folder: Path, beside: Path, say: Callable[[str], None]) -> Ca
         folder: folder of one uid.
         beside: file of digests of a vault that was placed by hand.
         say: function that receives a line for the user if no digests are stored.
+        again: what the user can do about damage.
 
     Raises:
         DataError: if a file differs from its digest.
@@ -51,7 +54,7 @@ def verify_digests(folder: Path, beside: Path, say: Callable[[str], None]) -> Ca
         return lambda: write_digests(beside, found)
     changed = [name for name in sorted(wanted | found) if wanted.get(name) != found.get(name)]
     if changed:
-        raise DataError(f"{folder}: {changed[0]} differs from its stored digest, so it is damaged; fetch it again")
+        raise DataError(f"{folder}: {changed[0]} differs from its stored digest, so it is damaged; {again}")
     return lambda: None
 
 

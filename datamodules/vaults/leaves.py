@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.episodes import Episodes
+from vgm2p.datamodules.vaults.clipped import Clipped
+from vgm2p.datamodules.vaults.contents import LEGALS, STATE, Contents
+from vgm2p.datamodules.vaults.declared import Declared
+from vgm2p.datamodules.vaults.numbers import Judge
 from vgm2p.datamodules.vaults.state import StateCheck, notices
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import recovery_error
@@ -19,8 +23,15 @@ RECOVERY = 1e-3  # largest difference between z-scored vectors and vectors rebui
 PIECE_ROWS = 4096  # number of rows rebuilt at once
 
 
+MOST_CLIPPED = 0.01  # largest share of actions beyond [-1, 1] that need not be declared
+
+
 def accept(rows: NDArray[Any]) -> None:
     """Accept all rows. For leaves that need no check beyond the one in their rule."""
+
+
+def nothing() -> None:
+    """Do nothing. For leaves whose rows are judged one slab at a time only."""
 
 
 @dataclass
@@ -32,16 +43,19 @@ class LeafRule:
         column: name of the step column that it fills.
         dtype: type of the column.
         shape: shape of one row of the column.
-        rule: function that converts rows of the leaf to rows of the column. It is called slab after slab.
+        rule: function (rows of the leaf, their numbers in the vault) -> rows of the column. It is called slab after
+            slab, and raises DataError for numbers that the column cannot hold.
         judge: function that checks rows of the column, slab after slab, in a thread. It raises DataError.
+        at_end: function that is called after the last slab. It raises DataError.
     """
 
     leaf: str
     column: str
     dtype: str
     shape: tuple[int, ...]
-    rule: Callable[[NDArray[Any]], NDArray[Any]]
+    rule: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
     judge: Callable[[NDArray[Any]], None] = accept
+    at_end: Callable[[], None] = nothing
 
 
 class LeafRules:
@@ -49,34 +63,36 @@ class LeafRules:
 
     Args:
         vault: the vault.
-        discrete: whether actions are indices.
+        contents: what it contains.
+        declared: what is declared about it.
         zscored: whether an observation is the robot's vector and the agent's one-hot, z-scored per vector.
     """
 
-    def __init__(self, vault: Vault, discrete: bool, zscored: bool) -> None:
-        self.vault, self.discrete, self.zscored = vault, discrete, zscored
-        self.where = str(vault.folder)
-        self.agents = vault.leaves["observations"].shape[0]
-        self._acted: list[NDArray[Any]] = []
+    def __init__(self, vault: Vault, contents: Contents, declared: Declared, zscored: bool) -> None:
+        self.vault, self.contents, self.declared, self.zscored = vault, contents, declared, zscored
+        self.where, self.agents = str(vault.folder), contents.agents
+        self.judge = Judge(self.where, self.agents, vault.repair)
+        self._acted: list[NDArray[np.int16]] = []
         self._padding: NDArray[np.bool_] | None = None
         self._facts: dict[str, Any] = {}
         self._state = StateCheck()
+        self._clipped = Clipped()
 
     def columns(self) -> list[LeafRule]:
         """Return the rules in the order of their use: actions come first, then the legal masks that must allow them."""
-        leaves = self.vault.leaves
-        observed, width = leaves["observations"].shape, leaves["actions"].shape[1:] if not self.discrete else ()
-        found = [
-            LeafRule("actions", "actions", "<i2" if self.discrete else "<f4", (self.agents, *width), self._actions)
-        ]
-        if self.discrete:
-            found.append(LeafRule("infos.legals", "legal_actions", "|u1", leaves["infos.legals"].shape, self._legals))
+        leaves, width = self.vault.leaves, self.contents.width
+        found = []
+        if self.contents.discrete:
+            found.append(LeafRule("actions", "actions", "<i2", (self.agents,), self._indices))
+            found.append(LeafRule(LEGALS, "legal_actions", "|u1", leaves[LEGALS].shape, self._legals))
+        else:
+            shape = (self.agents, width)
+            found.append(LeafRule("actions", "actions", "<f4", shape, self._vectors, at_end=self._judge_share))
         judge = self._recover if self.zscored else accept
+        observed = leaves["observations"].shape
         found.append(LeafRule("observations", "observations", "<f4", observed, self._observations, judge))
-        if "infos.state" in leaves:
-            found.append(
-                LeafRule("infos.state", "state", "<f4", leaves["infos.state"].shape, self._states, self._state.add)
-            )
+        if STATE in leaves:
+            found.append(LeafRule(STATE, "state", "<f4", leaves[STATE].shape, self._states, self._state.add))
         return found
 
     def facts(self, episodes: Episodes) -> dict[str, Any]:
@@ -85,24 +101,33 @@ class LeafRules:
 
     def notices(self, episodes: Episodes) -> list[str]:
         """Return lines for the user. Call this after all columns are converted."""
-        leaf = self.vault.leaves.get("infos.state")
+        leaf = self.vault.leaves.get(STATE)
         entries = int(np.prod(leaf.shape)) if leaf else 0
-        return notices(self.facts(episodes), entries, len(episodes.length))
+        lines = notices(self.facts(episodes), entries, len(episodes.length))
+        if stuck := self._facts.get("rows_without_legal_action", 0):
+            lines.append(f"in {stuck} cases an agent has no legal action; action 0 is taken to be legal there")
+        if valid := self._facts.get("obs_valid"):
+            lines.append(f"-inf in observations is padding and becomes 0; the agents have {valid} real entries")
+        return lines + self._clipped.notices(self.declared)
 
-    def _observations(self, rows: NDArray[Any]) -> NDArray[Any]:
-        rows = _float32(rows)
-        if self._padding is None and np.isfinite(rows).all():
-            return rows
-        padded = np.isneginf(rows)
-        if padded.any():  # omar/mpe pads shorter vectors with -inf, at the same entries in every row
-            self._padding = padded[0] if self._padding is None else self._padding
-        if self._padding is not None:
-            if (padded != self._padding).any():
-                raise DataError(f"{self.where}: -inf is in the observations of some rows only; fetch the vault again")
-            self._facts["obs_valid"] = (~self._padding).sum(-1).tolist()
-            rows = np.where(padded, np.float32(0.0), rows)
-        self._finite("observations", rows)
-        return rows
+    def _observations(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float32]:
+        if rows.dtype.kind != "f":
+            return self.judge.float32(rows, numbers, "observations")
+        if self._padding is None:  # omar/mpe pads shorter vectors with -inf, at the same entries in every row
+            self._padding = np.isneginf(rows[0])
+            if self._padding.any():
+                self._facts["obs_valid"] = (~self._padding).sum(-1).tolist()
+        if self._padding.any() or not np.isfinite(rows).all():
+            padded = np.isneginf(rows)
+            broken = np.argwhere(padded != self._padding)
+            if len(broken):
+                row, agent, _ = broken[0]
+                raise DataError(
+                    f"{self.where}: -inf is in the observations of some rows only, first in row {numbers[row]}, "
+                    f"agent {agent}; {self.vault.repair}"
+                )
+            rows = np.where(padded, rows.dtype.type(0), rows)
+        return self.judge.float32(rows, numbers, "observations")
 
     def _recover(self, rows: NDArray[np.float32]) -> None:
         for start in range(0, len(rows), PIECE_ROWS):
@@ -113,18 +138,39 @@ class LeafRules:
                 )
             self._facts["recovery_error"] = max(error, self._facts.get("recovery_error", 0.0))
 
-    def _actions(self, rows: NDArray[Any]) -> NDArray[Any]:
-        if self.discrete:
-            chosen = rows.reshape(len(rows), self.agents)
-            self._acted.append(chosen.astype(np.int16))
-            return chosen
-        self._finite("actions", rows)
-        largest = float(np.abs(rows).max(initial=0.0))
-        self._facts["action_limit"] = max(largest, self._facts.get("action_limit", 1.0))
-        return rows
+    def _indices(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int16]:
+        chosen = self.judge.indices(rows.reshape(len(rows), self.agents), numbers, "actions", self.contents.width)
+        self._acted.append(chosen)
+        return chosen
 
-    def _legals(self, rows: NDArray[Any]) -> NDArray[Any]:
-        legal: NDArray[Any] = (rows != 0).astype(np.uint8)
+    def _vectors(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float32]:
+        rows = rows.reshape(len(rows), self.agents, self.contents.width)
+        if self.declared.action_scale is not None:
+            self.judge.float32(rows, numbers, "actions")
+            rows = rows.astype(np.float64) / self.declared.action_scale
+        narrow = self.judge.float32(rows, numbers, "actions")
+        self._clipped.add(narrow, numbers)
+        return narrow
+
+    def _judge_share(self) -> None:
+        """Raise DataError if many actions lie outside [-1, 1] and nothing says what this means."""
+        found = self._clipped
+        self._facts |= {"action_limit": max(found.largest, 1.0), "clipped_share": found.share}
+        if self.declared.action_scale is not None:
+            self._facts["action_scale"] = self.declared.action_scale
+        if self.declared.clip or found.share <= MOST_CLIPPED:
+            return
+        advice = "set action_scale=<number> or clip=true (fit: data.source.clip=)"
+        if found.whole and self.declared.action_scale is None:
+            advice = f"store {LEGALS} if they are indices, else set action_scale=<number> or clip=true"
+        row, agent = found.first
+        raise DataError(
+            f"{self.where}: {found.share:.1%} of actions are outside [-1, 1] (to {found.largest:.3g}, row {row}, "
+            f"agent {agent}); {advice}"
+        )
+
+    def _legals(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.uint8]:
+        legal = self.judge.binary(rows, numbers, LEGALS).astype(np.uint8)
         stuck = ~legal.any(-1)
         if stuck.any():
             self._facts["rows_without_legal_action"] = int(stuck.sum()) + self._facts.get(
@@ -134,21 +180,9 @@ class LeafRules:
         if len(self._acted) > 1:
             self._acted = [np.concatenate(self._acted)]
         acted, self._acted = self._acted[0][: len(legal)], [self._acted[0][len(legal) :]]
-        inside = (acted >= 0) & (acted < legal.shape[-1])
-        played = np.take_along_axis(legal, np.where(inside, acted, 0)[..., None].astype(np.int64), -1)[..., 0]
-        illegal = int((~inside | (played == 0)).sum())
-        if illegal:
-            raise DataError(f"{self.where}: {illegal} stored actions are not legal; fetch the vault again")
+        played = np.take_along_axis(legal, acted[..., None].astype(np.int64), -1)[..., 0]
+        self.judge.require(played != 0, acted, numbers, "actions", "which is not legal there")
         return legal
 
-    def _states(self, rows: NDArray[Any]) -> NDArray[Any]:
-        self._finite("state", rows)
-        return _float32(rows)
-
-    def _finite(self, name: str, rows: NDArray[Any]) -> None:
-        if not np.isfinite(rows).all():
-            raise DataError(f"{self.where}: '{name}' holds NaN or infinity; fetch the vault again")
-
-
-def _float32(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows.astype(np.float32, copy=False)
+    def _states(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float32]:
+        return self.judge.float32(rows, numbers, STATE)

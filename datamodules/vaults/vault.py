@@ -16,7 +16,8 @@ from vgm2p.errors import DataError, MissingInput
 
 MARKERS = ("metadata.json", "manifest.ocdbt")  # files that every vault has
 SLAB_BYTES = 1 << 24
-NEEDED = ("observations", "actions", "rewards", "terminals", "truncations")
+NEEDED = ("observations", "actions", "rewards")
+FLAGS = ("terminals", "truncations")  # a vault has at least one of them
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,35 @@ class Vault:
 
     Args:
         folder: the folder with `metadata.json` and `manifest.ocdbt`.
+        published: whether the vault can be fetched again. If not, it is the user's own.
+
+    Attributes:
+        again: what the user can do about damage.
+        repair: what the user can do about wrong content.
 
     Raises:
         MissingInput: if the package tensorstore is not installed, or the folder is not a vault.
         DataError: if the vault is damaged, or its batch axis is longer than 1.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, published: bool = False) -> None:
         self.folder = folder.resolve()
+        self.again = "fetch the vault again" if published else "copy the vault again"
+        self.repair = "fetch the vault again" if published else "correct the vault"
         absent = [name for name in MARKERS if not (self.folder / name).is_file()]
         if absent:
             raise MissingInput(f"{folder}: no vault here ({absent[0]} is missing); give the folder of one uid")
-        self.version, shapes, dtypes = _metadata(self.folder / "metadata.json")
+        self.version, shapes, dtypes = _metadata(self.folder / "metadata.json", self.again)
         self._stores: dict[str, Any] = {}
         self.rows = self._index()
         if self.rows < 1:
-            raise DataError(f"{folder}: empty vault; fetch it again")
+            raise DataError(f"{folder}: the vault has no rows; {self.repair}")
         self.leaves = {name: Leaf(name, shapes[name], dtypes[name]) for name in shapes}
         lacking = [name for name in NEEDED if name not in self.leaves]
+        if not any(name in self.leaves for name in FLAGS):
+            lacking.append(" or ".join(FLAGS))
         if lacking:
-            raise DataError(f"{folder}: the vault has no '{lacking[0]}'; fetch it again")
+            raise DataError(f"{folder}: not supported: a vault without '{lacking[0]}'; {self.repair}")
         for leaf in self.leaves.values():
             self._check(leaf)
 
@@ -91,11 +101,9 @@ class Vault:
         if store.shape[0] != 1:
             raise DataError(f"{self.folder}: '{leaf.name}' has a batch axis of {store.shape[0]}, not 1; not supported")
         if store.shape[2:] != leaf.shape or store.dtype.numpy_dtype != leaf.dtype:
-            raise DataError(f"{self.folder}: '{leaf.name}' differs from what metadata.json says; fetch the vault again")
+            raise DataError(f"{self.folder}: '{leaf.name}' differs from what metadata.json says; {self.again}")
         if store.shape[1] < self.rows:
-            raise DataError(
-                f"{self.folder}: '{leaf.name}' is shorter than the vault's {self.rows} rows; fetch it again"
-            )
+            raise DataError(f"{self.folder}: '{leaf.name}' is shorter than the vault's {self.rows} rows; {self.again}")
 
     def _opened(self, name: str, path: str | None = None) -> Any:
         if name not in self._stores:
@@ -109,7 +117,7 @@ class Vault:
 
     def _damaged(self, name: str, error: Exception) -> DataError:
         cause = " ".join(str(error).replace(str(self.folder), "").split())
-        return DataError(f"{self.folder}: '{name}' cannot be read ({cause[:60]}); damaged: fetch it again")
+        return DataError(f"{self.folder}: '{name}' cannot be read ({cause[:60]}); damaged: {self.again}")
 
 
 def tensorstore() -> Any:
@@ -127,23 +135,32 @@ def find_vaults(root: Path) -> dict[str, Path]:
     return {folder.name: folder for folder in found}
 
 
-def _metadata(path: Path) -> tuple[float, dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
+def _metadata(path: Path, again: str) -> tuple[float, dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
     try:
         content = json.loads(path.read_text())
         version = float(content["version"])
         shapes = {name: _shape(text) for name, text in _flat(content["structure_shape"])}
-        dtypes = {name: np.dtype(str(text)) for name, text in _flat(content["structure_dtype"])}
+        dtypes = {name: _dtype(path, name, str(text)) for name, text in _flat(content["structure_dtype"])}
         if int(version) != 1 or shapes.keys() != dtypes.keys():
             raise ValueError(f"version {version}")
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError) as error:
-        raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); fetch the vault again") from error
+        raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); {again}") from error
     return version, shapes, dtypes
+
+
+def _dtype(path: Path, name: str, text: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(text)
+    except TypeError as error:
+        raise DataError(
+            f"{path.parent}: not supported: '{name}' has type {ascii(text)[:30]}, unknown to numpy"
+        ) from error
 
 
 def _shape(text: str) -> tuple[int, ...]:
     """Return the shape of a row, without the two leading axes: batch axis and length of the writer's buffer."""
     shape = ast.literal_eval(text)
-    if not isinstance(shape, tuple) or len(shape) < 3 or not all(isinstance(x, int) and x > 0 for x in shape):
+    if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(x, int) and x > 0 for x in shape):
         raise ValueError(text)
     return tuple(shape[2:])
 

@@ -92,8 +92,7 @@ def _files_of(path: Path, settings: DataSettings) -> list[Path]:
     if not path.is_dir():
         return [path]
     if vaults := vaults_below(path):
-        files = [VaultFolder(str(folder), settings.cache).target for folder in vaults]
-        ready = [file for file in files if file.is_file()]
+        ready = [file for folder in vaults for file in VaultFolder(str(folder), settings.cache).conversions]
         if not ready:
             raise MissingInput(f"{path}: this vault is not converted yet; run `vgm2p data convert {path}`")
         return ready
@@ -126,7 +125,10 @@ def _origins(settings: DataSettings, say: Say) -> list[Origin]:
             continue
         if vaults and settings.revision is not None:
             raise ConfigError(f"revision= is for published datasets; {name} is your own vault: remove revision=")
-        found += [VaultFolder(str(folder), settings.cache, say) for folder in vaults]
+        if settings.declared and not vaults:
+            key = next(iter(settings.declared))
+            raise ConfigError(f"{key}= is for your own vaults; the catalogue describes {name}: remove {key}=")
+        found += [VaultFolder(str(folder), settings.cache, say, **settings.declared) for folder in vaults]
         if not vaults:
             found += [_published(entry, settings, say) for entry in select([name], settings.catalogue)]
     return found

@@ -141,6 +141,18 @@ class DataSettings:
     revision: str | None = field(metadata=key(actions=("fetch", "convert")))
     catalogue: str | None
     out: str | None = field(metadata=key(actions=("convert", "show")))
+    layout: str | None = field(metadata=key(actions=("convert",)))
+    episode_limit: int | None = field(metadata=key(actions=("convert",)))
+    env_id: str | None = field(metadata=key(actions=("convert",)))
+    discrete: bool | None = field(metadata=key(actions=("convert",)))
+    action_scale: float | None = field(metadata=key(actions=("convert",)))
+    clip: bool | None = field(metadata=key(actions=("convert",)))
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What the user declares about an own vault: the keys of `conf/data/vault.yaml` that were given."""
+        names = ("layout", "episode_limit", "env_id", "discrete", "action_scale", "clip")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown action, and for a key that the action does not read."""

@@ -17,6 +17,7 @@ from vgm2p.datamodules.sources.catalogue import Entry
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.datamodules.vaults.boundaries import Flags, find_boundaries
 from vgm2p.datamodules.vaults.convert import Converter
+from vgm2p.datamodules.vaults.declared import Declared
 from vgm2p.datamodules.vaults.vault import Vault
 from vgm2p.envs.observation import robot_of_omiga
 from vgm2p.errors import ConfigError, DataError, MissingInput
@@ -152,20 +153,21 @@ def test_omiga_vectors_load_as_published_or_as_the_robot_behind_them(tmp_path):
 def test_unpadded_rewards_and_ends_of_hand_made_flags():
     def flags(ends, rows=6, idle=()):
         marks = np.isin(np.arange(rows), ends)
-        return Flags(marks, np.zeros(rows, bool), np.ones(rows, np.float32), None, np.isin(np.arange(rows), idle))
+        none = np.zeros((rows, 1), bool)
+        return Flags(marks[:, None], none, np.ones(rows, np.float32), None, np.isin(np.arange(rows), idle))
 
-    found = find_boundaries(flags([2, 5], idle=[2, 5]), 2, "auto", "x")
+    found = find_boundaries(flags([2, 5], idle=[2, 5]), Declared("auto", 2), "x")
     assert (found.layout, found.episodes.length.tolist(), found.episodes.end.tolist()) == (
         "delimiter_row",
         [2, 2],
         [1, 1],
     )
     assert found.keep.tolist() == [True, True, False] * 2
-    found = find_boundaries(flags([2, 3, 5], idle=[2, 3, 5]), 2, "delimiter_row", "x")
-    assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a delimiter row" in found.notices[0]
-    assert find_boundaries(flags([1, 5]), 4, "auto", "x").episodes.end.tolist() == [0, 1]
-    with pytest.raises(DataError, match="no row ends an episode"):
-        find_boundaries(flags([]), None, "auto", "x")
+    found = find_boundaries(flags([2, 3, 5], idle=[2, 3, 5]), Declared("delimiter_row", 2), "x")
+    assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a delimiter row" in found.notices[1]
+    assert find_boundaries(flags([1, 5]), Declared("auto", 4), "x").episodes.end.tolist() == [0, 1]
+    with pytest.raises(DataError, match="no end flag is set for all agents in any of 6 rows"):
+        find_boundaries(flags([]), Declared("auto"), "x")
 
 
 def test_agents_paid_differently_and_padding_are_kept(tmp_path):

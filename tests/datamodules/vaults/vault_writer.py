@@ -90,3 +90,22 @@ def copy_plainly(folder: Path, target: Path):
             for start in range(0, vault.rows, step):
                 stop = min(start + step, vault.rows)
                 dataset[start:stop] = store[0, start:stop].read().result()
+
+
+def even_arrays(lengths=(12,) * 5, agents=3, width=5, actions=None, seed=0):
+    """Leaf -> (T, ...) with episodes of the given lengths. `actions`: number of discrete actions; None: continuous ones."""
+    rng = np.random.default_rng(seed)
+    rows, ends = sum(lengths), np.cumsum(lengths) - 1
+    arrays = {
+        "observations": rng.normal(size=(rows, agents, width)).astype(np.float32),
+        "rewards": np.repeat(rng.normal(size=(rows, 1)).astype(np.float32), agents, 1),
+        "terminals": np.zeros((rows, agents), np.float32),
+        "truncations": np.zeros((rows, agents), np.float32),
+    }
+    arrays["terminals"][ends] = 1
+    if actions is None:
+        return {**arrays, "actions": rng.uniform(-1, 1, (rows, agents, 2)).astype(np.float32)}
+    legal = rng.random((rows, agents, actions)) < 0.7
+    legal[..., 0] = True
+    scores = np.where(legal, rng.random(legal.shape), -1)
+    return {**arrays, "actions": scores.argmax(-1).astype(np.int32), "infos.legals": legal.astype(np.float32)}
