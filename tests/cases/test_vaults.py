@@ -1,56 +1,15 @@
-"""Vaults of users: what cannot be known is declared or told, nothing wrong is converted, every refusal names its place."""
+"""Vaults of users: episodes and layouts are declared, proven or told. What was found is kept and compared."""
 
-import contextlib
-import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.cli.answers import TINY
-from tests.datamodules.vaults.vault_writer import even_arrays, write_vault
-from vgm2p.cli import main
+from tests.cases.vaults import ENDS, converted, idle_ends, refused, said
+from tests.datamodules.vaults.vault_writer import even_arrays
 from vgm2p.datamodules.layout.checks import check
-from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.writing import write
-
-ENDS = np.arange(11, 60, 12)
-
-
-def said(*words):
-    """Run the program; return its exit code, standard output and standard error."""
-    out, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), errors.getvalue().strip()
-
-
-def converted(folder, arrays, *words):
-    """Write a vault and convert it; return the dataset and the printed text."""
-    write_vault(folder / "mine.vlt" / "Good", arrays)
-    code, text, errors = said("data", "convert", folder / "mine.vlt" / "Good", f"cache={folder / 'cache'}", *words)
-    assert code == 0, errors
-    path = Path(next(line.split()[-1] for line in text.splitlines() if line.startswith("ready")))
-    assert all(good for _, good, _ in check(path))
-    return read(path, verify="full"), text
-
-
-def refused(folder, arrays, *words, fit=False):
-    """Write a vault and convert it; return the line of the refusal. With `fit`, that must say the same."""
-    vault, cache = folder / "mine.vlt" / "Good", folder / "cache"
-    write_vault(vault, arrays)
-    code, _, line = said("data", "convert", vault, f"cache={cache}", *words)
-    assert code == 65, line
-    assert str(vault) in line and len(line) <= 207 and "fetch" not in line
-    if fit:
-        keys = [f"data.source.path={vault}", f"data.cache={cache}", *(f"data.source.{word}" for word in words)]
-        assert said("fit", *TINY, "data=vault", f"out={folder / 'run'}", *keys)[0::2] == (65, line)
-        assert not (folder / "run").exists()
-    assert [path.name for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
-    return line
-
 
 # --- 01: an episode ends where every agent is terminated or truncated -------------------------------------------------
 
@@ -105,59 +64,7 @@ def test_a_flag_that_is_neither_0_nor_1_is_refused(value, tmp_path):
     assert "'terminals'" in (line := refused(tmp_path, arrays, fit=value == 0.5)) and "row 7, agent 1" in line
 
 
-# --- 03: integers stored as floats are indices where legal actions are stored ------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
-@pytest.mark.parametrize("axis", [False, True])
-def test_actions_beside_legal_actions_are_indices_whatever_their_type(dtype, axis, tmp_path):
-    arrays = even_arrays(actions=4)
-    wanted = arrays["actions"]
-    arrays["actions"] = (wanted[..., None] if axis else wanted).astype(dtype)
-    found, text = converted(tmp_path, arrays)
-    assert found.attributes["discrete"] == 1 and found.attributes["action_dim"] == 4
-    assert np.array_equal(found.steps["actions"], wanted)
-    assert ("actions are indices, stored as" in text) == (np.dtype(dtype).kind == "f")
-
-
-@pytest.mark.parametrize("value", [1.5, np.nan, -1.0, 4.0, 65536.0, np.inf])
-def test_an_action_that_is_no_index_is_refused(value, tmp_path):
-    arrays = even_arrays(actions=4)
-    arrays["actions"] = arrays["actions"].astype(np.float32)
-    arrays["actions"][33, 2] = value
-    assert "'actions' holds" in (line := refused(tmp_path, arrays, fit=value == 1.5)) and "row 33, agent 2" in line
-
-
-def test_an_integer_is_judged_before_it_becomes_int16(tmp_path):
-    arrays = even_arrays(actions=4)
-    arrays["actions"] = arrays["actions"].astype(np.int64)
-    arrays["actions"][3, 1] += 1 << 16
-    assert "row 3, agent 1" in refused(tmp_path, arrays)
-
-
-def test_an_action_that_is_not_legal_is_named(tmp_path):
-    arrays = even_arrays(actions=4)
-    arrays["infos.legals"][50, 1] = np.eye(4)[(arrays["actions"][50, 1] + 1) % 4]
-    assert "row 50, agent 1, which is not legal there" in refused(tmp_path, arrays)
-
-
-def test_legal_actions_of_continuous_actions_need_a_word(tmp_path):
-    arrays = even_arrays()
-    arrays["infos.legals"] = np.ones((60, 3, 2), np.float32)
-    assert "discrete=false" in refused(tmp_path / "a", arrays)
-    found, _ = converted(tmp_path / "b", arrays, "discrete=false")
-    assert found.attributes["discrete"] == 0 and np.array_equal(found.steps["actions"], arrays["actions"])
-
-
 # --- 04: no row is dropped unless the layout is declared or proven ------------------------------------------------------
-
-
-def idle_ends(actions=4):
-    arrays = even_arrays(actions=actions)
-    arrays["actions"][ENDS] = 0
-    arrays["rewards"][:] = 0
-    arrays["rewards"][ENDS - 1] = 1
-    return arrays
 
 
 def test_a_last_step_of_zeros_is_a_step(tmp_path):
@@ -180,101 +87,6 @@ def test_rows_that_contradict_the_layout_are_refused(tmp_path):
     assert "set layout=native" in refused(tmp_path / "a", even_arrays(), "layout=delimiter_row")
     assert "set layout=delimiter_row" in refused(tmp_path / "b", idle_ends(), "episode_limit=11")
     assert "exceeds the limit of 11" in refused(tmp_path / "c", even_arrays(), "episode_limit=11")
-
-
-# --- 05: actions beyond 1 are declared, or refused ---------------------------------------------------------------------
-
-
-def test_large_actions_need_a_word(tmp_path):
-    arrays = even_arrays()
-    arrays["actions"] *= 4
-    line = refused(tmp_path / "a", arrays, fit=True)
-    assert "76.1% of actions" in line and "action_scale" in line and "clip=true" in line
-    found, text = converted(tmp_path / "b", arrays, "action_scale=4")
-    np.testing.assert_allclose(found.steps["actions"], arrays["actions"] / 4, rtol=1e-6)
-    assert "actions are divided by action_scale=4; 0.00% of the actions" in text
-    found, text = converted(tmp_path / "c", arrays, "clip=true")
-    assert np.array_equal(found.steps["actions"], arrays["actions"])
-    share = (np.abs(arrays["actions"]) > 1).mean()
-    assert f"{share:.2%} of the actions are outside [-1, 1] and are clipped" in text
-    assert json.loads(found.attributes["facts"])["clipped_share"] == pytest.approx(share)
-    assert "of actions" in refused(tmp_path / "d", arrays, "action_scale=2", fit=True)
-
-
-def test_a_few_actions_beyond_1_are_told(tmp_path):
-    arrays = even_arrays()
-    arrays["actions"][20, 1, 0] = -1.5
-    found, text = converted(tmp_path, arrays)
-    assert "0.28% of the actions are outside [-1, 1] and are clipped (largest 1.5)" in text
-    assert found.attributes["action_limit"] == 1.5
-
-
-def test_indices_need_legal_actions(tmp_path):
-    arrays = even_arrays(actions=4)
-    del arrays["infos.legals"]
-    assert "not supported: discrete actions without infos.legals" in refused(tmp_path / "a", arrays)
-    arrays["actions"] = arrays["actions"].astype(np.float32)
-    assert "store infos.legals if they are indices" in refused(tmp_path / "b", arrays)
-
-
-# --- numbers are judged before they are narrowed, and named -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("leaf", ["observations", "rewards", "actions", "infos.state"])
-@pytest.mark.parametrize("value", [1e39, -1e300, np.inf, np.nan])
-def test_a_number_that_float32_cannot_hold_is_refused_with_its_row(leaf, value, tmp_path):
-    arrays = even_arrays()
-    arrays["infos.state"] = np.random.default_rng(0).normal(size=(60, 7))
-    arrays[leaf] = arrays[leaf].astype(np.float64)
-    arrays[leaf].reshape(60, -1)[41, -1] = value
-    assert "row 41" in (line := refused(tmp_path, arrays)) and f"'{leaf}'" in line
-    assert leaf == "infos.state" or "agent 2" in line
-
-
-def test_padding_that_starts_later_is_refused(tmp_path):
-    arrays = even_arrays()
-    arrays["observations"][30:, 1, 4] = -np.inf
-    assert "first in row 30, agent 1" in refused(tmp_path, arrays)
-
-
-# --- 21: shapes and types are judged when the vault is opened ------------------------------------------------------------
-
-
-SHAPES = {
-    "images": ("observations", lambda x: np.zeros((60, 3, 4, 4, 2), np.float32)),
-    "no width": ("observations", lambda x: x[..., 0]),
-    "several indices": ("actions", lambda x: np.stack([x, x], -1)),
-    "other agents": ("actions", lambda x: x[:, :2]),
-    "one mask": ("infos.legals", lambda x: x[:, 0]),
-    "complex": ("observations", lambda x: x.astype(np.complex64)),
-    "state of images": ("infos.state", lambda x: np.zeros((60, 4, 4, 3), np.uint8)),
-    "state of others": ("infos.state", lambda x: np.zeros((60, 2, 9), np.float32)),
-    "rewards of parts": ("rewards", lambda x: np.zeros((60, 3, 2), np.float32)),
-    "flags of others": ("terminals", lambda x: x[:, :2]),
-}
-
-
-@pytest.mark.parametrize("kind", SHAPES)
-def test_what_our_layout_cannot_hold_is_said_before_anything_is_written(kind, tmp_path):
-    leaf, change = SHAPES[kind]
-    arrays = even_arrays(actions=4)
-    arrays[leaf] = change(arrays.get(leaf))
-    line = refused(tmp_path, arrays, fit=kind in ("images", "several indices"))
-    assert f"'{leaf}'" in line or "multi-discrete" in line
-    assert not (tmp_path / "cache" / "own").exists()
-
-
-def test_a_vault_without_any_flag_leaf_is_not_supported(tmp_path):
-    arrays = even_arrays()
-    del arrays["terminals"], arrays["truncations"]
-    assert "without 'terminals or truncations'" in refused(tmp_path, arrays)
-
-
-def test_rewards_may_be_one_column_of_integers(tmp_path):
-    arrays = even_arrays()
-    arrays["rewards"] = np.arange(60).astype(np.uint8)
-    found, _ = converted(tmp_path, arrays)
-    assert found.steps["rewards"].tolist() == list(range(60)) and "agent_rewards" not in found.steps
 
 
 # --- 22: no end flag for all agents anywhere ------------------------------------------------------------------------------
