@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
-import secrets
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vgm2p import __version__
 from vgm2p.bench.__main__ import main as bench
-from vgm2p.errors import ConfigError, Interrupted, nearest
+from vgm2p.errors import ConfigError, Interrupted, UserError, nearest
 from vgm2p.io.faults import as_user_error
 from vgm2p.io.files import write_atomic
+from vgm2p.io.scratch import scratch_folder
+from vgm2p.run.sweep import Note, Sweep, Worker
 from vgm2p.signals import StopFlag
 
 Result = TypeVar("Result")
-SWEEP = "VGM2P_SWEEP"  # environment variable: the folder where the runs of a sweep write their failures
+STOPPED = "the sweep was stopped, its runs have saved their state; the same command continues them"
 USAGE = """vgm2p <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
@@ -40,18 +42,20 @@ COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor"
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # the exception of a single run; at most one
+WORKER: list[Worker] = []  # what follows the command, if this is a worker process of a sweep; at most one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see `vgm2p.errors`). An error is printed as one line on stderr."""
     line = list(sys.argv[1:] if arguments is None else arguments)
+    STOP.signum, STOP.graceful = None, True  # until a command begins: imports of libraries are not to be interrupted
     STOP.install()
     try:
         return _main(line)
     except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
-    except Exception as error:
+    except (Exception, Interrupted) as error:
         return _fail(error)
     except KeyboardInterrupt:
         return _fail(Interrupted(signal.SIGINT, "stopped"))
@@ -68,6 +72,7 @@ def _main(line: list[str]) -> int:
     if command not in COMMANDS:
         raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}")
     if command == "bench":
+        STOP.let_through()
         bench(line[1:])
         return 0
     return _hydra_command(command, line[1:])
@@ -85,10 +90,18 @@ def _hydra_command(command: str, words: list[str]) -> int:
     if asked:
         _explained(command, lambda: print(help_page(command, overrides)))
         return 0
-    with tempfile.TemporaryDirectory() as failures:
-        os.environ[SWEEP] = failures
-        _hydra(command, overrides)
-        return _sweep_result(Path(failures))
+    with scratch_folder("sweep") as folder:
+        sweep = Sweep.begin(folder)
+        STOP.tell = sweep.stop
+        try:
+            _hydra(command, overrides)
+        except Exception:
+            if STOP.requested():  # the signal came first: it may have killed a worker process before its run began
+                raise STOP.interruption(STOPPED) from None
+            raise
+        finally:
+            STOP.tell = lambda signum: None
+        return _sweep_result(sweep.notes())
 
 
 def _hydra(command: str, overrides: list[str]) -> None:
@@ -120,60 +133,105 @@ def cell(cfg: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    sweep = Sweep.joined()
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        try:
+            _run(cfg, single=True)
+        except Exception as error:
+            FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own
+    elif sweep.owner == os.getpid():
+        try:
+            _run_of_sweep(cfg, sweep)
+        finally:
+            STOP.graceful = True  # until the next run begins
+    elif os.getppid() == sweep.owner:
+        WORKER[:] = WORKER or [Worker(sweep, STOP)]
+        with WORKER[0]:
+            _run_in_worker(cfg, sweep)
+    else:  # a launcher of another kind, such as one that submits jobs to a cluster
+        _run_of_sweep(cfg, sweep)
+
+
+def _run(cfg: Any, single: bool) -> None:
+    """Do what a composed configuration describes."""
     from vgm2p.config.compose import resolve
     from vgm2p.config.nodes import settings_of
     from vgm2p.config.words import SETTINGS
     from vgm2p.io.text import say
     from vgm2p.run.folder import link_last
 
-    hydra_config = HydraConfig.get()
-    command, single = str(hydra_config.job.config_name), hydra_config.mode != RunMode.MULTIRUN
-    config: dict[str, Any] = {}
+    command = _command()
+    config = _explained(command, lambda: resolve(cfg))
+    settings = settings_of(config, SETTINGS[command])
+    work = importlib.import_module(f"vgm2p.commands.{command}").run
+    STOP.let_through()
     try:
-        config = _explained(command, lambda: resolve(cfg))
-        settings = settings_of(config, SETTINGS[command])
-        try:
-            importlib.import_module(f"vgm2p.commands.{command}").run(settings, STOP)
-        finally:
-            if single and command == "fit":
-                link_last(Path(settings.out), say)
+        work(settings, STOP)
+    finally:
+        if single and command == "fit":
+            link_last(Path(settings.out), say)
+
+
+def _command() -> str:
+    from hydra.core.hydra_config import HydraConfig
+
+    return str(HydraConfig.get().job.config_name)
+
+
+def _run_of_sweep(cfg: Any, sweep: Sweep) -> None:
+    try:
+        _run(cfg, single=False)
     except Exception as error:
-        if single:
-            FAILURE.append(error)  # `_hydra` raises it; if it were raised here, Hydra would print a line of its own
-        elif isinstance(error, Interrupted):
-            raise
-        else:
-            _note_failure(error, config.get("out"), list(hydra_config.overrides.task))
+        _note_failure(sweep, as_user_error(error), cfg)
 
 
-def _note_failure(error: Exception, out: str | None, overrides: list[str]) -> None:
-    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
-    shown = as_user_error(error)
-    status = {"code": shown.exit_code, "line": shown.line, "out": out, "overrides": overrides}
-    text = json.dumps(status, indent=1)
-    (Path(os.environ[SWEEP]) / f"{secrets.token_hex(8)}.json").write_text(text)
+def _run_in_worker(cfg: Any, sweep: Sweep) -> None:
+    """Run in a worker process of joblib. It must not raise, because joblib then kills the other workers."""
+    STOP.graceful = True
     try:
-        if out is not None and Path(out).is_dir():
-            write_atomic(Path(out) / "status.json", text)
+        if signum := sweep.stopped():
+            raise Interrupted(signum, "not started")
+        _run_of_sweep(cfg, sweep)
+    except Interrupted as error:
+        _note_failure(sweep, error, cfg)
+
+
+def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> None:
+    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    out: str | None = None
+    with contextlib.suppress(OmegaConfBaseException):  # `out` itself may be what is wrong
+        out = OmegaConf.select(cfg, "out")
+    note = Note(shown.exit_code, shown.line, out, list(HydraConfig.get().overrides.task))
+    sweep.note(note)
+    print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
+    if isinstance(shown, Interrupted) or out is None or not Path(out).is_dir():
+        return
+    try:
+        write_atomic(Path(out) / "status.json", json.dumps(asdict(note), indent=1))
     except OSError:
         print(f"vgm2p: {out}: status.json could not be written", file=sys.stderr)
-    print(f"vgm2p: {shown.line}", file=sys.stderr)
 
 
-def _sweep_result(failures: Path) -> int:
-    notes = [json.loads(path.read_text()) for path in sorted(failures.glob("*.json"))]
+def _sweep_result(notes: list[Note]) -> int:
+    """Return the exit code of a sweep, and print which runs failed. Raises Interrupted if a signal stopped it."""
+    if STOP.requested() and any(note.code == 128 + (STOP.signum or 0) for note in notes):
+        raise STOP.interruption(STOPPED)
     if not notes:
         return 0
     print(f"\n{len(notes)} failed:", file=sys.stderr)
     for note in notes:
-        print(f"  exit {note['code']}  {' '.join(note['overrides'])}  {note['line']}", file=sys.stderr)
-    return max(int(note["code"]) for note in notes)
+        print(f"  exit {note.code}  {' '.join(note.overrides)}  {note.line}", file=sys.stderr)
+    return max(note.code for note in notes)
 
 
-def _fail(error: BaseException) -> int:
+def _fail(error: Exception | Interrupted) -> int:
     if os.environ.get("VGM2P_DEBUG") == "1":
         traceback.print_exception(error)
-    shown = as_user_error(error)
+    shown = error if isinstance(error, Interrupted) else as_user_error(error)
     print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
     return shown.exit_code
 

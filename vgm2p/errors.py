@@ -77,11 +77,19 @@ class OutOfMemory(UserError):
     exit_code = 71
 
 
-class Interrupted(UserError):
-    """SIGINT (exit code 130) or SIGTERM (143) stopped the command. A training run has saved its state before."""
+class Interrupted(BaseException):
+    """A signal stopped the command. The process ends with `exit_code`, 128 + signal number (SIGTERM: 143).
+
+    It is no `Exception`: libraries that turn every error into one of their own must not turn this one.
+
+    Args:
+        signum: number of the signal.
+        line: what the command has saved, and how it goes on.
+    """
 
     def __init__(self, signum: int, line: str) -> None:
         super().__init__(line)
+        self.line = line
         self.exit_code = 128 + signum
 
 

@@ -1,48 +1,72 @@
-"""SIGTERM and SIGINT set a flag. It is checked between updates and between environment steps, so no state is lost."""
+"""Signals that ask a command to stop set a flag. It is checked between updates and between environment steps."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from vgm2p.errors import Interrupted
 
+ALWAYS = (signal.SIGTERM, signal.SIGINT)
+# Schedulers and terminals announce the end of a job with these. `nohup` ignores SIGHUP, other programs may handle them.
+UNLESS_TAKEN = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+SIGNALS = (*ALWAYS, *UNLESS_TAKEN)
+
 
 class StopFlag:
-    """Remembers the first SIGTERM or SIGINT.
+    """Remembers the first signal that asks to stop.
 
     While `graceful` is False, there is no state to save, and a signal ends the command at once. While it is True, a
     signal only sets the flag; the code that checks the flag saves the state and stops. Later signals then have no
     effect, so they cannot interrupt the saving.
+
+    Attributes:
+        signum: the first signal; None: none arrived.
+        graceful: whether a signal only sets the flag.
+        tell: called with the first signal, for example to stop worker processes.
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
         self.graceful = False
+        self.tell: Callable[[int], None] = lambda signum: None
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT. Call it again when a fit begins, because Lightning installs its own handlers."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._handle)
+        """Handle SIGTERM and SIGINT; SIGUSR1, SIGUSR2 and SIGHUP unless they are ignored or have another handler.
+
+        Call it again when a fit begins, because Lightning installs its own handlers.
+        """
+        for signum in SIGNALS:
+            if signum in ALWAYS or signal.getsignal(signum) == signal.SIG_DFL:
+                signal.signal(signum, self._handle)
 
     def requested(self) -> bool:
         """Return whether the command should stop at the next safe point."""
         return self.signum is not None
+
+    def let_through(self) -> None:
+        """From now on, a signal ends the command at once. Raises Interrupted if one arrived before."""
+        self.graceful = False
+        if self.signum is not None:
+            self._end(self.signum)
 
     def interruption(self, line: str) -> Interrupted:
         """Return the error that ends the command with exit code 128 + signal number."""
         return Interrupted(self.signum or signal.SIGTERM, line)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = self.signum or signum
+        if self.signum is None:
+            self.signum = signum
+            self.tell(signum)
         if not self.graceful:
-            raise Interrupted(
-                signum, f"stopped by {signal.Signals(signum).name} before training began; nothing to save"
-            )
+            self._end(signum)
+
+    def _end(self, signum: int) -> None:
+        raise Interrupted(signum, f"stopped by {signal.Signals(signum).name}; there was no new state to save")
 
 
 class Held:
@@ -60,14 +84,14 @@ class Held:
         handler = self.before[signum]
         if callable(handler):
             handler(signum, None)
-        elif handler != signal.SIG_IGN:
+        else:
             signal.signal(signum, handler)
             signal.raise_signal(signum)
 
 
 @contextmanager
 def held_back() -> Iterator[Held]:
-    """Delay SIGTERM and SIGINT until `release` or the end of the block.
+    """Delay the signals that ask to stop until `release` or the end of the block.
 
     Outside the main thread this does nothing, because Python delivers signals to the main thread only.
     """
@@ -82,7 +106,8 @@ def held_back() -> Iterator[Held]:
 
     mine = threading.current_thread() is threading.main_thread()
     # `getsignal` returns None for a handler that was not set from Python; such a handler could not be restored
-    numbers = [number for number in (signal.SIGTERM, signal.SIGINT) if mine and signal.getsignal(number) is not None]
+    kept = (None, signal.SIG_IGN)
+    numbers = [number for number in SIGNALS if mine and signal.getsignal(number) not in kept]
     try:
         for signum in numbers:
             held.before[signum] = signal.getsignal(signum)

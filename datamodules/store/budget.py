@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from vgm2p.datamodules.layout.reading import outline
@@ -16,10 +14,10 @@ from vgm2p.datamodules.store.flat import UNUSED, WIDE
 from vgm2p.datamodules.store.resident import VIEWS_BYTES
 from vgm2p.datamodules.store.rows import Views
 from vgm2p.errors import ConfigError
+from vgm2p.io.limits import free_memory
 
 SHARE = 0.5  # share of the free memory for the dataset; networks, evaluation and other processes need the rest
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -66,27 +64,6 @@ def parse(size: int | str) -> int:
     if found is None or found[2] not in UNITS:
         raise ConfigError(f"data.max_resident must be auto, bytes, or a size such as 4GiB or 500MB, got '{size}'")
     return int(float(found[1]) * UNITS[found[2]])
-
-
-def free_memory() -> int:
-    """Return how many bytes this process may still take. The machine and the job's control groups set limits."""
-    return max(0, min([int(psutil.virtual_memory().available), *_left_in_groups()]))
-
-
-def _left_in_groups() -> Iterator[int]:
-    """Yield the free bytes of each control group with a limit (containers, Slurm). Cached files count as free."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    own = GROUPS / next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    for group in (own, *own.parents):
-        try:
-            limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-            held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            yield limit - used + int(held["inactive_file"]) + int(held["active_file"])
-        except (OSError, ValueError, KeyError):  # no such group, or no limit
-            continue
 
 
 def footprint(path: Path, view: str) -> int:

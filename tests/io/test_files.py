@@ -1,24 +1,16 @@
 """Logs, locks and checkpoints on disk: after a failure, the new or the old file is complete."""
 
-import fcntl
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
-from tests.run.runs import environment
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import write_atomic, written_aside
 from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import link_last, read_json, write_json
-from vgm2p.run.lock import FolderLock, one_at_a_time
 
 
 def names(folder):
@@ -143,62 +135,7 @@ def test_a_checkpoint_executes_nothing(tmp_path, monkeypatch):
     assert names(tmp_path) == [path.name]
 
 
-# --- locks
-
-
-def test_a_folder_has_one_user(tmp_path):
-    with FolderLock(tmp_path), pytest.raises(StorageError, match=f"process {os.getpid()} on this machine"):
-        FolderLock(tmp_path).__enter__()
-    assert names(tmp_path) == []
-
-
-HOLD = "import sys, time; from pathlib import Path; from vgm2p.run.lock import FolderLock\nwith FolderLock(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
-
-
-def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(StorageError, match=f"process {holder.pid}"):
-        FolderLock(tmp_path).__enter__()
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    said = []
-    with FolderLock(tmp_path, said.append):
-        assert said == [f"took over the folder from process {holder.pid}, which is dead"]
-    assert names(tmp_path) == []
-
-
-def test_a_recycled_pid_does_not_hold_a_lock(tmp_path):
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": socket.gethostname()}))
-    with FolderLock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-
-
-@pytest.mark.parametrize("name", [".lock", "metrics.csv", "prepared.lock"])
-def test_a_link_in_a_strangers_folder_is_not_written_through(name, tmp_path):
-    """Attack: the lock or the log of a run folder is a link to a file of the user, which opening would empty."""
-    mine, folder = tmp_path / "thesis.txt", tmp_path / "run"
-    mine.write_text("mine")
-    folder.mkdir()
-    (folder / name).symlink_to(mine)
-    with pytest.raises(StorageError, match="is a link"):
-        if name == ".lock":
-            FolderLock(folder).__enter__()
-        elif name == "metrics.csv":
-            CsvLog(folder / name).append(rows(5))
-        else:
-            with one_at_a_time(folder / name, "data", print):
-                pass
-    assert mine.read_text() == "mine"
-    assert (folder / name).is_symlink()
-
-
-def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / ".lock")
-    with pytest.raises(StorageError, match="not a plain file"):
-        FolderLock(tmp_path).__enter__()
+# --- links
 
 
 def test_a_link_is_replaced_by_the_file_that_is_renamed_to_its_place(tmp_path):
@@ -217,58 +154,3 @@ def test_a_new_temporary_file_is_no_link(tmp_path, monkeypatch):
         write_atomic(tmp_path / "x", "new")
     assert (tmp_path / "mine").read_text() == "mine"
     assert not (tmp_path / "x").exists()
-
-
-def test_a_lock_file_that_is_replaced_before_it_is_locked_is_opened_again(tmp_path, monkeypatch):
-    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
-    first.__enter__()
-    lock = fcntl.flock
-
-    def late(file, how):
-        if first._file is not None:  # the holder leaves, and a third comes, between opening and locking
-            first.__exit__()
-            (tmp_path / ".lock").write_text("")
-        lock(file, how)
-
-    monkeypatch.setattr("vgm2p.run.lock.fcntl.flock", late)
-    with second:
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-    assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ('{"pid": 1, "host": "elsewhere"}', "on elsewhere"),
-        ("nonsense", "unreadable lock"),
-    ],
-)
-def test_locks_whose_holder_is_unknown_are_kept(tmp_path, content, says):
-    (tmp_path / ".lock").write_text(content)
-    with pytest.raises(StorageError, match=says):
-        FolderLock(tmp_path).__enter__()
-    assert (tmp_path / ".lock").read_text() == content
-
-
-def test_of_many_processes_one_gets_the_lock(tmp_path):
-    held = {"pid": 2**22 + 5, "host": socket.gethostname()}
-    (tmp_path / ".lock").write_text(json.dumps(held))
-    takers = [
-        subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(tmp_path)],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    deadline = time.monotonic() + 60
-    while sum(taker.poll() is None for taker in takers) > 1 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    winners = [taker for taker in takers if taker.poll() is None]
-    for taker in takers:
-        taker.kill()
-    said = [taker.communicate()[0].count("held") for taker in takers]
-    assert len(winners) == 1
-    assert sum(said) == 1

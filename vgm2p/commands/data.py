@@ -20,7 +20,7 @@ from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
 from vgm2p.datamodules.sources.recording import is_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
-from vgm2p.errors import ConfigError, DataError, Interrupted, MissingInput, StorageError, UserError, nearest
+from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError, UserError, nearest
 from vgm2p.io.files import require_file
 from vgm2p.io.text import grid, say
 from vgm2p.signals import StopFlag
@@ -170,7 +170,7 @@ def _each(action: str, origins: list[Origin], say: Say) -> None:
             path = origin.fetch() if action == "fetch" and isinstance(origin, Published) else origin.renew()
             say(f"ready        {path}")
         except UserError as error:
-            if len(origins) == 1 or isinstance(error, Interrupted):
+            if len(origins) == 1:
                 raise
             say(f"FAIL         {error.line}")
             failed = error

@@ -27,6 +27,7 @@ from vgm2p.envs.base import Evaluation, Unplayed
 from vgm2p.errors import Diverged, ServiceError, UserError
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.io.processes import child_environment, end_with_parent
+from vgm2p.signals import SIGNALS
 
 LENGTH = struct.Struct("<Q")
 
@@ -159,7 +160,7 @@ def end() -> None:
 def main() -> None:
     """Serve standard input. Signals to the process group are ignored; the parent handles them and ends this process."""
     end_with_parent(end)
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "w", buffering=1)

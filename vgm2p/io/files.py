@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.io.text import warn_once
 
 CHUNK = 1 << 20
+WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # answers of file systems that cannot sync folders
 
 
 @contextmanager
@@ -113,10 +116,17 @@ def require_folder(folder: Path, remedy: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write the buffered content of a file or folder to disk (fsync)."""
+    """Write the buffered content of a file or folder to disk (fsync).
+
+    File systems that cannot do this for a folder are told once.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in WITHOUT_SYNC or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
+        warn_once("this file system cannot sync folders: a power failure may lose the newest files; older ones stay")
     finally:
         os.close(descriptor)
 
@@ -135,7 +145,7 @@ def remove_stale(folder: Path, name: str | None = None) -> None:
     target = ".+" if name is None else re.escape(name)
     ours = re.compile(rf"\.{target}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
     for path in folder.glob(".*.tmp*"):
-        if ours.fullmatch(path.name) and path.is_file():
+        if ours.fullmatch(path.name) and (path.is_file() or path.is_symlink()):
             path.unlink(missing_ok=True)
 
 

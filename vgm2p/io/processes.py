@@ -8,13 +8,34 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import psutil
+
 PARENT = "VGM2P_PARENT"  # environment variable of a child: the process id of its parent
+FOLLOWED: list[int] = []  # the parent with which this process ends; at most one
 SECONDS = 0.5  # time between two checks whether the parent still runs
 
 
 def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment variables of a child: those of this process, one CPU thread, the parent's id, `more`."""
     return {**os.environ, "OMP_NUM_THREADS": "1", PARENT: str(os.getpid()), **(more or {})}
+
+
+def follow(parent: int) -> None:
+    """Remember that this process ends when the process `parent` has ended."""
+    FOLLOWED[:] = [parent]
+
+
+def followed() -> int:
+    """Return the process whose end ends this process; 0 if there is none."""
+    return FOLLOWED[0] if FOLLOWED else 0
+
+
+def is_orphan(process: int, parent: int) -> bool:
+    """Return whether a process of this machine runs although the process `parent`, which has started it, has ended."""
+    try:
+        return bool(psutil.Process(process).ppid() != parent)
+    except psutil.Error:
+        return False
 
 
 def terminate() -> None:
@@ -31,6 +52,7 @@ def end_with_parent(end: Callable[[], None] = terminate) -> None:
     parent = os.environ.pop(PARENT, None)
     if parent is None:
         return
+    follow(int(parent))
 
     def watch() -> None:
         while os.getppid() == int(parent):

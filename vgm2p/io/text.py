@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Iterable
 
 
@@ -29,3 +31,9 @@ def shown(value: float) -> str:
 def say(line: str) -> None:
     """Print one line, and flush the output."""
     print(line, flush=True)
+
+
+@functools.cache
+def warn_once(line: str) -> None:
+    """Print a line on stderr, the first time that it is given."""
+    print(f"vgm2p: {line}", file=sys.stderr, flush=True)
