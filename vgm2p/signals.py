@@ -51,6 +51,10 @@ class StopFlag:
     def let_through(self) -> None:
         """From now on, a signal ends the command at once. Raises Interrupted if one arrived before."""
         self.graceful = False
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal arrived. For places where there is nothing to save."""
         if self.signum is not None:
             self._end(self.signum)
 

@@ -193,7 +193,7 @@ def test_who_may_wait_gets_an_output_after_the_other(tmp_path):
     said = []
     first = OutputLock(tmp_path / "table").__enter__()
     threading.Timer(0.3, first.__exit__).start()
-    with OutputLock(tmp_path / "table", said.append, wait=True):
+    with OutputLock(tmp_path / "table", said.append, wait=lambda: None):
         assert names(tmp_path) == [".table.lock"]
     assert said == [f"waiting for process {os.getpid()} on this machine, which uses {tmp_path / 'table'}"]
     assert names(tmp_path) == []

@@ -25,13 +25,14 @@ from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.datamodules.layout.writing import write
 from vgm2p.envs.base import VectorEnv, episode_seed, heuristic
 from vgm2p.envs.observation import VIEWS
-from vgm2p.errors import ConfigError, RolloutStopped, StorageError
+from vgm2p.errors import ConfigError, RolloutStopped
 from vgm2p.execution.recorder import Recorder, Tape
 from vgm2p.execution.rollout import RandomActor, Unplayable, rollout
 from vgm2p.execution.trained import load
-from vgm2p.io.files import remove_stale, sha256_file
+from vgm2p.io.files import refuse_existing, remove_stale, sha256_file
 from vgm2p.io.text import say, shown
 from vgm2p.run.folder import kept_failures
+from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
@@ -126,18 +127,20 @@ def collect(settings: CollectSettings, stop: StopFlag, say: Say) -> Path:
     Episodes are written in parts. After a stop, the same command continues with the next part. Raises UserError.
     """
     mixture = components(settings)
-    if settings.target.exists():
-        raise StorageError(f"{settings.target} exists; choose another out=, or delete it")
+    refuse_existing(settings.target)
     with closing(make_env(settings.env)) as env:
-        return _collect(settings, mixture, env, stop, say)
+        sources = [loaded(component, env) for component in mixture]
+        settings.target.parent.mkdir(parents=True, exist_ok=True)
+        with OutputLock(settings.target, say):
+            refuse_existing(settings.target)  # another process may have just finished it
+            return _collect(settings, sources, env, stop, say)
 
 
-def _collect(settings: CollectSettings, mixture: Sequence[Component], env: VectorEnv, stop: StopFlag, say: Say) -> Path:
+def _collect(settings: CollectSettings, sources: Sequence[Source], env: VectorEnv, stop: StopFlag, say: Say) -> Path:
     target = settings.target
-    sources = [loaded(component, env) for component in mixture]
     provenance = _provenance(settings, sources, env)
     parts = target.with_name(f".{target.stem}.{_digest(provenance)[:12]}.parts")
-    parts.mkdir(parents=True, exist_ok=True)
+    parts.mkdir(exist_ok=True)
     remove_stale(parts)
     say(f"environment  {env.spec.env_id}, {env.spec.n_agents} agents; parts in {parts}")
     stop.graceful = True

@@ -20,22 +20,23 @@ from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
 from vgm2p.datamodules.sources.recording import is_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
-from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError, UserError, nearest
-from vgm2p.io.files import require_file
+from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
+from vgm2p.io.files import refuse_existing, require_file
 from vgm2p.io.text import grid, say
+from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
 Say = Callable[[str], None]
 Origin = Published | VaultFolder | RecordingFile
 
 
-def data_command(settings: DataSettings, say: Say) -> None:
+def data_command(settings: DataSettings, stop: StopFlag, say: Say) -> None:
     """Run one action. Raises UserError. An action on several files or datasets first processes all of them."""
     action = settings.action
     if action == "list":
         say(listing(select(settings.files or ["*"], settings.catalogue), settings))
     elif action == "convert" and settings.out is not None:
-        _convert_to(Path(settings.out), _origins(settings, say), say)
+        _convert_to(Path(settings.out), _origins(settings, say), stop, say)
     elif action in ("fetch", "convert"):
         _each(action, _origins(settings, say), say)
     else:
@@ -150,16 +151,17 @@ def _published(entry: Entry, settings: DataSettings, say: Say) -> Published:
     return Published(entry.id, settings.root, settings.cache, settings.revision, settings.catalogue, say)
 
 
-def _convert_to(target: Path, origins: list[Origin], say: Say) -> None:
+def _convert_to(target: Path, origins: list[Origin], stop: StopFlag, say: Say) -> None:
     """Convert one dataset into a new file. Raises UserError."""
     if len(origins) != 1:
         raise ConfigError(f"out= names one file, but there are {len(origins)} datasets; name one dataset")
     if target.suffix != ".h5":
         raise ConfigError(f"data convert needs out=<file>.h5, got {str(target)!r}")
-    if target.exists():
-        raise StorageError(f"{target} exists; choose another out=, or delete it")
+    refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    say(f"ready        {origins[0].convert_to(target)}")
+    with OutputLock(target, say, wait=stop.check):
+        refuse_existing(target)  # another process may have just finished it
+        say(f"ready        {origins[0].convert_to(target)}")
 
 
 def _each(action: str, origins: list[Origin], say: Say) -> None:
@@ -211,4 +213,4 @@ def _card(path: Path, settings: DataSettings) -> list[tuple[str, bool, str]]:
 
 def run(settings: DataSettings, stop: StopFlag) -> None:
     """Run the action of the settings."""
-    data_command(settings, say)
+    data_command(settings, stop, say)

@@ -25,6 +25,7 @@ from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import order, table
 from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
 from vgm2p.run.folder import RunFolder, Way, format_seconds, read_json, write_json
+from vgm2p.run.lock import OutputLock
 from vgm2p.run.speed import Speed
 from vgm2p.signals import StopFlag
 
@@ -126,20 +127,28 @@ def _estimates(
     policy, question = subject.policy, _question(store, settings)
     name = OWN if settings.data is None else f"estimate-{question['data_digest'][:8]}.json"
     path, digest = subject.folder.path / name, sha256_file(policy.path)
-    content = _before(path, question, digest) or _content(policy, store, found, question, digest)
-    entries: list[dict[str, Any]] = content["by_act_noise"]
     results = subject.folder.read_results() if subject.folder.results.is_file() else None
     title = str(subject.folder.path)
-    missing = [way for way in subject.ways if way not in [entry["act_noise"] for entry in entries]]
-    for way in missing:
-        progress = Progress(title, stop)
-        values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm), progress)
-        entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
-        entries.append(entry)
-        (one,) = estimates_of(content, title, results, [way])
-        entry.update(summary(one))
-        write_json(path, content)
-    say(f"{'written to  ' if missing else 'found before'} {path}")
+
+    def looked_up() -> tuple[dict[str, Any], list[Way]]:
+        content = _before(path, question, digest) or _content(policy, store, found, question, digest)
+        return content, [way for way in subject.ways if way not in [e["act_noise"] for e in content["by_act_noise"]]]
+
+    content, missing = looked_up()
+    if not missing:
+        say(f"found before {path}")
+        return estimates_of(content, title, results, subject.ways)
+    with OutputLock(path, say, wait=stop.check):
+        content, missing = looked_up()  # again: another process may have just written it
+        for way in missing:
+            progress = Progress(title, stop)
+            values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm), progress)
+            entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
+            content["by_act_noise"].append(entry)
+            (one,) = estimates_of(content, title, results, [way])
+            entry.update(summary(one))
+            write_json(path, content)
+    say(f"written to   {path}")
     return estimates_of(content, title, results, subject.ways)
 
 

@@ -20,6 +20,7 @@ from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
+from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
 
@@ -71,17 +72,18 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         found = statistics(done.episodes, done.unplayed)
         results.append({"act_noise": way, **found})
         lines.append(_cells(way, own, found))
-    log = CsvLog(out / "episodes.csv")
-    log.path.unlink(missing_ok=True)
-    log.append(rows)
-    write_json(
-        out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
-    )
-    say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
-    for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
-        if getattr(settings, word):
-            steps = write(policy.algorithm, env, out / name, policy.update, list(policy.algorithm.seeds))
-            say(f"{word:<12} {out / name} ({steps} steps)")
+    with OutputLock(out / "results.json", say, wait=stop.check):
+        log = CsvLog(out / "episodes.csv")
+        log.path.unlink(missing_ok=True)
+        log.append(rows)
+        write_json(
+            out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
+        )
+        say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
+        for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
+            if getattr(settings, word):
+                steps = write(policy.algorithm, env, out / name, policy.update, list(policy.algorithm.seeds))
+                say(f"{word:<12} {out / name} ({steps} steps)")
     say(f"written to   {out}")
 
 

@@ -12,6 +12,7 @@ from vgm2p.report.curves import curves
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.report.variants import condition_warnings, name_variants
+from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
 
@@ -28,8 +29,9 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     text = table(runs)
     if settings.versus:
         text += "\n\n" + versus(runs, settings.versus, settings.acting == "best")
-    write_atomic(out / "table.md", text + "\n")
-    write_atomic(out / "table.csv", as_csv(runs))
-    curves(runs, out / "curves.png")
+    with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
+        write_atomic(out / "table.md", text + "\n")
+        write_atomic(out / "table.csv", as_csv(runs))
+        curves(runs, out / "curves.png")
     say(text)
     say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")

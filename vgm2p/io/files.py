@@ -149,6 +149,12 @@ def remove_stale(folder: Path, name: str | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
+def refuse_existing(path: Path) -> None:
+    """Raise StorageError if an output exists."""
+    if path.exists():
+        raise StorageError(f"{path} exists; choose another out=, or delete it")
+
+
 def require_space(folder: Path, need: int, remedy: str) -> None:
     """Raise StorageError if fewer than `need` bytes are free at `folder`. (On a full disk, HDF5 may crash.)"""
     free = shutil.disk_usage(folder).free

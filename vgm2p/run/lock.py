@@ -82,7 +82,7 @@ class Lock:
         path: the lock file.
         what: what is locked, for messages.
         say: prints a line when this process watches or takes over the lock of another one.
-        wait: whether to wait for another process instead of raising an error.
+        wait: called again and again while this process waits for another one; it may raise an error. None: do not wait.
         on_lost: called in a background thread if another process has taken the lock over, for example because this
             machine was suspended.
         beat: seconds between two heartbeats.
@@ -94,7 +94,7 @@ class Lock:
         path: Path,
         what: str,
         say: Callable[[str], None] = lambda line: None,
-        wait: bool = False,
+        wait: Callable[[], None] | None = None,
         on_lost: Callable[[str], None] | None = None,
         beat: float = BEAT,
         patience: float = PATIENCE,
@@ -146,7 +146,9 @@ class Lock:
         name = "another process" if user is None else str(user)
         here = user is not None and user.host == self._me.host
         ending = user is not None and here and user.follows and is_orphan(user.pid, user.follows)
-        if not (self.wait or ending):
+        if self.wait is not None:
+            self.wait()
+        elif not ending:
             away = user is not None and not here
             until = f"; if it dies, the lock ends {self.patience:.0f} s later" if away else ""
             raise StorageError(f"{self.what} is used by {name}{until}; wait, or choose another out=")
@@ -156,7 +158,7 @@ class Lock:
         time.sleep(POLL)
 
     def _free(self, flocked: bool) -> bool:
-        """Whether nobody alive holds the lock. Raises StorageError unless `wait`."""
+        """Whether nobody alive holds the lock. Raises StorageError if somebody does, and this process must not wait."""
         before, state = _holder(self.path), _state(self.path)
         if state.size == 0:
             return True
