@@ -5,6 +5,8 @@ VENV ?= .venv
 TORCH_INDEX ?=
 KILLS ?= 20
 FLIPS ?= 100
+EVERY ?= 1
+MINUTES ?= 30
 ARGS ?=
 # The repository of smacv2, or a local clone of it.
 SMACV2 ?= https://github.com/oxwhirl/smacv2
@@ -20,7 +22,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
+.PHONY: test-crash test-soak test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -66,6 +68,12 @@ test-seeds: $(READY)  ## three seeds together equal three single runs; blocks of
 test-resume: $(READY)  ## KILLS=20: kill -9 at random moments, then compare with the uninterrupted run
 	$(PY) -m tests.run.kills $(KILLS)
 	$(PY) -m pytest -v tests/run/test_resume.py
+
+test-crash: $(READY)  ## every call of a short fit that writes fails, and is the last, in turn (EVERY=10: each tenth trial)
+	$(PY) -m tests.run.crash $(EVERY)
+
+test-soak: $(READY)  ## MINUTES=30: memory and open files of a long fit stay flat
+	$(PY) -m tests.run.soak $(MINUTES)
 
 test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in each of four files
 	$(PY) -m tests.cli.wrong
