@@ -202,10 +202,12 @@ def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> Non
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from vgm2p.config.compose import typed_words
+
     out: str | None = None
     with contextlib.suppress(OmegaConfBaseException):  # `out` itself may be what is wrong
         out = OmegaConf.select(cfg, "out")
-    note = Note(shown.exit_code, shown.line, out, list(HydraConfig.get().overrides.task))
+    note = Note(shown.exit_code, shown.line, out, typed_words(HydraConfig.get()))
     sweep.note(note)
     print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
     if isinstance(shown, Interrupted) or out is None or not Path(out).is_dir():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from vgm2p.io.text import plain
+
 MAX_LINE = 200
 
 
@@ -28,7 +30,7 @@ class UserError(Exception):
 
         The middle of a longer message is left out, so the advice stays.
         """
-        text = str(self)
+        text = plain(self)
         if len(text) > MAX_LINE:
             half = (MAX_LINE - 5) // 2
             text = f"{text[:half]} ... {text[-half:]}"

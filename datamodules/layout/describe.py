@@ -16,7 +16,7 @@ from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
 from vgm2p.io.files import written_aside
-from vgm2p.io.text import decimals, shown
+from vgm2p.io.text import decimals, name, one_line, shown
 
 ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
 BARS = 12
@@ -35,7 +35,7 @@ def describe(path: Path) -> str:
     kind = "discrete" if attributes["discrete"] else "continuous"
     acting = int(columns.steps["has_action"].sum())
     lines = {
-        "dataset": f"{attributes['name']}  ({path}, {path.stat().st_size / 1e6:.1f} MB)",
+        "dataset": f"{name(attributes['name'])}  ({path}, {path.stat().st_size / 1e6:.1f} MB)",
         "task": f"{attributes['env_id']}{_arguments(attributes)}, {attributes['n_agents']} agents, "
         f"{kind} actions of width {attributes['action_dim']}",
         "recorded with": _versions(attributes),
@@ -50,8 +50,8 @@ def describe(path: Path) -> str:
         "behaviours": _behaviours(columns),
         "digest": str(attributes["content_sha256"]),
     }
-    text = [f"{name:14} {value}" for name, value in lines.items() if value]
-    text += [f"{'conversion':14} {notice}" for notice in facts_of(columns).get("notices", [])]
+    text = [f"{title:14} {one_line(value)}" for title, value in lines.items() if value]
+    text += [f"{'conversion':14} {one_line(notice)}" for notice in facts_of(columns).get("notices", [])]
     return "\n".join([*text, "", *_histogram(returns), ""])
 
 
@@ -130,16 +130,16 @@ def picture(path: Path, target: Path) -> None:
 
     columns = read(path)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
-    for axis, values, name in (
+    for axis, values, measure in (
         (left, columns.episodes["return"], "return"),
         (right, columns.episodes["length"], "length"),
     ):
         axis.hist(values, bins=30, color="#0072B2")
-        axis.set_xlabel(f"episode {name}")
+        axis.set_xlabel(f"episode {measure}")
         axis.set_ylabel("episodes")
         axis.axvline(float(values.mean()), color="#D55E00", linestyle="--", label=f"mean {values.mean():.0f}")
         axis.legend(frameon=False)
-    figure.suptitle(str(columns.attributes["name"]))
+    figure.suptitle(name(columns.attributes["name"]), parse_math=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(target) as temporary:
         figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")

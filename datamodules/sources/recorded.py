@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vgm2p.datamodules.sources.finder import data_files, one_file
 from vgm2p.datamodules.sources.recording import columns_of, read_recording
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import require_file, require_folder, sha256_file
+from vgm2p.io.text import say
 from vgm2p.run.lock import one_at_a_time
 
 
@@ -41,7 +43,7 @@ class Recorded:
             DataError: if a recording is damaged, contradicts itself, or if there are two of its name.
             StorageError: if the folder of converted files cannot be written.
         """
-        return [RecordingFile(self._find(name), self.cache, print).resolve()[0] for name in self.names]
+        return [RecordingFile(self._find(name), self.cache, say).resolve()[0] for name in self.names]
 
     def _find(self, name: str) -> Path:
         missing = f"not below data.root={self.root}; place it there, or set data.root="
@@ -115,11 +117,14 @@ class Files:
         return [path for pattern in self.paths for path in self._matches(pattern)]
 
     def _matches(self, pattern: str) -> list[Path]:
-        remedy = f"run `{self.command}`" if self.command else "give an HDF5 file in our layout, or a glob"
+        remedy = "give an HDF5 file in our layout, or a glob"
         given = Path(pattern)
         # the name of a file may contain brackets, which mean something else in a glob
         literal = given.exists() or given.is_symlink()
         matches = [given] if literal else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+        if not matches and self.command:
+            command = self.command.replace(f"out={pattern}", shlex.quote(f"out={pattern}"))
+            raise MissingInput(f"{pattern}: no such dataset file; record it:", command)
         if not matches:
             raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
         found = [path for match in matches for path in (data_files(match) if match.is_dir() else [match])]
@@ -128,7 +133,7 @@ class Files:
         for path in found:
             require_file(path, f"no such dataset file; {remedy}")
         if found != [given]:
-            print(f"files        {', '.join(map(str, found))}")
+            say(f"files        {', '.join(map(str, found))}")
         return found
 
 

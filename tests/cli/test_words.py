@@ -11,7 +11,8 @@ from tests.datamodules.vaults.truths import ROOT as VAULTS
 from tests.support import small_columns
 from vgm2p.cli import main
 from vgm2p.config.command_line import hydra_words
-from vgm2p.config.compose import config_folder, quoted
+from vgm2p.config.compose import config_folder
+from vgm2p.config.quoting import quoted
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.sources.recorded import Bundled

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgm2p.config.build import make_data
-from vgm2p.config.compose import composed, options, quoted
+from vgm2p.config.compose import composed, options
+from vgm2p.config.quoting import quoted
 from vgm2p.config.words import DataSettings
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.describe import describe, picture
@@ -22,7 +23,7 @@ from vgm2p.datamodules.sources.recording import is_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
 from vgm2p.io.files import refuse_existing, require_file
-from vgm2p.io.text import grid, say
+from vgm2p.io.text import command, grid, markdown, say
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
@@ -53,14 +54,14 @@ def listing(entries: list[Entry], settings: DataSettings) -> str:
         size = "?" if raw is None else f"{raw / 1e9:.2f}"
         lines.append(
             [
-                entry.id,
+                markdown(entry.id),
                 str(entry.n_agents),
                 str(entry.transitions or "?"),
                 str(entry.episodes or "?"),
                 returned,
                 size,
                 str(entry.paper_table or ""),
-                _published(entry, settings, print).state,
+                _published(entry, settings, say).state,
             ]
         )
     return f"{grid(lines)}\n{len(entries)} of {len(catalogue(settings.catalogue))} datasets"
@@ -81,10 +82,10 @@ def locate(name: str, settings: DataSettings) -> list[Path]:
     except ConfigError as error:
         close = nearest(name, options("data"))
         raise MissingInput(f"{name}: no file, dataset or id of this name{close if 'mean' in close else ''}") from error
-    files = [_published(entry, settings, print).target for entry in entries]
+    files = [_published(entry, settings, say).target for entry in entries]
     ready = [path for path in files if path.is_file()]
     if not ready:
-        raise MissingInput(f"{entries[0].id} is not converted yet; run `vgm2p data convert {name}`")
+        raise MissingInput(f"{entries[0].id} is not converted yet; convert it:", command("data", "convert", name))
     return ready
 
 
@@ -95,7 +96,9 @@ def _files_of(path: Path, settings: DataSettings) -> list[Path]:
     if vaults := vaults_below(path):
         ready = [file for folder in vaults for file in VaultFolder(str(folder), settings.cache).conversions]
         if not ready:
-            raise MissingInput(f"{path}: this vault is not converted yet; run `vgm2p data convert {path}`")
+            raise MissingInput(
+                f"{path}: this vault is not converted yet; convert it:", command("data", "convert", path)
+            )
         return ready
     files = data_files(path)
     if not files:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shlex
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
-from vgm2p.config.compose import config_folders, quoted, search_path
-from vgm2p.config.settings import GROUPS
-from vgm2p.config.stored import CALL, stored_words
+from vgm2p.config.compose import config_folders, search_path
+from vgm2p.config.quoting import CALL, literal, quoted
+from vgm2p.config.stored import stored_words
+from vgm2p.config.typed import at_home, exists, typed
 from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError, DataError, nearest
+from vgm2p.io.text import command as command_of
 from vgm2p.run.folder import RunFolder
 
 POSITIONAL = {
@@ -23,17 +22,17 @@ POSITIONAL = {
     "estimate": "runs",
 }  # command -> key that collects arguments without `key=`
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
-OPTIONS = ("--multirun", "-m", "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
-HOME = re.compile(r"([\w.+]+=)(['\"]?)~(?=/|$)")
+MULTIRUN = ("-m", "--multirun")  # options that start several runs
+OPTIONS = (*MULTIRUN, "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
 
 
-def hydra_words(command: str, typed: list[str]) -> list[str]:
+def hydra_words(command: str, line: list[str]) -> list[str]:
     """Return the words for Hydra. Raises UserError for a word that is wrong or not allowed."""
-    words = _with_positional(command, [_at_home(word) for word in typed])
+    several = any(word in MULTIRUN for word in line)
+    words = [typed(_grouped(word), several) for word in _with_positional(command, line)]
     for before, word in zip(["", *words], words, strict=False):
         if before not in WITH_VALUE:
             _check(command, word)
-    words = [_literal(_grouped(word)) for word in words]
     return [*(_with_resumed(words) if command == "fit" else words), *search_path()]
 
 
@@ -48,11 +47,6 @@ def _check(command: str, word: str) -> None:
         raise ConfigError(f"'{word}' is not key=value{hint}")
     if CALL.search(word) and not word.startswith("hydra."):
         raise ConfigError(f"'{word}' would store environment variables in files; let the shell insert the value")
-
-
-def _at_home(word: str) -> str:
-    """Replace a `~` at the beginning of a value by the home folder."""
-    return HOME.sub(lambda found: f"{found[1]}{found[2]}{Path.home()}", word, count=1)
 
 
 def _grouped(word: str) -> str:
@@ -70,27 +64,15 @@ def _with_positional(command: str, words: list[str]) -> list[str]:
     rest: list[str] = []
     keys = {each.name for each in dataclasses.fields(SETTINGS[command])}
     for before, word in zip(["", *words], words, strict=False):
-        named = "=" in word and (word.partition("=")[0] in keys or not Path(word).exists())
-        flag = word.startswith("-") or before in WITH_VALUE
+        named = "=" in word and (word.partition("=")[0] in keys or not exists(word))
+        option = word in (*WITH_VALUE, *OPTIONS) or before in WITH_VALUE
+        flag = option or (word.startswith("-") and not exists(word))
         (rest if named or flag else bare).append(word)
     if command == "data" and bare:
         rest.append(f"action={bare.pop(0)}")
     if bare:
-        rest.append(f"{POSITIONAL[command]}=[{','.join(map(quoted, bare))}]")
+        rest.append(f"{POSITIONAL[command]}=[{','.join(quoted(at_home(word)) for word in bare)}]")
     return rest
-
-
-def _literal(word: str) -> str:
-    """Put a value in quotes if Hydra's grammar cannot read it, such as `my run`."""
-    key, equals, value = word.partition("=")
-    if not equals or word.startswith("-") or value[:1] in tuple("'\"[{"):
-        return word
-    try:
-        parsed = OverridesParser.create().parse_override(word)
-    except HydraException:
-        return f"{key}={quoted(value)}"
-    is_name = parsed.is_sweep_override() or isinstance(parsed.value(), str)
-    return f"{key}={quoted(value)}" if key in GROUPS and not is_name else word
 
 
 def _with_resumed(words: list[str]) -> list[str]:
@@ -102,15 +84,15 @@ def _with_resumed(words: list[str]) -> list[str]:
     if not named:
         return words
     value = OverridesParser.create().parse_override(named[-1]).value()
-    if not isinstance(value, str | int | float) or value == "":
+    if not isinstance(value, str) or not value:
         raise ConfigError(f"'{named[-1]}': resume takes auto, no or a run folder")
-    folder = RunFolder(Path(str(value)))
+    folder = RunFolder(Path(literal(value)))
     config = folder.read_manifest().get("config")
     values, more = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
     untyped = [word for word in more if word not in words]
     if untyped:
         raise DataError(
             f"{folder.manifest}: '{untyped[0]}' does more than set a value; if you trust it, type it again:",
-            shlex.join(["vgm2p", "fit", *words, *untyped]),
+            command_of("fit", *words, *untyped),
         )
     return [*values, *(word for word in words if word not in named), f"out={quoted(str(folder.path))}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import vgm2p
 from vgm2p.config.settings import PAPER, training_part
+from vgm2p.config.typed import paths_at_home
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves, run_name
 
@@ -45,14 +45,11 @@ def options(group: str) -> list[str]:
 
 
 def search_path() -> list[str]:
-    """Return the word that adds the user's `./conf`. Our files come first, so the user's cannot replace them."""
-    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]" for folder in config_folders()[1:]]
+    """Return the word that adds the user's `./conf`. Our files come first, so the user's cannot replace them.
 
-
-def quoted(text: str) -> str:
-    """Return text in quotes, so that Hydra reads it literally as a value or an element of a list."""
-    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
-    return '"' + escaped.replace("${", "\\${") + '"'
+    The path is relative, because Hydra's grammar does not allow all characters that a folder name may have.
+    """
+    return ["hydra.searchpath=[file://conf]"] if len(config_folders()) > 1 else []
 
 
 def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
@@ -65,12 +62,12 @@ def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
     out = ["out=."] if command == "fit" else []
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = compose(command, overrides=[*out, *words, *search_path()])
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    return paths_at_home(OmegaConf.to_container(config, resolve=True))  # type: ignore[no-any-return]
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
     """Return the configuration of a run as plain containers. For `fit`, it has the names of the chosen groups, too."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config: dict[str, Any] = paths_at_home(OmegaConf.to_container(cfg, resolve=True))
     hydra_config = HydraConfig.get()
     if hydra_config.job.config_name != "fit":
         return config
@@ -78,7 +75,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     trainer = config["trainer"]
     if isinstance(trainer, dict) and trainer.get("threads") == "auto" and "joblib" in hydra_config.launcher["_target_"]:
         trainer["threads"] = 1  # the parallel jobs share the cores
-    words = list(hydra_config.overrides.task)
+    words = typed_words(hydra_config)
     protocol = protocol_of(choices, words, config.get("protocol"))
     named = config["label"] or choices["algo"]
     return {
@@ -90,6 +87,12 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         "tuned": tuned_file(choices, config.get("tuned")),
         "overrides": words,
     }
+
+
+def typed_words(hydra_config: Any) -> list[str]:
+    """Return the words of a run as Hydra read them. (Access to an element would unescape the `\\${` in it.)"""
+    words: list[str] = OmegaConf.to_container(hydra_config.overrides.task)  # type: ignore[assignment]
+    return words
 
 
 def protocol_of(choices: Mapping[str, Any], words: Sequence[str] = (), misplaced: Any = None) -> str:

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vgm2p.config.compose import composed, config_folders, groups, options
+from vgm2p.config.quoting import quoted
+from vgm2p.config.typed import PATHS, TEXTS
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves
 
@@ -29,7 +31,9 @@ def explain(error: Exception, command: str) -> ConfigError:
         return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
     if found := AMBIGUOUS.search(text):
         key, _, values = found["word"].partition("=")
-        return ConfigError(f"{key} has several values: use -m to start several runs, or [{values}] for one list")
+        one = f"{key}={quoted(values)}" if key in (*PATHS, *TEXTS) else f"[{values}]"
+        what = "one name" if key in (*PATHS, *TEXTS) else "one list"
+        return ConfigError(f"{key} has several values: use -m to start several runs, or {one} for {what}")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
         if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))

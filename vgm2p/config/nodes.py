@@ -146,10 +146,10 @@ def constructors(target: type[Any]) -> Iterator[Any]:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Return the annotations of a function; empty if they name something that only type checkers import."""
+    """Return the annotations of a function; empty if they cannot be evaluated (imports for type checkers only)."""
     try:
         return get_type_hints(function)
-    except NameError:
+    except Exception:  # an annotation in the code of a user may be any expression
         return {}
 
 

@@ -17,10 +17,13 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from vgm2p.config.build import TARGET, refuse_code
-from vgm2p.config.compose import config_folders, groups, options, quoted
+from vgm2p.config.compose import config_folders, groups, options
 from vgm2p.config.nodes import settings_of
+from vgm2p.config.quoting import CALL, INTERPOLATION, literal, quoted
 from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
+from vgm2p.config.typed import LISTS, PATHS, TEXTS
 from vgm2p.errors import ConfigError, DataError
+from vgm2p.io.text import plain
 from vgm2p.types import Spec
 
 CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the allowed classes
@@ -30,7 +33,6 @@ CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the a
     f"data.source.{TARGET}": "data",
 }
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
-CALL = re.compile(r"\$\{[^}]*:")  # an interpolation that calls a resolver, such as ${oc.env:NAME}
 ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -47,8 +49,9 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
         precision = trainer.get("precision") if isinstance(trainer, dict) else None
         names = ("algorithm", "environment", "seed", "seeds", "algo", "env", "data")
         policy = settings_of({**{name: config.get(name) for name in names}, "precision": precision}, PolicySettings)
+        ours = str(policy.env.get(TARGET)).startswith("vgm2p.")
         for name, value in everything(policy.env, "env"):
-            if isinstance(value, str) and ":" in value:
+            if isinstance(value, str) and ":" in value and (ours or name == "env.env_id"):
                 raise ConfigError(f"{name}={value}: gymnasium would import the module before the colon")
         return policy
     except ConfigError as error:
@@ -69,13 +72,18 @@ def refuse_foreign(config: Any) -> None:
     if not isinstance(config, dict):
         raise ConfigError("holds no configuration")
     for name, value in everything(config):
-        if "${" in name or (isinstance(value, str) and "${" in value):
+        if "${" in name or (isinstance(value, str) and "${" in value and not _is_name(name, value)):
             raise ConfigError(f"'{name}' contains an interpolation")
         if type(value) not in PLAIN:
             raise ConfigError(f"'{name}' contains a {type(value).__name__}, which is not allowed")
         if name in CLASS_KEYS and not class_is_ours(name, value):
             raise ConfigError(f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ (ours or yours) names this class")
     refuse_code(config, "", class_is_ours)
+
+
+def _is_name(key: str, value: str) -> bool:
+    """Return whether a text with `${` may be the name of a file. No resolver is called in any case."""
+    return key in (*PATHS, *LISTS, *TEXTS, "algorithm") and not CALL.search(value)
 
 
 def class_is_ours(key: str, value: Any) -> bool:
@@ -131,8 +139,8 @@ def stored_words(overrides: Any, file: Path) -> tuple[list[str], list[str]]:
 def _refuse_strange(override: Override) -> None:
     """Raise ConfigError for a word that the program also refuses when a user types it."""
     word, key = override.input_line or "", override.key_or_group
-    if not word.isprintable():
-        raise ConfigError(f"{word!r} contains characters that cannot be typed")
+    if plain(word) != word:
+        raise ConfigError(f"'{word}' contains characters that cannot be typed")
     if key.partition(".")[0] not in (*FIT_KEYS, *groups()):
         raise ConfigError(f"'{word}' does not set one of our keys")
     if CALL.search(word) or override.package or override.is_sweep_override():
@@ -143,8 +151,9 @@ def _refuse_strange(override: Override) -> None:
 
 def _as_data(override: Override) -> str | None:
     """Return `key=value`, with a value that Hydra reads as data; None if the word does more than set a value."""
-    value, key = override.value(), override.key_or_group
-    if override.type is not OverrideType.CHANGE or "${" in str(override.input_line):
+    value, key = _literal(override.value()), override.key_or_group
+    added = override.type is OverrideType.FORCE_ADD and key.startswith("env.") and isinstance(value, dict)
+    if not (added or override.type is OverrideType.CHANGE) or INTERPOLATION.search(str(override.input_line)):
         return None
     nested: Any = value
     for part in reversed(key.split(".")):
@@ -153,7 +162,16 @@ def _as_data(override: Override) -> str | None:
         refuse_foreign(nested)
     except ConfigError:
         return None
-    return f"{key}={_written(value)}"
+    return f"{'++' if added else ''}{key}={_written(value)}"
+
+
+def _literal(value: Any) -> Any:
+    """Return a value without interpolations with the texts that it stands for."""
+    if isinstance(value, dict):
+        return {key: _literal(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_literal(inner) for inner in value]
+    return literal(value) if isinstance(value, str) else value
 
 
 def _written(value: Any) -> str:

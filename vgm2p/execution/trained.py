@@ -79,7 +79,7 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
         MissingInput: if there is no checkpoint.
         DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
     """
-    path = find_checkpoint(Path(run))
+    path = find_checkpoint(Path(run).expanduser())
     content = read_checkpoint(path, device)
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)

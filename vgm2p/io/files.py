@@ -48,7 +48,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def cache_folder() -> Path:
     """Return our folder in the user's cache folder. It may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "vgm2p"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgm2p"
 
 
 def open_own(path: Path, mode: str) -> TextIO:

@@ -1,10 +1,75 @@
-"""Text for the terminal: aligned tables, numbers, lines."""
+"""Text for people: aligned tables, numbers, lines, commands, and names from files of somebody else."""
 
 from __future__ import annotations
 
 import functools
+import re
+import shlex
 import sys
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 120  # characters of a name in a table or a plot
+HIDDEN = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")  # Unicode categories of characters that show nothing or move the text
+JOINERS = "\u200c\u200d"  # parts of words in some scripts
+FORMULA = re.compile(r"[=+@＝＋－＠-]")  # also their wide forms
+
+
+def plain(text: object) -> str:
+    """Return text without control characters and bidirectional marks; an escape such as `\\x1b` stands for each."""
+    return "".join(each if _shows(each) else each.encode("unicode_escape").decode() for each in str(text))
+
+
+def _shows(character: str) -> bool:
+    return character in JOINERS or unicodedata.category(character) not in HIDDEN
+
+
+def one_line(text: object) -> str:
+    """Return text as one line without control characters."""
+    return plain(" ".join(str(text).split()))
+
+
+def name(text: object) -> str:
+    """Return a name from a file as one line of at most `LONGEST` characters, without control characters."""
+    shown = one_line(text)
+    half = (LONGEST - 5) // 2
+    return shown if len(shown) <= LONGEST else f"{shown[:half]} ... {shown[-half:]}"
+
+
+def markdown(text: object) -> str:
+    """Return a name so that Markdown shows it as it is: no HTML, no link, no new column of a table."""
+    return re.sub(r"([\\|<`]|\[(?=.*\]\())", r"\\\1", name(text))
+
+
+def csv_cell(text: object) -> str:
+    """Return a name for a cell of a CSV file. A spreadsheet does not read it as a formula."""
+    shown = name(text)
+    return f"'{shown}" if FORMULA.match(shown) and not _is_number(shown) else shown
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def command(*words: object) -> str:
+    """Return a command of this program as a user can type it in a shell: words are quoted where it is necessary."""
+    return " ".join(["vgm2p", *(_shell_word(str(word)) for word in words)])
+
+
+def _shell_word(word: str) -> str:
+    """Return a word for a shell; hidden characters in it are written as escapes, which bash and zsh read."""
+    if plain(word) == word:
+        return shlex.quote(word)
+    return "$'" + "".join(each if _shows(each) and each not in "'\\" else _escape(each) for each in word) + "'"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\U{code:08x}"  # a byte that is no UTF-8
 
 
 def grid(lines: list[list[str]]) -> str:
@@ -28,12 +93,12 @@ def shown(value: float) -> str:
     return f"{value:.{max(1, decimals([value]))}f}"
 
 
-def say(line: str) -> None:
-    """Print one line, and flush the output."""
-    print(line, flush=True)
+def say(text: str) -> None:
+    """Print lines without control characters, and flush the output."""
+    print("\n".join(map(plain, text.split("\n"))), flush=True)
 
 
 @functools.cache
 def warn_once(line: str) -> None:
     """Print a line on stderr, the first time that it is given."""
-    print(f"vgm2p: {line}", file=sys.stderr, flush=True)
+    print(f"vgm2p: {plain(line)}", file=sys.stderr, flush=True)

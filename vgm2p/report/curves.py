@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -19,6 +18,7 @@ from vgm2p.report.estimates import interval, mean
 from vgm2p.report.runs import Run, data_mean, final_values, load_run, pooled, ways_of
 from vgm2p.run.folder import RunFolder, Way
 
+matplotlib.rcParams["text.parse_math"] = False  # a name from a file is text, also between dollar signs
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 # (marker, line) of the first seven methods in a panel, of the next seven, and so on
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))

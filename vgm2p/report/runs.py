@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
+from vgm2p.io.text import command, name
 from vgm2p.report.estimates import per_seed
 from vgm2p.report.results import damaged_entry, other_result
 from vgm2p.run.folder import NAMED, RunFolder, Way, way_of
@@ -59,7 +60,7 @@ class Run:
     @property
     def key(self) -> Key:
         """Experiment and method."""
-        return self.results["experiment"], self.name
+        return name(self.results["experiment"]), self.name
 
     @property
     def evaluated(self) -> list[int]:
@@ -112,7 +113,7 @@ def load_run(path: Path) -> Run:
     if "return_mean" not in results and results.get("diverged"):
         raise MissingInput(f"{path}: no seed has a result ({results['diverged'][0]}); train it with other settings")
     if "return_mean" not in results:
-        raise MissingInput(f"{path}: trained with evaluate=none; evaluate it with `vgm2p evaluate run={path}`")
+        raise MissingInput(f"{path}: trained with evaluate=none; evaluate it:", command("evaluate", f"run={path}"))
     missing = [key for key in RESULTS if key not in results]
     if missing:
         raise DataError(f"{path}: another version of vgm2p wrote it ('{missing[0]}' is missing); train it again")
@@ -120,7 +121,7 @@ def load_run(path: Path) -> Run:
     if damaged:
         raise DataError(f"{folder.results}: '{damaged}' is damaged; restore the file, or train the run again")
     mark = "" if results.get("decentralised", True) else " (centralised)"  # agents use each other's observations
-    run = Run(path, manifest, results, f"{results['algorithm']}{mark}")
+    run = Run(path, manifest, results, f"{name(results['algorithm'])}{mark}")
     try:
         _read_episodes(run)
         other = other_result(results, run.final["return"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vgm2p.io.text import command
 from vgm2p.report.runs import load_run, load_runs
 from vgm2p.report.tables import table
 from vgm2p.report.variants import condition_warnings, name_variants
@@ -28,14 +30,16 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     if (folder.plots / "learning.png").exists():
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
     say(f"run folder       {folder.path}")
-    program = f"{this_python()} -m vgm2p"
-    say(f"evaluate again   {program} evaluate run={folder.path} episodes=100")
+    python = shlex.quote(this_python())
+    say(f"evaluate again   {python} -m {command('evaluate', f'run={folder.path}', 'episodes=100')}")
     stored = folder.read_manifest()["config"]
-    words = [word for word in stored.get("overrides", []) if isinstance(word, str)]
-    same = [word for word in words if not word.startswith(("updates=", "resume="))]
-    other = [word for word in same if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
-    say("train on         " + " ".join([f"{program} fit", *same, f"updates={2 * folder.read_results()['updates']}"]))
-    say("other algorithm  " + " ".join([f"{program} fit", *other, "algo=bc_flow"]))
+    more = f"updates={2 * folder.read_results()['updates']}"
+    typed = stored.get("overrides", [])
+    words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
+    same = [word for word in words if not word.startswith("updates=")]
+    other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
+    say(f"train on         {python} -m {command('fit', *same, more)}")
+    say(f"other algorithm  {python} -m {command('fit', *other, 'algo=bc_flow')}")
 
 
 def this_python() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.io.text import decimals, grid
+from vgm2p.io.text import csv_cell, decimals, grid, markdown
 from vgm2p.report.estimates import difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
 from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
@@ -115,7 +115,7 @@ def table(runs: Sequence[Run]) -> str:
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         here = [run for run in runs if run.key[0] == experiment]
         grids = [_grid(here, measure) for measure in MEASURES if measure != "score" or not _is_return(here)]
-        blocks.append("\n\n".join([experiment, *filter(None, grids)]))
+        blocks.append("\n\n".join([markdown(experiment), *filter(None, grids)]))
     notes = (
         "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds]; "
         "* interval above the dataset's mean; "
@@ -126,7 +126,7 @@ def table(runs: Sequence[Run]) -> str:
     if any(run.diverged for run in runs):
         notes += "; x a seed diverged (a loss or an action was not finite): its value is no result"
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
-    notes += "".join(f"; ({name}) trained with protocol={name}" for name in protocols if name != PAPER)
+    notes += "".join(f"; ({name}) trained with protocol={name}" for name in map(markdown, protocols) if name != PAPER)
     return "\n\n".join([*blocks, notes])
 
 
@@ -158,7 +158,7 @@ def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
         shown = [shown[0], *[""] * (len(ways) - 1)]
     flags = entry.diverged or (False,) * len(entry.per_seed)
     values = [f"{v:.{digits}f}{'x' if bad else ''}" for v, bad in zip(entry.per_seed, flags, strict=True)]
-    return [entry.method, *shown, " ".join(values)]
+    return [markdown(entry.method), *shown, " ".join(values)]
 
 
 def bounds(cell: Cell, digits: int) -> str:
@@ -189,7 +189,7 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
         for measure, both in found.items():
             if all(both) and (measure != "score" or both != found["return"]):
                 digits = decimals(value for side in both for values in side for value in values)
-                lines.append([base[0], title, measure, bounds(difference(*both), digits)])
+                lines.append([markdown(base[0]), markdown(title), measure, bounds(difference(*both), digits)])
     return grid(lines)
 
 
@@ -211,6 +211,6 @@ def as_csv(runs: Sequence[Run]) -> str:
         for entry in entries_of(runs, measure):
             for way, cell in entry.cells.items():
                 if cell is not None:
-                    row = [entry.experiment, entry.method, way, measure, *(f"{x:.6g}" for x in cell)]
-                    writer.writerow([*row, *entry.counts[way], entry.lost])
+                    row = [csv_cell(entry.experiment), csv_cell(entry.method), way, measure]
+                    writer.writerow([*row, *(f"{x:.6g}" for x in cell), *entry.counts[way], entry.lost])
     return text.getvalue()

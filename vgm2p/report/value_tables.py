@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.io.text import decimals, grid, shown
+from vgm2p.io.text import decimals, grid, markdown, shown
 from vgm2p.report.estimates import interval
 from vgm2p.report.ranking import (
     Array,
@@ -56,7 +56,7 @@ def _line(one: Estimate, s: int | None) -> list[str]:
     good = one.usable if s is None else not one.outside(s)
     cells = [_bounds(one.value(s)), _bounds(one.returned(s))] if good else ["diverged", "diverged"]
     measured = "" if one.simulator is None else shown(float(np.mean(one.simulator if s is None else one.simulator[s])))
-    return [one.name, "all" if s is None else str(one.seeds[s]), *cells, measured]
+    return [markdown(one.name), "all" if s is None else str(one.seeds[s]), *cells, measured]
 
 
 def _around(values: Array) -> str:
@@ -87,7 +87,7 @@ def order(estimates: Sequence[Estimate]) -> tuple[dict[str, Any], str]:
     for i, one in enumerate(ranked):
         following = _chance(more[i][i + 1]) if i + 1 < len(ranked) else ""
         measured = None if one.simulator is None else float(np.mean(one.simulator))
-        cells = [one.name, _bounds(one.returned()), _chance(best[i]), following]
+        cells = [markdown(one.name), _bounds(one.returned()), _chance(best[i]), following]
         lines.append([str(i + 1), *cells, "" if measured is None else shown(measured)])
         entry = {"policy": one.name, "act_noise": one.way, "value": one.value()[0], "return": one.returned()[0]}
         found.append({**entry, "chance_of_best": best[i], "measured_return": measured, "above": more[i]})

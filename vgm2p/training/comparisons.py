@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.config.compose import options
+from vgm2p.config.quoting import quoted
 from vgm2p.config.settings import PAPER, FitSettings
 from vgm2p.errors import ConfigError, DataError, Diverged, StorageError, nearest
 from vgm2p.io.files import open_own, write_atomic
@@ -124,7 +125,7 @@ class Comparisons:
             known = f"{self._protocol}/{name}" in options("protocol")
             words.append(f"protocol={self._protocol if known else PAPER}")
         if any(word.startswith("out=") for word in self._overrides):
-            words.append(f"out={self._folder}-{name}")
+            words.append(f"out={quoted(f'{self._folder}-{name}')}")
         return [sys.executable, "-m", "vgm2p", "fit", *words]
 
 
