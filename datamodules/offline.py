@@ -11,9 +11,12 @@ from typing import Protocol
 import torch
 from lightning import LightningDataModule
 
+from vgm2p.datamodules.layout.combine import best, concatenate, select
 from vgm2p.datamodules.layout.outcomes import achieved
+from vgm2p.datamodules.layout.reading import outline
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
+from vgm2p.datamodules.store.flat import UNUSED, WIDE, narrow
 from vgm2p.datamodules.store.transitions import TransitionStore
 
 
@@ -126,6 +129,16 @@ class OfflineDataModule(LightningDataModule):
         """Return measure -> values of all episodes of the dataset, also of those that `best_share` leaves out."""
         assert self._whole is not None
         return {measure: values.tolist() for measure, values in achieved(self._whole).items()}
+
+    def digest(self) -> str:
+        """Return the digest of the dataset, as in the summary of the store. The wide columns are not read.
+
+        Raises as `store`.
+        """
+        parts = [narrow(outline(path, (*WIDE, *UNUSED))) for path in self.source.resolve()]
+        whole = concatenate(parts)
+        chosen = whole if self.best_share is None else select(whole, best(whole, self.best_share))
+        return str(chosen.attributes["content_sha256"])
 
     def _load(self, paths: list[Path]) -> TransitionStore:
         plan = choose(paths, self.view, self.max_resident, self.device)

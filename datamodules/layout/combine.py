@@ -10,23 +10,36 @@ import numpy as np
 
 from vgm2p.datamodules.layout.episodes import first_rows
 from vgm2p.datamodules.layout.schema import Columns
-from vgm2p.datamodules.layout.task import spec_of
+from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.errors import ConfigError, DataError
+
+COMPARED = ("robot_observation", "observations", "state", "legal_actions")  # columns whose form must agree
 
 
 def check_same_task(paths: list[Path], parts: list[Columns], view: str) -> None:
-    """Raise DataError if the files record different tasks."""
+    """Raise DataError if the files record different tasks, or store them in different columns."""
     for path, part in zip(paths, parts, strict=True):
-        found = spec_of(parts[0], view).differences(spec_of(part, view))
+        found = [*spec_of(parts[0], view).differences(spec_of(part, view)), *_columns_differ(parts[0], part)]
         if found:
             raise DataError(f"{path} and {paths[0].name} record different tasks ({found[0]}); do not mix them")
+
+
+def _columns_differ(first: Columns, other: Columns) -> list[str]:
+    """Return one line for each column that training reads and that the two datasets store in different forms."""
+    forms = [
+        {name: part.steps[name].shape[1:] for name in COMPARED if name in part.steps} | {"view": stored_as(part)}
+        for part in (first, other)
+    ]
+    names = [name for name in (*COMPARED, "view") if forms[0].get(name) != forms[1].get(name)]
+    return [f"{name}: {forms[1].get(name)} != {forms[0].get(name)}" for name in names]
 
 
 def concatenate(parts: list[Columns]) -> Columns:
     """Join datasets, episode after episode. The digest of the result is computed from the digests of the parts."""
     if len(parts) == 1:
         return parts[0]
-    steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in parts[0].steps}
+    kept = [name for name in parts[0].steps if all(name in part.steps for part in parts)]
+    steps = {name: np.concatenate([part.steps[name] for part in parts]) for name in kept}
     shared = [name for name in parts[0].episodes if all(name in part.episodes for part in parts)]
     episodes = {name: np.concatenate([part.episodes[name] for part in parts]) for name in shared}
     episodes["start"] = first_rows(episodes["rows"])

@@ -150,8 +150,12 @@ def _check_source(path: Path, name: str, place: Path, file: h5py.File, source: A
     if source.dset_name not in file:
         raise DataError(f"{path}: '{name}' is stored in '{source.dset_name}' of {place}, which is missing; {RESTORE}")
     inner = _dataset(place, file, source.dset_name.strip("/"))
-    reach = source.src_space.get_select_bounds()[1] if source.src_space.get_select_npoints() else ()
-    if len(reach) != len(inner.shape) or np.any(np.asarray(reach) >= np.asarray(inner.shape)):
+    if source.src_space.get_select_type() == h5py.h5s.SEL_ALL:
+        short = math.prod(inner.shape) < source.vspace.get_select_npoints()
+    else:
+        reach = source.src_space.get_select_bounds()[1]
+        short = len(reach) != len(inner.shape) or bool(np.any(np.asarray(reach) >= np.asarray(inner.shape)))
+    if short:
         raise DataError(f"{path}: '{name}' needs more of '{source.dset_name}' in {place} than is there; {RESTORE}")
     _check_written(place, source.dset_name, inner)
     if inner.is_virtual:

@@ -117,7 +117,7 @@ class Files:
         return [path for pattern in self.paths for path in self._matches(pattern)]
 
     def _matches(self, pattern: str) -> list[Path]:
-        remedy = "give an HDF5 file in our layout, or a glob"
+        remedy = "give its path, or a glob: data.source.paths=[<file>]"
         given = Path(pattern)
         # the name of a file may contain brackets, which mean something else in a glob
         literal = given.exists() or given.is_symlink()

@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "episode_seeds": ("iu", ("E",)),
     "episode_behaviours": ("iu", ("E",)),
 }
+KINDS = {"f": "floats", "iu": "whole numbers", "bu": "flags"}
 FURTHER = {"episode_ids": ("iu", ("T",)), "episode_lengths": ("iu", ("E",))}  # compared if they are there
 KEPT_ATTRIBUTES = ("robot", "agent_conf", "behaviours", "seed", "gymnasium_version", "mujoco_version")
 COUNTS = ("n_agents", "actions_per_agent", "max_episode_steps")
@@ -143,7 +144,7 @@ def _check_shapes(
     for name, (kinds, axes) in fields.items():
         if found[name].dtype.kind not in kinds or len(found[name].shape) != len(axes):
             form = f"{found[name].dtype} of shape {found[name].shape}"
-            raise _wrong(source, f"'{name}' is {form}, not {len(axes)}-dimensional of kind '{kinds}'")
+            raise _wrong(source, f"'{name}' is {form}, not {KINDS[kinds]} with axes {', '.join(axes)}")
     steps, episodes = found["rewards"].shape[0], found["episode_returns"].shape[0]
     if not steps or not episodes:
         raise _wrong(source, "it has no episode")

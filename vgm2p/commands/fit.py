@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vgm2p.config.checks import check_actions, check_machine, check_pair
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.stored import stored_spec
+from vgm2p.datamodules.offline import OfflineDataModule
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import Diverged, MissingInput, StorageError
 from vgm2p.io.processes import end_with_parent
@@ -54,7 +56,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     finished = is_finished(folder, settings.updates)
     env = None if finished else _environment(settings, algorithm_type)
     with _claimed(folder, finished) as writable:
-        point = _resume_point(settings, folder)
+        point = _resume_point(settings, folder, data)
         with Comparisons(settings, folder.path, say) as comparisons:
             if point.finished:
                 _complete(Run(settings, folder, point, device_of(settings.trainer.accelerator), None, stop), writable)
@@ -111,6 +113,12 @@ def _complete(run: Run, writable: bool) -> None:
         make_up(run)
 
 
+def _same_data(folder: RunFolder, data: OfflineDataModule) -> bool:
+    """Return whether the data have the digest of the data of the run in `folder`. Raises as `digest`."""
+    about = folder.read_manifest().get("data")
+    return isinstance(about, Mapping) and about.get("digest") == data.digest()
+
+
 def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> VectorEnv | None:
     """Build the environment before data are fetched; None for evaluate=none.
 
@@ -128,12 +136,19 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> Vect
     return env
 
 
-def _resume_point(settings: FitSettings, folder: RunFolder) -> ResumePoint:
-    """Return the point from which the run continues. Rename checkpoints that are skipped, and print which ones."""
+def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataModule) -> ResumePoint:
+    """Return the point from which the run continues. Rename checkpoints that are skipped, and print which ones.
+
+    A dataset that was moved is known by the digest of its content: another `data.source` with the same digest is no
+    change.
+    """
     now = training_part(to_plain(settings))
+    same_data = cache(partial(_same_data, folder, data))
 
     def changes(before: Mapping[str, Any]) -> list[str]:
-        return differences(training_part(before), now)
+        found = differences(training_part(before), now)
+        moved = [line for line in found if line.startswith("data.source.")]
+        return [line for line in found if line not in moved] if moved and same_data() else found
 
     def reason(content: Mapping[str, Any], update: int) -> str | None:
         spec = stored_spec(folder.read_manifest().get("spec"), folder.manifest)
