@@ -22,7 +22,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-crash test-soak test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
+.PHONY: test-cases test-crash test-soak test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -78,6 +78,9 @@ test-soak: $(READY)  ## MINUTES=30: memory and open files of a long fit stay fla
 test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in each of four files
 	$(PY) -m tests.cli.wrong
 	$(PY) -m tests.cli.flips $(FLIPS)
+
+test-cases: $(READY)  ## failing inputs from the field, and random datasets against slow references (minutes)
+	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/cases
 
 test-data: $(READY)  ## tests of datasets: hub, unpacking, conversion, draws; FLIPS=100 flipped bits in vaults and data files
 	$(PY) -m pytest -v -n 2 -m "slow or not slow" tests/datamodules

@@ -10,7 +10,7 @@ import h5py
 
 from vgm2p.errors import DataError
 
-HOW = "docs/data.md, 'Data of another program', shows how to write it in ours"
+HOW = "docs/data.md, 'Data of another program', shows how to write it"
 # layout -> names that it has, all of them
 MARKS = {
     "our robot recording": ("observations", "actions", "rewards", "episode_offsets"),
@@ -41,5 +41,4 @@ def not_ours(path: Path, file: h5py.File) -> DataError:
             f"{path}: a robot recording, not in our layout; convert it:",
             f"vgm2p data convert {shlex.quote(str(path))} out={shlex.quote(str(converted))}",
         )
-    found = "not in our layout" if layout is None else f"in the layout of {layout}, not in our layout"
-    return DataError(f"{path}: an HDF5 file {found}; {HOW}")
+    return DataError(f"{path}: {f'a {layout} file' if layout else 'an HDF5 file'}, not in our layout; {HOW}")

@@ -19,8 +19,9 @@ from vgm2p.datamodules.layout.opening import RESTORE, opened
 from vgm2p.errors import DataError
 from vgm2p.io.files import require_file
 
-SMALL = 1 << 26  # arrays of this many bytes are read whatever the size of the file
-RATIO = 200  # largest ratio of the arrays to the files that store them
+SMALL = 1 << 25  # arrays of this many bytes are read whatever the size of the file
+RATIO = 100  # largest ratio of the arrays to the files that store them
+MOST = 200  # largest number of columns, and of attributes
 CHUNK = 1 << 28  # largest chunk in bytes: HDF5 unpacks a whole chunk at once
 ATTRIBUTE = 1 << 24  # largest attribute in bytes
 DEPTH = 4  # how often virtual datasets may lead to further virtual datasets
@@ -35,6 +36,9 @@ def judged(path: Path, file: h5py.File, names: Iterable[str]) -> dict[str, h5py.
             filter that is not installed, or if a piece of it is missing.
         MissingInput: if the file of a virtual dataset is missing.
     """
+    names = list(names)
+    if len(names) > MOST:
+        raise DataError(f"{path}: holds {len(names)} arrays, not a dataset of ours; do not use it")
     found = {name: _dataset(path, file, name) for name in names}
     stored = _size(path, found.values())
     declared = sum(_declared(path, dataset) for dataset in found.values())
@@ -49,8 +53,18 @@ def judged(path: Path, file: h5py.File, names: Iterable[str]) -> dict[str, h5py.
     return found
 
 
+def virtual_files(path: Path, dataset: h5py.Dataset) -> set[Path]:
+    """Return the files of a virtual dataset that are there; empty for another dataset."""
+    if not dataset.is_virtual:
+        return set()
+    places = (place for source in dataset.virtual_sources() for place in _places(path, source.file_name))
+    return {place for place in places if place.is_file()}
+
+
 def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
     """Return the attributes of an open file. Raises DataError if one of them is larger than ATTRIBUTE."""
+    if len(file.attrs) > MOST:
+        raise DataError(f"{path}: holds {len(file.attrs)} attributes, not a dataset of ours; do not use it")
     for name in file.attrs:
         attribute = h5py.h5a.open(file.id, name.encode("utf-8", "surrogateescape"))
         size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
@@ -76,14 +90,8 @@ def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 def _size(path: Path, datasets: Iterable[h5py.Dataset]) -> int:
     """Return the bytes of the file, and of the files of its virtual datasets that are there."""
-    others = {
-        place
-        for dataset in datasets
-        if dataset.is_virtual
-        for source in dataset.virtual_sources()
-        for place in _places(path, source.file_name)
-    }
-    return sum(place.stat().st_size for place in {path, *others} if place.is_file())
+    others = set[Path]().union(*(virtual_files(path, dataset) for dataset in datasets))
+    return sum(place.stat().st_size for place in {path, *others})
 
 
 def _declared(path: Path, dataset: h5py.Dataset) -> int:

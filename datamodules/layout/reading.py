@@ -21,8 +21,9 @@ from vgm2p.datamodules.layout.pieces import attributes_of, judged
 from vgm2p.datamodules.layout.rules import check_layout, validate
 from vgm2p.datamodules.layout.schema import SCHEMA_VERSION, Columns, ContentHash, attributes_hash, column_names
 from vgm2p.datamodules.layout.verified import is_remembered, remember
-from vgm2p.errors import ConfigError, DataError
+from vgm2p.errors import ConfigError, DataError, OutOfMemory
 from vgm2p.io.files import require_file
+from vgm2p.io.limits import free_memory
 
 SLAB_BYTES = 1 << 24
 GROUPS = ("steps", "episodes")
@@ -82,6 +83,7 @@ def _load(path: Path, hasher: ThreadPoolExecutor | None) -> tuple[Columns, Futur
     """Return the columns, and a future for their content hash, which a thread computes."""
     with opened(path) as file, workers(WORKERS) as readers:
         found, attributes = _datasets(path, file)
+        _require_memory(path, found)
         columns = {name: Column(dataset, check=hasher is None) for name, dataset in found.items()}
         loads = {name: column.load(readers) for name, column in columns.items()}
         digest = None if hasher is None else hasher.submit(_hash_loads, columns, loads)
@@ -104,6 +106,16 @@ def _datasets(path: Path, file: h5py.File) -> tuple[dict[str, h5py.Dataset], dic
     found = judged(path, file, column_names(file))
     check_layout(path, _table(found, "steps"), _table(found, "episodes"), attributes)
     return found, attributes
+
+
+def _require_memory(path: Path, found: Mapping[str, h5py.Dataset]) -> None:
+    """Raise OutOfMemory if the columns need more memory than is free: the system would kill the process."""
+    need, free = sum(dataset.nbytes for dataset in found.values()), free_memory()
+    if need > free:
+        raise OutOfMemory(
+            f"{path}: needs {need / 1e9:.2f} GB of memory, {free / 1e9:.2f} GB are free; end other programs, or use a "
+            "machine with more"
+        )
 
 
 def _table(columns: Mapping[str, Any], group: str) -> dict[str, Any]:

@@ -13,8 +13,11 @@ import yaml
 
 import vgm2p
 from vgm2p.errors import ConfigError, DataError, nearest
+from vgm2p.io.files import require_file
 
 HUB = "InstaDeepAI/og-marl"  # repository of the datasets on the Hugging Face hub
+LARGEST = 1 << 24  # bytes of a catalogue
+KINDS = {"str": str, "int": int, "float": float, "None": type(None)}
 ROBOTS = {"6halfcheetah": "HalfCheetah-v4", "3hopper": "Hopper-v4", "2ant": "Ant-v4"}
 
 
@@ -98,14 +101,29 @@ def catalogue(extra: str | None = None) -> dict[str, Entry]:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    names = [f.name for f in fields(Entry)]
+    require_file(path, "no such catalogue; check catalogue=")
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
         records: list[dict[str, Any]] = yaml.safe_load(path.read_text())["datasets"]
-        entries = [Entry(**{name: record[name] for name in names if name in record}) for record in records]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        entries = [_entry(record) for record in records]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         cause = " ".join(str(error).split())[:80]
         raise DataError(f"{path}: not a catalogue of datasets ({type(error).__name__}: {cause})") from error
     return {entry.id: entry for entry in entries}
+
+
+def _entry(record: dict[str, Any]) -> Entry:
+    """Return an entry. Raises TypeError for a missing field or a wrong type, ValueError for a wrong value."""
+    entry = Entry(**{each.name: record[each.name] for each in fields(Entry) if each.name in record})
+    for each in fields(Entry):
+        kinds, value = [KINDS[word] for word in str(each.type).split(" | ")], getattr(entry, each.name)
+        number = float in kinds and isinstance(value, int)
+        if value is not None and (isinstance(value, bool) or not (number or isinstance(value, tuple(kinds)))):
+            raise TypeError(f"{each.name} of {entry.id} is {value!r}")
+    if not entry.id or entry.action_kind not in ("discrete", "continuous"):
+        raise ValueError(f"action_kind of {entry.id} is {entry.action_kind!r}")
+    return entry
 
 
 def entry_of(name: str, extra: str | None = None) -> Entry:

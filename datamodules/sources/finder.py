@@ -27,8 +27,8 @@ def one_file(folder: Path, name: str) -> Path | None:
     found = [path for path in data_files(folder) if path.stem == name]
     different = {path.resolve(): path for path in reversed(found)}
     if len(different) > 1:
-        first, second = sorted(different.values())[:2]
-        raise DataError(f"two files named {name}: {first} and {second}; move one away, or set a deeper data.root")
+        first, second = (path.relative_to(folder) for path in sorted(different.values())[:2])
+        raise DataError(f"{folder}: two files named {name}: {first} and {second}; move one away, or set data.root")
     return found[0] if found else None
 
 

@@ -14,9 +14,9 @@ from vgm2p.datamodules.layout.rules import validate
 from vgm2p.datamodules.layout.schema import content_hash
 from vgm2p.datamodules.layout.writing import store
 from vgm2p.datamodules.sources.finder import data_files, one_file
-from vgm2p.datamodules.sources.recording import columns_of, read_recording
+from vgm2p.datamodules.sources.recording import columns_of, digest_of, read_recording
 from vgm2p.errors import DataError, MissingInput
-from vgm2p.io.files import require_file, require_folder, sha256_file
+from vgm2p.io.files import require_file, require_folder
 from vgm2p.io.text import say
 from vgm2p.run.lock import one_at_a_time
 
@@ -69,7 +69,7 @@ class RecordingFile:
     @property
     def target(self) -> Path:
         """The converted file. Its name contains a digest of the recording."""
-        return self.cache / f"{self.path.stem}-{sha256_file(self.path)[:8]}.h5"
+        return self.cache / f"{self.path.stem}-{digest_of(self.path)[:8]}.h5"
 
     def resolve(self) -> list[Path]:
         """Return the converted file. Make it if it does not exist. Raises DataError, MissingInput or StorageError."""
@@ -165,7 +165,7 @@ def convert(source: Path, target: Path) -> None:
     contradicts itself.
     """
     arrays, attributes = read_recording(source)
-    columns = columns_of(arrays, attributes, sha256_file(source))
+    columns = columns_of(arrays, attributes, digest_of(source))
     validate(source, columns.steps, columns.episodes, columns.attributes)
     written = store(target, columns)
     if content_hash(read(target, verify="full")) != written:

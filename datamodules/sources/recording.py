@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,10 @@ from vgm2p.datamodules.layout.foreign import not_ours
 from vgm2p.datamodules.layout.numbers import SLACK, first_place
 from vgm2p.datamodules.layout.opening import opened
 from vgm2p.datamodules.layout.pieces import attributes_of as attributes_in
-from vgm2p.datamodules.layout.pieces import judged
+from vgm2p.datamodules.layout.pieces import judged, virtual_files
 from vgm2p.datamodules.layout.schema import TERMINAL, TIMEOUT, Columns
 from vgm2p.errors import DataError
+from vgm2p.io.files import sha256_file
 
 FORMAT = 1  # format_version of a recording
 # array -> kinds of its type, and its shape: T steps, E episodes, E + 1 offsets, any width
@@ -72,6 +74,18 @@ def read_recording(source: Path) -> tuple[Arrays, dict[str, Any]]:
     _check_numbers(source, arrays)
     with np.errstate(over="raise"):
         return {name: _narrow(source, name, array) for name, array in arrays.items()}, attributes
+
+
+def digest_of(source: Path) -> str:
+    """Return the SHA-256 of a recording, and of the files of its virtual datasets. Raises as `opened`."""
+    with opened(source) as file:
+        places = set[Path]().union(*(virtual_files(source, file[name]) for name in FIELDS if _is_array(file, name)))
+    parts = [sha256_file(place) for place in (source, *sorted(places))]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("+".join(parts).encode()).hexdigest()
+
+
+def _is_array(file: h5py.File, name: str) -> bool:
+    return isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset)
 
 
 def columns_of(arrays: Arrays, attributes: dict[str, Any], source_hash: str) -> Columns:

@@ -1,10 +1,13 @@
 """Inputs of the cases: recordings, datasets in our layout and files of other programs, as their own writers make them."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from tests.cli.answers import TINY, answer
 from vgm2p.datamodules.layout.episodes import Episodes
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import TIMEOUT, Columns
@@ -93,7 +96,8 @@ def d4rl(path: Path) -> None:
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         file["observations"], file["actions"] = rng.normal(size=(200, 17)), rng.uniform(-1, 1, (200, 6))
-        file["rewards"], file["terminals"], file["timeouts"] = np.zeros(200), np.zeros(200, bool), np.zeros(200, bool)
+        file["rewards"], file["terminals"] = rng.normal(size=200), np.arange(200) == 70
+        file["timeouts"] = np.arange(200) % 50 == 49
         file["infos/qpos"] = np.zeros((200, 9))
 
 
@@ -117,7 +121,11 @@ def robomimic(path: Path) -> None:
     with h5py.File(path, "w") as file:
         for number in range(2):
             group = file.create_group(f"data/demo_{number}")
-            group["actions"], group["rewards"], group["obs/object"] = np.zeros((20, 7)), np.zeros(20), np.zeros((20, 10))
+            group["actions"], group["rewards"], group["obs/object"] = (
+                np.zeros((20, 7)),
+                np.zeros(20),
+                np.zeros((20, 10)),
+            )
 
 
 def pymarl(path: Path) -> None:
@@ -125,3 +133,33 @@ def pymarl(path: Path) -> None:
         file["obs"], file["actions"] = np.zeros((8, 61, 3, 30)), np.zeros((8, 61, 3, 1), int)
         file["avail_actions"], file["reward"] = np.ones((8, 61, 3, 9)), np.zeros((8, 61, 1))
         file["terminated"], file["filled"] = np.zeros((8, 61, 1)), np.ones((8, 61, 1))
+
+
+def shown(function, *words) -> str:
+    """What a function prints, as one text."""
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        function(*words)
+    return output.getvalue()
+
+
+def refused(words, code: int, *parts: str) -> str:
+    """Run a command that must fail in one line of at most 200 characters (a command at its end not counted)."""
+    found, text = answer([str(word) for word in words])
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert found == code and all(part in lines[0] for part in parts), (found, lines[0])
+    assert "internal error" not in text and "Traceback" not in text
+    return lines[0]
+
+
+def fit(folder: Path, *words: str) -> list[str]:
+    """The words of a tiny run in `folder`, on data that `words` name."""
+    return ["fit", *TINY, f"out={folder / 'run'}", f"data.cache={folder / 'cache'}", *words]
+
+
+def on_file(folder: Path, path: Path) -> list[str]:
+    return fit(folder, "data=files", f"data.source.paths=[{path}]")
+
+
+def on_recordings(folder: Path, root: Path) -> list[str]:
+    return fit(folder, "data=recorded_6halfcheetah_medium", f"data.root={root}")
