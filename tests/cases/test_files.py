@@ -198,14 +198,15 @@ from tests.cli.answers import answer
 words = ["data", "show", sys.argv[1]], ["data", "convert", sys.argv[2], "cache=" + sys.argv[3]]
 answer(["data", "check"])
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (40 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (12 << 20),) * 2)
 for each in words:
     print(*answer(each))
 """
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_no_damage_and_no_converted_file_is_deleted_for_it(tmp_path):
-    source = recording(tmp_path / "x.hdf5", episodes=700, length=1000)
+    source = recording(tmp_path / "x.hdf5", episodes=300, length=1000)
     assert answer(["data", "convert", str(source), f"cache={tmp_path}"])[0] == 0
     (made,) = tmp_path.glob("x-*.h5")
     before = made.read_bytes()
