@@ -71,7 +71,7 @@ class Policy(BCGaussian):
 
     def execute(self, o, legal, key, acting):
         action = super().execute(o, legal, key, acting)
-        if self.fault == "nan":
+        if self.fault == "blank":
             sick = torch.tensor([seed == self.of for seed in self.seeds])
             action = torch.where(sick.view(-1, 1, 1, 1), torch.nan, action)
         return action[..., :0] if self.fault == "shape" else action

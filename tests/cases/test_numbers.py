@@ -101,7 +101,7 @@ def test_rewards_whose_squares_overflow_are_named_before_training(folder, scale)
 
 
 def test_a_policy_that_returns_nan_is_blamed_and_disturbs_no_other_seed(folder, healthy):
-    done = fit(folder, "nan", "seeds=3", "algo.fault=nan")
+    done = fit(folder, "nan", "seeds=3", "algo.fault=blank")
     assert done.returncode == 70
     assert line_of(done).startswith("vgm2p: policy of policy.Policy, seed 1: an action is not finite at step 0")
     found = returns(folder, "nan")
@@ -112,11 +112,11 @@ def test_a_policy_that_returns_nan_is_blamed_and_disturbs_no_other_seed(folder, 
 
 
 def test_a_run_whose_only_policy_returns_nan_has_no_result(folder):
-    done = fit(folder, "only", "algo.fault=nan", "algo.of=0")
+    done = fit(folder, "only", "algo.fault=blank", "algo.of=0")
     assert done.returncode == 70
     assert "policy of policy.Policy, seed 0" in line_of(done)
     assert not (folder / "only" / "results.json").exists()
-    again = fit(folder, "only", "algo.fault=nan", "algo.of=0")
+    again = fit(folder, "only", "algo.fault=blank", "algo.of=0")
     assert (again.returncode, line_of(again)) == (70, line_of(done))
 
 
