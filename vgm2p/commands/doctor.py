@@ -157,12 +157,16 @@ def _smac_game() -> str:
 
 def _rendering() -> str:
     from vgm2p.envs.mujoco import MAMuJoCo
+    from vgm2p.envs.render import REFUSED
 
     with closing(MAMuJoCo(env_id="HalfCheetah-v5", n_agents=6, view="raw_onehot")) as env:
         env.make(1)
         env.reset([0])
         height, width, _ = env.render(0).shape
-    return f"headless picture {width}x{height} (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'default')})"
+    picture = f"headless picture {width}x{height} (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'default')})"
+    if REFUSED:
+        raise Doubt(f"MUJOCO_GL={REFUSED[0]} cannot be loaded; unset MUJOCO_GL; without it: {picture}")
+    return picture
 
 
 def _video() -> str:

@@ -7,10 +7,9 @@ The robot's action is the concatenation of the agents' actions in agent order, a
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.observation import agents_view_numpy
-from vgm2p.envs.render import choose_backend
+from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
 
@@ -124,9 +123,9 @@ class MAMuJoCo:
         """Draw robot `index` without a display. Raises ServiceError if neither EGL nor OSMesa works."""
         from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
-        choose_backend()
         robot = self._robots[index]
         if self._viewer is None:
+            choose_backend()
             try:
                 self._viewer = OffScreenViewer(robot.model, robot.data, width=480, height=360)
             except Exception as error:  # OpenGL raises many types of errors
@@ -166,9 +165,10 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
         import gymnasium
     except ImportError as error:
         raise MissingInput("package gymnasium is missing; run `pip install 'gymnasium[mujoco]'`") from error
+    import_mujoco()
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # no "out of date" warnings: the data need the v4 robots
     try:
-        with warnings.catch_warnings(), _quiet_compiler():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs).unwrapped
     except gymnasium.error.DependencyNotInstalled as error:
@@ -176,22 +176,6 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
     except (gymnasium.error.Error, TypeError) as error:
         detail = " ".join(str(error).split())[:110]
         raise ConfigError(f"env.env_id={env_id} with env_kwargs={kwargs}: {detail}") from error
-
-
-@contextlib.contextmanager
-def _quiet_compiler() -> Iterator[None]:
-    """Silence MuJoCo's warnings about deprecated attributes of gymnasium's robots. They also write a log file."""
-    try:
-        import mujoco
-    except ImportError:  # gymnasium.make raises a clearer error
-        yield
-        return
-    held = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(held)
 
 
 def _diverged(robot: Any) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.render import import_mujoco
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
 
@@ -150,6 +151,7 @@ class RoboticsMAMuJoCo:
 
 def make_parallel(arguments: dict[str, Any]) -> Any:
     """Return a `mamujoco_v1.parallel_env`. Text that the package prints at its import is discarded."""
+    import_mujoco()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             from gymnasium_robotics import mamujoco_v1
