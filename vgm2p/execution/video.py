@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from vgm2p.envs.base import VectorEnv, episode_seed
-from vgm2p.envs.render import choose_backend
-from vgm2p.errors import Diverged, ServiceError
+from vgm2p.errors import Diverged, ServiceError, StorageError
 from vgm2p.execution.actions import policy_name, usable
 from vgm2p.execution.guard import guarded
-from vgm2p.io.files import written_aside
+from vgm2p.io.files import room, written_aside
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor, Seen
 
-FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8}
+FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8, "ffmpeg_log_level": "quiet"}
 
 
 def record(
@@ -28,19 +27,50 @@ def record(
 
     Raises:
         ServiceError: if the machine cannot draw or has no ffmpeg, or if the environment fails.
+        StorageError: if the film is not written completely.
     """
-    choose_backend()
     try:
         import imageio.v2 as imageio
-        import imageio_ffmpeg  # noqa: F401  the plugin that writes mp4
+        import imageio_ffmpeg
     except ImportError as error:
         raise ServiceError("video needs imageio-ffmpeg; run `pip install imageio-ffmpeg`") from error
-    with (
-        written_aside(path, path.suffix) as temporary,
-        imageio.get_writer(temporary, **FILM) as writer,
-    ):
-        film: Any = writer
-        return play(actor, env, update, seeds, episode, steps, lambda: film.append_data(env.render(0)))
+    with written_aside(path, path.suffix) as temporary:
+        try:
+            with imageio.get_writer(temporary, **FILM) as writer:
+                film: Any = writer
+                played = play(actor, env, update, seeds, episode, steps, lambda: film.append_data(env.render(0)))
+            frames, _ = imageio_ffmpeg.count_frames_and_secs(temporary)
+        except (OSError, RuntimeError) as error:  # ffmpeg has ended, or cannot read what it has written
+            if not _of_ffmpeg(error):
+                raise
+            raise StorageError(_incomplete(path, temporary)) from error
+        if frames != played or not _ends_with_a_box(temporary):
+            raise StorageError(_incomplete(path, temporary))
+    return played
+
+
+def _of_ffmpeg(error: Exception) -> bool:
+    """Return whether imageio or imageio_ffmpeg has raised `error`, not the environment."""
+    return "ffmpeg" in str(error).lower() or "number of frames" in str(error)
+
+
+def _ends_with_a_box(path: Path) -> bool:
+    """Return whether an mp4 file is not cut off: it is a sequence of boxes, each begins with its length (4 bytes)."""
+    size, place = path.stat().st_size, 0
+    with open(path, "rb") as file:
+        while place < size:
+            file.seek(place)
+            length = int.from_bytes(file.read(4), "big")
+            if length < 8:
+                return False
+            place += length
+    return place == size
+
+
+def _incomplete(path: Path, temporary: Path) -> str:
+    """Return the line about a film that could not be written completely. Most often, the disk is full."""
+    written = temporary.stat().st_size
+    return f"{path}: ffmpeg could not write the film ({room(path)}, more than {written} bytes needed); free space"
 
 
 def save_replay(

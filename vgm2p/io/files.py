@@ -19,6 +19,7 @@ from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.text import warn_once
 
 CHUNK = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota or the largest size of a file is reached
 WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # answers of file systems that cannot sync folders
 
 
@@ -32,18 +33,48 @@ def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # fails if it exists, also as a link
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        with named(path, of=temporary):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` atomically. If it raises OSError, the old file is unchanged."""
-    with written_aside(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    with written_aside(path) as temporary, named(path, len(data), temporary):
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def named(path: Path, need: int | None = None, of: Path | None = None) -> Iterator[None]:
+    """Add to an OSError of the block what it often lacks: the file `path`, and on a full disk the bytes.
+
+    Args:
+        path: the file that is written.
+        need: number of bytes to write, if it is known.
+        of: the temporary file whose errors are those of `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, str(of)):
+            raise
+        code = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else error.errno  # HDF5's errors have no number
+        if code is None:
+            raise
+        cause = os.strerror(code)
+        raise OSError(code, f"{cause} ({room(path, need)})" if code in FULL else cause, str(path)) from error
+
+
+def room(path: Path, need: int | None = None) -> str:
+    """Return how many bytes are free where `path` lies, and how many are needed, as a text."""
+    folder = next((each for each in (path.absolute(), *path.absolute().parents) if each.is_dir()), Path("/"))
+    needed = "" if need is None else f", {need} bytes needed"
+    return f"{shutil.disk_usage(folder).free} bytes free{needed}"
 
 
 def cache_folder() -> Path:

@@ -17,7 +17,7 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import sha256_file, write_atomic, written_aside
+from vgm2p.io.files import room, sha256_file, write_atomic, written_aside
 
 FORMAT = 1  # of the entry `vgm2p` of a checkpoint
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
@@ -48,7 +48,7 @@ class DurableCheckpointIO(CheckpointIO):
                 digest = sha256_file(temporary)
         except RuntimeError as error:  # torch.save reports a full disk as a RuntimeError of its zip writer
             raise StorageError(
-                f"{target}: could not be written (disk full?); the previous checkpoint is intact"
+                f"{target}: could not be written ({room(target, _size(checkpoint))}); the previous checkpoint is intact"
             ) from error
         if sha256_file(target) != digest:
             raise StorageError(f"{target}: the content differs from what was written; check the disk")
@@ -62,6 +62,14 @@ class DurableCheckpointIO(CheckpointIO):
         """Delete a checkpoint and its digest."""
         for file in (Path(path), digest_path(Path(path))):
             file.unlink(missing_ok=True)
+
+
+def _size(content: Any) -> int:
+    """Return the number of bytes of the tensors in a nested structure."""
+    if isinstance(content, torch.Tensor):
+        return content.nbytes
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
+    return sum(_size(part) for part in parts)
 
 
 def digest_path(path: Path) -> Path:

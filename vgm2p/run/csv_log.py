@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import DataError
-from vgm2p.io.files import open_own, sync, write_atomic
+from vgm2p.io.files import named, open_own, sync, write_atomic
 
 Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
 
@@ -29,7 +29,7 @@ class CsvLog:
         if not self.path.exists() or self.path.stat().st_size == 0:
             writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-        with open_own(self.path, "a") as file:
+        with named(self.path, len(text.getvalue())), open_own(self.path, "a") as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
