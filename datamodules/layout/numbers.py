@@ -39,12 +39,7 @@ def check_numbers(path: Path, steps: Mapping[str, Any], attributes: Mapping[str,
     for start in range(0, total, piece):
         stop = min(start + piece, total)
         for name in names:
-            finite = np.isfinite(rows(name, start, stop))
-            if not finite.all():
-                where = first_place(~finite, start, name in OF_AGENTS)
-                raise DataError(
-                    f"{path}: '{name}' holds NaN or infinity, first in {where}; repair or drop that episode"
-                )
+            check_finite(path, name, rows(name, start, stop), start)
         if attributes["discrete"]:
             wrong = _illegal(path, rows, start, stop)
             if wrong.any():
@@ -54,6 +49,14 @@ def check_numbers(path: Path, steps: Mapping[str, Any], attributes: Mapping[str,
             _check_range(path, rows, start, stop, float(attributes.get("action_limit", 1.0)))
     if illegal:
         raise broken(path, f"{illegal} stored actions are not legal, first in {place}")
+
+
+def check_finite(path: Path, name: str, rows: NDArray[Any], start: int) -> None:
+    """Check that rows of a column, counted from `start`, are finite. Raises DataError, which names the first place."""
+    finite = np.isfinite(rows)
+    if not finite.all():
+        where = first_place(~finite, start, name in OF_AGENTS)
+        raise DataError(f"{path}: '{name}' holds NaN or infinity, first in {where}; repair or drop that episode")
 
 
 def first_place(wrong: NDArray[Any], start: int = 0, of_agents: bool = False) -> str:

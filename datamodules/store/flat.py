@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.combine import check_same_task, concatenate
 from vgm2p.datamodules.layout.consistency import check_episodes
 from vgm2p.datamodules.layout.lanes import Lanes
-from vgm2p.datamodules.layout.numbers import check_numbers
+from vgm2p.datamodules.layout.numbers import check_finite, check_numbers
 from vgm2p.datamodules.layout.reading import damaged, hash_file, must_hash, outline, stream
 from vgm2p.datamodules.layout.schema import Columns, ContentHash, as_bytes
 from vgm2p.datamodules.layout.verified import is_remembered, remember
@@ -172,7 +173,7 @@ class FlatFiles:
                 name: stack.enter_context(open(path, "wb")) for name, path in written.items()
             }
             for path, part in zip(self.paths, self.parts, strict=True):
-                content = ContentHash()
+                content, done = ContentHash(), Counter[str]()
                 with Lanes() as lanes:
                     for full, column, slab in stream(path):
                         calls: dict[str, Callable[[], Any]] = {"content": partial(content.add, full, column, slab)}
@@ -180,6 +181,9 @@ class FlatFiles:
                         if name in files:
                             calls["column"] = partial(digests[name].update, data)
                             calls["write"] = partial(files[name].write, data)
+                        if name in UNUSED:  # no flat file from which the rules could read it
+                            calls["finite"] = partial(check_finite, path, name, slab, done[name])
+                        done[name] += len(slab)
                         lanes.run(**calls)
                 if content.hexdigest() != part.attributes["content_sha256"]:
                     raise damaged(path, part.attributes)

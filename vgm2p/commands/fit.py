@@ -148,7 +148,9 @@ def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataMod
     def changes(before: Mapping[str, Any]) -> list[str]:
         found = differences(training_part(before), now)
         moved = [line for line in found if line.startswith("data.source.")]
-        return [line for line in found if line not in moved] if moved and same_data() else found
+        if moved and not same_data():
+            return [f"{moved[0].partition(':')[0]} (and the data there are others)"]
+        return [line for line in found if line not in moved]
 
     def reason(content: Mapping[str, Any], update: int) -> str | None:
         spec = stored_spec(folder.read_manifest().get("spec"), folder.manifest)

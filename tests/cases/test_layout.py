@@ -1,0 +1,309 @@
+"""One set of rules for our layout: what the writer refuses, `data check` and `fit` refuse, with the same line."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.cases.inputs import fit, on_file, own, refused
+from tests.cli.answers import answer
+from tests.datamodules.datasets import discrete_columns, native_columns
+from tests.support import small_columns
+from vgm2p.datamodules.layout.checks import check
+from vgm2p.datamodules.layout.episodes import Episodes
+from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL
+from vgm2p.datamodules.layout.writing import store, write
+from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.errors import DataError
+
+
+def steps(name, index, value):
+    def change(columns):
+        columns.steps[name][index] = value
+
+    return change
+
+
+def episodes(name, index, value):
+    def change(columns):
+        columns.episodes[name][index] = value
+
+    return change
+
+
+def about(**changes):
+    def change(columns):
+        columns.attributes = {k: v for k, v in {**columns.attributes, **changes}.items() if v is not None}
+
+    return change
+
+
+def column(name, rule):
+    def change(columns):
+        columns.steps[name] = rule(columns.steps.get(name, columns.steps["rewards"]))
+
+    return change
+
+
+def per_agent(columns):
+    columns.steps["rewards"] = np.repeat(columns.steps["rewards"][:, None], 6, 1)
+
+
+def returns_wrong(columns):
+    columns.episodes["return"] = columns.episodes["return"][::-1] * 10
+
+
+def reward_of_a_final(columns):
+    columns.steps["rewards"][30] = 5.0
+    columns.episodes["return"][0] += 5.0
+
+
+# what -> (change of `own`, part of the line)
+BROKEN = {
+    "returns": (returns_wrong, "the return of episode 0 is"),
+    "return of NaN": (episodes("return", 2, np.nan), "the return of episode 2 is nan"),
+    "return of infinity": (episodes("return", 2, np.inf), "the return of episode 2 is inf"),
+    "returns as flags": (lambda c: c.episodes.update({"return": np.zeros(4, bool)}), "'return' is bool"),
+    "end marker 9": (episodes("end", 1, 9), "the end of episode 1 is 9"),
+    "end against its flag": (episodes("end", 1, TERMINAL), "'terminal' is 0 in row 60, but the end of episode 1 is 0"),
+    "incomplete, with a flag": (episodes("end", 1, INCOMPLETE), "'timeout' is 1 in row 60"),
+    "flag of 7": (steps("timeout", 29, 7), "'timeout' is 7 in row 29"),
+    "flag inside": (steps("terminal", 3, 1), "inside an episode: 'terminal' is 1 in row 3"),
+    "has_action of 2": (steps("has_action", 3, 2), "has_action, first in row 3"),
+    "t": (steps("t", 3, 9), "first in row 3"),
+    "start": (episodes("start", 1, 30), "boundaries"),
+    "rows beyond": (episodes("rows", 3, 99), "boundaries"),
+    "negative length": (episodes("length", 1, -5), "has_action, first in row 31"),
+    "reward of a final observation": (reward_of_a_final, "holds a reward, first in row 30"),
+    "limit -5": (about(episode_limit=-5), "'episode_limit' is -5"),
+    "limit 0": (about(episode_limit=0), "'episode_limit' is 0"),
+    "limit of NaN": (about(episode_limit=np.nan), "'episode_limit' is nan"),
+    "limit as text": (about(episode_limit="1000"), "'episode_limit' is '1000'"),
+    "limit true": (about(episode_limit=True), "'episode_limit' is True"),
+    "longer than the limit": (about(episode_limit=29), "has 30 steps, the attribute episode_limit is 29"),
+    "no limit": (about(episode_limit=None), "'episode_limit' is missing"),
+    "discrete 2": (about(discrete=2), "'discrete' is 2"),
+    "discrete without legal actions": (about(discrete=1), "legal_actions are missing"),
+    "no agents": (about(n_agents=0), "'n_agents' is 0"),
+    "five agents": (about(n_agents=5), "actions have shape (6, 1) per row"),
+    "no JSON": (about(env_kwargs="{a: 1}"), "'env_kwargs' is '{a: 1}', not JSON"),
+    "JSON of another kind": (about(env_kwargs="3"), "not a JSON object"),
+    "deep JSON": (about(facts="[" * 5000), "not JSON"),
+    "facts as list": (about(facts="[]"), "'facts'"),
+    "behaviours without policy": (about(behaviours='[{"noise": 1}]'), "without a policy"),
+    "behaviours with a noise of text": (about(behaviours='[{"policy": "a", "noise": "b"}]'), "a noise of 'b'"),
+    "behaviours of numbers": (about(behaviours="[1]"), "without a policy"),
+    "name of zero bytes": (about(name="a\0b"), "cannot be stored"),
+    "name without letters": (about(name=""), "'name' is ''"),
+    "half a letter": (about(name="\ud800"), "cannot be stored"),
+    "large number": (about(seed=2**70), "too large"),
+    "list": (about(seed=[1]), "has type list"),
+    "action limit of 0": (about(action_limit=0.0), "'action_limit' is 0.0"),
+    "view": (about(stored_view="mine"), "'stored_view' is 'mine'"),
+    "big-endian": (column("robot_observation", lambda x: x.astype(">f4")), ">f4, not float32"),
+    "double": (column("rewards", lambda x: x.astype("f8")), "float64, not float32"),
+    "rewards per agent": (per_agent, "rewards have shape (6) per row"),
+    "images": (column("robot_observation", lambda x: np.zeros((*x.shape, 2), "f4")), "shape (17, 2)"),
+    "flags as bool": (column("terminal", lambda x: x.astype(bool)), "'terminal' has type bool"),
+    "text": (column("note", lambda x: np.full(len(x), "a", "S1")), "'steps/note'"),
+    "name of a column": (column("a/b", lambda x: x), "'steps/a/b'"),
+    "both observations": (column("observations", lambda x: np.zeros((len(x), 6, 2), "f4")), "both"),
+    "legal actions of motors": (column("legal_actions", lambda x: np.ones((len(x), 6, 1), "u1")), "are continuous"),
+    "state of NaN": (column("state", lambda x: np.full((len(x), 3), np.nan, "f4")), "'state' holds NaN"),
+    "rewards of agents, NaN": (
+        column("agent_rewards", lambda x: np.where(np.arange(6) == 4, np.nan, x[:, None]).astype("f4")),
+        "'agent_rewards' holds NaN or infinity, first in row 0, agent 4",
+    ),
+    "action beyond 1": (steps("actions", (5, 2), 1.5), "first in row 5, agent 2"),
+    "action of NaN": (steps("actions", (5, 2), np.nan), "first in row 5, agent 2"),
+}
+
+
+def judged(tmp_path, columns, says):
+    """The writer, `read`, `data check` and `fit` refuse the dataset with `says`; the writer leaves nothing."""
+    with pytest.raises(DataError) as refusal:
+        write(tmp_path / "new" / "x.h5", columns)
+    assert says in str(refusal.value) and not (tmp_path / "new").exists()
+    try:
+        store(tmp_path / "x.h5", columns)
+    except (UnicodeError, TypeError, OverflowError, ValueError):  # HDF5 cannot hold it
+        return
+    with pytest.raises(DataError) as refusal:
+        read(tmp_path / "x.h5")
+    lines = check(tmp_path / "x.h5")
+    assert [(name, good) for name, good, _ in lines] == [("file", False)] and lines[0][2] == refusal.value.line
+    with pytest.raises(DataError):
+        TransitionStore.map([tmp_path / "x.h5"], tmp_path / "cache", "raw_onehot", "auto", "bootstrap", "auto")
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_dataset_that_breaks_a_rule_is_refused_everywhere(what, tmp_path):
+    change, says = BROKEN[what]
+    columns = own()
+    change(columns)
+    judged(tmp_path, columns, says)
+
+
+DISCRETE = {
+    "illegal action": (
+        lambda c: c.steps["legal_actions"][2, 1].fill(0),
+        "1 stored actions are not legal, first in row 2, agent 1",
+    ),
+    "action 3 of 3": (steps("actions", (2, 1), 3), "row 2, agent 1"),
+    "mask of 2": (steps("legal_actions", (2, 1), 2), "legal_actions hold 2, first in row 2, agent 1"),
+    "mask of one agent": (column("legal_actions", lambda x: x[:, :1]), "legal_actions have shape (1, 3)"),
+    "two components": (column("actions", lambda x: np.stack([x, x], -1)), "actions have shape (2, 2)"),
+    "actions as floats": (column("actions", lambda x: x.astype("f4")), "'actions' has type float32"),
+}
+
+
+@pytest.mark.parametrize("what", DISCRETE)
+def test_discrete_actions_are_judged_too(what, tmp_path):
+    change, says = DISCRETE[what]
+    columns = discrete_columns()
+    change(columns)
+    judged(tmp_path, columns, says)
+
+
+def test_check_and_fit_say_the_same_to_the_user(tmp_path):
+    columns = own()
+    returns_wrong(columns)
+    store(tmp_path / "x.h5", columns)
+    refused(on_file(tmp_path, tmp_path / "x.h5"), 65, "the return of episode 0", "write the file again")
+    assert answer(["data", "check", str(tmp_path / "x.h5")])[0] == 65
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_rules_allow_is_written_and_read_back(tmp_path):
+    for number, columns in enumerate((own(), discrete_columns(), native_columns())):
+        columns.attributes |= {
+            "n_agents": np.int64(columns.attributes["n_agents"]),
+            "note": "ä",
+            "share": 0.5,
+            "yes": True,
+        }
+        path = tmp_path / f"{number}.h5"
+        write(path, columns)
+        found = read(path, verify="full")
+        assert [name for name, _ in found.arrays()] == [name for name, _ in columns.arrays()]
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(found.arrays(), columns.arrays(), strict=True))
+        write(tmp_path / "again.h5", found)  # with the hashes of the first file among its attributes
+        assert path.read_bytes() == (tmp_path / "again.h5").read_bytes()
+
+
+def test_behaviours_that_the_recorder_did_not_name_are_no_contradiction(tmp_path):
+    columns = small_columns()
+    columns.episodes["behaviour"] = np.zeros(3, "i1")
+    write(tmp_path / "x.h5", {"a": columns}["a"])
+    columns.attributes["behaviours"] = "[]"
+    write(tmp_path / "x.h5", columns)
+    assert answer(["data", "show", str(tmp_path / "x.h5")]) == (0, "")
+    columns.attributes["behaviours"] = json.dumps([{"policy": "a"}])
+    columns.episodes["behaviour"][1] = 1
+    with pytest.raises(DataError, match="episode 1 has behaviour 1"):
+        write(tmp_path / "x.h5", columns)
+
+
+def test_files_that_store_a_task_in_different_columns_are_not_mixed(tmp_path):
+    first, second = native_columns(), native_columns()
+    del second.steps["legal_actions"], first.steps["agent_rewards"]
+    second.steps["legal_actions"] = native_columns().steps["legal_actions"]
+    write(tmp_path / "a.h5", first)
+    write(tmp_path / "b.h5", second)  # the rewards of the agents are not used: one may lack them
+    options = ("native", "auto", "bootstrap", "never")
+    assert len(TransitionStore.load([tmp_path / "b.h5", tmp_path / "a.h5"], *options).returns) == 6
+    second.steps["state"] = np.repeat(second.steps["state"][:, None], 2, 1)
+    write(tmp_path / "b.h5", second)
+    with pytest.raises(DataError, match="different tasks"):
+        TransitionStore.load([tmp_path / "b.h5", tmp_path / "a.h5"], *options)
+
+
+def constant(features=(8, 9, 10)):
+    columns = own()
+    columns.steps["robot_observation"][:, features] = 0.25
+    return columns
+
+
+def test_a_constant_feature_keeps_its_scale_and_is_named(tmp_path, capsys):
+    write(tmp_path / "x.h5", constant())
+    write(tmp_path / "same.h5", own())
+    survey, other = (TransitionStore.load([tmp_path / name]).survey(0.0) for name in ("x.h5", "same.h5"))
+    still = np.isin(np.arange(23), (8, 9, 10))
+    assert survey.std.numpy()[still].tolist() == [1.0] * 3 and survey.mean.numpy()[still].tolist() == [0.25] * 3
+    assert np.array_equal(survey.std.numpy()[~still], other.std.numpy()[~still])  # bit for bit
+    line = "3 features never change in these data (8-10); standardisation gives them deviation 1"
+    from vgm2p.cli import main
+
+    for words in (
+        ["data", "show", tmp_path / "x.h5"],
+        ["data", "check", tmp_path / "x.h5"],
+        on_file(tmp_path, tmp_path / "x.h5"),
+    ):
+        assert main([str(word) for word in words]) == 0
+        assert line in capsys.readouterr().out
+
+
+def test_a_feature_that_hardly_changes_is_scaled_as_before(tmp_path):
+    columns = own()
+    columns.steps["robot_observation"][:, 8] = 0.25
+    columns.steps["robot_observation"][40, 8] = 0.2501
+    write(tmp_path / "x.h5", columns)
+    assert TransitionStore.load([tmp_path / "x.h5"]).survey(0.0).std[8] == np.float32(1e-3)
+
+
+def test_a_final_observation_does_not_make_a_feature_change(tmp_path):
+    columns = constant((3,))
+    columns.steps["robot_observation"][columns.steps["has_action"] == 0, 3] = 7.0
+    write(tmp_path / "x.h5", columns)
+    assert TransitionStore.load([tmp_path / "x.h5"]).summary["constant_features"] == [3]
+
+
+def test_a_moved_dataset_is_known_by_its_digest(tmp_path):
+    write(tmp_path / "a.h5", own())
+    words = fit(tmp_path, "data=files")
+    assert answer([*words, f"data.source.paths=[{tmp_path / 'a.h5'}]"]) == (0, "")
+    (tmp_path / "new place").mkdir()
+    (tmp_path / "a.h5").rename(tmp_path / "new place" / "b.h5")
+    resume = ["fit", f"resume={tmp_path / 'run'}"]
+    refused([*resume, "updates=8"], 66, "a.h5: no such dataset file", "data.source.paths")
+    moved = f"data.source.paths=['{tmp_path / 'new place' / 'b.h5'}']"
+    assert answer([*resume, "updates=8", moved]) == (0, "")
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 8
+    assert answer([*resume, "updates=12"]) == (0, "")  # the new place is kept
+    write(tmp_path / "c.h5", own(length=29))
+    for updates in (12, 16):  # a finished run, and one that would go on
+        other = f"data.source.paths=[{tmp_path / 'c.h5'}]"
+        refused([*resume, f"updates={updates}", other], 2, "data.source.paths (and the data there are others)")
+    write(tmp_path / "new place" / "b.h5", own(length=29))
+    refused([*resume, "updates=16"], 65, "was trained on data")
+
+
+def test_lengths_of_one_step_and_lone_observations_are_allowed(tmp_path):
+    table = Episodes(np.array([1, 0, 2]), np.array([TERMINAL, INCOMPLETE, TERMINAL]), finals=True)
+    columns = small_columns()
+    for name in ("robot_observation", "actions", "rewards"):
+        columns.steps[name] = np.zeros((table.total, *columns.steps[name].shape[1:]), "f4")
+    write(
+        tmp_path / "x.h5",
+        table.columns({k: columns.steps[k] for k in ("robot_observation", "actions", "rewards")}, columns.attributes),
+    )
+    assert read(tmp_path / "x.h5").episodes["length"].tolist() == [1, 0, 2]
+
+
+def test_a_dataset_without_any_step_is_refused(tmp_path):
+    table = Episodes(np.zeros(3, int), np.full(3, INCOMPLETE), finals=True)
+    columns = {"robot_observation": np.zeros((3, 3)), "actions": np.zeros((3, 2, 1)), "rewards": np.zeros(3)}
+    empty = table.columns({name: x.astype("f4") for name, x in columns.items()}, small_columns().attributes)
+    judged(tmp_path, empty, "no row has an action")
+
+
+def test_an_attribute_that_is_no_text_or_number_is_refused(tmp_path):
+    for number, value in enumerate((np.zeros(3), h5py.Empty("f"), np.bytes_(b"\xff"))):
+        path = tmp_path / f"{number}.h5"
+        write(path, own())
+        with h5py.File(path, "a") as file:
+            file.attrs["note"] = value
+        with pytest.raises(DataError, match="attribute 'note'"):
+            read(path)
