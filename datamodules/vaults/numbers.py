@@ -41,11 +41,7 @@ class Judge:
         """Return `rows` as float32. Raises DataError for NaN, infinity and numbers that are too large for float32."""
         with np.errstate(over="ignore"):
             narrow: NDArray[np.float32] = rows.astype(np.float32, copy=False)
-        good = np.isfinite(narrow)
-        if not good.all():
-            finite = np.isfinite(rows)
-            self.require(finite, rows, numbers, leaf, "not a finite number")
-            self.require(good, rows, numbers, leaf, "too large for float32")
+        self.require(np.isfinite(narrow), rows, numbers, leaf, "not finite, or too large for float32")
         return narrow
 
     def binary(self, rows: NDArray[Any], numbers: NDArray[Any], leaf: str) -> NDArray[np.bool_]:
@@ -56,7 +52,6 @@ class Judge:
 
     def indices(self, rows: NDArray[Any], numbers: NDArray[Any], leaf: str, count: int) -> NDArray[np.int16]:
         """Return `rows` as indices. Raises DataError for a number other than 0, 1, ... `count` - 1."""
-        self.require((rows >= 0) & (rows < count), rows, numbers, leaf, f"no index from 0 to {count - 1}")
-        found: NDArray[np.int16] = rows.astype(np.int16)
-        self.require(found == rows, rows, numbers, leaf, "no whole number, but actions are indices")
-        return found
+        whole = rows == np.floor(rows) if rows.dtype.kind == "f" else True
+        self.require(whole & (rows >= 0) & (rows < count), rows, numbers, leaf, f"no index from 0 to {count - 1}")
+        return rows.astype(np.int16)
