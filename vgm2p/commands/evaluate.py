@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vgm2p.config.build import make_env, refuse_missing
+from vgm2p.config.checks import check_spec
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
@@ -22,6 +23,7 @@ from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
+from vgm2p.types import NO_ENVIRONMENT
 
 
 def run(settings: EvaluateSettings, stop: StopFlag) -> None:
@@ -33,8 +35,30 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
         raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
-    with closing(make_env(_env_of(policy, settings))) as env:
+    with closing(_environment(policy, _env_of(policy, settings))) as env:
         _roll_out(policy, env, settings, stop)
+
+
+def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:
+    """Build the environment of a run. Raises ConfigError if it is not that of the data, or if the data name none."""
+    data = policy.spec.env_id
+    if data.startswith(NO_ENVIRONMENT):
+        raise ConfigError(
+            f"{policy.path}: its data name no environment; train with data.source.env_id=<id> and env=<its "
+            "environment>, or judge the run with `vgm2p estimate`"
+        )
+    try:
+        env = make_env(node)
+        with ExitStack() as unless_it_fits:
+            unless_it_fits.callback(env.close)
+            check_spec(policy.spec, env.spec)
+            unless_it_fits.pop_all()
+    except ConfigError as error:
+        raise ConfigError(
+            f"env={policy.settings.environment} does not fit the run's data ({data}); train with the env of the data "
+            f"({error.line})"
+        ) from error
+    return env
 
 
 def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.settings import TrainerSettings
 from vgm2p.errors import ConfigError
-from vgm2p.types import Spec
+from vgm2p.types import NO_ENVIRONMENT, Spec
 
 
 def check_machine(trainer: TrainerSettings) -> None:
@@ -52,6 +52,11 @@ def check_actions(algorithm: type[Algorithm], discrete: bool | None, task: str, 
 
 def check_spec(data: Spec, env: Spec) -> None:
     """Raise ConfigError with the first field that differs between data and environment."""
+    if data.env_id.startswith(NO_ENVIRONMENT):
+        raise ConfigError(
+            f"the data name no environment; set data.source.env_id={env.env_id} if they are from it, or train with "
+            "evaluate=none"
+        )
     found = data.differences(env)
     if found:
         raise ConfigError(f"data and env do not match: {found[0]} (data != env); choose the env of the data")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from vgm2p.report.estimates import per_seed
 from vgm2p.report.results import damaged_entry, other_result
 from vgm2p.run.folder import NAMED, RunFolder, Way, way_of
 from vgm2p.run.marks import changed_since_the_end
+from vgm2p.types import NO_ENVIRONMENT
 
 Key = tuple[str, str]  # experiment, method
 MEASURES = ("won", "return", "score")  # columns of episodes.csv that a report shows if the environment has them
@@ -101,6 +102,11 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     return runs, notices
 
 
+def playable(results: Mapping[str, Any]) -> bool:
+    """Whether the data of a run name an environment, so that a policy can be evaluated. `results`: of results.json."""
+    return not str(results.get("environment", "")).startswith(NO_ENVIRONMENT)
+
+
 def load_run(path: Path) -> Run:
     """Read one run folder.
 
@@ -112,6 +118,10 @@ def load_run(path: Path) -> Run:
     manifest, results = folder.read_manifest(), folder.read_results()
     if "return_mean" not in results and results.get("diverged"):
         raise MissingInput(f"{path}: no seed has a result ({results['diverged'][0]}); train it with other settings")
+    if "return_mean" not in results and not playable(results):
+        raise MissingInput(
+            f"{path}: its data name no environment (env_id); judge it:", command("estimate", f"run={path}")
+        )
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it:", command("evaluate", f"run={path}"))
     missing = [key for key in RESULTS if key not in results]

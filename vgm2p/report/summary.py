@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vgm2p.io.text import command
-from vgm2p.report.runs import load_run, load_runs
+from vgm2p.report.runs import load_run, load_runs, playable
 from vgm2p.report.tables import table
 from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder
@@ -31,7 +31,10 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
     say(f"run folder       {folder.path}")
     python = shlex.quote(this_python())
-    say(f"evaluate again   {python} -m {command('evaluate', f'run={folder.path}', 'episodes=100')}")
+    if playable(folder.read_results()):
+        say(f"evaluate again   {python} -m {command('evaluate', f'run={folder.path}', 'episodes=100')}")
+    else:
+        say(f"estimate it      {python} -m {command('estimate', f'run={folder.path}')}")
     stored = folder.read_manifest()["config"]
     more = f"updates={2 * folder.read_results()['updates']}"
     typed = stored.get("overrides", [])

@@ -38,8 +38,8 @@ def smac_like(rows, agents=3, width=5, actions=4, discrete=True, seed=0):
     return arrays
 
 
-def write_vault(folder: Path, arrays):
-    """Write leaves as one uid of a vault."""
+def write_vault(folder: Path, arrays) -> Path:
+    """Write leaves as one uid of a vault; return its folder."""
     folder.mkdir(parents=True)
     rows = len(arrays["rewards"])
     for name, array in {**arrays, "vault_index": None}.items():
@@ -75,6 +75,7 @@ def write_vault(folder: Path, arrays):
                 node = node.setdefault(parent, {})
             node[last] = text
     (folder / "metadata.json").write_text(json.dumps({"version": 1.2, **structure}))
+    return folder
 
 
 def copy_plainly(folder: Path, target: Path):
