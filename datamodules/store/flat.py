@@ -96,11 +96,17 @@ class FlatFiles:
 
         Raises DataError if a source is damaged, StorageError if the files cannot be written.
         """
+        if self._fault(verify) is None:  # no lock is needed: a shared cache may be read-only
+            self._verify_sources(verify)
+            return {name: self._map(name) for name in self.columns}
         require_folder(self.folder, "set data.cache to a writable folder")
         with one_at_a_time(self.folder / f".{self.digest}.lock", f"flat files in {self.folder}", self.say):
-            if self._intact(verify):
+            fault = self._fault(verify)  # another process may have just made them
+            if fault is None:
                 self._verify_sources(verify)
             else:
+                if self._record.is_file():
+                    self.say(f"{self.folder}: {fault}; making the flat files again")
                 self._make()
             return {name: self._map(name) for name in self.columns}
 
@@ -114,20 +120,18 @@ class FlatFiles:
 
     # --- verification -----------------------------------------------------------------------------------------------
 
-    def _intact(self, verify: str) -> bool:
-        if not self._record.is_file():
-            return False
+    def _fault(self, verify: str) -> str | None:
+        """Return why the files cannot be used; None if they can."""
         try:
             record = json.loads(self._record.read_text())
-            faults = [self._fault(name, record[name], verify) for name in self.columns]
+            faults = [self._fault_of(name, record[name], verify) for name in self.columns]
+        except FileNotFoundError:
+            return "not made yet"
         except (OSError, ValueError, TypeError, KeyError) as error:
-            faults = [f"{self._record.name} is damaged ({type(error).__name__})"]
-        fault = next((fault for fault in faults if fault), None)
-        if fault:
-            self.say(f"{self.folder}: {fault}; making the flat files again")
-        return fault is None
+            return f"{self._record.name} is damaged ({type(error).__name__})"
+        return next((fault for fault in faults if fault), None)
 
-    def _fault(self, name: str, wanted: str, verify: str) -> str | None:
+    def _fault_of(self, name: str, wanted: str, verify: str) -> str | None:
         path = self.path(name)
         if not path.is_file():
             return f"{path.name} is missing"

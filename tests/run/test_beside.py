@@ -14,7 +14,8 @@ import torch
 from tests.algos.test_contract import build, train
 from tests.run.runs import differences, environment, results, run, start, succeeded
 from tests.support import continuous_spec, random_batch
-from vgm2p.execution.beside import LENGTH
+from vgm2p.errors import ServiceError
+from vgm2p.execution.beside import LENGTH, Evaluator
 from vgm2p.execution.evaluation import PRECISIONS
 from vgm2p.execution.rollout import in_precision
 from vgm2p.rng import ActKey
@@ -124,6 +125,18 @@ def test_an_evaluation_process_that_dies_ends_the_run_in_one_line(tmp_path):
     again = run(tmp_path / "dead")
     assert again.returncode == 0
     assert results(tmp_path / "dead")["updates"] == 60
+
+
+def test_a_child_that_hangs_is_killed():
+    spec = continuous_spec()
+    evaluator = Evaluator({}, patience=2.0)
+    evaluator.submit(20, build("bc_gaussian", spec), 1)
+    (child,) = [each for each in psutil.Process().children() if "vgm2p.execution.beside" in each.cmdline()]
+    child.suspend()
+    with pytest.raises(ServiceError, match="it hung for 2 s"):
+        evaluator.collect(wait=100.0)
+    child.wait(60)
+    evaluator.close()
 
 
 def test_actions_in_bf16_stay_near_those_in_float32():

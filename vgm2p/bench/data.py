@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.io.files import sha256_file
+from vgm2p.io.scratch import scratch_folder
 from vgm2p.io.text import grid
 from vgm2p.rng import UpdateKey
 
@@ -29,9 +29,9 @@ def main(words: Sequence[str]) -> None:
         raise MissingInput("bench data needs the package h5py; run `pip install h5py`") from error
     torch.set_num_threads(1)
     print(f"machine {machine()}")
-    with tempfile.TemporaryDirectory() as folder:
-        batches, held = measure_batches(Path(folder), options)
-        loads = measure_loading(Path(folder), options)
+    with scratch_folder("bench") as folder:
+        batches, held = measure_batches(folder, options)
+        loads = measure_loading(folder, options)
     found = {"machine": machine(), "options": options, "times": batches, "gb_per_million": held, "loading": loads}
     write(options["out"], "data", found)
 

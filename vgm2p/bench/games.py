@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, write
 from vgm2p.envs.smac import SMACv1
 from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.execution.rollout import RandomActor, rollout
+from vgm2p.io.scratch import scratch_folder
 from vgm2p.io.text import grid
 
 DEFAULTS: dict[str, Any] = {"workers": 2, "episodes": 4, "delay": 0.1, "rounds": 3, "out": "bench"}
@@ -34,7 +34,7 @@ def games(words: Sequence[str]) -> None:
         raise MissingInput(
             "env=fake_sc2 needs a checkout: start `bench` in its folder (tests/envs/fake_sc2.py)"
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("bench") as folder:
         os.environ["SC2PATH"] = str(stand_in.install(Path(folder) / "sc2", enemy="idle", delay=options["delay"]))
         envs = {f"{count} at once": SMACv1("3m", workers=count) for count in (1, options["workers"])}
         found = in_turn(

@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,6 +22,7 @@ from vgm2p.bench.reference import Reference
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import ConfigError
+from vgm2p.io.scratch import scratch_folder
 from vgm2p.io.text import grid
 from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
@@ -180,7 +180,7 @@ class JaxReference:
         if not JAX_SCRIPT.is_file() or probe.returncode:
             self.note = f"{python} has no package jax (jax=<python that has it>), or this is no checkout"
             return self
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder("bench") as folder:
             np.savez(f"{folder}/problem.npz", **self.problem.arrays)
             Path(folder, "settings.json").write_text(json.dumps(self.problem.settings))
             command = [python, str(JAX_SCRIPT), f"{folder}/problem.npz", f"{folder}/settings.json"]

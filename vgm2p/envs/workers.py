@@ -25,6 +25,7 @@ from typing import Any
 
 from vgm2p.errors import RolloutStopped, UserError
 from vgm2p.io.processes import child_environment, end_with_parent
+from vgm2p.io.scratch import Scratch
 
 Request = tuple[Any, ...]  # name of a method and its arguments
 PATIENCE = 0.5  # seconds between two checks of `stop`
@@ -56,7 +57,8 @@ class Worker:
     """
 
     def __init__(self, factory: str, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        self.scratch = tempfile.mkdtemp(prefix="vgm2p-worker-")
+        self._folder = Scratch("worker")
+        self.scratch = str(self._folder.path)
         self.connection, theirs = Pipe()
         with open(os.path.join(self.scratch, "log"), "wb") as log:
             self.process = subprocess.Popen(
@@ -104,7 +106,7 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)  # before the first wait, so the process id cannot be reused yet
         self.process.wait()
         self.connection.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._folder.remove()
 
     def _death(self) -> str:
         code = self._ending()

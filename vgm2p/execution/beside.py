@@ -1,8 +1,9 @@
 """Asynchronous evaluation: a child process evaluates snapshots of the weights, so training does not wait.
 
 The child (`python -m vgm2p.execution.beside`) reads snapshots from its standard input, one after another. It evaluates
-each on one CPU thread, in the same way as the synchronous evaluation, and writes one line of JSON. When its parent
-ends, the child ends, too.
+each on one CPU thread, in the same way as the synchronous evaluation, and writes one line of JSON. While it evaluates,
+it writes an empty line every few seconds. A child that is silent for `PATIENCE` seconds hangs, and is killed. When its
+parent ends, the child ends, too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -30,6 +32,8 @@ from vgm2p.io.processes import child_environment, end_with_parent
 from vgm2p.signals import SIGNALS
 
 LENGTH = struct.Struct("<Q")
+PATIENCE = 600.0  # seconds of silence after which a child hangs: starting a simulator or compiling it takes minutes
+BEAT = 2.0  # seconds between two signs of life
 
 
 class Evaluator:
@@ -37,10 +41,13 @@ class Evaluator:
 
     Args:
         config: configuration of the run, as plain containers.
+        patience: seconds of silence after which the child is killed.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = dict(config)
+    def __init__(self, config: Mapping[str, Any], patience: float = PATIENCE) -> None:
+        self._config, self._patience = dict(config), patience
+        self._silent = 0.0  # for how many seconds the child has been silent while it should work
+        self._hung = False
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._outbox: queue.Queue[Any] = queue.Queue()
@@ -68,7 +75,8 @@ class Evaluator:
             except queue.Empty:
                 break
             self.pending -= 1
-            answer: dict[str, Any] = json.loads(line) if line else {"error": "its process died"}
+            died = f"it hung for {self._patience:.0f} s" if self._hung else "its process died"
+            answer: dict[str, Any] = json.loads(line) if line else {"error": died}
             if "error" in answer:
                 if answer.get("diverged"):
                     raise Diverged(answer["error"])
@@ -93,7 +101,7 @@ class Evaluator:
             stdout=subprocess.PIPE,
             env=child_environment({"CUDA_VISIBLE_DEVICES": ""}),
         )
-        for work in (self._listen, self._write):
+        for work in (self._listen, self._write, self._watch):
             threading.Thread(target=work, args=(self._process,), daemon=True).start()
 
     def _command(self) -> list[str]:
@@ -117,8 +125,20 @@ class Evaluator:
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self._answers.put(line.decode())
+            self._silent = 0.0
+            if line.strip():
+                self._answers.put(line.decode())
         self._answers.put("")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a child that hangs. The seconds are counted here, so those of a suspended machine do not count."""
+        pause = min(1.0, self._patience / 4)
+        while process.poll() is None:
+            time.sleep(pause)
+            self._silent = self._silent + pause if self.pending else 0.0
+            if self._silent >= self._patience:
+                self._hung = True
+                process.kill()
 
 
 def receive(stream: BinaryIO) -> Any:
@@ -130,6 +150,19 @@ def receive(stream: BinaryIO) -> Any:
     if len(body) < LENGTH.unpack(head)[0]:  # the parent was killed while it sent the message
         return None
     return torch.load(io.BytesIO(body), weights_only=True)
+
+
+class Beat:
+    """Writes an empty line at most every `BEAT` seconds, as a sign that the environment steps."""
+
+    def __init__(self, answer: Callable[[str], None]) -> None:
+        self.answer, self.last = answer, time.monotonic()
+
+    def __call__(self, step: int) -> None:
+        """Take notice of an environment step."""
+        if time.monotonic() - self.last >= BEAT:
+            self.last = time.monotonic()
+            self.answer("")
 
 
 def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
@@ -145,10 +178,11 @@ def serve(source: BinaryIO, answer: Callable[[str], None]) -> None:
         return
     settings = settings_of(setup["config"], FitSettings)
     algorithm, env = make_algorithm(settings.policy, Spec(**setup["spec"])), make_env(settings.env)
+    beat = Beat(answer)
     while (snapshot := receive(source)) is not None:
         algorithm.load_state_dict(snapshot["weights"])
         update, count = snapshot["update"], snapshot["episodes"]
-        found = evaluate(algorithm, env, update, count, lambda: False, precision=settings.eval_precision)
+        found = evaluate(algorithm, env, update, count, lambda: False, on_step=beat, precision=settings.eval_precision)
         answer(json.dumps(asdict(found)))
 
 
