@@ -65,7 +65,7 @@ test-seeds: $(READY)  ## three seeds together equal three single runs; blocks of
 	$(PY) -m pytest -v -m "slow or not slow" tests/algos/test_contract.py -k "single_runs"
 	$(PY) -m pytest -v tests/run/test_blocks.py
 
-test-resume: $(READY)  ## KILLS=20: kill -9 at random moments, then compare with the uninterrupted run
+test-resume: $(READY)  ## KILLS=20: kill -9 and signals at random moments, other machines, sweeps; compare with the uninterrupted run
 	$(PY) -m tests.run.kills $(KILLS)
 	$(PY) -m pytest -v tests/run/test_resume.py
 

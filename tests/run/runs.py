@@ -87,12 +87,12 @@ def same_bits(a, b, where="") -> list[str]:
     return [] if a == b else [f"{where}: {a} != {b}"]
 
 
-def differences(first: Path, second: Path) -> list[str]:
+def differences(first: Path, second: Path, files: tuple[str, ...] = FILES) -> list[str]:
     """Return where parameters, moments, counters, logs and results of two finished runs differ."""
     one, two = content(first), content(second)
     found = [line for part in ("state_dict", "optimizer_states") for line in same_bits(one[part], two[part], part)]
     found += same_bits(one["vgm2p"]["updates"], two["vgm2p"]["updates"], "updates")
-    return found + [name for name in FILES if (first / name).read_bytes() != (second / name).read_bytes()]
+    return found + [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()]
 
 
 def results(out: Path) -> dict:

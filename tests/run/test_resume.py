@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.run.kills import BROKEN_KEY, SLOW_SAVE, kill_in_save, trial
+from tests.run.kills import BROKEN_KEY, KINDS, SLOW_SAVE, kill_in_save, trial
 from tests.run.runs import content, differences, newest, run, same_bits, start, succeeded
 
 
@@ -15,9 +15,9 @@ def whole(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
-def test_kills(kills, tmp_path):
-    assert trial(kills, kills // 2, 0, tmp_path) == []
+@pytest.mark.parametrize("kinds", [["save", "moment"], pytest.param([*KINDS], marks=pytest.mark.slow)])
+def test_kills(kinds, tmp_path):
+    assert trial(kinds, 0, tmp_path) == []
 
 
 def test_other_block_size_and_longer_total_train_exactly_the_missing_updates(whole, tmp_path):
