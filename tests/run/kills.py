@@ -6,6 +6,7 @@ Kinds of ends: `save` and `moment` (kill -9), `elsewhere` (kill -9; then the loc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -59,7 +60,8 @@ def kill_in_save(process, number: int) -> None:
 def signalled(process, seconds: float, signum: int) -> str:
     """Send a signal after some seconds. Return what is wrong with the end of the run."""
     time.sleep(seconds)
-    process.send_signal(signum)
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        process.send_signal(signum)
     _, errors = process.communicate(timeout=240)
     if process.returncode == 0 or (process.returncode == -signum and not errors):
         return ""  # it had ended, or Python itself had just started
@@ -109,7 +111,7 @@ def interrupted_sweep(folder: Path, rng: random.Random) -> str:
         "eval_every": 1200,
         "checkpoint_every": 100,
     }
-    sweep = [*(word for word in words(folder, **keys) if not word.startswith("out=")), "-m", "seed=0,1"]
+    sweep = ["fit", "-m", *(word for word in words(folder, **keys)[1:] if not word.startswith("out=")), "seed=0,1"]
     whole = program(folder, *sweep, f"out={folder}/whole${{seed}}")
     cut = [*sweep, f"out={folder}/cut${{seed}}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = subprocess.Popen(
