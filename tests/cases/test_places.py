@@ -1,99 +1,154 @@
-"""Full disks and MuJoCo's surroundings: a line that names file and bytes, nothing half written, no stray file."""
+"""Cases of places: read-only caches, file systems that lack functions, several commands on one output."""
 
 import errno
-import resource
-from contextlib import contextmanager
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
-from tests.run.runs import program
-from tests.strangers.line_world import LineWorld
-from vgm2p.errors import StorageError
-from vgm2p.execution.rollout import RandomActor
-from vgm2p.execution.video import record
-from vgm2p.io.faults import as_user_error
-from vgm2p.io.files import write_atomic
-from vgm2p.run.csv_log import CsvLog
+from tests.cases.places import variables
+from tests.cli.answers import TINY
+from tests.datamodules.vaults.vault_writer import smac_like, write_vault
+from tests.run.runs import environment, program, succeeded
+from tests.support import RECORDED
+from vgm2p.datamodules.layout.checks import check
+from vgm2p.datamodules.sources.published import Published, VaultFolder
+from vgm2p.datamodules.sources.recorded import Recorded
+from vgm2p.datamodules.store.transitions import TransitionStore
 
-HOPPER = ["collect", "env=mamujoco/3hopper", "data.view=raw_onehot", "policy=random", "episodes=1", "out=h.h5"]
+PUBLISHED = "og_marl/smac_v1/3m/Good"
+LONG_RUN = ["fit", *TINY, "updates=1000000", "eval_every=1000000", "checkpoint_every=10", "log_every=10"]
 
 
-@contextmanager
-def files_of_at_most(size):
-    """Limit the size of files: writing beyond it fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+# --- shared caches (case 23)
+
+USE = """
+import sys
+from pathlib import Path
+from vgm2p.datamodules.sources.published import Published, VaultFolder
+from vgm2p.datamodules.sources.recorded import Recorded
+from vgm2p.datamodules.store.transitions import TransitionStore
+root, cache, vault, published = sys.argv[1:]
+for path in (Path(cache) / "new", Path(cache) / "recorded" / "new"):
     try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        path.write_text("")
+    except OSError as error:
+        print(error.strerror)
+files = [*Recorded(root, ["halfcheetah-medium"], f"{cache}/recorded").resolve(), *VaultFolder(vault, cache, print).resolve()]
+files += Published(published, root, cache).resolve()
+TransitionStore.map(files[:1], Path(cache), "raw_onehot", "auto", "bootstrap", "full").close()
+print("used", len(files))
+"""
 
 
-class Drawn(LineWorld):
-    """Draws noise, which no film makes small."""
-
-    def render(self, index=0):
-        return np.random.default_rng(int(self.t[index])).integers(0, 255, (240, 320, 3), np.uint8)
-
-
-def test_a_film_on_a_full_disk_is_an_error_and_no_file(tmp_path):
-    env = Drawn()
-    film = tmp_path / "film.mp4"
-    assert record(RandomActor(env.spec), env, film, 0, [0]) == 8
-    whole = film.stat().st_size
-    film.unlink()
-    for size in (whole // 3, whole - 10):
-        with (
-            files_of_at_most(size),
-            pytest.raises(StorageError, match=r"film.mp4: ffmpeg .* bytes free, more than \d+"),
-        ):
-            record(RandomActor(env.spec), env, film, 0, [0])
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_names_the_file_and_the_bytes(tmp_path):
-    path, log = tmp_path / "results.json", CsvLog(tmp_path / "episodes.csv")
-    path.write_text("before")
-    with files_of_at_most(1000):
-        with pytest.raises(OSError, match=r"results\.json") as error:
-            write_atomic(path, "x" * 5000)
-        assert error.value.errno == errno.EFBIG
-        line = as_user_error(error.value).line
-        assert f"{path}: File too large (" in line
-        assert "bytes free, 5000 bytes needed); free space" in line
-        assert as_user_error(error.value).exit_code == 74
-        with pytest.raises(OSError, match=r"episodes\.csv") as error:
-            log.append([{"update": n, "text": "x" * 100} for n in range(20)])
-        assert " bytes needed" in as_user_error(error.value).line
-    assert path.read_text() == "before"
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+def test_a_shared_cache_may_be_read_only_if_everything_is_converted(tmp_path):
+    root, cache, vault = tmp_path / "root", tmp_path / "cache", tmp_path / "mine" / "3m.vlt" / "Good"
+    root.mkdir()
+    shutil.copy(RECORDED / "halfcheetah-medium.hdf5", root)
+    write_vault(vault, smac_like(40))
+    files = Recorded(str(root), ["halfcheetah-medium"], str(cache / "recorded")).resolve()
+    VaultFolder(str(vault), str(cache), print).resolve()
+    published = Published(PUBLISHED, str(root), str(cache)).target
+    published.parent.mkdir(parents=True)
+    shutil.copy(files[0], published)
+    TransitionStore.map(files, cache, "raw_onehot", "auto", "bootstrap", "full").close()
+    before = sorted(cache.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", USE, str(root), str(cache), str(vault), PUBLISHED],
+        env=environment() | variables(tmp_path, READ_ONLY=cache),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count("Read-only file system") == 2  # the library works
+    assert "used 3" in done.stdout, done.stderr
+    assert sorted(cache.rglob("*")) == before
 
 
-@pytest.mark.parametrize("backend", ["wrong", "osmesa"])
-def test_a_backend_that_cannot_be_loaded_stops_nothing_that_draws_nothing(tmp_path, backend):
-    done = program(tmp_path, *HOPPER, MUJOCO_GL=backend)
-    assert done.returncode == 0, done.stderr
-    notes = [line for line in done.stdout.splitlines() if line.startswith("note")]
-    if backend == "wrong":
-        assert len(notes) == 1
-    for note in notes:  # a machine that has OSMesa needs none
-        assert f"MUJOCO_GL={backend} cannot be loaded" in note
-        assert note.endswith("is ignored; unset MUJOCO_GL")
+# --- file systems that lack functions (attack 16)
+
+PLACES = """
+from pathlib import Path
+from vgm2p.io.files import write_atomic
+from vgm2p.run.folder import link_last
+from vgm2p.run.lock import FolderLock, one_at_a_time
+folder = Path("runs/run")
+folder.mkdir(parents=True)
+for content in "ab":
+    with FolderLock(folder, print), one_at_a_time(folder / "x.lock", "x", print):
+        write_atomic(folder / "manifest.json", content)
+link_last(folder, print)
+print((folder / "manifest.json").read_text(), sorted(path.name for path in folder.iterdir()))
+"""
+LACKING = {"NO_FLOCK": errno.ENOSYS, "NO_FOLDER_SYNC": errno.EINVAL, "NO_LINK": errno.EPERM}
+SAID = [
+    "its file system has no locks",
+    "data.cache has no locks",
+    "cannot sync folders",
+    "last does not point to this run",
+]
 
 
-def test_doctor_says_how_to_mend_the_backend(tmp_path):
-    done = program(tmp_path, "doctor", MUJOCO_GL="wrong")
-    line = next(line for line in done.stdout.splitlines() if "rendering" in line)
-    assert "unset MUJOCO_GL" in line or "install libegl1" in line
+@pytest.mark.parametrize("lock_error", [errno.ENOSYS, pytest.param(errno.ENOLCK, marks=pytest.mark.slow)])
+def test_what_a_file_system_lacks_is_said_once_and_done_without(tmp_path, lock_error):
+    done = subprocess.run(
+        [sys.executable, "-c", PLACES],
+        env=environment() | variables(tmp_path, **LACKING | {"NO_FLOCK": lock_error}),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "b ['manifest.json', 'x.lock']" in done.stdout, done.stderr
+    assert [(done.stdout + done.stderr).count(line) for line in SAID] == [1, 1, 1, 1], done
 
 
-@pytest.mark.parametrize("env", ["robotics/6halfcheetah", "mamujoco/3hopper"])
-def test_mujoco_leaves_no_log_and_prints_no_warning(tmp_path, env):
-    view = "native" if env.startswith("robotics") else "raw_onehot"
-    pytest.importorskip("gymnasium_robotics")
-    words = ["collect", f"env={env}", f"data.view={view}", "policy=random", "episodes=1", "out=y.h5"]
-    done = program(tmp_path, *words)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stdout + done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["y.h5"]
+@pytest.mark.slow
+def test_a_run_is_killed_and_continues_where_everything_is_lacking(tmp_path):
+    lacking = environment() | variables(tmp_path, **LACKING)
+    command = [sys.executable, "-m", "vgm2p", *LONG_RUN]
+    process = subprocess.Popen(command, env=lacking, cwd=tmp_path)
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("runs/*/*/*/metrics.csv")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.kill()
+    process.wait(60)
+    again = subprocess.Popen(
+        command, env=lacking, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(60)  # it watches the lock for 30 seconds
+    again.terminate()
+    out, errors = again.communicate(timeout=60)
+    assert again.returncode == 143, errors
+    assert "which is dead" in out and "continuing after update" in out
+    assert errors.count("\n") == 4 and "state saved" in errors
+
+
+# --- outputs (attack 20)
+
+
+def at_once(where, command, count=4):
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: program(where, *command), range(count)))
+
+
+def test_of_four_recordings_at_once_one_is_made(tmp_path):
+    command = [
+        "collect",
+        "env=mamujoco/6halfcheetah",
+        "data.view=raw_onehot",
+        "policy=random",
+        "episodes=2",
+        "out=x.h5",
+    ]
+    codes = sorted(done.returncode for done in at_once(tmp_path, command))
+    assert codes == [0, 74, 74, 74]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.h5"]
+    assert all(good for _, good, _ in check(tmp_path / "x.h5"))
+
+
+def test_four_reports_at_once_are_all_made(whole, tmp_path):
+    for done in at_once(tmp_path, ["report", str(whole), "out=page"]):
+        succeeded(done)
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["curves.png", "table.csv", "table.md"]
