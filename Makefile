@@ -6,6 +6,7 @@ TORCH_INDEX ?=
 KILLS ?= 20
 FLIPS ?= 100
 EVERY ?= 1
+COMMANDS ?=
 MINUTES ?= 30
 ARGS ?=
 # The repository of smacv2, or a local clone of it.
@@ -69,8 +70,8 @@ test-resume: $(READY)  ## KILLS=20: kill -9 and signals at random moments, other
 	$(PY) -m tests.run.kills $(KILLS)
 	$(PY) -m pytest -v tests/run/test_resume.py
 
-test-crash: $(READY)  ## every call of a short fit that writes fails, and is the last, in turn (EVERY=10: each tenth trial)
-	$(PY) -m tests.run.crash $(EVERY)
+test-crash: $(READY)  ## every call of short commands that writes fails, and is the last, in turn (EVERY=10: each tenth; COMMANDS="fit")
+	$(PY) -m tests.run.crash $(EVERY) $(COMMANDS)
 
 test-soak: $(READY)  ## MINUTES=30: memory and open files of a long fit stay flat
 	$(PY) -m tests.run.soak $(MINUTES)

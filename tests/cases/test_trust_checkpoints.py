@@ -60,6 +60,10 @@ def no_window(content):
     del content["vgm2p"]["window"]
 
 
+def other_freezing(content):
+    content["vgm2p"]["froze"]["nobody"] = torch.zeros(1)
+
+
 def no_config(content):
     content["vgm2p"]["config"] = None
 
@@ -77,6 +81,7 @@ FOREIGN = [
     unknown_tensor,
     no_weights,
     no_window,
+    other_freezing,
     no_config,
 ]
 

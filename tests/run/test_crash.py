@@ -21,11 +21,14 @@ def test_every_call_fails_and_is_the_last_and_writes_are_cut_off():
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs Linux and a C compiler")
-def test_some_crash_points_of_a_fit_end_with_the_same_bits(tmp_path):
-    command = [sys.executable, "-m", "tests.run.crash", "37"]
+@pytest.mark.parametrize(
+    ("name", "every"), [("fit", 57), ("evaluate", 17), ("report", 23), ("collect", 97), ("convert", 41)]
+)
+def test_some_crash_points_end_with_the_same_bits(tmp_path, name, every):
+    command = [sys.executable, "-m", "tests.run.crash", str(every), name]
     done = subprocess.run(command, env=environment() | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^[5-9] trials at \d{3} points, 0 differences", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r": [2-9] trials at \d+ points, 0 differences", done.stdout), done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

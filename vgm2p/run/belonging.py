@@ -68,12 +68,14 @@ def _other_moments(content: Mapping[str, Any], algorithm: Algorithm) -> str | No
 
 
 def _other_window(ours: Mapping[str, Any], algorithm: Algorithm) -> str | None:
-    """Check the sums of diagnostics since the last log."""
-    window, count = ours.get("window"), ours.get("window_count")
-    if not isinstance(window, Mapping) or not isinstance(count, int) or count < 0:
+    """Check the sums of diagnostics since the last log, and when seeds froze (older versions do not tell)."""
+    window, count, froze = ours.get("window"), ours.get("window_count"), ours.get("froze", {})
+    good = isinstance(window, Mapping) and isinstance(froze, Mapping) and isinstance(count, int) and count >= 0
+    if not good or not froze.keys() <= algorithm.froze.keys():
         return "damaged diagnostics"
     shape = (len(algorithm.seeds),)
-    good = all(isinstance(each, Tensor) and each.shape == shape for each in window.values())
+    numbers = [*window.values(), *froze.values()]
+    good = all(isinstance(each, Tensor) and each.shape == shape for each in numbers)
     return None if good else "damaged diagnostics"
 
 
