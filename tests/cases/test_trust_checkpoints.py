@@ -1,12 +1,15 @@
 """Which checkpoints a resumed run takes: intact ones, of this run, with the logs as they were."""
 
+import os
+import pickle
 import shutil
 
 import pytest
 import torch
 
 from tests.cases.trusted import ENDED, TOTAL, edit, files, refused, slow
-from tests.run.runs import differences, newest, run, succeeded
+from tests.run.runs import differences, newest, program, run, succeeded
+from vgm2p.run.checkpoint import digest_path
 
 
 def other_rate(content):
@@ -98,6 +101,28 @@ def test_a_checkpoint_of_another_run_is_skipped_for_the_one_before(out, whole, c
     assert differences(whole, out) == []
 
 
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("canary",)
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_and_not_executed(out, whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = newest(out)
+    content = torch.load(path, weights_only=True)
+    content["vgm2p"]["config"]["algo"]["more"] = Evil()
+    torch.save(content, path)
+    digest_path(path).unlink()
+    refused(program(tmp_path, "evaluate", f"ckpt={path}"), "cannot be read as a checkpoint")
+    done = succeeded(run(out))
+    assert "cannot be read as a checkpoint" in done.stdout and "continuing after update 40" in done.stdout
+    assert differences(whole, out) == []
+    bare = tmp_path / "update-000000007.ckpt"
+    bare.write_bytes(pickle.dumps(Evil()))
+    refused(program(tmp_path, "evaluate", f"ckpt={bare}"), "not a checkpoint")
+    assert not list(tmp_path.rglob("canary"))
+
+
 def test_a_checkpoint_under_another_name_is_skipped(out, whole):
     shutil.copy(newest(out), out / "checkpoints" / "update-000000055.ckpt")
     done = succeeded(run(out))
@@ -120,8 +145,12 @@ def test_damaged_digests_do_not_discard_good_checkpoints(out, whole):
         data = bytearray(path.read_bytes())
         data[7] ^= 1
         path.write_bytes(data)
+    seen = succeeded(program(out, "evaluate", "run=.", "episodes=1", "act_noise=[1]"))
+    assert seen.stderr.count("update-000000050.ckpt.sha256 is damaged: the checkpoint's own checksums are right") == 1
+    shutil.rmtree(out / "evaluations")
     done = succeeded(run(out))
-    assert "wrote update-000000050.ckpt.sha256 again: it was damaged" in done.stdout
+    assert "update-000000050.ckpt.sha256 is damaged" in done.stderr
+    assert "wrote update-000000050.ckpt.sha256 again" in done.stdout
     assert "continuing after update 50" in done.stdout
     assert differences(whole, out) == []
 

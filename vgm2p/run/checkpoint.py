@@ -18,6 +18,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import room, sha256_file, write_atomic, written_aside
+from vgm2p.io.text import warn_once
 
 FORMAT = 1  # of the entry `vgm2p` of a checkpoint
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
@@ -94,7 +95,7 @@ def digest_disagrees(path: Path) -> bool:
 def verify(path: Path) -> None:
     """Compare a checkpoint with its digest. Without a digest, or if they differ, check the checksums inside the file.
 
-    So a damaged digest does not discard a good checkpoint (`digest_disagrees` then says which of both is damaged).
+    So a damaged digest does not discard a good checkpoint. A line then says which of both is damaged.
 
     Raises:
         MissingInput: if the file does not exist.
@@ -111,6 +112,8 @@ def verify(path: Path) -> None:
         raise DataError(f"{path}: damaged, cut off or not a checkpoint; use another checkpoint of the run") from error
     if broken:
         raise DataError(f"{path}: damaged at '{broken}'; use another checkpoint of the run")
+    if digest_path(path).is_file():
+        warn_once(f"{digest_path(path)} is damaged: the checkpoint's own checksums are right, and it is used")
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], i
             continue
         if digest_disagrees(path):
             write_digest(path, sha256_file(path))
-            notices.append(f"wrote {path.name}.sha256 again: it was damaged; the checkpoint's own checksums are right")
+            notices.append(f"wrote {path.name}.sha256 again")
         if marks is None:
             notices.append(f"{path.name} is of an older version: whether the logs were changed cannot be checked")
         return ResumePoint(path, update, False, notices, marks)

@@ -114,6 +114,17 @@ def test_first_contact_pins_commit_size_and_hash_and_the_second_asks_nobody(plac
     assert code == 0 and "agrees with the card" in out, out + err
 
 
+def test_the_token_of_the_hub_is_written_to_no_file(place):
+    server = serve(hub_of())
+    code, out, err = run(place, server, HF_TOKEN="hf_0123456789abcdefSECRET")
+    server.shutdown()
+    assert code == 0, err
+    written = [path for path in place.rglob("*") if path.is_file()]
+    assert converted(place) in written
+    assert not [path for path in written if b"SECRET" in path.read_bytes()]
+    assert "SECRET" not in out + err
+
+
 slow = pytest.mark.slow
 
 
