@@ -57,7 +57,11 @@ def test_a_kill_between_results_and_plot_is_made_up(drawn, tmp_path):
     out = tmp_path / "run"
     assert run(out, KILLED, **DRAWN).returncode == -9
     assert (out / "results.json").exists() and not (out / "plots" / "learning.png").exists()
+    left = out / "plots" / ".learning.png.0123abcd.tmp"
+    left.parent.mkdir(exist_ok=True)
+    left.touch()
     done = succeeded(run(out, **DRAWN))
+    assert not left.exists()
     assert "already finished" in done.stdout and "they are made up" in done.stdout
     picture = out / "plots" / "learning.png"
     assert picture.read_bytes() == (drawn / "plots" / "learning.png").read_bytes()
@@ -119,6 +123,19 @@ def test_a_run_goes_on_beside_a_folder_runs_last(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "runs/last is no link, and stays as it is" in done.stdout
     assert (tmp_path / "runs" / "x" / "results.json").exists()
+
+
+def test_left_overs_of_killed_commands_go(drawn, tmp_path):
+    out, places = shutil.copytree(drawn, tmp_path / "run"), [tmp_path / name for name in ("report", "again", "runs")]
+    for folder, name in zip(places, ("table.md", "results.json", "last"), strict=True):
+        folder.mkdir()
+        (folder / f".{name}.0123abcd.tmp").symlink_to("nowhere")
+        (folder / ".precious.tmp").touch()
+    succeeded(program(tmp_path, "report", str(out), "out=report"))
+    succeeded(program(tmp_path, "evaluate", f"run={out}", "episodes=1", "act_noise=[1]", "out=again"))
+    out.rename(tmp_path / "runs" / "x")
+    link_last(tmp_path / "runs" / "x", print, tmp_path / "runs")
+    assert [path.name for folder in places for path in folder.glob(".*.tmp")] == [".precious.tmp"] * 3
 
 
 def replaced(path, old, new):

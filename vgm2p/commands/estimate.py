@@ -19,7 +19,7 @@ from vgm2p.errors import ConfigError, MissingInput, UserError
 from vgm2p.execution.estimate import Evidence, estimate, evidence
 from vgm2p.execution.evaluation import acting_of, known, own_way, refuse_others
 from vgm2p.execution.trained import TrainedPolicy, load
-from vgm2p.io.files import sha256_file
+from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import order, table
@@ -139,6 +139,7 @@ def _estimates(
         say(f"found before {path}")
         return estimates_of(content, title, results, subject.ways)
     with OutputLock(path, say, wait=stop.check):
+        remove_stale(path.parent, path.name)
         content, missing = looked_up()  # again: another process may have just written it
         for way in missing:
             progress = Progress(title, stop)

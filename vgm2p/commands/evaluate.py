@@ -17,6 +17,7 @@ from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_o
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
+from vgm2p.io.files import remove_stale
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
@@ -97,6 +98,8 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         results.append({"act_noise": way, **found})
         lines.append(_cells(way, own, found))
     with OutputLock(out / "results.json", say, wait=stop.check):
+        for name in ("results.json", "episode0.mp4", "episode0.SC2Replay"):
+            remove_stale(out, name)
         log = CsvLog(out / "episodes.csv")
         log.path.unlink(missing_ok=True)
         log.append(rows)

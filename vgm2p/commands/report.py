@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vgm2p.config.words import ReportSettings
 from vgm2p.errors import MissingInput
-from vgm2p.io.files import write_atomic
+from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.curves import curves
 from vgm2p.report.runs import load_runs
@@ -30,6 +30,8 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     if settings.versus:
         text += "\n\n" + versus(runs, settings.versus, settings.acting == "best")
     with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
+        for name in ("table.md", "table.csv", "curves.png"):
+            remove_stale(out, name)
         write_atomic(out / "table.md", text + "\n")
         write_atomic(out / "table.csv", as_csv(runs))
         curves(runs, out / "curves.png")

@@ -116,7 +116,7 @@ class RunFolder:
 
     def clean(self) -> None:
         """Delete temporary files of processes that were killed."""
-        for folder in (self.path, self.checkpoints):
+        for folder in (self.path, self.checkpoints, self.plots):
             remove_stale(folder)
 
     def log_metrics(self) -> CsvLog:
@@ -214,6 +214,7 @@ def link_last(folder: Path, say: Callable[[str], None], runs: Path = Path("runs"
         return
     temporary = runs / f".last.{secrets.token_hex(4)}.tmp"
     try:
+        remove_stale(runs, link.name)
         temporary.symlink_to(target)
         os.replace(temporary, link)
     except OSError as error:
