@@ -70,8 +70,9 @@ def _other_moments(content: Mapping[str, Any], algorithm: Algorithm) -> str | No
 def _other_window(ours: Mapping[str, Any], algorithm: Algorithm) -> str | None:
     """Check the sums of diagnostics since the last log, and when seeds froze (older versions do not tell)."""
     window, count, froze = ours.get("window"), ours.get("window_count"), ours.get("froze", {})
-    good = isinstance(window, Mapping) and isinstance(froze, Mapping) and isinstance(count, int) and count >= 0
-    if not good or not froze.keys() <= algorithm.froze.keys():
+    if not isinstance(window, Mapping) or not isinstance(froze, Mapping) or not isinstance(count, int) or count < 0:
+        return "damaged diagnostics"
+    if not froze.keys() <= algorithm.froze.keys():
         return "damaged diagnostics"
     shape = (len(algorithm.seeds),)
     numbers = [*window.values(), *froze.values()]
