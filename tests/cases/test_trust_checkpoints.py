@@ -131,11 +131,18 @@ def test_a_checkpoint_under_another_name_is_skipped(out, whole):
     assert differences(whole, out) == []
 
 
-def test_without_a_checkpoint_of_its_own_the_run_ends_in_one_line(out):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (other_rate, "belongs to another run (optim.lr: 0.5 -> 0.001)"),
+        (newer_format, "has format 99, this version reads 1"),
+    ],
+)
+def test_without_a_checkpoint_of_its_own_the_run_ends_in_one_line(out, change, said):
     for path in sorted((out / "checkpoints").glob("*.ckpt")):
-        edit(path, other_rate)
+        edit(path, change)
     before = files(out)
-    refused(run(out), "belongs to another run (optim.lr: 0.5 -> 0.001)", "choose another out=")
+    refused(run(out), said)
     assert files(out) == before
 
 

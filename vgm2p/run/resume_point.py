@@ -10,7 +10,7 @@ from typing import Any
 
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.io.files import sha256_file
-from vgm2p.run.checkpoint import digest_disagrees, read_checkpoint, update_of, write_digest
+from vgm2p.run.checkpoint import digest_disagrees, read_checkpoint, update_of, verify, write_digest
 from vgm2p.run.folder import RunFolder
 from vgm2p.run.marks import changed_log, cut_to
 
@@ -95,17 +95,22 @@ def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], i
     foreign: list[str] = []
     for path in sorted(folder.checkpoints.glob("update-*.ckpt"), reverse=True):
         try:
-            update = update_of(path)
-            content = read_checkpoint(path)
+            verify(path)
         except DataError as error:
             notices.append(f"skipped {error.line}")
+            continue
+        try:
+            content, update = read_checkpoint(path), update_of(path)
+        except DataError as error:
+            notices.append(f"skipped {error.line}")
+            foreign.append(error.line)
             continue
         marks = content["vgm2p"].get("logs")
         reason = misfit(content, update)
         reason = f"it belongs to another run ({reason})" if reason else changed_log(folder, marks)
         if reason:
             notices.append(f"skipped {path}: {reason}")
-            foreign.append(f"{path.name}: {reason}")
+            foreign.append(f"{folder.path} cannot go on: {path.name}: {reason}; restore it, or choose another out=")
             continue
         if digest_disagrees(path):
             write_digest(path, sha256_file(path))
@@ -114,7 +119,7 @@ def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], i
             notices.append(f"{path.name} is of an older version: whether the logs were changed cannot be checked")
         return ResumePoint(path, update, False, notices, marks)
     if foreign:
-        raise DataError(f"{folder.path} cannot go on: {foreign[0]}; restore the file, or choose another out=")
+        raise DataError(foreign[0])
     return ResumePoint(notices=notices)
 
 
