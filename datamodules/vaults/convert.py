@@ -35,6 +35,8 @@ from vgm2p.errors import DataError
 from vgm2p.io.files import remove_stale, require_space, written_aside
 from vgm2p.types import NO_ENVIRONMENT
 
+MOST_ZEROS = 2  # so many last rows may hold zeros only
+
 
 class Converter:
     """Converts one uid of a vault.
@@ -79,10 +81,10 @@ class Converter:
             StorageError: if there is not enough space.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.vault.leaves.values())
-        require_space(self.target.parent, row_bytes * self.vault.rows, "set data.cache")
+        require_space(self.target.parent, self.vault.bytes, "set data.cache")
         flags = self._flags()
         boundaries = find_boundaries(flags, self.declared, self.where, self.entry is not None)
+        self._check_written(flags)
         self._tell(*self.contents.notices, *boundaries.notices)
         self.facts["vault_rows"] = self.vault.rows
         self.facts["delimiter_rows"] = int((~boundaries.keep).sum())
@@ -124,6 +126,22 @@ class Converter:
         reward, agent_reward = split_rewards(rewards)
         acted = [(rows == 0).reshape(len(rows), -1).all(1) for _, rows in self.vault.slabs("actions")]
         return Flags(ended[0], ended[1], reward, agent_reward, np.concatenate(acted) & (rewards == 0).all(1))
+
+    def _check_written(self, flags: Flags) -> None:
+        """Raise DataError if the last rows hold zeros only. A vault reads rows as zeros that were never written."""
+        flagged = np.concatenate([flags.ends, flags.partly])
+        busy = np.flatnonzero(~flags.idle)
+        last = max(flagged.max(initial=-1), busy.max(initial=-1))
+        if self.vault.rows - last <= MOST_ZEROS:
+            return
+        for start, rows in self.vault.slabs("observations"):
+            seen = np.flatnonzero(rows.reshape(len(rows), -1).any(1))
+            last = max(last, start + seen.max(initial=-1 - start))
+        if self.vault.rows - last > MOST_ZEROS:
+            raise DataError(
+                f"{self.where}: rows {last + 1} to {self.vault.rows - 1} hold zeros only, so they were never written; "
+                f"{self.vault.repair}"
+            )
 
     def _flag(self, name: str, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.bool_]:
         return self.judge.binary(rows.reshape(len(rows), -1), numbers, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.datamodules.layout.pieces import CHUNK, RATIO, SMALL
 from vgm2p.errors import DataError, MissingInput
 
 MARKERS = ("metadata.json", "manifest.ocdbt")  # files that every vault has
@@ -65,6 +67,16 @@ class Vault:
             raise DataError(f"{folder}: not supported: a vault without '{lacking[0]}'; {self.repair}")
         for leaf in self.leaves.values():
             self._check(leaf)
+        stored = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        if self.bytes > max(SMALL, RATIO * stored):
+            raise DataError(
+                f"{folder}: declares {self.bytes / 1e9:.3g} GB, but holds {stored / 1e6:.3g} MB; {self.again}"
+            )
+
+    @property
+    def bytes(self) -> int:
+        """Size of all leaves, unpacked."""
+        return self.rows * sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.leaves.values())
 
     def _index(self) -> int:
         try:
@@ -102,6 +114,9 @@ class Vault:
             raise DataError(f"{self.folder}: '{leaf.name}' has a batch axis of {store.shape[0]}, not 1; not supported")
         if store.shape[2:] != leaf.shape or store.dtype.numpy_dtype != leaf.dtype:
             raise DataError(f"{self.folder}: '{leaf.name}' differs from what metadata.json says; {self.again}")
+        chunk = store.chunk_layout.read_chunk.shape
+        if leaf.dtype.itemsize * math.prod(chunk) > CHUNK:
+            raise DataError(f"{self.folder}: '{leaf.name}' has chunks of {tuple(chunk)}, too large to be unpacked")
         if store.shape[1] < self.rows:
             raise DataError(f"{self.folder}: '{leaf.name}' is shorter than the vault's {self.rows} rows; {self.again}")
 
@@ -143,7 +158,9 @@ def _metadata(path: Path, again: str) -> tuple[float, dict[str, tuple[int, ...]]
         dtypes = {name: _dtype(path, name, str(text)) for name, text in _flat(content["structure_dtype"])}
         if int(version) != 1 or shapes.keys() != dtypes.keys():
             raise ValueError(f"version {version}")
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, AttributeError) as error:
+    except OSError as error:
+        raise MissingInput(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    except (ValueError, KeyError, TypeError, SyntaxError, AttributeError) as error:
         raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); {again}") from error
     return version, shapes, dtypes
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.cases.vaults import ENDS, converted, idle_ends, refused, said
-from tests.datamodules.vaults.vault_writer import even_arrays
+from tests.datamodules.vaults.vault_writer import even_arrays, write_vault
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.writing import write
@@ -126,3 +126,32 @@ def test_two_declarations_of_one_vault_have_files_of_their_own(tmp_path):
     assert said("data", "convert", vault, cache, "layout=delimiter_row")[0] == 0
     _, text, _ = said("data", "show", vault, cache)
     assert "transitions 60" in text and "transitions 55" in text and len(one.steps["t"]) == 60
+
+
+# --- declared, but not there -----------------------------------------------------------------------------------------------
+
+
+def test_rows_that_were_never_written_are_refused(tmp_path):
+    arrays = {name: np.concatenate([x, np.zeros_like(x[:9])]) for name, x in even_arrays().items()}
+    assert "rows 60 to 68 hold zeros only" in refused(tmp_path / "a", arrays, fit=True)
+    arrays["observations"][68] = 1
+    found, text = converted(tmp_path / "b", arrays)
+    assert found.episodes["length"].tolist() == [12] * 5 + [9]
+    assert "9 rows after the last end flag are kept as an incomplete episode" in text
+
+
+def test_a_small_vault_that_declares_much_is_not_read(tmp_path):
+    arrays = even_arrays()
+    write_vault(tmp_path / "v.vlt" / "Good", arrays, index=3_000_000)
+    code, _, line = said("data", "convert", tmp_path / "v.vlt" / "Good", f"cache={tmp_path / 'cache'}")
+    assert code == 65 and "declares 0.3" in line and "GB, but holds 0.0" in line
+    assert not (tmp_path / "cache" / "own").exists()
+
+
+@pytest.mark.parametrize(("word", "says"), [("layout=other", "layout must be"), ("action_scale=0", "above 0")])
+def test_a_wrong_declaration_is_a_wrong_key(word, says, tmp_path):
+    vault = write_vault(tmp_path / "v.vlt" / "Good", even_arrays())
+    code, _, line = said("data", "convert", vault, f"cache={tmp_path / 'cache'}", word)
+    assert code == 2 and says in line
+    code, _, line = said("data", "convert", "og_marl/smac_v1/3m/Good", f"cache={tmp_path / 'cache'}", "clip=true")
+    assert code == 2 and "clip= is for your own vaults" in line

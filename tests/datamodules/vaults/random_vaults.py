@@ -37,6 +37,7 @@ class ArrayVault:
         self.arrays, self.slab = case.arrays, case.slab
         self.folder = Path("/random.vlt/Good")
         self.rows = len(case.arrays["actions"])
+        self.bytes = sum(array.nbytes for array in case.arrays.values())
         self.leaves = {name: Leaf(name, array.shape[1:], array.dtype) for name, array in case.arrays.items()}
 
     def slabs(self, name):

@@ -38,8 +38,8 @@ def smac_like(rows, agents=3, width=5, actions=4, discrete=True, seed=0):
     return arrays
 
 
-def write_vault(folder: Path, arrays) -> Path:
-    """Write leaves as one uid of a vault; return its folder."""
+def write_vault(folder: Path, arrays, index=None) -> Path:
+    """Write leaves as one uid of a vault; return its folder. `index`: the number of rows that the vault claims."""
     folder.mkdir(parents=True)
     rows = len(arrays["rewards"])
     for name, array in {**arrays, "vault_index": None}.items():
@@ -61,7 +61,7 @@ def write_vault(folder: Path, arrays) -> Path:
         }
         store = ts.open({"driver": "zarr", "kvstore": kvstore, "metadata": metadata}, create=True).result()
         if array is None:
-            store[0].write(np.int32(rows)).result()
+            store[0].write(np.int32(rows if index is None else index)).result()
             continue
         step = chunks[1] * 4
         for start in range(0, rows, step):
