@@ -18,6 +18,10 @@ TEXTS = ("name", "env_id", "env_kwargs")
 COUNTS = ("n_agents", "action_dim", "episode_limit")  # whole numbers from 1
 REQUIRED = (*COUNTS, "discrete", *TEXTS)
 JSON = {"env_kwargs": dict, "facts": dict, "behaviours": list}  # attribute -> what its JSON must be
+COUNTED = (  # facts of a conversion that `data check` compares with the content
+    *("episodes", "return_mean", "return_std", "return_min", "return_max", "vault_rows", "delimiter_rows"),
+    *("clipped_share", "action_limit", "state_still_episodes"),
+)
 VIEWS = ("omiga", "native")
 
 
@@ -46,6 +50,11 @@ def check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
     for key in JSON:
         if key in attributes:
             parsed(path, attributes, key)
+    for key, value in parsed(path, attributes, "facts").items() if "facts" in attributes else ():
+        if key in COUNTED and not _number(value):
+            raise broken(path, f"attribute 'facts' says that {key} is {_short(value)}, not a number")
+        if key == "notices" and not (isinstance(value, list) and all(isinstance(line, str) for line in value)):
+            raise broken(path, "attribute 'facts' has notices that are no list of texts")
     for record in parsed(path, attributes, "behaviours") if "behaviours" in attributes else ():
         if not isinstance(record, dict) or "policy" not in record:
             raise broken(path, "attribute 'behaviours' has an entry without a policy")

@@ -114,9 +114,12 @@ def returns_of(rewards: NDArray[Any], start: NDArray[Any]) -> NDArray[np.float64
 def figures(table: Table) -> dict[str, float]:
     """Return the number of complete episodes of an episode table, and the mean, deviation and range of their returns.
 
-    The keys are those of a catalogue entry: `episodes`, `return_mean`, `return_std`, `return_min`, `return_max`.
+    The keys are those of a catalogue entry: `episodes`, `return_mean`, `return_std`, `return_min`, `return_max`. If no
+    episode is complete, only `episodes` is there.
     """
     returns = table["return"][table["end"] != INCOMPLETE]
+    if not len(returns):
+        return {"episodes": 0}
     return {
         "episodes": len(returns),
         "return_mean": float(returns.mean()),
