@@ -188,16 +188,17 @@ def _run_of_sweep(cfg: Any, sweep: Sweep) -> None:
 def _run_in_worker(cfg: Any, sweep: Sweep) -> None:
     """Run in a worker process of joblib. It must not raise, because joblib then kills the other workers."""
     STOP.graceful = True
+    if signum := sweep.stopped():
+        sweep.note(_note(Interrupted(signum, "not started"), cfg))
+        return
     try:
-        if signum := sweep.stopped():
-            raise Interrupted(signum, "not started")
         _run_of_sweep(cfg, sweep)
     except Interrupted as error:
         _note_failure(sweep, error, cfg)
 
 
-def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> None:
-    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
+def _note(shown: UserError | Interrupted, cfg: Any) -> Note:
+    """Return what a sweep keeps about a run that failed or was stopped."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -207,15 +208,20 @@ def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> Non
     out: str | None = None
     with contextlib.suppress(OmegaConfBaseException):  # `out` itself may be what is wrong
         out = OmegaConf.select(cfg, "out")
-    note = Note(shown.exit_code, shown.line, out, typed_words(HydraConfig.get()))
+    return Note(shown.exit_code, shown.line, out, typed_words(HydraConfig.get()))
+
+
+def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> None:
+    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
+    note = _note(shown, cfg)
     sweep.note(note)
-    print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
-    if isinstance(shown, Interrupted) or out is None or not Path(out).is_dir():
+    print(f"vgm2p: {note.line}", file=sys.stderr, flush=True)
+    if isinstance(shown, Interrupted) or note.out is None or not Path(note.out).is_dir():
         return
     try:
-        write_atomic(Path(out) / "status.json", json.dumps(asdict(note), indent=1))
+        write_atomic(Path(note.out) / "status.json", json.dumps(asdict(note), indent=1))
     except OSError:
-        print(f"vgm2p: {out}: status.json could not be written", file=sys.stderr)
+        print(f"vgm2p: {note.out}: status.json could not be written", file=sys.stderr)
 
 
 def _sweep_result(notes: list[Note]) -> int:

@@ -6,7 +6,6 @@ resumed. Without a network, zips in the cache or placed by hand are used.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,8 @@ from typing import Any, TypeVar
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
 from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
-from vgm2p.io.files import open_own, sha256_file, write_atomic
+from vgm2p.io.files import sha256_file, write_atomic
+from vgm2p.run.lock import one_at_a_time
 
 Answer = TypeVar("Answer")
 LOCKFILE = "hub.lock.json"
@@ -114,8 +114,7 @@ class Hub:
         pin = self._ask(entry)
         if held is None:
             self.root.mkdir(parents=True, exist_ok=True)
-            with open_own(self.root / ".hub.lock", "a") as guard:
-                fcntl.flock(guard, fcntl.LOCK_EX)  # other processes may pin other scenarios at the same time
+            with one_at_a_time(self.root / ".hub.lock", LOCKFILE, self.say):  # others may pin other scenarios now
                 pins = {name: asdict(known) for name, known in {**self._lock(), entry.hub_path: pin}.items()}
                 write_atomic(self.root / LOCKFILE, json.dumps(pins, indent=1, sort_keys=True))
         return pin
