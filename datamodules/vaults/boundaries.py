@@ -110,6 +110,8 @@ def find_boundaries(flags: Flags, declared: Declared, where: str, published: boo
     end, lengths = end[lengths > 0], lengths[lengths > 0]
     if empty:
         notices.append(f"{empty} episodes of a delimiter row alone are left out")
+    if padding := int(flags.idle[ends[1:]][spans[1:] == 1].sum()) if not delimited else 0:
+        notices.append(f"{padding} episodes are a single step of zeros behind another end; leave out rows of padding")
     if tail:
         end, lengths = np.append(end, INCOMPLETE), np.append(lengths, tail)
         notices.append(f"{tail} rows after the last end flag are kept as an incomplete episode")

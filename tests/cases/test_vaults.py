@@ -83,6 +83,15 @@ def test_delimiter_rows_are_dropped_where_they_are_declared_or_proven(tmp_path):
     assert found.episodes["length"].tolist() == [12] * 5
 
 
+def test_rows_of_padding_are_told(tmp_path):
+    arrays = even_arrays()
+    for name in ("actions", "rewards"):
+        arrays[name][9:12] = arrays[name][22:24] = 0
+    arrays["terminals"][8:12] = arrays["terminals"][21:24] = 1
+    _, text = converted(tmp_path, arrays)
+    assert "5 episodes are a single step of zeros behind another end" in text
+
+
 def test_rows_that_contradict_the_layout_are_refused(tmp_path):
     assert "set layout=native" in refused(tmp_path / "a", even_arrays(), "layout=delimiter_row")
     assert "set layout=delimiter_row" in refused(tmp_path / "b", idle_ends(), "episode_limit=11")
