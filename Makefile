@@ -23,7 +23,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-cases test-crash test-soak test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
+.PHONY: test-cases test-crash test-soak test-hostile test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -75,6 +75,9 @@ test-crash: $(READY)  ## every call of short commands that writes fails, and is 
 
 test-soak: $(READY)  ## MINUTES=30: memory and open files of a long fit stay flat
 	$(PY) -m tests.run.soak $(MINUTES)
+
+test-hostile: $(READY)  ## files and names of somebody who wants to do harm: nothing is executed, changed or leaked
+	$(PY) -m tests.hostile $(ARGS)
 
 test-errors: $(READY)  ## wrong commands and files, FLIPS=100 flipped bits in each of four files
 	$(PY) -m tests.cli.wrong

@@ -30,11 +30,13 @@ class UserError(Exception):
 
         The middle of a longer message is left out, so the advice stays.
         """
-        text = plain(self)
-        if len(text) > MAX_LINE:
-            half = (MAX_LINE - 5) // 2
-            text = f"{text[:half]} ... {text[-half:]}"
+        text = _shortened(plain(_shortened(str(self))))  # shortened first, because a file may hold a very long name
         return f"{text} {self.command}" if self.command else text
+
+
+def _shortened(text: str) -> str:
+    half = (MAX_LINE - 5) // 2
+    return text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
 
 
 class ConfigError(UserError):

@@ -17,7 +17,7 @@ from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_o
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
-from vgm2p.io.files import remove_stale
+from vgm2p.io.files import refuse_link, remove_stale
 from vgm2p.io.text import decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
@@ -75,6 +75,9 @@ def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
 
 def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, stop: StopFlag) -> None:
     out = Path(settings.out or _default_out(policy, settings.episodes))
+    if settings.out is None:
+        for folder in (out.parent, out):  # the run folder may come from somebody else
+            refuse_link(folder)
     out.mkdir(parents=True, exist_ok=True)
     say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = own_way(policy.algorithm)

@@ -152,6 +152,8 @@ def _refuse_strange(override: Override) -> None:
 def _as_data(override: Override) -> str | None:
     """Return `key=value`, with a value that Hydra reads as data; None if the word does more than set a value."""
     value, key = _literal(override.value()), override.key_or_group
+    if key.startswith("env.") and any(isinstance(each, str) and ":" in each for _, each in everything({key: value})):
+        return None  # gymnasium would import the module before the colon
     added = override.type is OverrideType.FORCE_ADD and key.startswith("env.") and isinstance(value, dict)
     if not (added or override.type is OverrideType.CHANGE) or INTERPOLATION.search(str(override.input_line)):
         return None

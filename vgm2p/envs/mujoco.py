@@ -8,9 +8,11 @@ The robot's action is the concatenation of the agents' actions in agent order, a
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.observation import agents_view_numpy
 from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
+from vgm2p.io.files import require_file
 from vgm2p.types import Spec
 
 TRACKING = 1  # mjCAMERA_TRACKING
@@ -165,6 +168,8 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
         import gymnasium
     except ImportError as error:
         raise MissingInput("package gymnasium is missing; run `pip install 'gymnasium[mujoco]'`") from error
+    if os.path.exists(model := str(kwargs.get("xml_file", ""))):
+        require_file(Path(model), "no such model of a robot")
     import_mujoco()
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # no "out of date" warnings: the data need the v4 robots
     try:

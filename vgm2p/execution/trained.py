@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
 from vgm2p.config.settings import PolicySettings
-from vgm2p.config.stored import stored_policy, stored_spec
+from vgm2p.config.stored import everything, stored_policy, stored_spec
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.rng import ActKey
 from vgm2p.run.belonging import PREFIX
@@ -83,16 +84,38 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
     content = read_checkpoint(path, device)
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)
-    algorithm = make_algorithm(settings, stored_spec(ours.get("spec"), path))
+    spec = stored_spec(ours.get("spec"), path)
     state, update = content.get("state_dict"), ours.get("updates")
     if not isinstance(state, dict) or not isinstance(update, int):
         raise DataError(f"{path}: has no weights or no number of updates; use the run's own files")
     weights = {name[len(PREFIX) :]: value for name, value in state.items() if str(name).startswith(PREFIX)}
+    if not _fits(settings, spec, weights):
+        raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files")
+    algorithm = make_algorithm(settings, spec)
     try:
         algorithm.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files") from error
     return TrainedPolicy(algorithm.to(device).eval(), settings, update, path)
+
+
+def _fits(settings: PolicySettings, spec: Spec, weights: Mapping[str, Any]) -> bool:
+    """Return whether weights have the shapes that the settings describe, before memory is allocated for them."""
+    counts = [value for key, value in everything(settings.algo) if key.endswith("depth") and isinstance(value, int)]
+    if max(counts, default=0) > len(weights) or settings.seeds > max(map(_length, weights.values()), default=0):
+        return False
+    try:
+        with torch.device("meta"):
+            expected = make_algorithm(settings, spec).state_dict()
+    except Exception:  # an algorithm of the user may need real memory; building it then raises its own error
+        return True
+    return {name: value.shape for name, value in expected.items()} == {
+        name: getattr(value, "shape", None) for name, value in weights.items()
+    }
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, torch.Tensor) and value.ndim else 0
 
 
 def find_checkpoint(run: Path) -> Path:

@@ -20,6 +20,7 @@ from vgm2p.io.text import warn_once
 
 CHUNK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota or the largest size of a file is reached
+LARGEST = 1 << 26  # bytes of a small text file
 WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # answers of file systems that cannot sync folders
 
 
@@ -99,9 +100,30 @@ def open_own(path: Path, mode: str) -> TextIO:
             raise StorageError(f"{path} is not a plain file; delete it, or choose another folder")
         return descriptor
 
+    refuse_link(path)
+    return open(path, mode, opener=opened)  # type: ignore[return-value]
+
+
+def refuse_link(path: Path) -> None:
+    """Raise StorageError if `path`, in which or below which something is to be written, is a link."""
     if path.is_symlink():
         raise StorageError(f"{path} is a link, and links are not followed; delete it, or choose another folder")
-    return open(path, mode, opener=opened)  # type: ignore[return-value]
+
+
+def read_small(path: Path, most: int = LARGEST) -> bytes:
+    """Return the content of a file that should be small. Nothing but a plain file, or a link to one, is read.
+
+    Raises:
+        DataError: if it is a FIFO, a device or a folder, or has more than `most` bytes.
+        OSError: if it cannot be opened, for example because it does not exist.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path}: not a plain file; delete it, or restore it from a copy")
+        if found.st_size > most:
+            raise DataError(f"{path}: {found.st_size / 1e6:.0f} MB are too many for this file; restore it from a copy")
+        return file.read()
 
 
 SPECIAL = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}

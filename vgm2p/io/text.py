@@ -31,8 +31,9 @@ def one_line(text: object) -> str:
 
 def name(text: object) -> str:
     """Return a name from a file as one line of at most `LONGEST` characters, without control characters."""
-    shown = one_line(text)
     half = (LONGEST - 5) // 2
+    given = str(text)
+    shown = one_line(given if len(given) <= 2 * LONGEST else given[:LONGEST] + given[-LONGEST:])
     return shown if len(shown) <= LONGEST else f"{shown[:half]} ... {shown[-half:]}"
 
 

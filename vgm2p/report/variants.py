@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.config.settings import training_part
+from vgm2p.io.text import name as short
 from vgm2p.report.runs import Run, pooled
 from vgm2p.run.fingerprint import leaves
 
@@ -48,7 +49,7 @@ def condition_warnings(runs: Sequence[Run]) -> list[str]:
         for run in (run for run in runs if run.key[0] == experiment):
             for key, value in {**settings(run), **simulators(run)}.items():
                 if not key.startswith("algo."):
-                    found.setdefault(key, {}).setdefault(str(value), run.name)
+                    found.setdefault(key, {}).setdefault(short(value), run.name)
         parts = [
             f"{key} ({', '.join(f'{value}: {name}' for value, name in owners.items())})"
             for key, owners in sorted(found.items())

@@ -21,6 +21,7 @@ from vgm2p.io.files import room, sha256_file, write_atomic, written_aside
 from vgm2p.io.text import warn_once
 
 FORMAT = 1  # of the entry `vgm2p` of a checkpoint
+MOST_VALUES, DEEPEST = 1_000_000, 100  # values of the plain containers in a checkpoint, and how deep they are nested
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
 
 
@@ -103,17 +104,50 @@ def verify(path: Path) -> None:
     """
     if not path.is_file():
         raise MissingInput(f"{path}: no such checkpoint; give a run folder or a file named update-<9 digits>.ckpt")
-    if digest_path(path).is_file() and not digest_disagrees(path):
-        return
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            swollen = _swollen(archive, path.stat().st_size)
+            if not swollen and digest_path(path).is_file() and not digest_disagrees(path):
+                return
+            broken = None if swollen else archive.testzip()
     except Exception as error:  # for other kinds of files, zipfile raises many types of errors
         raise DataError(f"{path}: damaged, cut off or not a checkpoint; use another checkpoint of the run") from error
+    if swollen:
+        raise DataError(f"{path}: its parts are larger or smaller than the file; use a checkpoint that you trust")
     if broken:
         raise DataError(f"{path}: damaged at '{broken}'; use another checkpoint of the run")
     if digest_path(path).is_file():
         warn_once(f"{digest_path(path)} is damaged: the checkpoint's own checksums are right, and it is used")
+
+
+def _swollen(archive: zipfile.ZipFile, size: int) -> bool:
+    """Return whether an archive would take more memory than its `size` in bytes, or is mostly empty space.
+
+    torch writes all parts uncompressed, at multiples of 64 bytes.
+    """
+    parts = archive.infolist()
+    total = sum(part.file_size for part in parts)
+    packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    return packed or not total <= size <= total + 4096 * (len(parts) + 1)
+
+
+def _allocates(path: Path) -> bool:
+    """Return whether a checkpoint has a `bytearray`: a few bytes of a pickle could ask for any amount of memory."""
+    with zipfile.ZipFile(path) as archive:
+        return any(b"bytearray" in archive.read(part) for part in archive.namelist() if part.endswith(".pkl"))
+
+
+def _too_many(content: Any) -> bool:
+    """Return whether plain containers hold too many values, or too long texts. (A list can contain itself.)"""
+    left, count = [(content, 0)], 0
+    while left and count <= MOST_VALUES:
+        node, depth = left.pop()
+        inner = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+        if depth > DEEPEST:
+            return True
+        count += len(node) // 16 if isinstance(node, str) else len(inner)
+        left += [(each, depth + 1) for each in inner]
+    return count > MOST_VALUES
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -124,12 +158,16 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         DataError: if it is damaged, or is not a checkpoint of this program.
     """
     verify(path)
+    if _allocates(path):
+        raise DataError(f"{path}: asks for memory without content; use a checkpoint that you trust")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # for other kinds of files, torch raises many types of errors
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
     if not isinstance(content, dict) or not isinstance(content.get("vgm2p"), dict):
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
+    if any(_too_many(value) for name, value in content.items() if name != "state_dict"):
+        raise DataError(f"{path}: holds too many values for a checkpoint; use a checkpoint that you trust")
     written = content["vgm2p"].get("format", FORMAT)
     if written != FORMAT:
         raise DataError(f"{path}: has format {written}, this version reads {FORMAT}; use the version that wrote it")

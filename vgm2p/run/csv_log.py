@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import DataError
-from vgm2p.io.files import named, open_own, sync, write_atomic
+from vgm2p.io.files import named, open_own, read_small, sync, write_atomic
 
+LARGEST_LOG = 1 << 27  # bytes
 Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
 
 
@@ -99,7 +100,7 @@ class CsvLog:
     def _bytes(self) -> bytes:
         """Return the content; nothing if there is no file. Raises DataError if it cannot be read."""
         try:
-            return self.path.read_bytes()
+            return read_small(self.path, LARGEST_LOG)
         except FileNotFoundError:
             return b""
         except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import remove_stale, write_atomic
+from vgm2p.io.files import read_small, refuse_link, remove_stale, write_atomic
 from vgm2p.run.csv_log import CsvLog
 
 SHARED, MODE, SAMPLE, JUDGED = "shared", "mode", "sample", "judged"
@@ -78,10 +78,10 @@ def _finite(content: Any) -> Any:
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object; `what` names its owner in messages. Raises MissingInput, or DataError if it is damaged."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_small(path))
     except FileNotFoundError as error:
         raise MissingInput(f"{path.parent}: {what} has no {path.name}; give a run folder of `vgm2p fit`") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: damaged ({type(error).__name__}); restore it, or start the run in another folder"
         ) from error
@@ -108,6 +108,8 @@ class RunFolder:
         with contextlib.ExitStack() as stack:
             try:
                 _make(self.path, stack)
+                for folder in (self.checkpoints, self.plots, self.evaluations, self.path / "tensorboard"):
+                    refuse_link(folder)
                 with tempfile.TemporaryFile(dir=self.path):
                     pass
             except OSError as error:
