@@ -29,7 +29,6 @@ def test_some_crash_points_end_with_the_same_bits(tmp_path, name, every):
     done = subprocess.run(command, env=environment() | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r": [2-9] trials at \d+ points, 0 differences", done.stdout), done.stdout
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_and_files_that_grow_are_seen():
