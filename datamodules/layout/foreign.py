@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import h5py
 
 from vgm2p.errors import DataError
+from vgm2p.io.text import command
 
 HOW = "docs/data.md, 'Data of another program', shows how to write it"
 # layout -> names that it has, all of them
@@ -39,6 +39,6 @@ def not_ours(path: Path, file: h5py.File) -> DataError:
         converted = path.with_name(f"{path.stem}_converted.h5")
         return DataError(
             f"{path}: a robot recording, not in our layout; convert it:",
-            f"vgm2p data convert {shlex.quote(str(path))} out={shlex.quote(str(converted))}",
+            command("data", "convert", path, f"out={converted}"),
         )
     return DataError(f"{path}: {f'a {layout} file' if layout else 'an HDF5 file'}, not in our layout; {HOW}")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
 from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
-from vgm2p.io.files import sha256_file, write_atomic
+from vgm2p.io.files import require_file, sha256_file, write_atomic
 from vgm2p.run.lock import one_at_a_time
 
 Answer = TypeVar("Answer")
@@ -65,6 +65,8 @@ class Hub:
 
         Raises DataError if a zip does not have the SHA-256 of the catalogue.
         """
+        if not path.is_dir():
+            require_file(path, "no such zip; place it again")
         digest = {"zip_sha256": sha256_file(path)} if path.is_file() else {}
         if entry.zip_sha256 is not None and digest.get("zip_sha256", entry.zip_sha256) != entry.zip_sha256:
             raise DataError(

@@ -15,6 +15,7 @@ from vgm2p.datamodules.layout.schema import content_hash
 from vgm2p.datamodules.layout.writing import store
 from vgm2p.datamodules.sources.finder import data_files, one_file
 from vgm2p.datamodules.sources.recording import columns_of, digest_of, read_recording
+from vgm2p.datamodules.vaults.vault import MARKERS
 from vgm2p.errors import DataError, MissingInput
 from vgm2p.io.files import require_file, require_folder
 from vgm2p.io.text import say
@@ -128,6 +129,8 @@ class Files:
         if not matches:
             raise MissingInput(f"{pattern}: no such dataset file; {remedy}")
         found = [path for match in matches for path in (data_files(match) if match.is_dir() else [match])]
+        if not found and all((given / marker).is_file() for marker in MARKERS):
+            raise MissingInput(f"{pattern}: a vault, not HDF5 files; use data=vault data.source.path=<this folder>")
         if not found:
             raise MissingInput(f"{pattern}: no HDF5 file in this folder; {remedy}")
         for path in found:

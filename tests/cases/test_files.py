@@ -232,6 +232,10 @@ def test_the_finder_skips_hidden_files_takes_both_endings_and_follows_links(tmp_
     assert told == f"files        {tmp_path / 'mac' / 'mine.hdf5'}\n"
     assert answer(on_file(tmp_path, tmp_path / "mac")) == (0, "")
     (tmp_path / "none").mkdir()
+    (tmp_path / "uid").mkdir()
+    for name in ("metadata.json", "manifest.ocdbt"):
+        (tmp_path / "uid" / name).write_text("")
+    refused(on_file(tmp_path, tmp_path / "uid"), 66, "a vault", "data=vault data.source.path=")
     refused(on_file(tmp_path, tmp_path / "none"), 66, "no HDF5 file in this folder")
 
 

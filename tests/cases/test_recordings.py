@@ -176,7 +176,7 @@ def test_a_recording_of_ones_own_is_converted_by_the_command_that_the_refusal_na
     path = recording(tmp_path / "my robot.hdf5")
     line = refused(["data", "show", path], 65, "convert it: vgm2p data convert")
     place = tmp_path / "my robot_converted.h5"
-    assert line.endswith(f"vgm2p data convert '{path}' out='{place}'")
+    assert line.endswith(f"vgm2p data convert '{path}' 'out={place}'")
     assert answer(["data", "convert", str(path), f"out={place}"]) == (0, "")
     assert len(read(place).episodes["start"]) == 6
     refused(["data", "convert", place, f"out={tmp_path / 'x.h5'}"], 2, "in our layout already")
