@@ -64,5 +64,5 @@ def _read(path: Path) -> dict[str, str] | None:
     try:
         content = json.loads(path.read_text())
         return {str(name): str(digest) for name, digest in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: damaged; delete it if the vault itself is intact") from error

@@ -160,7 +160,7 @@ def _metadata(path: Path, again: str) -> tuple[float, dict[str, tuple[int, ...]]
             raise ValueError(f"version {version}")
     except OSError as error:
         raise MissingInput(f"{path}: cannot be read ({error.strerror}); make it readable") from error
-    except (ValueError, KeyError, TypeError, SyntaxError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError, MemoryError) as error:
         raise DataError(f"{path}: not a vault's metadata ({type(error).__name__}); {again}") from error
     return version, shapes, dtypes
 

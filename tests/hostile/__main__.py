@@ -33,10 +33,11 @@ def run(cases: list[Hostile], folder: Path) -> int:
         answers.append(answer)
     counts = [sum(name in answer.complaints for answer in answers) for name in HARM]
     wrong = sum(bool(answer.complaints) for answer in answers)
-    slowest, largest = max(each.seconds for each in answers), max(each.megabytes for each in answers)
+    slowest, slow = max((answer.seconds, case.what) for case, answer in zip(cases, answers, strict=True))
+    largest, large = max((answer.megabytes, case.what) for case, answer in zip(cases, answers, strict=True))
     print(
         f"{len(cases)} hostile inputs: {counts[0]} executed, {counts[1]} files of the user changed, {counts[2]} secrets "
-        f"found, {wrong} wrong answers; at most {slowest:.1f} s of CPU and {largest:.0f} MB each"
+        f"found, {wrong} wrong answers; at most {slowest:.1f} s of CPU ({slow}) and {largest:.0f} MB ({large})"
     )
     return int(wrong > 0)
 

@@ -225,7 +225,9 @@ FOLDERS = [
     Hostile("words: escaped and alive", folder(words('label="\\\\${oc.env:SECRET}"'))),
     Hostile("lock is a link", folder(linked(".lock", "notes.txt"))),
     Hostile("lock is a FIFO", folder(fifo(".lock"))),
-    Hostile("log of metrics is a link", folder(each(linked("metrics.csv", "notes.txt"), words("log_every=4")))),
+    Hostile(
+        "log of metrics is a link", folder(each(linked("metrics.csv", "notes.txt"), words("log_every=4"))), works=True
+    ),
     Hostile("log of episodes is a link", folder(linked("episodes.csv", "episodes.csv"), run="evaluated"), works=True),
     Hostile(
         "log of a comparison is a link",
