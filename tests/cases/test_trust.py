@@ -1,11 +1,13 @@
 """What a resumed run and a report trust: logs, manifests, times and results that were changed or lost."""
 
 import json
+import os
 
 import pytest
 
 from tests.cases.trusted import ENDED, edit, files, refused, slow, some_slow
 from tests.run.runs import differences, results, run, succeeded
+from vgm2p.errors import DataError
 from vgm2p.run.csv_log import CsvLog
 
 # --- logs
@@ -167,3 +169,9 @@ def test_logs_are_marked_and_cut_to_the_byte(tmp_path):
     assert log.agrees(earlier) and not log.agrees(mark)
     for odd in ({}, {"bytes": -1, "sha256": ""}, {"bytes": "5", "sha256": mark["sha256"]}):
         assert not log.agrees(odd)
+
+
+def test_a_pipe_in_the_place_of_a_log_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "x.csv")
+    with pytest.raises(DataError, match="no plain file"):
+        CsvLog(tmp_path / "x.csv").rows()

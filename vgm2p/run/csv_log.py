@@ -99,6 +99,8 @@ class CsvLog:
 
     def _bytes(self) -> bytes:
         """Return the content; nothing if there is no file. Raises DataError if it cannot be read."""
+        if self.path.exists() and not self.path.is_file():  # a pipe would wait for ever
+            raise self._damaged("it is no plain file")
         try:
             return read_small(self.path, LARGEST_LOG)
         except FileNotFoundError:
