@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vgm2p.errors import ConfigError
 from vgm2p.seeds import broadcast, per_seed_norm
 
 
@@ -30,6 +31,12 @@ class Optim:
     lr: float = 3e-4
     decay_updates: int | None = None
     clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a rate or a norm of 0, with which nothing is learnt."""
+        for name in ("lr", "clip_norm"):
+            if getattr(self, name) == 0:
+                raise ConfigError(f"optim.{name} must be above 0, got 0: nothing would be learnt")
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:

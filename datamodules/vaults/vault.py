@@ -140,7 +140,7 @@ def tensorstore() -> Any:
     try:
         import tensorstore as ts
     except ImportError as error:
-        raise MissingInput("reading vaults needs tensorstore; run `pip install 'vgm2p[vault]'`") from error
+        raise MissingInput("reading vaults needs tensorstore; run `pip install tensorstore`") from error
     return ts
 
 

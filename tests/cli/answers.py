@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import resource
+import shlex
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +81,33 @@ def judge(case: Wrong, scratch: Path) -> tuple[int, str, str]:
         complaint = "a file was changed or lost"
     elif left := {path for path in scratch.rglob("*") if "cache" not in path.parts} - there:
         complaint = f"left {sorted(map(str, left))}"
-    return code, line, complaint
+    return code, line, complaint or untrue(words, line)
+
+
+def untrue(words: list[str], line: str) -> str:
+    """Try the remedy of a line, if it is a word or a command. Return a complaint if it does not work."""
+    for remedy in remedies(words, line):
+        only = [] if "--help" in remedy else ["--cfg", "job"]  # composes the command, and does nothing
+        code, text = answer([*remedy, *only])
+        if code != 0:
+            return f"its remedy {shlex.join(remedy)} is refused: {text.strip()}"
+    return ""
+
+
+def remedies(words: list[str], line: str) -> list[list[str]]:
+    """Return the commands that a line proposes: printed ones, and the given one with the word that was meant."""
+    found = [shlex.split(text)[1:] for text in re.findall(r"`(vgm2p \w+ [^`<]*)`", line)]
+    meant = re.search(r"unknown ([\w/.]+) '([^']*)'; did you mean '([^']*)'", line)
+    if meant is None:
+        return found
+    kind, wrong, right = meant.groups()
+    if kind == "command":
+        return [*found, [right, *words[1:]]]
+    if kind == "key":
+        changed = [word.lstrip("+").replace(wrong.rpartition(".")[2], right.rpartition(".")[2], 1) for word in words]
+        return [*found, [new if wrong in old else old for old, new in zip(words, changed, strict=True)]]
+    group = kind.partition("/")[0] + "="
+    return [*found, [word.replace(wrong, right) if word.startswith(group) else word for word in words]]
 
 
 def snapshot(folder: Path, keeps: str) -> dict[Path, bytes]:

@@ -9,15 +9,20 @@ import pytest
 
 from tests.cli.answers import answer, judge
 from tests.cli.flips import trials
-from tests.cli.wrong import CASES
+from tests.cli.wrong import ALL, CASES
+from tests.cli.wrong_keys import KEYS
 from tests.run.runs import environment
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what.replace(" ", "-"))
+@pytest.mark.parametrize("case", [*CASES, *KEYS[::8]], ids=lambda case: case.what.replace(" ", "-"))
 def test_wrong_input_is_answered_by_one_line(case):
     with tempfile.TemporaryDirectory() as scratch:  # short: lines are cut at 200 characters
         code, line, complaint = judge(case, Path(scratch))
     assert not complaint, f"{complaint}: exit {code}: {line}"
+
+
+def test_there_are_enough_different_wrong_inputs():
+    assert len({case.what for case in ALL}) == len(ALL) >= 250
 
 
 def test_flipped_bits_are_detected_or_harmless(tmp_path):

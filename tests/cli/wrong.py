@@ -29,6 +29,7 @@ from tests.cli.wrong_datasets import (
     truncated,
     wrong_agents,
 )
+from tests.cli.wrong_keys import KEYS, command, fit
 from tests.cli.wrong_runs import (
     GAMES,
     cut_checkpoint,
@@ -48,14 +49,6 @@ from tests.cli.wrong_runs import (
 )
 from tests.datamodules.datasets import without_finals
 from tests.support import RECORDED
-
-
-def fit(*words: str) -> Callable[[Path], list[str]]:
-    return lambda scratch: ["fit", *TINY, f"out={scratch / 'run'}", *words]
-
-
-def command(*words: str) -> Callable[[Path], list[str]]:
-    return lambda scratch: list(words)
 
 
 def offline(*words: str) -> Callable[[Path], list[str]]:
@@ -277,12 +270,13 @@ CASES = [
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
     *GAMES,
 ]
+ALL = [*CASES, *KEYS]
 
 
 def table() -> bool:
     """Print what is wrong, exit code and line of every case; return whether all answers are right."""
     good = True
-    for case in CASES:
+    for case in ALL:
         with tempfile.TemporaryDirectory() as scratch:
             code, line, complaint = judge(case, Path(scratch))
         good &= not complaint
@@ -292,5 +286,5 @@ def table() -> bool:
 
 if __name__ == "__main__":
     fine = table()
-    print(f"{len(CASES)} cases")
+    print(f"{len(ALL)} wrong inputs")
     sys.exit(0 if fine else 1)

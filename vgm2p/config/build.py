@@ -16,6 +16,7 @@ from typing import Any
 from lightning import LightningDataModule
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.config.checks import check_shares
 from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
 from vgm2p.envs.base import VectorEnv, require_limit
@@ -41,6 +42,8 @@ def build_algorithm(algo: Mapping[str, Any], spec: Spec, seeds: Sequence[int]) -
     """Build the algorithm of the node `algo` for a task. Raises ConfigError if a value cannot work."""
     cls = algorithm_class(algo)
     keys = arguments(cls, without_target(algo, "algo"), "algo")
+    if cls.__module__.startswith("vgm2p."):
+        check_shares(algo)
     try:
         return cls(spec, list(seeds), **keys)
     except (RuntimeError, TypeError, ValueError) as error:  # torch's messages do not name the key

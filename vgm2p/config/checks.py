@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.settings import TrainerSettings
 from vgm2p.errors import ConfigError
 from vgm2p.types import NO_ENVIRONMENT, Spec
+
+SHARES = {  # key of a node `algo` -> smallest and largest value, and whether these two are allowed
+    "gamma": (0.0, 1.0, True, True),
+    "tau": (0.0, 1.0, False, True),
+    "expectile": (0.0, 1.0, False, False),
+    "return_expectile": (0.0, 1.0, False, False),
+}
+
+
+def check_shares(node: Mapping[str, Any], where: str = "algo") -> None:
+    """Raise ConfigError for a discount, a rate of a target network or an expectile that is no share."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            check_shares(value, f"{where}.{key}")
+        elif key in SHARES and isinstance(value, int | float):
+            low, high, first, last = SHARES[key]
+            if not (low < value < high or (first and value == low) or (last and value == high)):
+                ends = f"from {low:g}" if first else f"above {low:g}"
+                ends += f" to {high:g}" if last else f" and below {high:g}"
+                raise ConfigError(f"{where}.{key} must be a number {ends}, got {value}")
 
 
 def check_machine(trainer: TrainerSettings) -> None:

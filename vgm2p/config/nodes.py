@@ -217,7 +217,8 @@ def _fits(value: Any, option: Any, least: float | None) -> bool:
     if option is int:
         return isinstance(value, int) and value >= (1 if least is None else least)
     if option is float:
-        return isinstance(value, int | float) and value >= (0 if least is None else least)
+        low = 0 if least is None else least
+        return isinstance(value, int | float) and value >= low and (value < math.inf or low == -math.inf)
     return isinstance(value, option)
 
 

@@ -79,6 +79,8 @@ class EstimateSettings:
             raise ConfigError(f"gamma must be below 1, got {self.gamma}; 0.995 looks about 200 steps ahead")
         if not 0.0 < self.share < 1.0:
             raise ConfigError(f"share must be above 0 and below 1, got {self.share}; 0.1 holds out a tenth")
+        if not self.lr > 0.0:
+            raise ConfigError(f"lr must be above 0, got {self.lr}; 1e-3 is usual")
         if not 0.0 < self.tau <= 1.0:
             raise ConfigError(f"tau must be above 0 and at most 1, got {self.tau}")
         check_acting(self.ways, "act_noise")

@@ -189,7 +189,9 @@ def require_limit(env: VectorEnv) -> None:
     """Raise ConfigError if an environment has no step limit: an episode might never end."""
     limit: Any = env.spec.episode_limit
     if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
-        raise ConfigError(f"{name_of(env)}: its Spec has episode_limit={limit}; give the largest number of steps")
+        raise ConfigError(
+            f"{name_of(env)}: env.episode_limit={limit} is no limit; give the largest number of steps of an episode"
+        )
 
 
 def heuristic(env: VectorEnv) -> Actor:

@@ -62,7 +62,7 @@ class MAMuJoCo:
         self._robots = [make_robot(env_id, self._kwargs)]
         robot = self._robots[0]
         actuators = robot.action_space.shape[0]
-        if actuators % n_agents:
+        if n_agents < 1 or actuators % n_agents:
             raise ConfigError(f"env.n_agents={n_agents} cannot share the {actuators} actuators of {env_id} equally")
         width = obs_width or robot.observation_space.shape[0]
         self.spec = Spec(
@@ -180,7 +180,7 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
         raise MissingInput("package mujoco is missing; run `pip install 'gymnasium[mujoco]'`") from error
     except (gymnasium.error.Error, TypeError) as error:
         detail = " ".join(str(error).split())[:110]
-        raise ConfigError(f"env.env_id={env_id} with env_kwargs={kwargs}: {detail}") from error
+        raise ConfigError(f"env.env_id={env_id} with env.env_kwargs={kwargs}: {detail}") from error
 
 
 def _diverged(robot: Any) -> bool:

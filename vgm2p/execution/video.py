@@ -33,7 +33,7 @@ def record(
         import imageio.v2 as imageio
         import imageio_ffmpeg
     except ImportError as error:
-        raise ServiceError("video needs imageio-ffmpeg; run `pip install imageio-ffmpeg`") from error
+        raise ServiceError("video needs imageio-ffmpeg; run `pip install imageio imageio-ffmpeg`") from error
     with written_aside(path, path.suffix) as temporary:
         try:
             with imageio.get_writer(temporary, **FILM) as writer:
