@@ -20,7 +20,7 @@ def as_user_error(error: BaseException) -> UserError:
     detail = f"{type(error).__name__}: {' '.join(str(error).split())[:90]}"
     if out_of_memory(error):
         return OutOfMemory(
-            f"the memory is too small ({detail.splitlines()[0]}); lower seeds, data.batch_size, net.width or "
+            f"the memory is too small ({detail[:40].rstrip()}); lower seeds, data.batch_size, net.width or "
             "episodes, set data.max_resident=1GiB, or ask for more memory"
         )
     full = isinstance(error, OSError) and error.errno in FULL
