@@ -105,7 +105,12 @@ OTHERS = {
     },
 }
 KEYS = [
-    Wrong("network that no memory holds", fit("net.width=3000000", "net.depth=2"), 71, "lower seeds, data.batch_size, net.width"),
+    Wrong(
+        "network that no memory holds",
+        fit("net.width=3000000", "net.depth=2"),
+        71,
+        "lower seeds, data.batch_size, net.width",
+    ),
     *(Wrong(f"fit {key}={value}", fit(f"{key}={value}"), 2, key) for key, values in FIT.items() for value in values),
     *(
         Wrong(f"{start.split()[0]} {key}={value}", command(*start.split(), f"{key}={value}"), 2, key)
