@@ -95,10 +95,6 @@ def _hydra_command(command: str, words: list[str]) -> int:
         STOP.tell = sweep.stop
         try:
             _hydra(command, overrides)
-        except Exception:
-            if STOP.requested():  # the signal came first: it may have killed a worker process before its run began
-                raise STOP.interruption(STOPPED) from None
-            raise
         finally:
             STOP.tell = lambda signum: None
         return _sweep_result(sweep.notes())
@@ -110,7 +106,13 @@ def _hydra(command: str, overrides: list[str]) -> None:
     from vgm2p.config.compose import config_folder
 
     sys.argv = [f"vgm2p {command}", *overrides]
-    _explained(command, hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell))
+    run = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(cell)
+    try:
+        _explained(command, run)
+    except Exception:
+        if STOP.requested():  # the signal came first: it may have killed a worker process before its run began
+            raise STOP.interruption(STOPPED) from None
+        raise
     if FAILURE:
         raise FAILURE.pop()
 

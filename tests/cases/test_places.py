@@ -110,19 +110,24 @@ def test_a_run_is_killed_and_continues_where_everything_is_lacking(tmp_path):
     command = [sys.executable, "-m", "vgm2p", *LONG_RUN]
     process = subprocess.Popen(command, env=lacking, cwd=tmp_path)
     deadline = time.monotonic() + 240
-    while not list(tmp_path.glob("runs/*/*/*/metrics.csv")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("runs/*/*/*/checkpoints/*.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.kill()
     process.wait(60)
     again = subprocess.Popen(
         command, env=lacking, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(60)  # it watches the lock for 30 seconds
+    said = ""
+    while "continuing after update" not in said:  # before, it watches the lock for 30 seconds
+        line = again.stdout.readline()
+        assert line, again.stderr.read()
+        said += line
+    assert "which is dead" in said
     again.terminate()
-    out, errors = again.communicate(timeout=60)
+    _, errors = again.communicate(timeout=240)
     assert again.returncode == 143, errors
-    assert "which is dead" in out and "continuing after update" in out
-    assert errors.count("\n") == 4 and "state saved" in errors
+    assert errors.splitlines()[-1].startswith("vgm2p: stopped")
+    assert [errors.count(line) for line in SAID[::2]] == [1, 1]
 
 
 # --- outputs (attack 20)
