@@ -28,7 +28,8 @@ class Scratch:
         _remove_left(place)
         made = Path(tempfile.mkdtemp(prefix=".vgm2p-"))
         self._file = open_own(made / ALIVE, "w")
-        lock_file(self._file)
+        if not lock_file(self._file):
+            (made / ALIVE).unlink()  # nobody can know whether this process lives, so nobody may delete the folder
         self.path = made.rename(place / f"vgm2p-{what}-{secrets.token_hex(4)}")  # now others see it, and see the lock
 
     def remove(self) -> None:

@@ -67,7 +67,8 @@ class Sweep:
 
     def stop(self, signum: int) -> None:
         """Tell the workers that a signal arrived."""
-        (self.folder / STOP).write_text(str(signum))
+        with contextlib.suppress(OSError):  # called in a signal handler, which must not raise another error
+            (self.folder / STOP).write_text(str(signum))
 
     def stopped(self) -> int | None:
         """Return the signal that arrived at the command, or None. A worker whose command has ended is stopped, too."""
