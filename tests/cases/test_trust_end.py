@@ -167,6 +167,7 @@ ODD = {
     "return NaN": with_entry("return_mean", float("nan")),
     "return false": with_entry("return_mean", False),
     "return text": with_entry("return_mean", "7"),
+    "return that no float can hold": with_entry("return_mean", 10**400),
     "no list of ways": with_entry("by_act_noise", 3),
     "ways of text": with_entry("by_act_noise", ["x"]),
     "seeds of text": with_entry("seeds", ["a"]),

@@ -197,7 +197,7 @@ def with_words(honest, folder, words):
 
 def test_words_of_a_manifest_can_only_set_values(honest, place):
     (place / "evil.yaml").write_text("# @package _global_\nhydra:\n  run:\n    dir: canary\n")
-    odd = [*([*TINY, word] for word in WORDS), "fit", [1], None, {"a": 1}]
+    odd = [*([*TINY, word] for word in WORDS), "fit", [1], None, {"a": 1}, ["updates=4"] * 100_000]
     for number, words in enumerate(odd):
         with_words(honest, place / f"run{number}", words)
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}

@@ -224,7 +224,10 @@ FOLDERS = [
     Hostile("words: module in a dict", folder(words("++env.env_kwargs={a: 'evil:x'}"))),
     Hostile("words: escaped and alive", folder(words('label="\\\\${oc.env:SECRET}"'))),
     Hostile("lock is a link", folder(linked(".lock", "notes.txt"))),
+    Hostile("words: a hundred thousand", folder(words(*["updates=4"] * 100_000))),
     Hostile("lock is a FIFO", folder(fifo(".lock"))),
+    Hostile("lock is deep", folder(text(".lock", "[" * 100_000)), works=True),
+    Hostile("lock of a terabyte", folder(sparse(".lock")), works=True),
     Hostile(
         "log of metrics is a link", folder(each(linked("metrics.csv", "notes.txt"), words("log_every=4"))), works=True
     ),

@@ -14,6 +14,7 @@ import pytest
 
 from tests.run.runs import environment
 from vgm2p.errors import StorageError
+from vgm2p.io.files import open_own
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.lock import FolderLock, OutputLock, one_at_a_time
 
@@ -126,6 +127,38 @@ def test_a_lock_from_elsewhere_is_taken_over_when_its_heart_has_stopped(tmp_path
         f"took over {tmp_path} from {name}, which is dead",
     ]
     assert names(tmp_path) == []
+
+
+UNREADABLE = {
+    "no bytes of a text": b"\xff\xfe\x00",
+    "a process without end": b'{"pid": Infinity, "host": "x"}',
+    "too many digits": b'{"pid": ' + b"9" * 6000 + b', "host": "x"}',
+    "too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_lock_that_names_no_process_is_watched_and_taken_over(tmp_path, what):
+    (tmp_path / ".lock").write_bytes(UNREADABLE[what])
+    said = []
+    with FolderLock(tmp_path, said.append, **SOON):
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert said[-1] == f"took over {tmp_path} from an unknown process, which is dead"
+
+
+def test_a_lock_of_a_terabyte_is_not_read(tmp_path):
+    with open(tmp_path / ".lock", "w") as file:
+        file.truncate(1 << 40)
+    with FolderLock(tmp_path, **SOON):
+        assert (tmp_path / ".lock").stat().st_size < 1000
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_the_place_of_a_lock_or_a_log_is_named(tmp_path, make):
+    make(tmp_path / "file")
+    for mode in ("a", "a+", "w"):
+        with pytest.raises(StorageError, match="is not a plain file; delete it, or choose another folder"):
+            open_own(tmp_path / "file", mode)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the a
 }
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
 ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
+LONGEST = 20_000  # characters of the words of a manifest
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
 
@@ -117,6 +118,8 @@ def stored_words(overrides: Any, file: Path) -> tuple[list[str], list[str]]:
     """
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
         raise DataError(f"{file}: has no list of overrides; start the run with its own command")
+    if sum(map(len, overrides)) > LONGEST:
+        raise DataError(f"{file}: has overrides of more than {LONGEST} characters; start the run with its own command")
     values: list[str] = []
     more: list[str] = []
     try:

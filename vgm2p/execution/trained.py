@@ -14,7 +14,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
 from vgm2p.config.settings import PolicySettings
 from vgm2p.config.stored import everything, stored_policy, stored_spec
-from vgm2p.errors import DataError, MissingInput
+from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.rng import ActKey
 from vgm2p.run.belonging import PREFIX
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
@@ -59,18 +59,41 @@ class TrainedPolicy:
             legal: (N, A) bool, for discrete actions only.
             seed: position of the acting policy among the S seeds of the run (not the seed's value).
             reward: team reward of the previous step; only planners with `goal.rtg` need it.
+
+        Raises:
+            ConfigError: if an argument has another shape, is missing, or is not finite.
         """
         device = self.algorithm.obs_mean.device
-        S = len(self.algorithm.seeds)
-        shown = torch.as_tensor(np.asarray(obs), dtype=torch.float32, device=device).expand(S, 1, -1, -1)
-        allowed = (
-            None if legal is None else torch.as_tensor(np.asarray(legal), device=device).bool().expand(S, 1, -1, -1)
-        )
+        S, spec = len(self.algorithm.seeds), self.spec
+        if seed not in range(S):
+            raise ConfigError(f"seed={seed}: the run has {S} seeds; give a position from 0 to {S - 1}")
+        if (legal is None) == spec.discrete:
+            raise ConfigError(f"legal: {'give' if spec.discrete else 'leave out'} the legal actions of {spec.env_id}")
+        shown = _argument(obs, "obs", (spec.n_agents, spec.obs_dim)).to(device).expand(S, 1, -1, -1)
+        allowed = None
+        if legal is not None:
+            shape = (spec.n_agents, spec.action_dim)
+            allowed = _argument(legal, "legal", shape).bool().to(device).expand(S, 1, -1, -1)
+        if reward is not None:
+            _argument(reward, "reward", ())
         with torch.inference_mode():
             seen = Seen(shown, allowed, None if reward is None else torch.full((S, 1), reward, device=device))
             action, self._memory = self.algorithm.act(seen, self._memory, self._key.at(self._step))
         self._step += 1
         return action[seed, 0].cpu().numpy()
+
+
+def _argument(given: Any, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an argument of `act` as a float tensor. Raises ConfigError for another shape or a number not finite."""
+    try:
+        values = np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name}: give an array of numbers of shape {shape}") from None
+    if values.shape != shape:
+        raise ConfigError(f"{name} has shape {values.shape}; give {shape}, the same step of all agents")
+    if not np.isfinite(values).all():
+        raise ConfigError(f"{name} has values that are not finite; look where they come from")
+    return torch.tensor(values)
 
 
 def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
@@ -86,7 +109,7 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
     settings = stored_policy(ours.get("config"), path)
     spec = stored_spec(ours.get("spec"), path)
     state, update = content.get("state_dict"), ours.get("updates")
-    if not isinstance(state, dict) or not isinstance(update, int):
+    if not isinstance(state, dict) or type(update) is not int or update < 0:
         raise DataError(f"{path}: has no weights or no number of updates; use the run's own files")
     weights = {name[len(PREFIX) :]: value for name, value in state.items() if str(name).startswith(PREFIX)}
     if not _fits(settings, spec, weights):

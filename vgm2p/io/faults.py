@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sysconfig
 import traceback
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from vgm2p.errors import ConfigError, OutOfMemory, StorageError, UserError, out_of_memory
 from vgm2p.io.files import FULL
 
+FORBIDDEN = (errno.EACCES, errno.EPERM)
 PACKAGE = Path(__file__).resolve().parents[1]
 OURS = (PACKAGE, *((PACKAGE / name).resolve() for name in ("datamodules", "callbacks")))
 
@@ -28,9 +30,9 @@ def as_user_error(error: BaseException) -> UserError:
     if place is not None:
         return ConfigError(f"{place}: {detail}; mend this file (VGM2P_DEBUG=1 shows the calls)")
     if isinstance(error, OSError):
-        advice = "free space" if full else "fix permissions"
+        advice = "free space, or " if full else "fix permissions, or " if error.errno in FORBIDDEN else ""
         where = error.filename or "the run folder"
-        return StorageError(f"{where}: {error.strerror or error}; {advice}, or choose another out=")
+        return StorageError(f"{where}: {error.strerror or error}; {advice}choose another out=")
     return UserError(f"internal error ({detail}); VGM2P_DEBUG=1 shows where; please report it")
 
 

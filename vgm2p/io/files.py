@@ -94,12 +94,18 @@ def open_own(path: Path, mode: str) -> TextIO:
     """
 
     def opened(name: str, flags: int) -> int:
-        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ENXIO):  # a folder, or a FIFO without a reader
+                raise not_plain from None
+            raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise StorageError(f"{path} is not a plain file; delete it, or choose another folder")
+            raise not_plain
         return descriptor
 
+    not_plain = StorageError(f"{path} is not a plain file; delete it, or choose another folder")
     refuse_link(path)
     return open(path, mode, opener=opened)  # type: ignore[return-value]
 

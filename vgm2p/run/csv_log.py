@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vgm2p.errors import DataError
 from vgm2p.io.files import named, open_own, read_small, sync, write_atomic
 
 LARGEST_LOG = 1 << 27  # bytes
+UPDATE = re.compile(r"[0-9]{1,18}")  # a cell of the first column
 Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
 
 
@@ -53,7 +55,7 @@ class CsvLog:
             for row in reader:
                 if None in row or None in row.values():
                     raise self._damaged(f"line {reader.line_num} has not as many cells as the header")
-                if not row["update"].isdecimal():
+                if not UPDATE.fullmatch(row["update"]):
                     raise self._damaged(f"line {reader.line_num} has no number of updates")
                 found.append(row)
         except csv.Error as error:

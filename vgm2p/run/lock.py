@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from vgm2p.errors import StorageError
-from vgm2p.io.files import open_own
+from vgm2p.errors import DataError, StorageError
+from vgm2p.io.files import open_own, read_small
 from vgm2p.io.flock import lock_file
 from vgm2p.io.processes import followed, is_orphan
 from vgm2p.io.text import say as print_line
@@ -30,6 +30,7 @@ from vgm2p.io.text import warn_once
 BEAT = 5.0  # seconds between two heartbeats
 PATIENCE = 30.0  # a lock whose heartbeat does not change for so many seconds is that of a dead process
 POLL = 0.2  # seconds between two looks at a lock
+LARGEST = 1 << 12  # bytes of a lock file
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -239,10 +240,10 @@ def _state(path: Path) -> State:
 def _holder(path: Path) -> Holder | None:
     """Return the process in a lock file, the first if two have written; None if there is no readable one."""
     try:
-        held, _ = json.JSONDecoder().raw_decode(path.read_text())
+        held, _ = json.JSONDecoder().raw_decode(read_small(path, LARGEST).decode())
         more = str(held.get("boot", "")), str(held.get("token", "")), int(held.get("follows", 0))
         return Holder(int(held["pid"]), str(held["host"]), *more)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
