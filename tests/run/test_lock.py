@@ -113,6 +113,7 @@ OTHER_BOOT = {"pid": 7, "host": socket.gethostname(), "boot": "another"}
         (json.dumps(OTHER_BOOT), "process 7 on this machine"),
         ('{"pid": 7, "ho', "an unknown process"),
     ],
+    ids=["another host", "another host, this number", "before the machine started again", "unreadable"],
 )
 @pytest.mark.parametrize("age", [-3600, 0, 3600])
 def test_a_lock_from_elsewhere_is_taken_over_when_its_heart_has_stopped(tmp_path, content, name, age):
