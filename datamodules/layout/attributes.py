@@ -14,6 +14,7 @@ from vgm2p.errors import DataError
 
 MEND = "correct it, and write the file again (docs/data.md)"  # the remedy for a file that breaks a rule
 LARGEST = 2**63 - 1
+MOST = 2**31 - 1  # largest count
 TEXTS = ("name", "env_id", "env_kwargs")
 COUNTS = ("n_agents", "action_dim", "episode_limit")  # whole numbers from 1
 REQUIRED = (*COUNTS, "discrete", *TEXTS)
@@ -98,7 +99,7 @@ def _rules() -> list[tuple[str, Callable[[Any], bool], str]]:
     """Return (attribute, rule, what the rule wants)."""
     return [
         *((key, lambda value: isinstance(value, str) and value != "", "a text") for key in TEXTS),
-        *((key, _count, "a whole number from 1") for key in COUNTS),
+        *((key, _count, f"a whole number from 1 to {MOST}") for key in COUNTS),
         ("discrete", lambda value: isinstance(value, int) and value in (0, 1), "0 or 1"),
         ("stored_view", lambda value: value in VIEWS, " or ".join(VIEWS)),
         ("action_limit", lambda value: _number(value) and value > 0, "a number above 0"),
@@ -106,7 +107,7 @@ def _rules() -> list[tuple[str, Callable[[Any], bool], str]]:
 
 
 def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
 
 
 def _number(value: Any) -> bool:

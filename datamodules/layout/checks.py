@@ -56,5 +56,6 @@ def check(path: Path) -> list[tuple[str, bool, str]]:
         found.append(("facts", True, "the facts of the conversion agree with the content"))
     if "state" in steps:
         still = int(facts_of(columns).get("state_still_episodes", 0))
-        found.append(("state", still < count, f"changes within {count - still} of {count} episodes"))
+        advice = "" if still < count else "; do not train on it: record it in every step"
+        found.append(("state", still < count, f"changes within {count - still} of {count} episodes{advice}"))
     return found

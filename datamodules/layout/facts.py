@@ -33,14 +33,15 @@ def contradictions(columns: Columns) -> list[str]:
     def compare(name: str, found: float) -> None:
         known = facts.get(name)
         if known is not None and not np.isclose(known, found, rtol=1e-6, atol=1e-9):
-            lines.append(f"{name} is {found:.6g}, the facts say {known:.6g}")
+            lines.append(f"{name} is {found:.6g}, the facts say {known:.6g}; convert it again")
 
     for name, value in figures(episodes).items():
         compare(name, value)
     if "delimiter_rows" in facts:
         compare("vault_rows", int(steps["has_action"].sum()) + facts["delimiter_rows"])
         if (columns.attributes.get("layout") == "delimiter_row") != (facts["delimiter_rows"] > 0):
-            lines.append(f"layout {columns.attributes.get('layout')}, but {facts['delimiter_rows']} rows were dropped")
+            dropped = f"but {facts['delimiter_rows']} rows were dropped"
+            lines.append(f"layout {columns.attributes.get('layout')}, {dropped}; convert it again")
     if not columns.attributes["discrete"]:
         actions = steps["actions"][steps["has_action"].astype(bool)]
         compare("clipped_share", float(outside(actions).mean()))

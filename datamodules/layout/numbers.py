@@ -67,15 +67,33 @@ def first_place(wrong: NDArray[Any], start: int = 0, of_agents: bool = False) ->
 
 
 def _illegal(path: Path, rows: Rows, start: int, stop: int) -> NDArray[np.bool_]:
-    """Return where stored actions (rows, N) are not legal. Rows without an action do not count."""
+    """Return where stored actions (rows, N) are not legal. Rows without an action do not count.
+
+    Raises DataError for masks and indices that no row may hold.
+    """
     actions = rows("actions", start, stop).astype(np.int64)
     legal = rows("legal_actions", start, stop)
     if legal.max(initial=0) > 1:
         raise broken(path, f"legal_actions hold {legal.max()}, first in {first_place(legal > 1, start, True)}")
     inside = (actions >= 0) & (actions < legal.shape[-1])
-    played = np.take_along_axis(legal, np.where(inside, actions, 0)[..., None], -1)[..., 0]
+    if not inside.all():
+        where, width = first_place(~inside, start, True), legal.shape[-1]
+        raise broken(path, f"actions hold {actions[~inside][0]}, not an index from 0 to {width - 1}, first in {where}")
+    played = np.take_along_axis(legal, actions[..., None], -1)[..., 0]
     acting = rows("has_action", start, stop).astype(bool)
-    found: NDArray[np.bool_] = (~inside | (played == 0)) & acting[:, None]
+    stuck = ~legal.any(-1) & _bootstrapped(rows, start, stop)[:, None]
+    if stuck.any():
+        raise broken(path, f"a final observation has no legal action, first in {first_place(stuck, start, True)}")
+    found: NDArray[np.bool_] = (played == 0) & acting[:, None]
+    return found
+
+
+def _bootstrapped(rows: Rows, start: int, stop: int) -> NDArray[np.bool_]:
+    """Return which rows are final observations of episodes that did not terminate: their value is estimated."""
+    before = max(0, start - 1)
+    finals = rows("has_action", start, stop) == 0
+    over = np.append(np.zeros(int(start == 0), bool), rows("terminal", before, stop - 1) != 0)
+    found: NDArray[np.bool_] = finals & ~over
     return found
 
 

@@ -14,8 +14,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.opening import RESTORE, opened
+from vgm2p.datamodules.layout.schema import NUMERIC
 from vgm2p.errors import DataError
 from vgm2p.io.files import require_file
 
@@ -25,7 +27,6 @@ MOST = 200  # largest number of columns, and of attributes
 CHUNK = 1 << 28  # largest chunk in bytes: HDF5 unpacks a whole chunk at once
 ATTRIBUTE = 1 << 24  # largest attribute in bytes
 DEPTH = 4  # how often virtual datasets may lead to further virtual datasets
-NUMERIC = "biuf"  # kinds of types that a column may have
 
 
 def judged(path: Path, file: h5py.File, names: Iterable[str]) -> dict[str, h5py.Dataset]:
@@ -40,12 +41,7 @@ def judged(path: Path, file: h5py.File, names: Iterable[str]) -> dict[str, h5py.
     if len(names) > MOST:
         raise DataError(f"{path}: holds {len(names)} arrays, not a dataset of ours; do not use it")
     found = {name: _dataset(path, file, name) for name in names}
-    stored = _size(path, found.values())
-    declared = sum(_declared(path, dataset) for dataset in found.values())
-    if declared > max(SMALL, RATIO * stored):
-        raise DataError(
-            f"{path}: declares {declared / 1e9:.3g} GB of arrays, but holds {stored / 1e6:.3g} MB; do not use it"
-        )
+    _check_declared(path, list(found.values()))
     for name, dataset in found.items():
         _check_written(path, name, dataset)
         if dataset.is_virtual:
@@ -84,8 +80,19 @@ def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"{path}: '{name}' is a group, not an array; write the file again (docs/data.md)")
     if dataset.shape is None or dataset.dtype.kind not in NUMERIC:
-        raise DataError(f"{path}: '{name}' has type {dataset.dtype}, not numbers; write the file again (docs/data.md)")
+        kind = "is empty" if dataset.shape is None else f"has type {dataset.dtype}"
+        raise DataError(f"{path}: '{name}' {kind}, not numbers; write the file again (docs/data.md)")
     return dataset
+
+
+def _check_declared(path: Path, datasets: list[h5py.Dataset]) -> None:
+    """Check that datasets do not declare far more than the files can store."""
+    stored = _size(path, datasets)
+    declared = sum(_declared(path, dataset) for dataset in datasets)
+    if declared > max(SMALL, RATIO * stored):
+        raise DataError(
+            f"{path}: declares {declared / 1e9:.3g} GB of arrays, but holds {stored / 1e6:.3g} MB; do not use it"
+        )
 
 
 def _size(path: Path, datasets: Iterable[h5py.Dataset]) -> int:
@@ -136,9 +143,9 @@ def _check_virtual(path: Path, name: str, dataset: h5py.Dataset, depth: int) -> 
     """Check that every file behind a virtual dataset is there and holds what it maps, and that all of it is mapped."""
     if not depth:
         raise DataError(f"{path}: '{name}' is a virtual dataset of virtual datasets; copy the array into the file")
-    mapped = 0
+    mapped = np.zeros(dataset.shape, bool)
     for source in dataset.virtual_sources():
-        mapped += source.vspace.get_select_npoints()
+        _mark(mapped, source.vspace)
         if "%" in source.file_name or "%" in source.dset_name:
             raise DataError(f"{path}: '{name}' is a virtual dataset with a pattern; copy the array into the file")
         if source.file_name == ".":
@@ -149,9 +156,25 @@ def _check_virtual(path: Path, name: str, dataset: h5py.Dataset, depth: int) -> 
         require_file(place, f"missing, and '{name}' of {path} is stored there; restore it or copy the array")
         with opened(place) as file:
             _check_source(path, name, place, file, source, depth)
-    if mapped < math.prod(dataset.shape):
-        total = math.prod(dataset.shape)
-        raise DataError(f"{path}: only {mapped} of {total} numbers of '{name}' are stored; {RESTORE}")
+    if not mapped.all():
+        raise DataError(f"{path}: only {mapped.sum()} of {mapped.size} numbers of '{name}' are stored; {RESTORE}")
+
+
+def _mark(mapped: NDArray[np.bool_], space: Any) -> None:
+    """Set the numbers that a mapping of a virtual dataset fills to True."""
+    kind = space.get_select_type()
+    if kind == h5py.h5s.SEL_ALL:
+        mapped[...] = True
+    elif kind == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
+        axes = []
+        for size, first, step, count, block in zip(mapped.shape, *space.get_regular_hyperslab(), strict=True):
+            begins = first + step * np.arange(min(count, size))
+            places = (begins[:, None] + np.arange(min(block, size))).reshape(-1)
+            axes.append(places[places < size])
+        mapped[np.ix_(*axes)] = True
+    elif kind == h5py.h5s.SEL_HYPERSLABS:
+        for first, last in space.get_select_hyper_blocklist():
+            mapped[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))] = True
 
 
 def _check_source(path: Path, name: str, place: Path, file: h5py.File, source: Any, depth: int) -> None:
@@ -167,6 +190,7 @@ def _check_source(path: Path, name: str, place: Path, file: h5py.File, source: A
         raise DataError(f"{path}: '{name}' needs more of '{source.dset_name}' in {place} than is there; {RESTORE}")
     _check_written(place, source.dset_name, inner)
     if inner.is_virtual:
+        _check_declared(place, [inner])
         _check_virtual(place, source.dset_name, inner, depth - 1)
 
 

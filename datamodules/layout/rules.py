@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.attributes import broken, check_attributes
 from vgm2p.datamodules.layout.consistency import check_episodes
 from vgm2p.datamodules.layout.numbers import check_numbers
+from vgm2p.datamodules.layout.schema import NUMERIC
 
 STEP_TYPES = {"rewards": "<f4", "terminal": "|u1", "timeout": "|u1", "has_action": "|u1", "t": "<i4"}
 EPISODE_TYPES = {"start": "<i8", "rows": "<i4", "length": "<i4", "return": "<f8", "end": "|u1"}
 OBSERVED = ("robot_observation", "observations")  # a file has one of them
-NUMERIC = "biuf"  # kinds of types that a further column may have
 
 Table = Mapping[str, NDArray[Any]]
 Outline = Mapping[str, Any]  # name -> anything with a type and a shape
@@ -45,7 +45,7 @@ def check_layout(path: Path, steps: Outline, episodes: Outline, attributes: Mapp
             raise broken(path, f"column '{(absent or ['observations'])[0]}' is missing")
         for name, column in table.items():
             if not name.isidentifier() or not column.shape or column.dtype.kind not in NUMERIC:
-                raise broken(path, f"column '{group}/{name}' has type {column.dtype}, which no column may have")
+                raise broken(path, f"column '{group}/{name}' is {_form(column)}, which no column may have")
         lengths = {name: column.shape[0] for name, column in table.items()}
         if len(set(lengths.values())) > 1 or 0 in lengths.values():
             raise broken(path, f"columns of '{group}' are empty or of unequal length {_extremes(lengths)}")
@@ -60,7 +60,8 @@ def check_layout(path: Path, steps: Outline, episodes: Outline, attributes: Mapp
     for name, column in episodes.items():
         wanted = EPISODE_TYPES.get(name)
         if (wanted and column.dtype != np.dtype(wanted)) or column.shape[1:] != ():
-            raise broken(path, f"column '{name}' is {_form(column)}, not {wanted or 'a number'} per episode")
+            needed = np.dtype(wanted).name if wanted else "one number"
+            raise broken(path, f"column '{name}' is {_form(column)}, not {needed} per episode")
     if "behaviour" in episodes and episodes["behaviour"].dtype.kind not in "iu":
         raise broken(path, f"column 'behaviour' has type {episodes['behaviour'].dtype}, not whole numbers")
 
@@ -106,7 +107,9 @@ def _shown(shape: tuple[int | None, ...]) -> str:
 
 
 def _form(column: Any) -> str:
-    return f"{column.dtype} of shape {_shown(column.shape[1:])}"
+    if not column.shape:
+        return f"a single {column.dtype}"
+    return f"{column.dtype} of shape {_shown(column.shape[1:])} per row" if column.shape[1:] else str(column.dtype)
 
 
 def _extremes(lengths: Mapping[str, int]) -> str:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.chunks import Column
 
 SCHEMA_VERSION = 1
+NUMERIC = "biuf"  # kinds of types that a column may have
 TERMINAL, TIMEOUT, TRUNCATION, INCOMPLETE = range(4)  # values of /episodes/end
 UNHASHED = ("attributes_sha256", "complete")  # attributes that `attributes_sha256` does not cover
 

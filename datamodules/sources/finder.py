@@ -22,14 +22,24 @@ def data_files(folder: Path) -> list[Path]:
 def one_file(folder: Path, name: str) -> Path | None:
     """Return the data file `<name>.h5` or `<name>.hdf5` at or below a folder, or None.
 
-    Links to one file count once. Raises DataError if there are several: the newest or the first would be a guess.
+    Links to one file, symbolic or hard, count once. Raises DataError if there are several: the newest or the first
+    would be a guess.
     """
     found = [path for path in data_files(folder) if path.stem == name]
-    different = {path.resolve(): path for path in reversed(found)}
+    different = {_identity(path): path for path in reversed(found)}
     if len(different) > 1:
         first, second = (path.relative_to(folder) for path in sorted(different.values())[:2])
         raise DataError(f"{folder}: two files named {name}: {first} and {second}; move one away, or set data.root")
     return found[0] if found else None
+
+
+def _identity(path: Path) -> object:
+    """Return what two links to one file have in common. A link that leads nowhere is a file of its own."""
+    try:
+        state = path.stat()
+    except OSError:
+        return path
+    return state.st_dev, state.st_ino
 
 
 def _visible(folder: Path) -> Iterator[Path]:

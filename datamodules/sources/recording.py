@@ -133,7 +133,7 @@ def _attributes(source: Path, file: h5py.File) -> dict[str, Any]:
     if "format_version" not in attributes:
         raise not_ours(source, file) if "schema_version" not in attributes else _wrong(source, "already in our layout")
     if attributes["format_version"] != FORMAT:
-        raise _wrong(source, f"format_version is {attributes['format_version']}, this program reads {FORMAT}")
+        raise _wrong(source, f"format_version is {attributes['format_version']!r}, this program reads {FORMAT}")
     for key in (*TEXTS, *COUNTS, "seed"):
         if key not in attributes:
             raise _wrong(source, f"the attribute '{key}' is missing")

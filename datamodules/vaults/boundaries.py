@@ -42,6 +42,14 @@ class Flags:
         flagged = self.terminal | self.truncation
         return np.flatnonzero(flagged.any(1) & ~flagged.all(1))
 
+    @property
+    def idle_begins(self) -> NDArray[np.int64]:
+        """Numbers of the rows behind an end in which no agent acts, gets a reward, or is terminated or truncated."""
+        begins = self.ends + 1
+        begins = begins[begins < len(self.idle)]
+        found: NDArray[np.int64] = begins[self.idle[begins] & ~(self.terminal | self.truncation)[begins].any(1)]
+        return found
+
     def mixed(self, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether, in each of the rows `ends`, some agents are terminated and the others are truncated."""
         return np.logical_not(self.truncation[ends].all(1) | self.terminal[ends].all(1))

@@ -183,7 +183,7 @@ class Converter:
 
     def _write(self, file: h5py.File, flags: Flags, boundaries: Boundaries, check: Callable[[], None]) -> str:
         """Write all columns. Return the content hash of the data in memory, with which the file must agree."""
-        narrow, wides = self._narrow(flags, boundaries), self._rules()
+        narrow, wides = self._narrow(flags, boundaries), self._rules(flags.idle_begins)
         wide = {f"steps/{each.column}": each for each in wides.columns()}
         content = ContentHash()
         groups = (
@@ -245,8 +245,8 @@ class Converter:
     def _zscored(self) -> bool:
         return self.entry is not None and self.entry.zscored
 
-    def _rules(self) -> LeafRules:
-        return LeafRules(self.vault, self.contents, self.declared, self._zscored)
+    def _rules(self, suspects: NDArray[np.int64] | None = None) -> LeafRules:
+        return LeafRules(self.vault, self.contents, self.declared, self._zscored, suspects)
 
     def _attributes(self, boundaries: Boundaries) -> dict[str, Any]:
         entry, folder = self.entry, self.vault.folder

@@ -66,13 +66,22 @@ class LeafRules:
         contents: what it contains.
         declared: what is declared about it.
         zscored: whether an observation is the robot's vector and the agent's one-hot, z-scored per vector.
+        suspects: numbers of the rows that are padding if their observations are zeros.
     """
 
-    def __init__(self, vault: Vault, contents: Contents, declared: Declared, zscored: bool) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        contents: Contents,
+        declared: Declared,
+        zscored: bool,
+        suspects: NDArray[np.int64] | None = None,
+    ) -> None:
         self.vault, self.contents, self.declared, self.zscored = vault, contents, declared, zscored
         self.where, self.agents = str(vault.folder), contents.agents
         self.judge = Judge(self.where, self.agents, vault.repair)
         self._acted: list[NDArray[np.int16]] = []
+        self._suspects, self._blank = suspects, 0  # `_blank`: number of suspects with zeros only
         self._padding: NDArray[np.bool_] | None = None
         self._facts: dict[str, Any] = {}
         self._state = StateCheck()
@@ -108,9 +117,15 @@ class LeafRules:
             lines.append(f"in {stuck} cases an agent has no legal action; action 0 is taken to be legal there")
         if valid := self._facts.get("obs_valid"):
             lines.append(f"-inf in observations is padding and becomes 0; the agents have {valid} real entries")
+        if self._blank:
+            lines.append(
+                f"{self._blank} episodes begin with a row of zeros, taken as a step; leave out rows of padding"
+            )
         return lines + self._clipped.notices(self.declared)
 
     def _observations(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float32]:
+        if self._suspects is not None and len(self._suspects):
+            self._blank += int((~rows[np.isin(numbers, self._suspects)].any((1, 2))).sum())
         if rows.dtype.kind != "f":
             return self.judge.float32(rows, numbers, "observations")
         if self._padding is None:  # omar/mpe pads shorter vectors with -inf, at the same entries in every row
@@ -139,7 +154,11 @@ class LeafRules:
             self._facts["recovery_error"] = max(error, self._facts.get("recovery_error", 0.0))
 
     def _indices(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int16]:
-        chosen = self.judge.indices(rows.reshape(len(rows), self.agents), numbers, "actions", self.contents.width)
+        judge = self.judge
+        if rows.dtype.kind == "f" and self.declared.discrete is None:
+            repair = f"{judge.repair}, or set discrete=false"
+            judge = Judge(self.where, self.agents, repair)
+        chosen = judge.indices(rows.reshape(len(rows), self.agents), numbers, "actions", self.contents.width)
         self._acted.append(chosen)
         return chosen
 

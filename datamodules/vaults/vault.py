@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Vault:
         self.repair = "fetch the vault again" if published else "correct the vault"
         absent = [name for name in MARKERS if not (self.folder / name).is_file()]
         if absent:
-            raise MissingInput(f"{folder}: no vault here ({absent[0]} is missing); give the folder of one uid")
+            raise _no_vault(folder, absent[0])
         self.version, shapes, dtypes = _metadata(self.folder / "metadata.json", self.again)
         self._stores: dict[str, Any] = {}
         self.rows = self._index()
@@ -146,8 +147,24 @@ def tensorstore() -> Any:
 
 def find_vaults(root: Path) -> dict[str, Path]:
     """Return uid -> folder for every vault below `root`, at any depth. The name of the folder is the uid."""
-    found = sorted(path.parent for path in root.rglob(MARKERS[0]) if (path.parent / MARKERS[1]).is_file())
-    return {folder.name: folder for folder in found}
+    return {folder.name: folder for folder in vaults_below(root)}
+
+
+def vaults_below(root: Path) -> list[Path]:
+    """Return the folders of all vaults at or below `root`, sorted."""
+    return sorted(path.parent for path in root.rglob(MARKERS[0]) if (path.parent / MARKERS[1]).is_file())
+
+
+def _no_vault(path: Path, absent: str) -> MissingInput:
+    """Return the error for a path that is no folder of a vault, with the remedy for what is there."""
+    if not path.exists():
+        return MissingInput(f"{path}: no such folder; give the folder of one uid of a vault")
+    if path.is_file():
+        kind = "a zip; unpack it, and give" if zipfile.is_zipfile(path) else "a file; give"
+        return MissingInput(f"{path}: {kind} the folder of one uid of a vault (HDF5 files: data=files)")
+    inside = [marker.parent.name for marker in sorted(path.glob(f"*/{MARKERS[0]}"))]
+    uids = f" (here: {', '.join(inside)})" if inside else ""
+    return MissingInput(f"{path}: no vault here ({absent} is missing); give the folder of one uid{uids}")
 
 
 def _metadata(path: Path, again: str) -> tuple[float, dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:

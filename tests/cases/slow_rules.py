@@ -103,7 +103,7 @@ def dataset_is_sound(steps, episodes, about) -> bool:
                 return False
             if steps["has_action"][here] != (t < length) or (t >= length and steps["rewards"][here] != 0):
                 return False
-            if t < length and not action_is_allowed(steps, here, about):
+            if not action_is_allowed(steps, here, about, t < length, end):
                 return False
         if not near(sums, size, float(episodes["return"][e])):
             return False
@@ -112,12 +112,16 @@ def dataset_is_sound(steps, episodes, about) -> bool:
     return row == total and acted > 0 and (masks is None or int(masks.max()) <= 1)
 
 
-def action_is_allowed(steps, row, about) -> bool:
+def action_is_allowed(steps, row, about, acting, end) -> bool:
     actions = steps["actions"][row].ravel().tolist()
     if not about["discrete"]:
-        return all(abs(action) <= 1.0 + 1e-6 for action in actions)
-    legal = steps["legal_actions"][row]
-    return all(0 <= action < about["action_dim"] and legal[n, action] for n, action in enumerate(actions))
+        return not acting or all(abs(action) <= 1.0 + 1e-6 for action in actions)
+    legal = steps["legal_actions"][row].tolist()
+    if not all(0 <= action < about["action_dim"] for action in actions):
+        return False
+    if not acting:
+        return end == 0 or all(any(mask) for mask in legal)
+    return all(mask[action] for mask, action in zip(legal, actions, strict=True))
 
 
 def recording_in_our_layout(path):

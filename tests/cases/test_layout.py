@@ -7,7 +7,7 @@ from tests.cases.inputs import own
 from tests.datamodules.datasets import discrete_columns
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT
 from vgm2p.datamodules.layout.writing import store, write
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import DataError
@@ -142,12 +142,26 @@ def test_a_dataset_that_breaks_a_rule_is_refused_everywhere(what, tmp_path):
     judged(tmp_path, columns, says)
 
 
+def final_rows(columns, end):
+    """The rows of the final observations of all episodes that ended in this way."""
+    return (columns.episodes["start"] + columns.episodes["length"])[columns.episodes["end"] == end]
+
+
+FINAL = int(final_rows(discrete_columns(), TIMEOUT)[0])
 DISCRETE = {
     "illegal action": (
         lambda c: c.steps["legal_actions"][2, 1].fill(0),
         "1 stored actions are not legal, first in row 2, agent 1",
     ),
-    "action 3 of 3": (steps("actions", (2, 1), 3), "row 2, agent 1"),
+    "action 3 of 3": (steps("actions", (2, 1), 3), "actions hold 3, not an index from 0 to 2, first in row 2, agent 1"),
+    "action 7 where none is played": (
+        steps("actions", (FINAL, 1), 7),
+        f"actions hold 7, not an index from 0 to 2, first in row {FINAL}, agent 1",
+    ),
+    "nothing legal when cut": (
+        steps("legal_actions", (FINAL, 1), 0),
+        f"a final observation has no legal action, first in row {FINAL}, agent 1",
+    ),
     "mask of 2": (steps("legal_actions", (2, 1), 2), "legal_actions hold 2, first in row 2, agent 1"),
     "mask of one agent": (column("legal_actions", lambda x: x[:, :1]), "legal_actions have shape (1, 3)"),
     "two components": (column("actions", lambda x: np.stack([x, x], -1)), "actions have shape (2, 2)"),
@@ -161,3 +175,12 @@ def test_discrete_actions_are_judged_too(what, tmp_path):
     columns = discrete_columns()
     change(columns)
     judged(tmp_path, columns, says)
+
+
+def test_nothing_need_be_legal_after_the_end(tmp_path):
+    columns = discrete_columns()
+    over = final_rows(columns, TERMINAL)
+    assert len(over)
+    columns.steps["legal_actions"][over] = 0
+    write(tmp_path / "x.h5", columns)
+    assert check(tmp_path / "x.h5")[0][1]

@@ -95,6 +95,13 @@ def half(file):
     file.create_virtual_dataset("rewards", layout)
 
 
+def twice(file):
+    raw = h5py.VirtualSource("raw.hdf5", "rewards", (120,))
+    layout = h5py.VirtualLayout((120,), "f4")
+    layout[:60], layout[1:60], layout[:1] = raw[:60], raw[1:60], raw[:1]
+    file.create_virtual_dataset("rewards", layout)
+
+
 def beyond(file):
     layout = h5py.VirtualLayout((120,), "f4")
     layout[:] = h5py.VirtualSource("raw.hdf5", "rewards", (500,))[300:420]
@@ -131,6 +138,7 @@ def link(file):
 
 PIECES = {
     half: "only 60 of 120 numbers",
+    twice: "only 60 of 120 numbers",
     beyond: "needs more of 'rewards'",
     elsewhere: "'nothing'",
     itself: "virtual dataset of virtual",
@@ -153,6 +161,20 @@ def test_pieces_that_are_absent_are_not_read_as_zeros(make, tmp_path):
     assert not list((tmp_path / "cache").glob("*.h5*"))
 
 
+def test_virtual_arrays_of_interleaved_and_scattered_parts_are_read(tmp_path):
+    recording(tmp_path / "raw.hdf5")
+    recording(tmp_path / f"{NAME}.hdf5")
+    raw, odd = h5py.VirtualSource("raw.hdf5", "rewards", (120,)), [1, 3, 5, 9]
+    with h5py.File(tmp_path / f"{NAME}.hdf5", "a") as file:
+        layout = h5py.VirtualLayout((120,), "f4")
+        layout[::2], layout[odd], layout[7], layout[11::2] = raw[::2], raw[odd], raw[7:8], raw[11::2]
+        wanted = file["rewards"][...]
+        del file["rewards"]
+        file.create_virtual_dataset("rewards", layout)
+    columns = read(Recorded(str(tmp_path), [NAME], str(tmp_path / "cache")).resolve()[0])
+    assert (columns.steps["rewards"][columns.steps["has_action"] == 1] == wanted).all()
+
+
 def test_two_recordings_of_a_name_are_refused_with_both_paths(tmp_path):
     recording(tmp_path / "a_old" / f"{NAME}.hdf5", episodes=2)
     recording(tmp_path / f"{NAME}.hdf5")
@@ -167,6 +189,8 @@ def test_the_one_recording_of_a_name_is_told_and_hidden_ones_and_links_to_it_do_
     recording(tmp_path / ".trash" / f"{NAME}.hdf5", episodes=2)
     (tmp_path / "deep" / f"._{NAME}.hdf5").write_bytes(bytes(4000))
     (tmp_path / "z.hdf5").symlink_to(path)
+    (tmp_path / "hard").mkdir()
+    (tmp_path / "hard" / path.name).hardlink_to(path)
     (tmp_path / "again").symlink_to(tmp_path / "deep")
     told = shown(Recorded(str(tmp_path), [NAME], str(tmp_path / "cache")).resolve)
     assert told.startswith("recording    ") and told.split()[1].endswith(f"/{NAME}.hdf5")

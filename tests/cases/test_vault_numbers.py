@@ -48,6 +48,8 @@ def test_legal_actions_of_continuous_actions_need_a_word(tmp_path):
     arrays = even_arrays()
     arrays["infos.legals"] = np.ones((60, 3, 2), np.float32)
     assert "discrete=false" in refused(tmp_path / "a", arrays)
+    narrow = {**arrays, "actions": arrays["actions"][..., :1]}
+    assert "no index from 0 to 1; correct the vault, or set discrete=false" in refused(tmp_path / "c", narrow)
     found, _ = converted(tmp_path / "b", arrays, "discrete=false")
     assert found.attributes["discrete"] == 0 and np.array_equal(found.steps["actions"], arrays["actions"])
 

@@ -1,11 +1,13 @@
 """Vaults of users: episodes and layouts are declared, proven or told. What was found is kept and compared."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
 
 from tests.cases.vaults import ENDS, converted, idle_ends, refused, said
+from tests.cli.answers import TINY
 from tests.datamodules.vaults.vault_writer import even_arrays, write_vault
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.schema import Columns
@@ -90,6 +92,33 @@ def test_rows_of_padding_are_told(tmp_path):
     arrays["terminals"][8:12] = arrays["terminals"][21:24] = 1
     _, text = converted(tmp_path, arrays)
     assert "5 episodes are a single step of zeros behind another end" in text
+
+
+def test_padding_without_flags_is_told(tmp_path):
+    arrays = even_arrays()
+    for name in ("actions", "rewards", "observations"):
+        arrays[name][24:27] = arrays[name][48] = 0
+    _, text = converted(tmp_path / "a", arrays)
+    assert "2 episodes begin with a row of zeros, taken as a step" in text
+    arrays["observations"][[24, 48], 0, 0] = 1
+    assert "begin with a row" not in converted(tmp_path / "b", arrays)[1]
+
+
+def test_what_is_no_vault_says_what_it_is(tmp_path):
+    write_vault(tmp_path / "a.vlt" / "Good", even_arrays())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.vlt" / "Good" / "metadata.json", "Good/metadata.json")
+    (tmp_path / "b.h5").write_bytes(b"")
+    for name, says in (
+        ("a.vlt", "no vault here (metadata.json is missing); give the folder of one uid (here: Good)"),
+        ("a.zip", "a zip; unpack it"),
+        ("b.h5", "HDF5 files: data=files"),
+        ("nothing", "no such folder"),
+    ):
+        code, _, line = said("fit", *TINY, "data=vault", f"data.source.path={tmp_path / name}")
+        assert code == 66 and says in line
+    assert said("fit", *TINY, "data=vault")[0::2] == (2, "vgm2p: data.source.path is missing; give it a value")
+    assert "unpack it" in said("data", "convert", tmp_path / "a.zip")[2]
 
 
 def test_rows_that_contradict_the_layout_are_refused(tmp_path):

@@ -20,7 +20,7 @@ from vgm2p.datamodules.sources.finder import data_files
 from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
 from vgm2p.datamodules.sources.recording import is_recording
-from vgm2p.datamodules.vaults.vault import MARKERS
+from vgm2p.datamodules.vaults.vault import vaults_below
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
 from vgm2p.io.files import refuse_existing, require_file
 from vgm2p.io.text import command, grid, markdown, say
@@ -106,11 +106,6 @@ def _files_of(path: Path, settings: DataSettings) -> list[Path]:
     return files
 
 
-def vaults_below(path: Path) -> list[Path]:
-    """Return the folders of all vaults at or below `path`."""
-    return sorted(found.parent for found in path.rglob(MARKERS[0]) if (found.parent / MARKERS[1]).is_file())
-
-
 def _configured(name: str, settings: DataSettings) -> list[Path]:
     places = [f"data.root={quoted(settings.root)}", f"data.cache={quoted(settings.cache)}"]
     found: list[Path] = make_data(composed("fit", [f"data={name}", *places])["data"]).source.resolve()
@@ -143,7 +138,10 @@ def _recording(path: Path, settings: DataSettings, say: Say) -> RecordingFile:
     require_file(path, "no such file")
     if zipfile.is_zipfile(path):
         place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
-        raise MissingInput(f"{path}: not a vault folder; move the zip to {place}, and give its id")
+        raise MissingInput(
+            f"{path}: a zip; unpack it and give the folder of one uid, or move a published zip to {place} and give "
+            "its id"
+        )
     if not is_recording(path):
         read(path)
         raise ConfigError(f"{path}: in our layout already; give it to `fit` with data=files data.source.paths=[<file>]")

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from vgm2p.errors import ConfigError, nearest
 
 NAMES = {bool: "true or false", str: "text", type(None): "null", list: "a list", dict: "keys with values"}
+MISSING = "???"  # the value of a key in conf/ that the user must give
 KINDS = (*NAMES, int, float)
 Settings = TypeVar("Settings")
 
@@ -87,7 +88,7 @@ def construct(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
     refuse_unknown(given, fields, where)
     missing = [name for name, field in fields.items() if name not in (*values, rest) and _required(field)]
     if missing:
-        raise ConfigError(f"{_key(where, missing[0])} is missing; give it a value")
+        raise _missing(where, missing[0])
     hints = get_type_hints(cls)
     made = {
         name: convert(value, hints[name], _key(where, name), fields[name].metadata.get("least"))
@@ -117,9 +118,12 @@ def arguments(
         given: arguments that the caller passes itself; they are not keys.
 
     Raises:
-        ConfigError: for a key that no constructor takes, or a value of the wrong type.
+        ConfigError: for a key that no constructor takes or that has no value yet, or a value of the wrong type.
     """
     keys = {key: value for key, value in values.items() if not key.startswith("_")}
+    for key, value in keys.items():
+        if value == MISSING:
+            raise _missing(where, key)
     least = least if target.__module__.startswith("vgm2p.") else -math.inf
     hints: dict[str, Any] = {}
     makers = list(constructors(target))
@@ -189,6 +193,10 @@ def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str) 
     for key in values:
         if key not in names:
             raise ConfigError(f"unknown key '{_key(where, key)}'" + nearest(str(key), names))
+
+
+def _missing(where: str, name: str) -> ConfigError:
+    return ConfigError(f"{_key(where, name)} is missing; give it a value")
 
 
 def _key(where: str, name: str) -> str:
