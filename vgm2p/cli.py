@@ -214,14 +214,15 @@ def _note(shown: UserError | Interrupted, cfg: Any) -> Note:
 
 
 def _note_failure(sweep: Sweep, shown: UserError | Interrupted, cfg: Any) -> None:
-    """Print why a run of a sweep failed. Note it for the end of the sweep, and in the run folder if it exists."""
+    """Print why a run of a sweep failed. Note it for the end of the sweep, and in its run folder if there is one."""
     note = _note(shown, cfg)
     sweep.note(note)
     print(f"vgm2p: {note.line}", file=sys.stderr, flush=True)
-    if isinstance(shown, Interrupted) or note.out is None or not Path(note.out).is_dir():
+    if isinstance(shown, Interrupted) or note.out is None:
         return
     try:
-        write_atomic(Path(note.out) / "status.json", json.dumps(asdict(note), indent=1))
+        if (Path(note.out) / "manifest.json").exists():
+            write_atomic(Path(note.out) / "status.json", json.dumps(asdict(note), indent=1))
     except OSError:
         print(f"vgm2p: {note.out}: status.json could not be written", file=sys.stderr)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.cases.trusted import files, refused
 from tests.run.runs import SMALL, differences, program, results, run, succeeded, words
 from vgm2p.report.runs import load_runs
+from vgm2p.report.variants import name_variants
 from vgm2p.run.folder import RunFolder, link_last, write_json
 
 DRAWN = {**SMALL, "callbacks__plot": None, "logger.tensorboard": None}
@@ -197,6 +198,14 @@ def test_an_odd_folder_is_named_and_left_out_of_a_report(drawn, tmp_path, odd):
     assert [run.folder for run in runs] == [drawn]
     (line,) = notices
     assert line.startswith("left out: ") and str(damaged) in line
+
+
+def test_a_manifest_without_settings_is_reported(drawn, tmp_path):
+    """The table shows results; settings only tell variants apart."""
+    bare = shutil.copytree(drawn, tmp_path / "bare")
+    write_json(RunFolder(bare).manifest, {"config": {}})
+    runs, _ = load_runs([bare, drawn])
+    assert [run.folder for run in name_variants(runs)[0]] == [bare, drawn]
 
 
 def test_a_report_tells_changed_diagnostics(drawn, tmp_path):

@@ -22,7 +22,7 @@ from vgm2p.config.quoting import literal, quoted
 from vgm2p.config.stored import stored_words
 from vgm2p.config.typed import typed
 from vgm2p.datamodules.sources.recorded import Bundled
-from vgm2p.errors import DataError
+from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.io.files import cache_folder
 from vgm2p.io.text import command
 
@@ -117,7 +117,7 @@ def test_text_keys_take_null_references_and_several_values(here):
     assert typed_word("label=7,1e5,ä b,null", "-m") == 'label="7","1e5","ä b",null'
     assert typed_word("label=choice(a,b)", "-m") == "label=choice(a,b)"
     code, line = answer(["fit", "label=a,b"])
-    assert code == 2 and 'or label="a,b" for one name' in line
+    assert code == 2 and """or 'label="a,b"' for one name""" in line
     (here / "a,b").mkdir()
     assert values([typed_word("out=a,b/run", "-m")]) == {"out": "a,b/run"}
 
@@ -177,6 +177,17 @@ def test_the_home_folder_in_keys_variables_and_yaml(here, monkeypatch):
     assert answer(["fit", "resume=~/run", "updates=6"]) == (0, "")
     assert vgm2p.load("~/run").update == 6
     assert sorted(path.name for path in here.iterdir()) == ["conf", "home"]
+
+
+def test_a_tilde_without_a_user_is_a_character_and_a_missing_home_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, line = answer(["evaluate", "run=~no such user"])
+    assert (code, "~no such user: not a run folder" in line) == (66, True)
+    with pytest.raises(MissingInput, match="~no such user: not a run folder"):
+        vgm2p.load("~no such user")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no such user/cache")
+    with pytest.raises(ConfigError, match="no home folder; set XDG_CACHE_HOME"):
+        cache_folder()
 
 
 ODD = ["Düsen [1], {a:1}", '${seed} it\'s "x"', "-m $(touch canary)"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vgm2p
-from tests.cli.answers import answer
+from tests.cli.answers import TINY, answer
 from tests.run.runs import SMALL, environment, program, run, succeeded, words
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.run.folder import RunFolder
@@ -242,6 +242,14 @@ def test_a_failing_run_does_not_stop_a_sweep(tmp_path):
     status = [json.loads(path.read_text()) for path in tmp_path.glob("runs/quickstart/bc_flow/*/status.json")]
     assert [entry["code"] for entry in status] == [2, 2]
     assert all("ended training after update 1" in entry["line"] for entry in status)
+
+
+def test_a_sweep_writes_nothing_into_a_folder_that_is_no_run_folder(tmp_path):
+    for name in ("status.json", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    code, text = answer(["fit", "-m", *TINY, f"out={tmp_path}", "seed=0,1"])
+    assert code == 2 and "2 failed" in text and "is not a run folder (it contains notes.txt)" in text
+    assert (tmp_path / "status.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ CASES = [
     Wrong("value without a key", fit("=3"), 2, "'=3' is not key=value"),
     Wrong("word that is none", fit("updats"), 2, "did you mean 'updates'"),
     Wrong("option that is none", fit("-x"), 2, "unknown option '-x'"),
-    Wrong("several values without -m", fit("seed=1,2"), 2, "use -m to start several runs, or [1,2] for one list"),
+    Wrong("several values without -m", fit("seed=1,2"), 2, "or 'seed=[1,2]' for one list"),
     Wrong("number as a file of a group", fit("trainer=3"), 2, "unknown trainer '3'; known: default"),
     Wrong("nothing as a file of a group", fit("algo=null"), 2, "unknown algo 'null'"),
     Wrong("no folder", fit("out="), 2, "out= names no folder"),

@@ -19,7 +19,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.checks import check_shares
 from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
-from vgm2p.envs.base import VectorEnv, require_limit
+from vgm2p.envs.base import VectorEnv, require_task
 from vgm2p.errors import ConfigError, MissingInput, UserError, out_of_memory
 from vgm2p.types import Spec
 
@@ -66,7 +66,7 @@ def make_env(env: Mapping[str, Any]) -> VectorEnv:
     if not all(callable(getattr(cls, name, None)) for name in ("make", "reset", "step", "close")):
         raise ConfigError(f"env.{TARGET}={env[TARGET]} is no environment; see VectorEnv in vgm2p/envs/base.py")
     made: VectorEnv = _called(cls, env, "env", least=0)
-    require_limit(made)
+    require_task(made)
     return made
 
 

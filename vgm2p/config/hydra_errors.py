@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
@@ -31,9 +32,9 @@ def explain(error: Exception, command: str) -> ConfigError:
         return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
     if found := AMBIGUOUS.search(text):
         key, _, values = found["word"].partition("=")
-        one = f"{key}={quoted(values)}" if key in (*PATHS, *TEXTS) else f"[{values}]"
-        what = "one name" if key in (*PATHS, *TEXTS) else "one list"
-        return ConfigError(f"{key} has several values: use -m to start several runs, or {one} for {what}")
+        one, what = (quoted(values), "name") if key in (*PATHS, *TEXTS) else (f"[{values}]", "list")
+        word = shlex.quote(f"{key}={one}")
+        return ConfigError(f"{key} has several values: use -m to start several runs, or {word} for one {what}")
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
         if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))

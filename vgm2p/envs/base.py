@@ -185,8 +185,11 @@ def name_of(env: VectorEnv) -> str:
     return f"environment {env.spec.env_id}" + ("" if own else f" ({cls.__module__}.{cls.__qualname__})")
 
 
-def require_limit(env: VectorEnv) -> None:
-    """Raise ConfigError if an environment has no step limit: an episode might never end."""
+def require_task(env: VectorEnv) -> None:
+    """Raise ConfigError if an environment does not say its task, or has no step limit: an episode might never end."""
+    cls = type(env)
+    if not isinstance(getattr(env, "spec", None), Spec) or not hasattr(env, "max_active"):
+        raise ConfigError(f"environment {cls.__module__}.{cls.__qualname__}: lacks spec (a Spec) or max_active")
     limit: Any = env.spec.episode_limit
     if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
         raise ConfigError(

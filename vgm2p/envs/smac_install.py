@@ -27,7 +27,7 @@ WORKER_ENVIRONMENT = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
 def game_folder() -> Path:
     """Return the folder of StarCraft II: $SC2PATH, or ~/StarCraftII."""
-    return Path(os.environ.get("SC2PATH") or "~/StarCraftII").expanduser()
+    return Path(os.path.expanduser(os.environ.get("SC2PATH") or "~/StarCraftII"))
 
 
 def packages() -> dict[str, str]:

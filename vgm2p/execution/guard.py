@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.envs.base import FIRST_SEED, TEXTS, Frame, Step, VectorEnv, name_of, require_limit
+from vgm2p.envs.base import FIRST_SEED, TEXTS, Frame, Step, VectorEnv, name_of, require_task
 from vgm2p.errors import RolloutStopped, ServiceError, UserError, out_of_memory
+from vgm2p.io.text import plain
+from vgm2p.run.folder import EPISODE_FIELDS
 from vgm2p.types import Spec
 
 NUMBERS, FLAGS = "fiu", "b"  # kinds of numpy dtypes
+LARGEST = float(np.finfo(np.float32).max)  # of rewards, observations and other numbers: policies compute in float32
+TAKEN = set(EPISODE_FIELDS) - {"won"}  # columns of episodes.csv that no entry of `Step.info` can have
 CAUSE = 60  # largest number of characters of the error that an environment raised
 
 
@@ -22,7 +26,8 @@ class Guarded:
     """Wraps a `VectorEnv` (implements it). It raises a ServiceError that names environment, episode and step:
 
     - if the environment raises an error of its own,
-    - if a reward, an observation or a number of `Step.info` is NaN or infinite, or has a wrong shape.
+    - if it returns something else than a `Frame` or a `Step`,
+    - if a reward, an observation or a number of `Step.info` is NaN, infinite in float32, or has a wrong shape.
 
     An episode that has not ended after `Spec.episode_limit` steps is truncated.
 
@@ -33,10 +38,10 @@ class Guarded:
     guards = True
 
     def __init__(self, env: VectorEnv) -> None:
+        require_task(env)
         self.env = env
         self.spec: Spec = env.spec
         self.max_active = env.max_active
-        require_limit(env)
         self._numbers = np.zeros(0, int)
         self._steps = np.zeros(0, int)
 
@@ -64,6 +69,8 @@ class Guarded:
         """Step, and check the result. Truncate active episodes that have reached the step limit."""
         with self._named("step", active):
             result = self.env.step(actions, active)
+        self._check_type(result, "step", Step)
+        self._check_type(result.info, "info", Mapping)
         self._steps += active
         self._check_shape(result.reward, "reward", active.shape, NUMBERS)
         for part in ("terminated", "truncated", "fault"):
@@ -72,10 +79,8 @@ class Guarded:
         self._check_finite(result.reward, "reward", played)
         frame = self._checked(result.frame, played)
         ended = result.terminated | result.truncated
-        for name in result.info.keys() - set(TEXTS):
-            with self._named("step", active):
-                values = np.asarray(result.info[name], float)
-            self._check_finite(values, f"info '{name}'", played & ended)
+        for name in result.info:
+            self._check_info(name, result.info[name], active, played & ended)
         late = played & ~ended & (self._steps >= self.spec.episode_limit)
         return replace(result, frame=frame, truncated=result.truncated | late)
 
@@ -112,16 +117,37 @@ class Guarded:
     def _checked(self, frame: Frame, rows: NDArray[np.bool_]) -> Frame:
         """Return what the agents see, in float32.
 
-        Raises ServiceError if it has a wrong shape, or is not finite in the slots `rows` (E,).
+        Raises ServiceError if it is no Frame, has a wrong shape, or is not finite in the slots `rows` (E,).
         """
+        self._check_type(frame, "frame", Frame)
         spec, agents = self.spec, (len(rows), self.spec.n_agents)
         self._check_shape(frame.obs, "obs", (*agents, spec.obs_dim), NUMBERS)
         self._check_finite(frame.obs, "observation", rows)
         if frame.legal is not None:
             self._check_shape(frame.legal, "legal", (*agents, spec.action_dim), FLAGS)
         if frame.state is not None:
+            width = np.shape(frame.state)[1:] if spec.state_dim is None else (spec.state_dim,)
+            self._check_shape(frame.state, "state", (len(rows), *width), NUMBERS)
             self._check_finite(frame.state, "state", rows)
         return frame if frame.obs.dtype == np.float32 else replace(frame, obs=frame.obs.astype(np.float32))
+
+    def _check_info(self, name: Any, given: Any, active: NDArray[np.bool_], ended: NDArray[np.bool_]) -> None:
+        """Check an entry of `Step.info`. Numbers of the episodes in the slots `ended` become a column of a log."""
+        if name in TAKEN or plain(name) != name:
+            line = f"info '{plain(name)}' cannot be a column of episodes.csv; give it another name"
+            raise ServiceError(f"{name_of(self.env)}: {line}")
+        with self._named("step", active):
+            values = np.asarray(given, object if name in TEXTS else float)
+        if values.shape != active.shape:
+            line = f"info '{name}' must have shape {active.shape}, got {values.shape}"
+            raise ServiceError(f"{name_of(self.env)}: {line}; {self._remedy}")
+        if name not in TEXTS:
+            self._check_finite(values, f"info '{name}'", ended)
+
+    def _check_type(self, found: Any, part: str, kind: type[Any]) -> None:
+        if not isinstance(found, kind):
+            what = f"{part} must be a {kind.__name__}, got {type(found).__name__}"
+            raise ServiceError(f"{name_of(self.env)}: {what}; {self._remedy}")
 
     def _check_shape(self, array: Any, part: str, shape: tuple[int, ...], kinds: str) -> None:
         if isinstance(array, np.ndarray) and array.shape == shape and array.dtype.kind in kinds:
@@ -131,12 +157,13 @@ class Guarded:
         raise ServiceError(f"{name_of(self.env)}: {part} must be {expected}, got {given}; {self._remedy}")
 
     def _check_finite(self, array: NDArray[Any], part: str, rows: NDArray[np.bool_]) -> None:
-        if np.isfinite(array).all():
+        good = np.abs(array) <= LARGEST  # False for NaN
+        if good.all():
             return
-        bad = rows & ~np.isfinite(array.reshape(len(rows), -1)).all(1)
+        bad = rows & ~good.reshape(len(rows), -1).all(1)
         if bad.any():
             slot = int(np.flatnonzero(bad)[0])
-            values = array[slot][~np.isfinite(array[slot])] if array.ndim > 1 else array[slot : slot + 1]
+            values = array[slot][~good[slot]] if array.ndim > 1 else array[slot : slot + 1]
             raise ServiceError(f"{name_of(self.env)}: {part} is {values[0]} {self._place(slot)}; {self._remedy}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
         MissingInput: if there is no checkpoint.
         DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
     """
-    path = find_checkpoint(Path(run).expanduser())
+    path = find_checkpoint(Path(os.path.expanduser(run)))
     content = read_checkpoint(path, device)
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)

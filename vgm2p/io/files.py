@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError
 from vgm2p.io.text import warn_once
 
 CHUNK = 1 << 20
@@ -79,8 +79,11 @@ def room(path: Path, need: int | None = None) -> str:
 
 
 def cache_folder() -> Path:
-    """Return our folder in the user's cache folder. It may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgm2p"
+    """Return our folder in the user's cache folder. It may not exist yet. Raises ConfigError without a home folder."""
+    found = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if found.startswith("~"):
+        raise ConfigError(f"{found}: this user has no home folder; set XDG_CACHE_HOME to a folder")
+    return Path(found) / "vgm2p"
 
 
 def open_own(path: Path, mode: str) -> TextIO:

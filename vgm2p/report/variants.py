@@ -70,7 +70,7 @@ def simulators(run: Run) -> dict[str, str]:
 def settings(run: Run) -> dict[str, Any]:
     """Return dotted key -> value of the settings that make a variant: all that change training, except seeds."""
     part = {key: value for key, value in training_part(run.manifest["config"]).items() if key not in SEEDS}
-    part["data"] = {key: value for key, value in part["data"].items() if key not in ("source", "name")}
+    part["data"] = {key: value for key, value in (part["data"] or {}).items() if key not in ("source", "name")}
     return {**dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
 
 
