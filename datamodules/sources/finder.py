@@ -26,11 +26,19 @@ def one_file(folder: Path, name: str) -> Path | None:
     would be a guess.
     """
     found = [path for path in data_files(folder) if path.stem == name]
-    different = {_identity(path): path for path in reversed(found)}
+    different = distinct(found)
     if len(different) > 1:
-        first, second = (path.relative_to(folder) for path in sorted(different.values())[:2])
+        first, second = (path.relative_to(folder) for path in different[:2])
         raise DataError(f"{folder}: two files named {name}: {first} and {second}; move one away, or set data.root")
     return found[0] if found else None
+
+
+def distinct(paths: list[Path]) -> list[Path]:
+    """Return paths in their order, without those that lead to the file of an earlier one."""
+    first: dict[object, Path] = {}
+    for path in paths:
+        first.setdefault(_identity(path), path)
+    return list(first.values())
 
 
 def _identity(path: Path) -> object:

@@ -13,7 +13,7 @@ from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.rules import validate
 from vgm2p.datamodules.layout.schema import content_hash
 from vgm2p.datamodules.layout.writing import store
-from vgm2p.datamodules.sources.finder import data_files, one_file
+from vgm2p.datamodules.sources.finder import data_files, distinct, one_file
 from vgm2p.datamodules.sources.recording import columns_of, digest_of, read_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
 from vgm2p.errors import DataError, MissingInput
@@ -109,7 +109,7 @@ class Files:
         self.paths, self.command, self.discrete = paths, command, discrete
 
     def resolve(self) -> list[Path]:
-        """Return the files. What a glob or a folder gives is sorted, and printed.
+        """Return the files. What a glob or a folder gives is sorted, taken once, and printed.
 
         Raises:
             MissingInput: if a path or glob matches no file, or a folder holds none.
@@ -135,6 +135,7 @@ class Files:
             raise MissingInput(f"{pattern}: no HDF5 file in this folder; {remedy}")
         for path in found:
             require_file(path, f"no such dataset file; {remedy}")
+        found = distinct(found)
         if found != [given]:
             say(f"files        {', '.join(map(str, found))}")
         return found

@@ -103,7 +103,7 @@ def find_boundaries(flags: Flags, declared: Declared, where: str, published: boo
     keep = np.ones(rows, bool)
     if delimited:
         keep[ends] = False
-    notices.append(_about_layout(flags, ends, layout, declared, cut))
+    notices.append(_about_layout(flags, ends, layout, cut))
     tail = rows - (int(ends[-1]) + 1)
     if limit is not None and tail > limit:
         raise DataError(
@@ -187,10 +187,10 @@ def _other(layout: str, published: bool) -> str:
     return "correct the catalogue" if published else f"set layout={layout} (fit: data.source.layout={layout})"
 
 
-def _about_layout(flags: Flags, ends: NDArray[np.int64], layout: str, declared: Declared, cut: bool) -> str:
+def _about_layout(flags: Flags, ends: NDArray[np.int64], layout: str, cut: bool) -> str:
     if layout == "delimiter_row":
         return f"layout delimiter_row: {len(ends)} rows of zeros between episodes are dropped"
-    doubt = not cut and declared.layout == "native" and len(ends) > 1 and bool(flags.idle[ends].all())
+    doubt = not cut and len(ends) > 1 and bool(flags.idle[ends].all())
     return "layout native: every row is a step" + (
         f"; all {len(ends)} end rows hold zero actions and rewards: if they are no steps, set layout=delimiter_row"
         if doubt

@@ -35,7 +35,7 @@ from vgm2p.errors import DataError
 from vgm2p.io.files import remove_stale, require_space, written_aside
 from vgm2p.types import NO_ENVIRONMENT
 
-MOST_ZEROS = 2  # so many last rows may hold zeros only
+MOST_ZEROS = 1  # so many last rows may hold zeros only
 
 
 class Converter:
@@ -132,14 +132,15 @@ class Converter:
         flagged = np.concatenate([flags.ends, flags.partly])
         busy = np.flatnonzero(~flags.idle)
         last = max(flagged.max(initial=-1), busy.max(initial=-1))
-        if self.vault.rows - last <= MOST_ZEROS:
+        final = self.vault.rows - 1
+        if final - last <= MOST_ZEROS:
             return
         for start, rows in self.vault.slabs("observations"):
             seen = np.flatnonzero(rows.reshape(len(rows), -1).any(1))
             last = max(last, start + seen.max(initial=-1 - start))
-        if self.vault.rows - last > MOST_ZEROS:
+        if final - last > MOST_ZEROS:
             raise DataError(
-                f"{self.where}: rows {last + 1} to {self.vault.rows - 1} hold zeros only, so they were never written; "
+                f"{self.where}: rows {last + 1} to {final} hold zeros only, so they were never written; "
                 f"{self.vault.repair}"
             )
 

@@ -52,9 +52,8 @@ class Vault:
         self.folder = folder.resolve()
         self.again = "fetch the vault again" if published else "copy the vault again"
         self.repair = "fetch the vault again" if published else "correct the vault"
-        absent = [name for name in MARKERS if not (self.folder / name).is_file()]
-        if absent:
-            raise _no_vault(folder, absent[0])
+        if not all((self.folder / name).is_file() for name in MARKERS):
+            raise no_vault(folder)
         self.version, shapes, dtypes = _metadata(self.folder / "metadata.json", self.again)
         self._stores: dict[str, Any] = {}
         self.rows = self._index()
@@ -137,7 +136,7 @@ class Vault:
 
 
 def tensorstore() -> Any:
-    """Return the package tensorstore. Raises MissingInput, which names the extra that installs it."""
+    """Return the package tensorstore. Raises MissingInput, which names the command that installs it."""
     try:
         import tensorstore as ts
     except ImportError as error:
@@ -155,7 +154,7 @@ def vaults_below(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.rglob(MARKERS[0]) if (path.parent / MARKERS[1]).is_file())
 
 
-def _no_vault(path: Path, absent: str) -> MissingInput:
+def no_vault(path: Path) -> MissingInput:
     """Return the error for a path that is no folder of a vault, with the remedy for what is there."""
     if not path.exists():
         return MissingInput(f"{path}: no such folder; give the folder of one uid of a vault")
@@ -163,6 +162,7 @@ def _no_vault(path: Path, absent: str) -> MissingInput:
         kind = "a zip; unpack it, and give" if zipfile.is_zipfile(path) else "a file; give"
         return MissingInput(f"{path}: {kind} the folder of one uid of a vault (HDF5 files: data=files)")
     inside = [marker.parent.name for marker in sorted(path.glob(f"*/{MARKERS[0]}"))]
+    absent = next(name for name in MARKERS if not (path / name).is_file())
     uids = f" (here: {', '.join(inside)})" if inside else ""
     return MissingInput(f"{path}: no vault here ({absent} is missing); give the folder of one uid{uids}")
 

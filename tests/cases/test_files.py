@@ -230,6 +230,8 @@ def test_the_finder_skips_hidden_files_takes_both_endings_and_follows_links(tmp_
     assert answer(["data", "show", str(tmp_path / "mac")]) == (0, "")
     told = shown(Files([str(tmp_path / "mac")]).resolve)
     assert told == f"files        {tmp_path / 'mac' / 'mine.hdf5'}\n"
+    (tmp_path / "mac" / "newest.h5").symlink_to(tmp_path / "mac" / "mine.hdf5")  # these episodes count once
+    assert shown(Files([str(tmp_path / "mac")]).resolve) == told
     assert answer(on_file(tmp_path, tmp_path / "mac")) == (0, "")
     (tmp_path / "none").mkdir()
     (tmp_path / "uid").mkdir()

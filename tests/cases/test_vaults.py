@@ -81,7 +81,8 @@ def test_delimiter_rows_are_dropped_where_they_are_declared_or_proven(tmp_path):
         found, text = converted(tmp_path / words[0], idle_ends(), *words)
         assert found.episodes["length"].tolist() == [11] * 5
         assert "layout delimiter_row: 5 rows of zeros" in text
-    found, _ = converted(tmp_path / "c", idle_ends(), "layout=auto")
+    found, text = converted(tmp_path / "c", idle_ends(), "layout=auto")
+    assert "if they are no steps, set layout=delimiter_row" in text
     assert found.episodes["length"].tolist() == [12] * 5
 
 
@@ -119,6 +120,9 @@ def test_what_is_no_vault_says_what_it_is(tmp_path):
         assert code == 66 and says in line
     assert said("fit", *TINY, "data=vault")[0::2] == (2, "vgm2p: data.source.path is missing; give it a value")
     assert "unpack it" in said("data", "convert", tmp_path / "a.zip")[2]
+    (tmp_path / "a.vlt" / "Good" / "manifest.ocdbt").unlink()
+    code, _, line = said("data", "convert", tmp_path / "a.vlt" / "Good")
+    assert code == 66 and "no vault here (manifest.ocdbt is missing)" in line
 
 
 def test_rows_that_contradict_the_layout_are_refused(tmp_path):

@@ -20,7 +20,7 @@ from vgm2p.datamodules.sources.finder import data_files
 from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
 from vgm2p.datamodules.sources.recording import is_recording
-from vgm2p.datamodules.vaults.vault import vaults_below
+from vgm2p.datamodules.vaults.vault import no_vault, vaults_below
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
 from vgm2p.io.files import refuse_existing, require_file
 from vgm2p.io.text import command, grid, markdown, say
@@ -129,8 +129,18 @@ def _origins(settings: DataSettings, say: Say) -> list[Origin]:
             raise ConfigError(f"{key}= is for your own vaults; the catalogue describes {name}: remove {key}=")
         found += [VaultFolder(str(folder), settings.cache, say, **settings.declared) for folder in vaults]
         if not vaults:
-            found += [_published(entry, settings, say) for entry in select([name], settings.catalogue)]
+            found += [_published(entry, settings, say) for entry in _selected(name, settings)]
     return found
+
+
+def _selected(name: str, settings: DataSettings) -> list[Entry]:
+    """Return the entries of an id or glob. Raises ConfigError; MissingInput if it is a folder without a vault."""
+    try:
+        return select([name], settings.catalogue)
+    except ConfigError:
+        if Path(name).is_dir():
+            raise no_vault(Path(name)) from None
+        raise
 
 
 def _recording(path: Path, settings: DataSettings, say: Say) -> RecordingFile:

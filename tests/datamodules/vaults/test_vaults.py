@@ -208,7 +208,7 @@ def test_a_state_that_says_nothing_is_told(slab, tmp_path, monkeypatch):
         assert any(f"{constant} of" in line and "entries" in line for line in told) == bool(constant)
 
 
-def test_reading_without_tensorstore_names_the_extra(monkeypatch):
+def test_reading_without_tensorstore_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(MissingInput, match=r"vgm2p\[vault\]"):
+    with pytest.raises(MissingInput, match=r"pip install tensorstore"):
         Vault(ROOT / "smac_v1" / "3m.vlt" / "Poor")
