@@ -169,6 +169,8 @@ ODD = {
     "return false": with_entry("return_mean", False),
     "return text": with_entry("return_mean", "7"),
     "return that no float can hold": with_entry("return_mean", 10**400),
+    "divergence of a table": with_entry("diverged", {"a": 1}),
+    "divergence of numbers": with_entry("diverged", [1]),
     "no list of ways": with_entry("by_act_noise", 3),
     "ways of text": with_entry("by_act_noise", ["x"]),
     "seeds of text": with_entry("seeds", ["a"]),
@@ -214,6 +216,12 @@ def test_a_report_tells_changed_diagnostics(drawn, tmp_path):
     runs, notices = load_runs([damaged])
     assert len(runs) == 1
     assert notices == [f"warning: {damaged / 'metrics.csv'} is not as it was when the run ended; do not trust it"]
+
+
+def test_a_damaged_divergence_ends_a_finished_run_in_one_line(drawn, tmp_path):
+    out = shutil.copytree(drawn, tmp_path / "run")
+    with_entry("diverged", {"a": 1})(RunFolder(out))
+    refused(run(out, **DRAWN), "results.json: 'diverged' is damaged; restore it")
 
 
 def test_results_that_are_no_json_end_a_finished_run_in_one_line(drawn, tmp_path):

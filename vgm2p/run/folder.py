@@ -145,8 +145,12 @@ class RunFolder:
         return content
 
     def read_results(self) -> dict[str, Any]:
-        """Return results.json. Raises MissingInput or DataError."""
-        return read_json(self.results, "the run")
+        """Return results.json. Raises MissingInput, or DataError if it is damaged."""
+        content = read_json(self.results, "the run")
+        lines = content.get("diverged", [])
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise DataError(f"{self.results}: 'diverged' is damaged; restore it, or start the run in another folder")
+        return content
 
 
 def _odd_entry(manifest: Mapping[str, Any]) -> str | None:
