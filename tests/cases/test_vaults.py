@@ -118,7 +118,9 @@ def test_what_is_no_vault_says_what_it_is(tmp_path):
     ):
         code, _, line = said("fit", *TINY, "data=vault", f"data.source.path={tmp_path / name}")
         assert code == 66 and says in line
-    assert said("fit", *TINY, "data=vault")[0::2] == (2, "vgm2p: data.source.path is missing; give it a value")
+    for data, key in (("vault", "path"), ("published", "id"), ("files", "paths")):
+        line = f"vgm2p: data.source.{key} is missing; give it a value"
+        assert said("fit", *TINY, f"data={data}")[0::2] == (2, line)
     assert "unpack it" in said("data", "convert", tmp_path / "a.zip")[2]
     (tmp_path / "a.vlt" / "Good" / "manifest.ocdbt").unlink()
     code, _, line = said("data", "convert", tmp_path / "a.vlt" / "Good")

@@ -22,6 +22,7 @@ GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<word>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
 
+NO_VALUE = re.compile(r"Missing mandatory value: (\S+)")  # a key that is ??? in conf/
 SHARED_GROUPS = ("net", "optim")  # groups that algorithms use by interpolation, such as `net: ${net}`
 
 
@@ -38,6 +39,8 @@ def explain(error: Exception, command: str) -> ConfigError:
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
         if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))
+    if found := NO_VALUE.search(text):
+        return ConfigError(f"{found.group(1)} is missing; give it a value")
     if found := OVERRIDE.search(text):
         return ConfigError(_key(found["key"], command, _keys_there(error.__cause__)))
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
