@@ -30,6 +30,12 @@ def intact(path: Path, say: Callable[[str], None]) -> bool:
     return True
 
 
+def discard_damaged(path: Path, say: Callable[[str], None]) -> None:
+    """Delete a converted file that is not `intact`, so that it is made again. Raises as `intact`."""
+    if path.is_file() and not intact(path, say):
+        path.unlink()
+
+
 def check(path: Path) -> list[tuple[str, bool, str]]:
     """Verify a dataset in full. Return (name of the check, whether it passed, details) for every check.
 

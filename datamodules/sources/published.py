@@ -12,7 +12,7 @@ from pathlib import Path
 
 import h5py
 
-from vgm2p.datamodules.layout.checks import intact
+from vgm2p.datamodules.layout.checks import discard_damaged
 from vgm2p.datamodules.sources.catalogue import Entry, entry_of
 from vgm2p.datamodules.sources.hub import Hub
 from vgm2p.datamodules.vaults.convert import Converter
@@ -85,8 +85,7 @@ class Published:
 
     def renew(self) -> Path:
         """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
-        if self.target.is_file() and not intact(self.target, self.say):
-            self.target.unlink()
+        discard_damaged(self.target, self.say)
         return self.resolve()[0]
 
     def convert_to(self, target: Path) -> Path:
@@ -193,8 +192,7 @@ class VaultFolder:
 
     def renew(self) -> Path:
         """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
-        if self.target.is_file() and not intact(self.target, self.say):
-            self.target.unlink()
+        discard_damaged(self.target, self.say)
         return self.resolve()[0]
 
     def _converter(self, target: Path) -> Converter:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import vgm2p
-from vgm2p.datamodules.layout.checks import intact
+from vgm2p.datamodules.layout.checks import discard_damaged
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.rules import validate
 from vgm2p.datamodules.layout.schema import content_hash
@@ -86,8 +86,7 @@ class RecordingFile:
 
     def renew(self) -> Path:
         """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
-        if self.target.is_file() and not intact(self.target, self.say):
-            self.target.unlink()
+        discard_damaged(self.target, self.say)
         return self.resolve()[0]
 
     def convert_to(self, target: Path) -> Path:
