@@ -30,8 +30,10 @@ def as_user_error(error: BaseException) -> UserError:
     if place is not None:
         return ConfigError(f"{place}: {detail}; mend this file (VGM2P_DEBUG=1 shows the calls)")
     if isinstance(error, OSError):
-        advice = "free space, or " if full else "fix permissions, or " if error.errno in FORBIDDEN else ""
         where = error.filename or "the run folder"
+        if error.errno == errno.ENAMETOOLONG:
+            return StorageError(f"{where}: {error.strerror}; give a shorter name")
+        advice = "free space, or " if full else "fix permissions, or " if error.errno in FORBIDDEN else ""
         return StorageError(f"{where}: {error.strerror or error}; {advice}choose another out=")
     return UserError(f"internal error ({detail}); VGM2P_DEBUG=1 shows where; please report it")
 
