@@ -28,13 +28,20 @@ class UserError(Exception):
     def line(self) -> str:
         """The message in at most `MAX_LINE` characters, then the command.
 
-        The middle of a longer message is left out, so the advice stays.
+        Of a longer message, the first folders of paths are left out, and then the middle. So the advice stays.
         """
         text = _shortened(plain(_shortened(str(self))))  # shortened first, because a file may hold a very long name
         return f"{text} {self.command}" if self.command else text
 
 
 def _shortened(text: str) -> str:
+    """Leave out the heads of long paths first, then the middle of the text."""
+    for path in sorted((word for word in text.split() if word.count("/") > 1), key=len, reverse=True):
+        excess = len(text) - MAX_LINE
+        if excess > 0:
+            head, name = path.rsplit("/", 1)
+            kept = max(0, len(head) - excess - len("..."))
+            text = text.replace(path, f"...{head[len(head) - kept :]}/{name}", 1)
     half = (MAX_LINE - 5) // 2
     return text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
 

@@ -111,10 +111,11 @@ def columns(transitions: int) -> Any:
 
     rng, count = np.random.default_rng(0), transitions // EPISODE
     episodes = Episodes(np.full(count, EPISODE), np.full(count, TIMEOUT), finals=True)
+    acting = episodes.has_action
     steps = {
         "robot_observation": rng.normal(size=(episodes.total, ROBOT)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, (episodes.total, AGENTS, 1)).astype(np.float32),
-        "rewards": rng.normal(size=episodes.total).astype(np.float32),
+        "actions": (rng.uniform(-1, 1, (episodes.total, AGENTS, 1)) * acting[:, None, None]).astype(np.float32),
+        "rewards": (rng.normal(size=episodes.total) * acting).astype(np.float32),
     }
     attributes = {
         "name": "synthetic",

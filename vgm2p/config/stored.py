@@ -34,6 +34,7 @@ CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the a
 }
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
 ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
+MODULE = re.compile(r"[A-Za-z_][\w.]*:(?!//)")
 LONGEST = 20_000  # characters of the words of a manifest
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -155,8 +156,8 @@ def _refuse_strange(override: Override) -> None:
 def _as_data(override: Override) -> str | None:
     """Return `key=value`, with a value that Hydra reads as data; None if the word does more than set a value."""
     value, key = _literal(override.value()), override.key_or_group
-    if key.startswith("env.") and any(isinstance(each, str) and ":" in each for _, each in everything({key: value})):
-        return None  # gymnasium would import the module before the colon
+    if any(isinstance(each, str) and _names_module(name, each) for name, each in everything({key: value})):
+        return None
     added = override.type is OverrideType.FORCE_ADD and key.startswith("env.") and isinstance(value, dict)
     if not (added or override.type is OverrideType.CHANGE) or INTERPOLATION.search(str(override.input_line)):
         return None
@@ -168,6 +169,11 @@ def _as_data(override: Override) -> str | None:
     except ConfigError:
         return None
     return f"{'++' if added else ''}{key}={_written(value)}"
+
+
+def _names_module(key: str, value: str) -> bool:
+    """Return whether gymnasium may import the module before a colon: `module:name`, but no `12:30` and no URL."""
+    return ":" in value if key == "env.env_id" else key.startswith("env.") and bool(MODULE.match(value))
 
 
 def _literal(value: Any) -> Any:

@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-import psutil
-
 PARENT = "VGM2P_PARENT"  # environment variable of a child: the process id of its parent
 FOLLOWED: list[int] = []  # the parent with which this process ends; at most one
 SECONDS = 0.5  # time between two checks whether the parent still runs
@@ -32,6 +30,8 @@ def followed() -> int:
 
 def is_orphan(process: int, parent: int) -> bool:
     """Return whether a process of this machine runs although the process `parent`, which has started it, has ended."""
+    import psutil  # here, because `bench step` needs torch and numpy alone
+
     try:
         return bool(psutil.Process(process).ppid() != parent)
     except psutil.Error:
