@@ -14,7 +14,7 @@ def test_the_first_folders_of_a_long_path_are_left_out_before_any_other_word():
 
 def test_the_middle_of_a_text_without_paths_is_left_out():
     line = DataError("wrong " + "word " * 100 + "mend it").line
-    assert len(line) == MAX_LINE and line.startswith("wrong word") and line.endswith("mend it")
+    assert len(line) <= MAX_LINE and line.startswith("wrong word") and line.endswith("mend it")
 
 
 def test_a_short_line_stays_as_it_is():
