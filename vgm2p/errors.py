@@ -36,7 +36,8 @@ class UserError(Exception):
 
 def _shortened(text: str) -> str:
     """Leave out the heads of long paths first, then the middle of the text."""
-    for path in sorted((word for word in text.split() if word.count("/") > 1), key=len, reverse=True):
+    paths = [word for word in text.split() if word.startswith("/") and word.count("/") > 1]
+    for path in sorted(paths, key=len, reverse=True):
         excess = len(text) - MAX_LINE
         if excess > 0:
             head, name = path.rsplit("/", 1)
