@@ -21,7 +21,7 @@ from vgm2p.datamodules.vaults.digests import verify_digests
 from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.datamodules.vaults.vault import MARKERS, Vault, find_vaults
 from vgm2p.errors import ConfigError, DataError, MissingInput
-from vgm2p.io.files import sha256_file
+from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.run.lock import one_at_a_time
 
 Say = Callable[[str], None]
@@ -205,12 +205,10 @@ def _short(text: str) -> str:
 
 def convert(converter: Converter) -> None:
     """Compare a vault with its stored digests, then convert it. Raises as `verify_digests` and `Converter.run` do."""
-    vault, target = converter.vault, converter.target
-    store_digests = verify_digests(
-        vault.folder, target.with_name(f"{target.stem}.vault.json"), converter.say, vault.again
-    )
-    converter.run()
-    store_digests()
+    vault = converter.vault
+    beside = converter.target.with_name(f"{converter.target.stem}.vault.json")
+    remove_stale(beside.parent, beside.name)
+    converter.run(verify_digests(vault.folder, beside, converter.say, vault.again))
 
 
 def attribute(path: Path, name: str) -> str:

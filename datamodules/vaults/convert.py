@@ -72,8 +72,11 @@ class Converter:
         self.facts: dict[str, Any] = {}
         self.notices: list[str] = []
 
-    def run(self) -> str:
+    def run(self, verified: Callable[[], None] = lambda: None) -> str:
         """Convert the vault, verify the new file and rename it. Return its content hash.
+
+        Args:
+            verified: called before the file gets its name. If it fails, or the process is killed, there is no file.
 
         Raises:
             DataError: if the vault is damaged, contradicts the catalogue, or breaks a rule of the layout. Also if the
@@ -103,6 +106,7 @@ class Converter:
             if hash_file(temporary) != digest:
                 raise DataError(f"{self.target}: the file read back differs from the data written; check the disk")
             self._judge(temporary)
+            verified()
         return digest
 
     def _tell(self, *notices: str) -> None:

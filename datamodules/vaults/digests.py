@@ -34,7 +34,7 @@ def verify_digests(
 ) -> Callable[[], None]:
     """Compare a vault with its stored digests. Return a function that stores them if there were none.
 
-    Call the returned function after a successful conversion.
+    Call the returned function when the converted file is verified, before it gets its name.
 
     Args:
         folder: folder of one uid.
