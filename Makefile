@@ -128,7 +128,7 @@ test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation
 	$(SMAX_PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_contract.py -k smax
 
 test-slow: $(READY)  ## tests that take minutes; with VGM2P_DATA=<folder>, all recordings are replayed in the simulator
-	$(PY) -m pytest -v -m slow
+	$(PY) -m pytest -v -n 2 --dist worksteal -m slow
 
 test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with asynchronous evaluation
 	$(PY) -m vgm2p bench gpu
