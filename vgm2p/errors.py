@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from vgm2p.io.text import plain
+from vgm2p.io.text import plain, without_middle
 
 MAX_LINE = 200
 
@@ -43,8 +43,7 @@ def _shortened(text: str) -> str:
             head, name = path.rsplit("/", 1)
             kept = max(0, len(head) - excess - len("..."))
             text = text.replace(path, f"...{head[len(head) - kept :]}/{name}", 1)
-    half = (MAX_LINE - 5) // 2
-    return text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
+    return without_middle(text, MAX_LINE)
 
 
 class ConfigError(UserError):

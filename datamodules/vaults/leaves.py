@@ -21,8 +21,6 @@ from vgm2p.errors import DataError
 
 RECOVERY = 1e-3  # largest difference between z-scored vectors and vectors rebuilt from the recovered observation
 PIECE_ROWS = 4096  # number of rows rebuilt at once
-
-
 MOST_CLIPPED = 0.01  # largest share of actions beyond [-1, 1] that need not be declared
 
 

@@ -134,14 +134,6 @@ def judged(tmp_path, columns, says):
         TransitionStore.map([tmp_path / "x.h5"], tmp_path / "cache", "raw_onehot", "auto", "bootstrap", "auto")
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_dataset_that_breaks_a_rule_is_refused_everywhere(what, tmp_path):
-    change, says = BROKEN[what]
-    columns = own()
-    change(columns)
-    judged(tmp_path, columns, says)
-
-
 def final_rows(columns, end):
     """The rows of the final observations of all episodes that ended in this way."""
     return (columns.episodes["start"] + columns.episodes["length"])[columns.episodes["end"] == end]
@@ -169,10 +161,15 @@ DISCRETE = {
 }
 
 
-@pytest.mark.parametrize("what", DISCRETE)
-def test_discrete_actions_are_judged_too(what, tmp_path):
-    change, says = DISCRETE[what]
-    columns = discrete_columns()
+@pytest.mark.parametrize(
+    ("made", "change", "says"),
+    [
+        *(pytest.param(own, *case, id=what) for what, case in BROKEN.items()),
+        *(pytest.param(discrete_columns, *case, id=f"discrete, {what}") for what, case in DISCRETE.items()),
+    ],
+)
+def test_a_dataset_that_breaks_a_rule_is_refused_everywhere(made, change, says, tmp_path):
+    columns = made()
     change(columns)
     judged(tmp_path, columns, says)
 

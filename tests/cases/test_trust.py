@@ -7,8 +7,8 @@ import pytest
 
 from tests.cases.trusted import ENDED, edit, files, refused, slow, some_slow
 from tests.run.runs import differences, results, run, succeeded
-from vgm2p.errors import DataError
-from vgm2p.run.csv_log import CsvLog
+from vgm2p.errors import DataError, StorageError
+from vgm2p.run.csv_log import LARGEST_LOG, LARGEST_MARKED, CsvLog
 
 # --- logs
 
@@ -169,6 +169,33 @@ def test_logs_are_marked_and_cut_to_the_byte(tmp_path):
     assert log.agrees(earlier) and not log.agrees(mark)
     for odd in ({}, {"bytes": -1, "sha256": ""}, {"bytes": "5", "sha256": mark["sha256"]}):
         assert not log.agrees(odd)
+
+
+def test_a_log_with_too_many_rows_to_read_is_still_marked(tmp_path):
+    """A run that logs often must not end because of it; only readers of all rows refuse."""
+    log = CsvLog(tmp_path / "x.csv")
+    log.append([{"update": 5, "loss": 0.5}])
+    begin, size = log.mark(), LARGEST_LOG + 1
+    os.truncate(log.path, size)
+    assert log.too_large and log.agrees(begin)
+    mark = log.mark()
+    assert mark["bytes"] == size and log.agrees(mark)
+    with pytest.raises(DataError, match="too many"):
+        log.rows()
+    log.cut(begin["bytes"])
+    assert log.mark() == begin and not log.too_large
+    os.truncate(log.path, LARGEST_MARKED + 1)
+    with pytest.raises(DataError, match="log_every"):
+        log.mark()
+
+
+def test_the_cut_of_a_log_follows_no_link(tmp_path):
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("update,loss\n5,0.5\n")
+    (tmp_path / "x.csv").symlink_to(mine)
+    with pytest.raises(StorageError, match="is a link"):
+        CsvLog(tmp_path / "x.csv").cut(3)
+    assert mine.read_text() == "update,loss\n5,0.5\n"
 
 
 def test_a_pipe_in_the_place_of_a_log_is_refused_at_once(tmp_path):

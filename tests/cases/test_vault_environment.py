@@ -38,7 +38,9 @@ def test_a_run_on_data_without_an_environment_is_not_told_to_evaluate(vault, tmp
     code, text, errors = said(*advised, *small)
     assert code == 0, errors
     code, _, line = said("evaluate", f"run={tmp_path / 'run'}", "episodes=1")
-    assert code == 2 and "data.source.env_id=" in line and len(line) <= 207
+    text, _, advised = line.strip().rpartition(": vgm2p ")
+    assert code == 2 and "data.source.env_id=" in text and len(text) <= 207
+    assert said(*shlex.split(advised), *small)[0] == 0
     code, text, _ = said("report", tmp_path / "run")
     assert code == 66 and "estimate run=" in text and "evaluate" not in text
 

@@ -18,7 +18,7 @@ from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
 from vgm2p.io.files import refuse_link, remove_stale
-from vgm2p.io.text import decimals, grid, say, shown
+from vgm2p.io.text import command, decimals, grid, say, shown
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
@@ -36,18 +36,18 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
         raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
+    if policy.spec.env_id.startswith(NO_ENVIRONMENT):
+        raise ConfigError(
+            f"{policy.path}: its data name no environment; train with data.source.env_id=<id> and env=<its "
+            "environment>, or judge it from data alone:",
+            command("estimate", f"run={settings.run or settings.ckpt}"),
+        )
     with closing(_environment(policy, _env_of(policy, settings))) as env:
         _roll_out(policy, env, settings, stop)
 
 
 def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:
-    """Build the environment of a run. Raises ConfigError if it is not that of the data, or if the data name none."""
-    data = policy.spec.env_id
-    if data.startswith(NO_ENVIRONMENT):
-        raise ConfigError(
-            f"{policy.path}: its data name no environment; train with data.source.env_id=<id> and env=<its "
-            "environment>, or judge the run with `vgm2p estimate`"
-        )
+    """Build the environment of a run. Raises ConfigError if it is not that of the data."""
     try:
         env = make_env(node)
         with ExitStack() as unless_it_fits:
@@ -56,8 +56,8 @@ def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:
             unless_it_fits.pop_all()
     except ConfigError as error:
         raise ConfigError(
-            f"env={policy.settings.environment} does not fit the run's data ({data}); train with the env of the data "
-            f"({error.line})"
+            f"env={policy.settings.environment} does not fit the run's data ({policy.spec.env_id}); train with the env "
+            f"of the data ({error.line})"
         ) from error
     return env
 

@@ -31,10 +31,14 @@ def one_line(text: object) -> str:
 
 def name(text: object) -> str:
     """Return a name from a file as one line of at most `LONGEST` characters, without control characters."""
-    half = (LONGEST - 5) // 2
     given = str(text)
-    shown = one_line(given if len(given) <= 2 * LONGEST else given[:LONGEST] + given[-LONGEST:])
-    return shown if len(shown) <= LONGEST else f"{shown[:half]} ... {shown[-half:]}"
+    return without_middle(one_line(given if len(given) <= 2 * LONGEST else given[:LONGEST] + given[-LONGEST:]), LONGEST)
+
+
+def without_middle(text: str, most: int) -> str:
+    """Return text in at most `most` characters: the middle of a longer one is left out."""
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def markdown(text: object) -> str:

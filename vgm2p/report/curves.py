@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from vgm2p.io.files import written_aside
+from vgm2p.io.text import warn_once
 from vgm2p.report.estimates import interval, mean
 from vgm2p.report.runs import Run, data_mean, final_values, load_run, pooled, ways_of
 from vgm2p.run.folder import RunFolder, Way
@@ -100,7 +101,10 @@ def _references(axis: Any, results: dict[str, Any]) -> None:
 def run_plot(folder: Path) -> Path:
     """Draw `plots/learning.png` of one run, with its return and its training diagnostics. Return the path."""
     place = RunFolder(folder)
-    metrics = place.log_metrics().rows()
+    log = place.log_metrics()
+    metrics = [] if log.too_large else log.rows()
+    if log.too_large:
+        warn_once(f"{log.path} is too large for a picture of its diagnostics; a larger log_every gives fewer rows")
     present = {title: names for title, names in PANELS.items() if metrics and names[0] in metrics[0]}
     run = load_run(folder) if "return_mean" in place.read_results() else None
     ways = ways_of([run]) if run else []

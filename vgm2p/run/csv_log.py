@@ -7,14 +7,16 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vgm2p.errors import DataError
-from vgm2p.io.files import named, open_own, read_small, sync, write_atomic
+from vgm2p.io.files import CHUNK, named, open_own, read_small, sync
 
-LARGEST_LOG = 1 << 27  # bytes
+LARGEST_LOG = 1 << 27  # bytes of a log whose rows are read
+LARGEST_MARKED = 1 << 31  # bytes of a log that gets a mark: a foreign file must not keep a command busy for long
 UPDATE = re.compile(r"[0-9]{1,18}")  # a cell of the first column
 Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
 
@@ -70,43 +72,66 @@ class CsvLog:
         self.cut(sum(map(len, self._lines()[: kept + 1])) if kept else 0)
 
     def cut(self, size: int) -> None:
-        """Keep the first `size` bytes. Without any, delete the file."""
+        """Keep the first `size` bytes. Without any, delete the file. Raises StorageError for a link."""
         if not self.path.exists():
             return
-        content = self._bytes()
         if not size:
             self.path.unlink()
             sync(self.path.parent)
-        elif size < len(content):
-            write_atomic(self.path, content[:size])
+        elif size < self.path.stat().st_size:
+            with named(self.path), open_own(self.path, "a") as file:
+                file.truncate(size)
+                os.fsync(file.fileno())
 
     def mark(self, before: int | None = None) -> Mark:
         """Return the mark of the whole file, or with `before` of the rows before that update.
 
         Raises DataError as `rows` if `before` is given.
         """
-        content = self._bytes()
+        size = None
         if before is not None:
             kept = sum(int(row["update"]) < before for row in self.rows())
-            content = b"".join(self._lines()[: kept + 1]) if kept else b""
-        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            size = sum(map(len, self._lines()[: kept + 1])) if kept else 0
+        return self._begin(size)
 
     def agrees(self, mark: Mapping[str, Any]) -> bool:
         """Return whether the file begins with the bytes of `mark`."""
         size = mark.get("bytes")
         if not isinstance(size, int) or size < 0:
             return False
-        begin = self._bytes()[:size]
-        return len(begin) == size and hashlib.sha256(begin).hexdigest() == mark.get("sha256")
+        return self._begin(size) == {"bytes": size, "sha256": mark.get("sha256")}
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the file has so many rows that `rows` refuses to read them."""
+        return self.path.is_file() and self.path.stat().st_size > LARGEST_LOG
+
+    def _begin(self, size: int | None) -> Mark:
+        """Return the mark of the first `size` bytes, or of as many as there are. None: of all. Takes little memory."""
+        digest, done = hashlib.sha256(), 0
+        with self._translated():
+            if not self.path.exists():
+                return {"bytes": 0, "sha256": digest.hexdigest()}
+            if self.path.stat().st_size > LARGEST_MARKED:
+                raise DataError(f"{self.path}: more than {LARGEST_MARKED} bytes; log less often (log_every)")
+            with open(self.path, "rb") as file:
+                while block := file.read(CHUNK if size is None else min(CHUNK, size - done)):
+                    digest.update(block)
+                    done += len(block)
+        return {"bytes": done, "sha256": digest.hexdigest()}
 
     def _bytes(self) -> bytes:
-        """Return the content; nothing if there is no file. Raises DataError if it cannot be read."""
-        if self.path.exists() and not self.path.is_file():  # a pipe would wait for ever
+        """Return the content; nothing if there is no file. Raises DataError if it cannot be read, or is `too_large`."""
+        with self._translated():
+            return read_small(self.path, LARGEST_LOG) if self.path.exists() else b""
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise DataError for a file that cannot be read. A pipe would wait for ever."""
+        if self.path.exists() and not self.path.is_file():
             raise self._damaged("it is no plain file")
         try:
-            return read_small(self.path, LARGEST_LOG)
-        except FileNotFoundError:
-            return b""
+            yield
         except OSError as error:
             raise self._damaged(f"cannot be read, {error.strerror}") from error
 
