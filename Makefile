@@ -22,7 +22,7 @@ SMAX_VENV ?= $(VENV)
 SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
-.PHONY: help install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
+.PHONY: help docs install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
 .PHONY: test-cases test-crash test-soak test-hostile test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
@@ -33,7 +33,7 @@ install: $(READY)  ## make the virtual environment .venv with the tested package
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,dev]'
+	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,docs,dev]'
 	@touch $(READY)
 
 install-smax: $(SMAX_READY)  ## add JAX and JaxMARL to .venv, or to SMAX_VENV (docs/smax.md)
@@ -42,6 +42,9 @@ $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt $(filter $(SM
 	@test -x $(SMAX_PY) || $(PYTHON) -m venv $(SMAX_VENV)
 	$(SMAX_PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -c constraints-smax.txt -e '.[smax,video,joblib,dev]'
 	@touch $(SMAX_READY)
+
+docs: $(READY)  ## the site of the documentation, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build -q --strict
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)
