@@ -24,7 +24,7 @@ from tests.house import (
 
 # low to high (docs/architecture.md); a module imports from its own room or a lower floor, inside functions as well
 FLOORS = [
-    {"types", "errors", "signals", "io", "rng", "seeds", "optim", "data"},
+    {"types", "groups", "errors", "signals", "io", "rng", "seeds", "data"},
     {"flows", "nn"},
     {"envs"},
     {"algos"},
@@ -91,7 +91,7 @@ def test_the_check_for_circles_sees_them():
 def test_frameworks_stay_in_their_rooms(path):
     name, tops = name_of(path), {module.split(".")[0] for module in imports(path)}
     mine = room(name)
-    if mine in ("algos", "nn", "flows", "envs", "rng", "optim", "seeds", "types", "errors", "report"):
+    if mine in ("algos", "nn", "flows", "envs", "rng", "seeds", "types", "groups", "errors", "report"):
         assert not tops & {"lightning", "hydra", "omegaconf"}
     if mine in ("algos", "nn", "flows"):
         assert not tops & {"pathlib", "os", "h5py", "logging", "gymnasium"}
@@ -105,7 +105,6 @@ TRAINING = [
     *sorted((ROOT / "vgm2p/algos").glob("*.py")),
     *sorted((ROOT / "vgm2p/nn").rglob("*.py")),
     *sorted((ROOT / "vgm2p/flows").glob("*.py")),
-    ROOT / "vgm2p/optim.py",
     ROOT / "vgm2p/seeds.py",
 ]
 SYNCS = {"item", "cpu", "tolist", "numpy", "nonzero", "any", "all"}

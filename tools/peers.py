@@ -29,8 +29,8 @@ from vgm2p.algos.omiga import OMIGA
 from vgm2p.algos.parts import CriticSettings
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, timer
+from vgm2p.groups import Net
 from vgm2p.io.text import grid
-from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch
 

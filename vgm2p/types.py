@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor, finfo
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
 NO_ENVIRONMENT = "own/"  # begins the `env_id` of data that name no environment
@@ -279,6 +280,8 @@ def per_seed_mean(x: Tensor, rows: Tensor | None = None) -> Tensor:
     With `rows`, bool of the shape of x, only those that are True count. Without one, the mean of a seed is 0.
     """
     if rows is not None:
+        from torch import finfo  # here, because torch is slow to import, and many commands do without it
+
         counted = rows.to(x.dtype)
         return per_seed_mean(x * counted) / per_seed_mean(counted).clamp(min=finfo(x.dtype).tiny)
     return x.flatten(1).mean(1) if x.dim() > 1 else x

@@ -16,7 +16,6 @@ from vgm2p.datamodules.vaults.declared import Declared
 from vgm2p.datamodules.vaults.numbers import Judge
 from vgm2p.datamodules.vaults.state import StateCheck, notices
 from vgm2p.datamodules.vaults.vault import Vault
-from vgm2p.envs.observation import recovery_error
 from vgm2p.errors import DataError
 
 RECOVERY = 1e-3  # largest difference between z-scored vectors and vectors rebuilt from the recovered observation
@@ -143,6 +142,8 @@ class LeafRules:
         return self.judge.float32(rows, numbers, "observations")
 
     def _recover(self, rows: NDArray[np.float32]) -> None:
+        from vgm2p.envs.observation import recovery_error  # here, because torch is slow to import
+
         for start in range(0, len(rows), PIECE_ROWS):
             error = recovery_error(rows[start : start + PIECE_ROWS], self.agents)
             if not error <= RECOVERY:  # true for NaN, too

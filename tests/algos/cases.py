@@ -4,7 +4,7 @@ import torch
 
 from tests.algos import reference as ref
 from tests.support import continuous_spec, discrete_spec
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64

@@ -5,7 +5,7 @@ import torch
 from tests.algos.cases import F64, SPECS
 from tests.support import random_batch
 from vgm2p.algos.planner import Planner
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.nn.unet import Numbers, UNetSize
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Survey

@@ -8,7 +8,8 @@ from tests.support import random_batch
 from vgm2p.algos.ma_bcq import MABCQ
 from vgm2p.algos.ma_td3bc import MATD3BC
 from vgm2p.algos.parts import td_loss
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.groups import Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.rng import UpdateKey
 from vgm2p.types import per_seed_mean
 

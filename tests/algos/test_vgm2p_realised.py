@@ -12,8 +12,7 @@ from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.realised import JudgeSettings
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Survey
 

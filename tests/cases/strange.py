@@ -50,8 +50,7 @@ class World(LineWorld):
 POLICY = """
 import torch
 from vgm2p.algos.bc_gaussian import BCGaussian
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 
 
 class Policy(BCGaussian):

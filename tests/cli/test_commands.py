@@ -187,6 +187,18 @@ def test_data_show_and_check_the_bundled_set(tmp_path):
     assert checked.stdout.count("ok  ") == 5
 
 
+@pytest.mark.parametrize("words", [["data", "list", "3m"], ["data", "show"]], ids=["list", "show"])
+def test_data_commands_start_without_torch_and_lightning(tmp_path, words):
+    """They are slow to import: several CPU seconds."""
+    script = (
+        f"import sys; from vgm2p.cli import main; main({words!r}); print({{'torch', 'lightning'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
 def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
     command = f"{sys.executable} -u -m vgm2p data list | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True)

@@ -13,7 +13,7 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
 from vgm2p.execution.estimate import estimate, evidence
 from vgm2p.execution.replay import replay
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Acting, Needs
 

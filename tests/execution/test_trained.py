@@ -11,7 +11,7 @@ from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.config.settings import PolicySettings
 from vgm2p.errors import ConfigError
 from vgm2p.execution.trained import TrainedPolicy
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 
 OBS, LEGAL = np.zeros((3, 5), np.float32), np.ones((3, 4), bool)
 SETTINGS = PolicySettings("bc_gaussian", "toy", 0, 2, {}, {}, None, "32-true")

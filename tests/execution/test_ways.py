@@ -15,7 +15,7 @@ from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import BETA, acting_of, own_way, refuse_others, ways
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.report.runs import load_run
 from vgm2p.report.tables import table
 from vgm2p.rng import ActKey

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from vgm2p.groups import Net
 from vgm2p.nn.agents import PerAgent, network
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.seeds import initialise
 
 F64 = torch.float64

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from vgm2p.groups import Net
 from vgm2p.nn.fast import body
 from vgm2p.nn.held import held
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.value import Critic
 from vgm2p.seeds import initialise
 

@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vgm2p.groups import Net
 from vgm2p.nn.fast.activation import by_two_kernels, chain_, gelu, value_and_derivative
 from vgm2p.nn.fast.body import Body, infer, joined, work
 from vgm2p.nn.fast.kernels import bfloat16_gain
 from vgm2p.nn.linear import LayerNorm, Linear
-from vgm2p.nn.mlp import FEW_ROWS, MLP, Net
+from vgm2p.nn.mlp import FEW_ROWS, MLP
 from vgm2p.nn.value import Critic
 from vgm2p.rng import glorot_limit
 from vgm2p.seeds import initialise

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vgm2p.optim import Follower, LossScale, Optim, SeedAdam
+from vgm2p.groups import Optim
+from vgm2p.nn.optim import Follower, LossScale, SeedAdam
 
 S = 3
 

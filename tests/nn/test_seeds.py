@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from tests.algos.test_contract import SPECS, build
+from vgm2p.groups import Net
 from vgm2p.nn.linear import Linear
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.value import Critic
 from vgm2p.rng import glorot_limit
 from vgm2p.seeds import SeededLayer, initialise, roles

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from vgm2p.groups import Optim
 from vgm2p.nn.attention import Attention
 from vgm2p.nn.conv import Conv, GroupNorm, fold, unfold
-from vgm2p.optim import Optim, SeedAdam
+from vgm2p.nn.optim import SeedAdam
 from vgm2p.seeds import initialise
 
 S = 3

@@ -5,7 +5,7 @@ import torch
 
 from tests.nn.plain_unet import plain_unet
 from vgm2p.errors import ConfigError
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.nn.plan import PlanNetworks
 from vgm2p.nn.unet import Numbers, UNet, UNetSize
 from vgm2p.seeds import initialise

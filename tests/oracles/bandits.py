@@ -12,8 +12,7 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_plus import VGM2PPlus
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Seen
 

@@ -14,8 +14,7 @@ from tests.support import continuous_spec, random_batch
 from vgm2p.algos.bc_diffusion import BCDiffusion
 from vgm2p.flows.diffusion import DATA, Schedule
 from vgm2p.flows.flow_matching import euler_sample
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Acting, Seen
 

@@ -13,9 +13,8 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.flow_matching import euler_sample
 from vgm2p.flows.meanflow import meanflow_sample
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Seen
 

@@ -12,8 +12,9 @@ from vgm2p.algos.parts import MIXERS, td_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.flows.meanflow import identity_target, meanflow_loss, meanflow_sample
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.groups import Net
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.rng import UpdateKey
 from vgm2p.seeds import initialise
 

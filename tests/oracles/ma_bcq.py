@@ -10,7 +10,7 @@ from tests.oracles.one_state import batch_of, near, observe, spec
 from tests.oracles.table import Oracle
 from tests.support import discrete_spec, random_batch
 from vgm2p.algos.ma_bcq import MABCQ
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Acting
 

@@ -13,7 +13,7 @@ from vgm2p.algos.conservative import candidates, legal_penalty, sampled_penalty
 from vgm2p.algos.ma_cql import MACQL, Conservatism
 from vgm2p.algos.omar import OMAR, Search
 from vgm2p.algos.parts import td_loss
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64

@@ -10,7 +10,7 @@ from tests.oracles.weighted import F64, STORED, Q, plain_limit
 from vgm2p.algos.diagnostics import ess
 from vgm2p.algos.ma_icq import MAICQ
 from vgm2p.algos.parts import batch_softmax
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 
 
 def shares(weight):

@@ -7,7 +7,7 @@ import torch
 from tests.oracles.one_state import batch_of, near, observe, spec
 from tests.oracles.table import Oracle
 from vgm2p.algos.ma_td3bc import MATD3BC
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 from vgm2p.rng import UpdateKey
 
 F64 = torch.float64

@@ -14,8 +14,7 @@ from tests.support import continuous_spec, random_batch
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.parts import CriticSettings
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Acting, Seen
 

@@ -14,9 +14,8 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.om2p import OM2P
 from vgm2p.flows.meanflow import BackwardDifference
 from vgm2p.flows.path import point, velocity
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.policy import AverageVelocity
-from vgm2p.optim import Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.seeds import initialise
 

@@ -12,10 +12,9 @@ from tests.oracles.table import Oracle
 from vgm2p.algos.goal import GoalSettings
 from vgm2p.algos.planner import Planner
 from vgm2p.flows.diffusion import Schedule
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.plan import PlanNetworks
 from vgm2p.nn.unet import Numbers, UNet, UNetSize
-from vgm2p.optim import Optim
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.seeds import initialise
 from vgm2p.types import Acting, Batch, Seen, Spec

@@ -12,9 +12,8 @@ from tests.strangers.line_world import LineWorld
 from vgm2p.algos.goal import GoalSettings
 from vgm2p.algos.planner import Planner
 from vgm2p.execution.rollout import rollout
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.unet import UNetSize
-from vgm2p.optim import Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch
 

@@ -13,8 +13,7 @@ from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.ma_icq import MAICQ
 from vgm2p.algos.omiga import OMIGA
 from vgm2p.algos.parts import CriticSettings
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Seen, per_seed_mean
 

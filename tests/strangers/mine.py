@@ -10,9 +10,9 @@ from torch import nn
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.parts import gaussian_nll
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.groups import Net, Optim
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.value import Critic, Value
-from vgm2p.optim import Optim
 from vgm2p.types import Needs, per_seed_mean
 
 

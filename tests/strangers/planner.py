@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.attention import Attention
 from vgm2p.nn.conv import Conv, GroupNorm, fold, unfold
-from vgm2p.nn.mlp import MLP, Net
-from vgm2p.optim import Optim
+from vgm2p.nn.mlp import MLP
 from vgm2p.types import Needs, per_seed_mean
 
 

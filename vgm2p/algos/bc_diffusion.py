@@ -14,9 +14,8 @@ from torch import Tensor
 from vgm2p.algos.contract import Algorithm
 from vgm2p.flows.diffusion import Schedule
 from vgm2p.flows.noise import start_noise, step_noise
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.policy import Velocity
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 

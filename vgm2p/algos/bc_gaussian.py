@@ -15,9 +15,9 @@ from torch import Tensor
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.encoding import drawn, masked
 from vgm2p.algos.parts import gaussian_nll, log_softmax_at
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.groups import Net, Optim
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.policy import LOG_STD_MAX, LOG_STD_MIN
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 

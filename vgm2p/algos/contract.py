@@ -13,7 +13,8 @@ from vgm2p.algos.encoding import Encoding
 from vgm2p.errors import ConfigError
 from vgm2p.flows.head import VELOCITY, Head, Predict
 from vgm2p.flows.path import Times
-from vgm2p.optim import Follower, LossScale, Optim, SeedAdam
+from vgm2p.groups import Optim
+from vgm2p.nn.optim import Follower, LossScale, SeedAdam
 from vgm2p.seeds import initialise
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
 

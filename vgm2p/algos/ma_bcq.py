@@ -16,8 +16,8 @@ from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import CriticSettings, log_softmax_at
 from vgm2p.algos.value_learner import Info, ValueLearner
 from vgm2p.errors import ConfigError
-from vgm2p.nn.mlp import MLP, Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
+from vgm2p.nn.mlp import MLP
 from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
 
 

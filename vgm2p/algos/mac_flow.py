@@ -23,11 +23,11 @@ from vgm2p.flows.flow_matching import cloning_loss, euler_sample
 from vgm2p.flows.head import Predict
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.held import held
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.policy import Velocity
 from vgm2p.nn.value import Critic
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
 
 

@@ -19,11 +19,10 @@ from vgm2p.errors import ConfigError
 from vgm2p.flows.meanflow import BackwardDifference, cloning_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.held import held
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, per_seed_mean
 
 LEAST_DELTA = 1e-6  # below it, k - delta equals k in float32 for most k, and the difference is 0

@@ -20,9 +20,8 @@ from torch import Tensor
 from vgm2p.algos.diagnostics import weight_levels
 from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.weighted_cloning import Info, WeightedCloning, refuse_zero
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.value import Value
-from vgm2p.optim import Optim
 from vgm2p.seeds import broadcast
 from vgm2p.types import Batch, Randomness, per_seed_mean
 

@@ -21,11 +21,10 @@ from vgm2p.algos.parts import log_softmax_at
 from vgm2p.algos.windows import Given, Views, given, refuse_length
 from vgm2p.flows.diffusion import Schedule
 from vgm2p.flows.head import allowed
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.cdf import KNOTS, Cdf
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.plan import PlanNetworks
 from vgm2p.nn.unet import UNetSize
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey, per_seed_mean
 
 STEPS = {True: (21, 4), False: (19, 10)}  # discrete (SMAC) or not (robots): history and horizon [MADiff's code]

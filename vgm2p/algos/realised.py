@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import correlation, deviation
 from vgm2p.errors import ConfigError
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.value import ActionValues, Critic, Value
-from vgm2p.optim import Optim
 from vgm2p.types import Batch, Spec, Survey, has_choice, per_seed_mean
 
 Info = dict[str, Tensor]

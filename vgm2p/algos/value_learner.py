@@ -19,10 +19,9 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.diagnostics import q_levels
 from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import CriticSettings, td_loss, value_at
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.policy import Deterministic
 from vgm2p.nn.value import ActionValues, Critic
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec
 
 Info = dict[str, Tensor]

@@ -22,11 +22,10 @@ from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times, point, velocity
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import AverageVelocity
 from vgm2p.nn.value import Critic
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, has_choice, per_seed_mean
 
 WORSE, BETTER = 0, 1  # values of the condition c

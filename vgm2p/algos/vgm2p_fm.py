@@ -14,8 +14,8 @@ from vgm2p.algos.vgm2p import VGM2P, Legal, Rows
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample, flow_matching_loss
 from vgm2p.flows.path import OneTime, Times
+from vgm2p.groups import Net
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.policy import Velocity
 from vgm2p.types import Acting
 

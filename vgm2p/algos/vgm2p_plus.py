@@ -19,9 +19,8 @@ from vgm2p.algos.vgm2p import BETTER, VGM2P, WORSE, Info, Legal, Loss, Rows
 from vgm2p.errors import ConfigError
 from vgm2p.flows.meanflow import meanflow_loss, meanflow_sample
 from vgm2p.flows.noise import start_noise
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.value import Value
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, has_choice, per_seed_mean
 
 NULL = 2  # value of c that means "no condition"; it exists only with `uncond: null`

@@ -22,9 +22,8 @@ from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import meanflow_sample
 from vgm2p.flows.noise import start_noise
 from vgm2p.flows.path import Times
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.fast.kernels import one_hot
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, Survey
 
 ANY = 2  # value of the condition of all actions: under it, the policy is the clone of the data

@@ -19,11 +19,11 @@ from vgm2p.algos.diagnostics import q_levels
 from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import CriticSettings, log_softmax_at, tanh_normal_log_prob, td_loss, value_at
 from vgm2p.errors import ConfigError
+from vgm2p.groups import Net, Optim
 from vgm2p.nn.mixing import Weighted
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.policy import TanhNormal
 from vgm2p.nn.value import ActionValues, Critic
-from vgm2p.optim import Optim
 from vgm2p.types import Acting, Batch, Randomness, Spec, per_seed_mean
 
 Info = dict[str, Tensor]

@@ -16,8 +16,8 @@ from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.bench.shapes import SHAPES
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.groups import Net
 from vgm2p.io.text import grid
-from vgm2p.nn.mlp import Net
 from vgm2p.nn.unet import UNetSize
 from vgm2p.rng import ActKey
 from vgm2p.types import Seen, Spec

@@ -16,9 +16,9 @@ from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.errors import MissingInput
+from vgm2p.groups import Net
 from vgm2p.io.text import grid
 from vgm2p.nn.fast.kernels import tf32_products
-from vgm2p.nn.mlp import Net
 from vgm2p.rng import StaticKey
 from vgm2p.training.capture import Captured
 

@@ -17,8 +17,8 @@ from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.smax import SMAX
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.execution.rollout import RandomActor, in_precision, rollout
+from vgm2p.groups import Net
 from vgm2p.io.text import grid
-from vgm2p.nn.mlp import Net
 from vgm2p.rng import ActKey
 from vgm2p.types import Seen
 

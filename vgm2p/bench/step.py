@@ -22,9 +22,9 @@ from vgm2p.bench.reference import Reference
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import ConfigError
+from vgm2p.groups import Net
 from vgm2p.io.scratch import scratch_folder
 from vgm2p.io.text import grid
-from vgm2p.nn.mlp import Net
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {

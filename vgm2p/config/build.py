@@ -11,11 +11,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning import LightningDataModule
-
-from vgm2p.algos.contract import Algorithm
 from vgm2p.config.checks import check_shares
 from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
@@ -23,12 +20,17 @@ from vgm2p.envs.base import VectorEnv, require_task
 from vgm2p.errors import ConfigError, MissingInput, UserError, out_of_memory
 from vgm2p.types import Spec
 
+if TYPE_CHECKING:  # functions import these where they need them: torch and Lightning are slow to import
+    from vgm2p.algos.contract import Algorithm
+
 TARGET = "_target_"
 CODE_KEYS = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")  # keys with which a node of Hydra calls code
 
 
 def algorithm_class(algo: Mapping[str, Any]) -> type[Algorithm]:
     """Return the class that the node `algo` names, and check the node's keys. Raises ConfigError."""
+    from vgm2p.algos.contract import Algorithm
+
     cls = class_of(algo, "algo")
     if not issubclass(cls, Algorithm):
         raise ConfigError(
@@ -95,6 +97,8 @@ def refuse_missing(env: Mapping[str, Any], name: str, video: bool, replay: bool)
 
 def make_data(data: Mapping[str, Any]) -> Any:
     """Build the datamodule of the node `data` with its source. Its files are opened later. Raises UserError."""
+    from lightning import LightningDataModule
+
     cls, node = class_of(data, "data"), data.get("source")
     if not issubclass(cls, LightningDataModule) or not isinstance(node, Mapping):
         raise ConfigError(f"data.{TARGET}={data[TARGET]} is no datamodule with a source; see conf/data/")

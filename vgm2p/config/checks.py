@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from vgm2p.algos.contract import Algorithm
 from vgm2p.config.settings import TrainerSettings
 from vgm2p.errors import ConfigError
 from vgm2p.types import NO_ENVIRONMENT, Spec
+
+if TYPE_CHECKING:  # torch is slow to import
+    from vgm2p.algos.contract import Algorithm
 
 SHARES = {  # key of a node `algo` -> smallest and largest value, and whether these two are allowed
     "gamma": (0.0, 1.0, True, True),
@@ -35,6 +35,8 @@ def check_shares(node: Mapping[str, Any], where: str = "algo") -> None:
 
 def check_machine(trainer: TrainerSettings) -> None:
     """Raise ConfigError if a setting of `trainer` needs CUDA, but there is no CUDA device or `accelerator` is cpu."""
+    import torch
+
     if trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=cuda, but torch finds no CUDA device; use cpu, or see `vgm2p doctor`")
     if trainer.accelerator != "cpu" and torch.cuda.is_available():

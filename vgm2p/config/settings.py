@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from vgm2p.config.nodes import key
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.nn.mlp import Net
-from vgm2p.optim import Optim
+from vgm2p.groups import Net, Optim
 from vgm2p.run.folder import NAMED
 
 Node = dict[str, Any]  # a group: `_target_` names a class, the other keys are its arguments

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vgm2p.config.nodes import key
 from vgm2p.config.settings import FitSettings, Node, check_acting
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net
 
 
 def listed(given: Any) -> list[Any]:

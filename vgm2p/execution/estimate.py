@@ -19,7 +19,7 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
 from vgm2p.execution.fitted_q import FittedQ
 from vgm2p.execution.replay import replay
-from vgm2p.optim import Optim
+from vgm2p.groups import Optim
 from vgm2p.rng import UpdateKey, derive
 from vgm2p.types import Acting, Needs
 

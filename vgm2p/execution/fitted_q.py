@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vgm2p.algos.encoding import Encoding
 from vgm2p.algos.parts import MIXERS
-from vgm2p.nn.mlp import Net
+from vgm2p.groups import Net, Optim
+from vgm2p.nn.optim import Follower, SeedAdam
 from vgm2p.nn.value import Critic
-from vgm2p.optim import Follower, Optim, SeedAdam
 from vgm2p.seeds import initialise
 from vgm2p.types import Batch, Spec, per_seed_mean
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.groups import Net
+from vgm2p.nn.mlp import MLP
 
 
 class PerAgent(MLP):

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgm2p.groups import Net
 from vgm2p.nn.fast.kernels import full_precision
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 
 
 class Monotonic(nn.Module):

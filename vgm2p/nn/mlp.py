@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgm2p.groups import Net
 from vgm2p.nn.fast import body
 from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.linear import LayerNorm, Linear
 from vgm2p.seeds import SeededBody, SeededLayer
 
 FEW_ROWS = 64  # float32 on a CPU: up to so many rows, one batched product is faster than one product per group
-
-
-@dataclass(frozen=True)
-class Net:
-    """Size of a network.
-
-    Attributes:
-        width: number of units of a hidden layer [VGM2P Table 3: 512].
-        depth: number of hidden layers [VGM2P Table 3: 4]; 0 gives a linear network.
-        activation: activation of the hidden layers; `gelu` is the tanh form [code of MAC-Flow and FQL].
-    """
-
-    width: int = 512
-    depth: int = field(default=4, metadata={"least": 0})
-    activation: Literal["gelu", "relu"] = "gelu"
 
 
 class MLP(SeededBody):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.groups import Net
+from vgm2p.nn.mlp import MLP
 from vgm2p.nn.unet import Numbers, UNet, UNetSize
 
 

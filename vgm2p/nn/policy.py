@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vgm2p.flows.head import VELOCITY, Along, Head
+from vgm2p.groups import Net
 from vgm2p.nn.agents import network
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 MEAN_MAX = 9.0  # tanh(9) = 1 - 3e-8: beyond it nothing changes

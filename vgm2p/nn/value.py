@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vgm2p.groups import Net
 from vgm2p.nn.agents import network
-from vgm2p.nn.mlp import MLP, Net
+from vgm2p.nn.mlp import MLP
 
 
 class Critic(nn.Module):

@@ -8,35 +8,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vgm2p.errors import ConfigError
+from vgm2p.groups import Optim
 from vgm2p.seeds import broadcast, per_seed_norm
-
-
-@dataclass(frozen=True)
-class Optim:
-    """Settings of Adam; the group `optim` of the configuration.
-
-    Attributes:
-        lr: Adam's learning rate [VGM2P Table 3: 3e-4].
-        decay_updates: number of steps in which a cosine schedule takes the rate to 0, where it stays; None: constant.
-        clip_norm: largest gradient norm per seed; None: no clipping.
-    """
-
-    lr: float = 3e-4
-    decay_updates: int | None = None
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a rate or a norm of 0, with which nothing is learnt."""
-        for name in ("lr", "clip_norm"):
-            if getattr(self, name) == 0:
-                raise ConfigError(f"optim.{name} must be above 0, got 0: nothing would be learnt")
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -1,0 +1,44 @@
+"""The groups `net` and `optim` of the configuration. To read them, torch is not needed: it is slow to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vgm2p.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Net:
+    """Size of a network.
+
+    Attributes:
+        width: number of units of a hidden layer [VGM2P Table 3: 512].
+        depth: number of hidden layers [VGM2P Table 3: 4]; 0 gives a linear network.
+        activation: activation of the hidden layers; `gelu` is the tanh form [code of MAC-Flow and FQL].
+    """
+
+    width: int = 512
+    depth: int = field(default=4, metadata={"least": 0})
+    activation: Literal["gelu", "relu"] = "gelu"
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Settings of Adam; the group `optim` of the configuration.
+
+    Attributes:
+        lr: Adam's learning rate [VGM2P Table 3: 3e-4].
+        decay_updates: number of steps in which a cosine schedule takes the rate to 0, where it stays; None: constant.
+        clip_norm: largest gradient norm per seed; None: no clipping.
+    """
+
+    lr: float = 3e-4
+    decay_updates: int | None = None
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a rate or a norm of 0, with which nothing is learnt."""
+        for name in ("lr", "clip_norm"):
+            if getattr(self, name) == 0:
+                raise ConfigError(f"optim.{name} must be above 0, got 0: nothing would be learnt")
