@@ -1,14 +1,18 @@
 """Rows of the random policy and of the dataset in the tables of victories, returns and scores."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.report.finished_runs import cells_of, row_cells
 from vgm2p.envs.base import Episode
+from vgm2p.report.results import damaged_entry
 from vgm2p.report.runs import Run
-from vgm2p.report.statistics import by_measure, references
+from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.report.tables import as_csv, entries_of, table, versus
+from vgm2p.run.folder import read_json, write_json
 
 
 def battles(won, return_=None):
@@ -40,6 +44,13 @@ def rows(runs, measure):
     return {entry.method: entry for entry in entries_of(runs, measure)}
 
 
+SOUND = {
+    **dict.fromkeys(("experiment", "algorithm", "data_digest"), "a"),
+    "seeds": [0],
+    "updates": 1,
+    "act_noise": None,
+    "return_mean": 1.0,
+}
 DATA = {"return": [5.0] * 20, "won": [0.0] * 20, "score": [5.0] * 20}
 
 
@@ -93,3 +104,32 @@ def test_references_come_from_the_first_run_that_knows_them():
         del old.results[key]
     assert list(rows([old, new], "won")) == ["vgm2p", "random policy", "dataset mean", "clone"]
     assert list(rows([new, old], "won")) == ["random policy", "dataset mean", "clone", "vgm2p"]
+
+
+def test_a_single_episode_has_no_interval_and_no_star():
+    runs = [a_run({"return": [5.0]}, score=False, won=[1], return_=40.0)]
+    entry = rows(runs, "return")["vgm2p"]
+    assert entry.cells[None][0] == 40.0 and all(map(math.isnan, entry.cells[None][1:]))
+    assert entry.above_data == () and rows(runs, "won")["vgm2p"].above_data == ()
+    returns = table(runs).split("| return")[1]
+    assert row_cells(returns, "vgm2p") == ["vgm2p", "40.0<", "40.0"]
+    assert row_cells(returns, "dataset mean")[1] == "5.0"
+    assert "battle,vgm2p,,return,40,,,1,1,0\n" in as_csv(runs)
+    other = replace(a_run({"return": [5.0]}, score=False), name="other")
+    line = next(line for line in versus([*runs, other], "other").splitlines() if " return " in line)
+    assert cells_of(line)[-1] == "-23.8"
+
+
+def test_the_random_policy_and_the_dataset_have_no_counts_in_the_csv():
+    lines = as_csv([a_run(DATA)]).splitlines()
+    found = [line for line in lines if ",random policy," in line or ",dataset mean," in line]
+    assert len(found) == 6 and all(line.endswith(",,,") for line in found)
+    assert not [line for line in lines if line.endswith(",0,0,0")]
+
+
+def test_a_single_episode_has_a_null_interval_in_json(tmp_path):
+    write_json(tmp_path / "a.json", statistics(battles([1])) | references("random", by_measure(battles([1]))))
+    found = read_json(tmp_path / "a.json", "the run")
+    assert found["return_ci95"] == found["random_return_ci95"] == [None, None]
+    assert damaged_entry(dict(SOUND, random_return_mean=1.0, random_return_ci95=[None, None])) is None
+    assert damaged_entry(dict(SOUND, random_return_mean=1.0, random_return_ci95=[None, 1.0]))

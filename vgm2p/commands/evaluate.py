@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,8 @@ def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:
     """Return a row of the table as column -> text; with victories if the environment has them."""
     low, high = found["return_ci95"]
     name = "none" if way is None else f"{way}" + (" (own)" if way == own else "") + (" !" if found["unplayed"] else "")
-    digits = decimals((low, high))
-    bounds = f"[{low:.{digits}f}, {high:.{digits}f}]"
+    digits = decimals((found["return_mean"], low, high))
+    bounds = "" if math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
     cells = {"act_noise": name}
     if found["win_rate"] is not None:
         rate_low, rate_high = found["win_rate_ci95"]

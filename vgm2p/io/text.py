@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import shlex
 import sys
@@ -88,8 +89,8 @@ def grid(lines: list[list[str]]) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return the number of decimals for values of this size: 0 from 100 on, 1 from 10 on, else 2."""
-    largest = max((abs(value) for value in values), default=0.0)
+    """Return the number of decimals for values of this size: 0 from 100 on, 1 from 10 on, else 2. NaN is ignored."""
+    largest = max((abs(value) for value in values if not math.isnan(value)), default=0.0)
     return 0 if largest >= 100 else 1 if largest >= 10 else 2
 
 

@@ -17,6 +17,8 @@ AT_ONCE = 1 << 21  # largest count of numbers that a bootstrap has in memory at 
 FIXED_SEED = 20260408
 Z95 = 1.959963984540054
 
+NO_INTERVAL = (math.nan, math.nan)  # of a single episode: nothing can be said about its variation
+
 Seeds = Sequence[Sequence[float]]  # returns of every seed's episodes
 
 
@@ -66,9 +68,15 @@ def _crossed(table: NDArray[np.float64], generator: np.random.Generator) -> NDAr
 
 
 def interval(seeds: Seeds) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean over seeds and episodes."""
+    """Return the 95 % percentile bootstrap interval of the mean over seeds and episodes; NaN for a single episode."""
+    if _single(seeds):
+        return NO_INTERVAL
     low, high = np.percentile(resampled_means(seeds), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _single(seeds: Seeds) -> bool:
+    return sum(map(len, seeds)) == 1
 
 
 def mean(seeds: Seeds) -> float:
@@ -80,8 +88,10 @@ def difference(first: Seeds, second: Seeds) -> tuple[float, float, float]:
     """Return mean(first) - mean(second) and the ends of its 95 % interval.
 
     Seeds are drawn independently for both sides. If both have the same number of episodes, episodes are drawn once for
-    both.
+    both. If a side is a single episode, the ends are NaN.
     """
+    if _single(first) or _single(second):
+        return (mean(first) - mean(second), *NO_INTERVAL)
     spread = resampled_means(first, stream=1) - resampled_means(second, stream=2)
     low, high = np.percentile(spread, [2.5, 97.5])
     return mean(first) - mean(second), float(low), float(high)

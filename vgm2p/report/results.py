@@ -12,6 +12,7 @@ from vgm2p.run.folder import NAMED, Way
 
 CLOSE = 1e-6  # relative distance of two means of the same episodes
 NAMES = ("experiment", "algorithm", "data_digest")
+NULLS = [None, None]  # the interval of a single episode
 INTERVALS = ("dataset_return", "random_return", "dataset_won", "random_won", "dataset_score", "random_score")
 
 
@@ -29,7 +30,7 @@ def damaged_entry(results: Mapping[str, Any]) -> str | None:
     for name in (name for name in INTERVALS if f"{name}_mean" in results):
         good[f"{name}_mean"] = finite(results[f"{name}_mean"])
         bounds = results.get(f"{name}_ci95")
-        good[f"{name}_ci95"] = _is_list(bounds, finite) and len(bounds or ()) == 2
+        good[f"{name}_ci95"] = bounds == NULLS or (_is_list(bounds, finite) and len(bounds or ()) == 2)
     return next((name for name, fine in good.items() if not fine), None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import csv_cell, decimals, grid, markdown
-from vgm2p.report.estimates import difference, interval, mean, rate_interval
+from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
 from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
 
 TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
 RANDOM = "random policy"
 CSV = "experiment method act_noise measure mean ci95_low ci95_high seeds episodes diverged"  # columns of table.csv
-Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval
+Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval; NaN where there is none
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Entry:
         experiment: name of the experiment.
         method: name of the method, `random policy` or `dataset mean`.
         cells: way to act -> mean with interval; None if the method was not evaluated in this way.
-        counts: way to act -> (number of seeds, number of episodes).
+        counts: way to act -> (number of seeds, number of episodes); empty for the random policy and the dataset.
         own: the method's default way to act.
         per_seed: mean of every seed in the default way.
         short: ways to act in which some episodes could not be played.
@@ -75,21 +76,26 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
         if not own:
             continue
         cells = {way: _cell(values[way], measure) for way in ways}
+        counts = {way: (len(values[way]), sum(map(len, values[way]))) for way in ways}
         entries.append(
             Entry(
                 experiment,
                 method,
                 cells,
-                {way: (len(values[way]), sum(map(len, values[way]))) for way in ways},
+                counts,
                 results["act_noise"],
                 tuple(mean([one]) for one in own),
-                tuple(way for way, cell in cells.items() if cell and floor is not None and cell[1] > floor),
+                tuple(way for way, cell in cells.items() if counts[way][1] > 1 and _above(cell, floor)),
                 tuple(way for way in ways if any(way in run.short for run in group)),
                 tuple(diverged_seeds(group, results["act_noise"])),
                 sum(len(run.diverged) for run in group),
             )
         )
     return entries
+
+
+def _above(cell: Cell | None, floor: float | None) -> bool:
+    return cell is not None and floor is not None and cell[1] > floor
 
 
 def _cell(values: list[list[float]], measure: str) -> Cell | None:
@@ -101,8 +107,8 @@ def _reference(experiment: str, method: str, results: dict[str, Any], key: str, 
     """Return the entry of the random policy or of the dataset, if it is known. It is the same in every way to act."""
     if f"{key}_mean" not in results:
         return []
-    cell = (results[f"{key}_mean"], *results[f"{key}_ci95"])
-    return [Entry(experiment, method, dict.fromkeys(ways, cell), dict.fromkeys(ways, (0, 0)))]
+    low, high = (NO_INTERVAL[0] if bound is None else bound for bound in results[f"{key}_ci95"])
+    return [Entry(experiment, method, dict.fromkeys(ways, (results[f"{key}_mean"], low, high)), {})]
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -117,7 +123,7 @@ def table(runs: Sequence[Run]) -> str:
         grids = [_grid(here, measure) for measure in MEASURES if measure != "score" or not _is_return(here)]
         blocks.append("\n\n".join([markdown(experiment), *filter(None, grids)]))
     notes = (
-        "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds]; "
+        "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds; one episode has none]; "
         "* interval above the dataset's mean; "
         "< the run's own way to act (used in `per seed`)"
     )
@@ -162,9 +168,9 @@ def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
 
 
 def bounds(cell: Cell, digits: int) -> str:
-    """Return `mean [low, high]` with `digits` decimals, without negative zeros."""
+    """Return `mean [low, high]` with `digits` decimals, without negative zeros; the mean alone without an interval."""
     centre, low, high = (f"{value:z.{digits}f}" for value in cell)
-    return f"{centre} [{low}, {high}]"
+    return centre if math.isnan(cell[1]) else f"{centre} [{low}, {high}]"
 
 
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
@@ -203,7 +209,11 @@ def _named(name: str, way: Way) -> str:
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """Return the tables as CSV, one line per method, way to act and measure."""
+    """Return the tables as CSV, one line per method, way to act and measure.
+
+    A single episode has no interval: these cells are empty. The random policy and the dataset have no number of seeds,
+    of episodes and of diverged seeds.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV.split())
@@ -212,5 +222,7 @@ def as_csv(runs: Sequence[Run]) -> str:
             for way, cell in entry.cells.items():
                 if cell is not None:
                     row = [csv_cell(entry.experiment), csv_cell(entry.method), way, measure]
-                    writer.writerow([*row, *(f"{x:.6g}" for x in cell), *entry.counts[way], entry.lost])
+                    numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in cell]
+                    counts = [*entry.counts[way], entry.lost] if entry.counts else ["", "", ""]
+                    writer.writerow([*row, *numbers, *counts])
     return text.getvalue()
