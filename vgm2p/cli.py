@@ -248,5 +248,8 @@ def _fail(error: Exception | Interrupted) -> int:
 
 
 def console() -> Any:
-    """Entry point of the console script."""
+    """Entry point of the console script. As with `python -m vgm2p`, modules in the working folder can be imported."""
+    if not sys.flags.safe_path:
+        with contextlib.suppress(OSError):  # the working folder was deleted
+            sys.path.insert(0, os.getcwd())
     raise SystemExit(main())

@@ -197,10 +197,15 @@ class Seen:
     def expand(self, seeds: int) -> Seen:
         """Return a view in which S = `seeds` seeds see the episodes of one seed."""
 
-        def wide(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.expand(seeds, *x.shape[1:])
+        return self._map(lambda x: x.expand(seeds, *x.shape[1:]))
 
-        return Seen(self.obs.expand(seeds, *self.obs.shape[1:]), wide(self.legal), wide(self.reward), wide(self.active))
+    def to(self, device: Any) -> Seen:
+        """Return the same on another device."""
+        return self._map(lambda x: x.to(device))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Seen:
+        rest = (None if x is None else function(x) for x in (self.legal, self.reward, self.active))
+        return Seen(function(self.obs), *rest)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tests.cli.flips import trials
 from tests.cli.wrong import ALL, CASES
 from tests.cli.wrong_keys import KEYS
 from tests.run.runs import environment
+from vgm2p.cli import console
 
 
 @pytest.mark.parametrize("case", [*CASES, *KEYS[::8]], ids=lambda case: case.what.replace(" ", "-"))
@@ -57,3 +58,13 @@ def test_help_is_no_error(words):
     code, text = answer(words)
     assert code == 0
     assert text == ""
+
+
+def test_the_script_finds_modules_in_the_working_folder_as_python_m_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["the folder of the script", *sys.path])
+    monkeypatch.setattr(sys, "argv", ["vgm2p", "--version"])
+    with pytest.raises(SystemExit) as end:
+        console()
+    assert end.value.code == 0
+    assert sys.path[:2] == [str(tmp_path), "the folder of the script"]

@@ -167,6 +167,12 @@ def test_a_run_without_environment_has_no_evaluation(tmp_path):
         ("+callbacks.mine._target_=tests.strangers.watching.Notebook", ConfigError, "is no Callback"),
         ("+logger.mine._target_=tests.strangers.watching.Watch", ConfigError, "is no Logger"),
         ("+logger.mine._target_=tests.run.test_parts.made", ConfigError, "is not a class"),
+        (
+            f"+callbacks.mine={{_target_:{STRANGERS}.Watch,inner:{{_target_:nowhere.Inner}}}}",
+            ConfigError,
+            "callbacks.mine.inner._target_=nowhere.Inner: no module 'nowhere' in the working folder",
+        ),
+        ("+trainer.profiler._target_=nowhere.Profiler", ConfigError, "trainer.profiler._target_=nowhere.Profiler: no"),
         ("+logger.every=7", ConfigError, "logger.every names no class"),
         ("+callbacks.mine.every=7", ConfigError, "callbacks.mine names no class"),
         ("+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping", ConfigError, "does not count updates"),

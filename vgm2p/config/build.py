@@ -110,30 +110,63 @@ def make_data(data: Mapping[str, Any]) -> Any:
 
 
 def class_of(node: Mapping[str, Any], where: str) -> type[Any]:
-    """Import and return the class that the `_target_` of a node names. Its module may lie in the working folder.
-
-    Raises:
-        ConfigError: if there is no such class.
-        MissingInput: if its module needs a package that is not installed.
-    """
+    """Import and return the class that the `_target_` of a node names. Raises as `imported`."""
     name = node.get(TARGET)
-    if not isinstance(name, str):
-        raise ConfigError(f"{where}.{TARGET} must name a class, got {name!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that no module there hides an installed package
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise package_missing(where, error) from error
-        raise ConfigError(f"{where}.{TARGET}={name}: no module '{error.name}' here or installed") from error
-    except Exception as error:  # a user's module may raise anything
-        detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"{where}.{TARGET}={name} cannot be imported ({detail})") from error
+    found = imported(name, where)
     if not isinstance(found, type):
         raise ConfigError(f"{where}.{TARGET}={name} is not a class; give <module>.<Class>")
     return found
+
+
+def imported(name: Any, where: str) -> Any:
+    """Import and return what the `_target_` of the node `where` names. Its module may lie in the working folder.
+
+    Raises:
+        ConfigError: if there is no such class or function.
+        MissingInput: if its module needs a package that is not installed.
+    """
+    key, module = f"{where}.{TARGET}", name.rpartition(".")[0] if isinstance(name, str) else ""
+    if not module:
+        raise ConfigError(f"{key} must name a class as <module>.<Class>, got {name!r}")
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that no module there hides an installed package
+    try:
+        return _located(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise package_missing(where, error) from error
+        raise ConfigError(
+            f"{key}={name}: no module '{error.name}' in the working folder {folder}, in PYTHONPATH or installed; "
+            f"start in the folder of {error.name.partition('.')[0]}.py"
+        ) from error
+    except Exception as error:  # a user's module may raise anything
+        detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"{key}={name} cannot be imported ({detail})") from error
+
+
+def _located(name: str) -> Any:
+    """Return `<module>.<name>`, or what is inside a class, `<module>.<Class>.<name>`. Raises as an import does."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module or "." not in module:
+            raise
+        found = _located(module)
+    return getattr(found, attribute)
+
+
+def check_nested(value: Any, where: str) -> None:
+    """Import what every `_target_` below `value` names, at any depth. Builds nothing. Raises as `imported`."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key == TARGET:
+                imported(inner, where)
+            check_nested(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            check_nested(inner, where)
 
 
 def package_missing(where: str, error: ModuleNotFoundError) -> MissingInput:

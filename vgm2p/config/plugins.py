@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import hydra
 
-from vgm2p.config.build import TARGET, class_of, package_missing
+from vgm2p.config.build import TARGET, check_nested, class_of, package_missing
 from vgm2p.config.nodes import arguments
 from vgm2p.errors import ConfigError, UserError
 
@@ -23,12 +23,14 @@ def plugin_class(node: Any, where: str, kind: type[Kind]) -> type[Kind]:
         kind: the required base class.
 
     Raises:
-        ConfigError: if there is no such class, or it is not a subclass of `kind`.
+        ConfigError: if there is no such class, or it is not a subclass of `kind`. Also for a class that a node inside
+            it names.
         MissingInput: if its module needs a package that is not installed.
     """
     if not isinstance(node, Mapping) or TARGET not in node:
         raise ConfigError(f"{where} names no class; set {where}.{TARGET}=<module>.<Class>, or {where}=null")
     found = class_of(node, where)
+    check_nested(node, where)
     if not issubclass(found, kind):
         raise ConfigError(f"{where}.{TARGET}={node[TARGET]} is no {kind.__name__} of `lightning` (import lightning)")
     return found

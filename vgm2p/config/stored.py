@@ -79,7 +79,9 @@ def refuse_foreign(config: Any) -> None:
         if type(value) not in PLAIN:
             raise ConfigError(f"'{name}' contains a {type(value).__name__}, which is not allowed")
         if name in CLASS_KEYS and not class_is_ours(name, value):
-            raise ConfigError(f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ (ours or yours) names this class")
+            raise ConfigError(
+                f"{name}={value}: no file of conf/{CLASS_KEYS[name]}/ (ours, or yours in this folder) names this class"
+            )
     refuse_code(config, "", class_is_ours)
 
 

@@ -15,15 +15,16 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
 from vgm2p.config.settings import PolicySettings
 from vgm2p.config.stored import everything, stored_policy, stored_spec
-from vgm2p.errors import ConfigError, DataError, MissingInput
+from vgm2p.errors import ConfigError, DataError, Diverged, MissingInput
+from vgm2p.execution.observed import seen_by
 from vgm2p.rng import ActKey
 from vgm2p.run.belonging import PREFIX
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
-from vgm2p.types import Seen, Spec
+from vgm2p.types import Spec
 
 
 class TrainedPolicy:
-    """A trained algorithm that acts from local observations.
+    """A trained algorithm that acts from local observations, in one episode or in several that began together.
 
     Attributes:
         algorithm: the algorithm with its weights, for all seeds.
@@ -38,63 +39,70 @@ class TrainedPolicy:
         self.spec: Spec = algorithm.spec
         self.reset()
 
+    def __repr__(self) -> str:
+        """Return algorithm, task, shapes, number of updates and seeds."""
+        spec = self.spec
+        kind = f"discrete, 0 to {spec.action_dim - 1}" if spec.discrete else "continuous, -1 to 1"
+        action = (spec.n_agents,) if spec.discrete else (spec.n_agents, spec.action_dim)
+        return (
+            f"TrainedPolicy({self.settings.algorithm} on {spec.env_id}: obs ({spec.n_agents}, {spec.obs_dim}), "
+            f"action {action} {kind}, update {self.update}, seeds {list(self.algorithm.seeds)})"
+        )
+
     @property
     def decentralised(self) -> bool:
         """Whether agent i uses only its own observation and memory."""
         return self.algorithm.decentralised
 
     def reset(self, episode: int = 0) -> None:
-        """Start an episode: clear the memory. `act` then uses the noise of evaluation episode `episode`."""
-        device = self.algorithm.obs_mean.device
-        self._key = ActKey(self.algorithm.seeds, self.update, [episode], device)
+        """Start an episode, or a batch of episodes: clear the memory.
+
+        Call it before the first step of every episode. The number of episodes E is that of the next `act`, and stays
+        until the next `reset`. Row e of a batch uses the noise of evaluation episode `episode` + e. A batch has one
+        clock: its episodes begin together. When one has ended, leave its row in (repeat its last observation, and
+        ignore its actions) until all have ended.
+        """
+        self._first = episode
+        self._key: ActKey | None = None
         self._memory: Any = None
         self._step = 0
 
-    def act(
-        self, obs: NDArray[Any], legal: NDArray[Any] | None = None, seed: int = 0, reward: float | None = None
-    ) -> NDArray[Any]:
-        """Return the agents' actions, (N, A) floats in [-1, 1] or (N,) indices.
+    def act(self, obs: Any, legal: Any = None, seed: int = 0, reward: Any = None) -> NDArray[Any]:
+        """Return the agents' actions in the present step: floats in [-1, 1], or indices for discrete actions.
 
         Args:
-            obs: (N, O) observations, as the environment gives them. A decentralised agent i uses only row i.
-            legal: (N, A) bool, for discrete actions only.
+            obs: (N, O) observations of all agents, as the environment gives them, or (E, N, O) of E episodes. A
+                decentralised agent i uses only row i.
+            legal: (N, A) or (E, N, A) bool, for discrete actions only.
             seed: position of the acting policy among the S seeds of the run (not the seed's value).
-            reward: team reward of the previous step; only planners with `goal.rtg` need it.
+            reward: team reward of the previous step, () or (E,); only planners with `goal.rtg` need it.
+
+        Returns:
+            (N, A) floats or (N,) indices; for E episodes (E, N, A) or (E, N).
 
         Raises:
-            ConfigError: if an argument has another shape, is missing, or is not finite.
+            ConfigError: if an argument has another shape, is missing, or is not finite; if an agent has no legal
+                action; if the number of episodes has changed since `reset`.
+            Diverged: if an action is not finite, because the training of this seed diverged.
         """
-        device = self.algorithm.obs_mean.device
-        S, spec = len(self.algorithm.seeds), self.spec
+        S = len(self.algorithm.seeds)
         if seed not in range(S):
             raise ConfigError(f"seed={seed}: the run has {S} seeds; give a position from 0 to {S - 1}")
-        if (legal is None) == spec.discrete:
-            raise ConfigError(f"legal: {'give' if spec.discrete else 'leave out'} the legal actions of {spec.env_id}")
-        shown = _argument(obs, "obs", (spec.n_agents, spec.obs_dim)).to(device).expand(S, 1, -1, -1)
-        allowed = None
-        if legal is not None:
-            shape = (spec.n_agents, spec.action_dim)
-            allowed = _argument(legal, "legal", shape).bool().to(device).expand(S, 1, -1, -1)
-        if reward is not None:
-            _argument(reward, "reward", ())
+        seen = seen_by(self.spec, obs, legal, reward)
+        device, episodes = self.algorithm.obs_mean.device, seen.obs.shape[1]
+        if self._key is None:
+            numbers = range(self._first, self._first + episodes)
+            self._key = ActKey(self.algorithm.seeds, self.update, numbers, device)
+        elif episodes != len(self._key.episodes):
+            begun = len(self._key.episodes)
+            raise ConfigError(f"obs has {episodes} episodes, but {begun} have begun; call reset() before a new batch")
         with torch.inference_mode():
-            seen = Seen(shown, allowed, None if reward is None else torch.full((S, 1), reward, device=device))
-            action, self._memory = self.algorithm.act(seen, self._memory, self._key.at(self._step))
+            action, self._memory = self.algorithm.act(seen.to(device).expand(S), self._memory, self._key.at(self._step))
         self._step += 1
-        return action[seed, 0].cpu().numpy()
-
-
-def _argument(given: Any, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return an argument of `act` as a float tensor. Raises ConfigError for another shape or a number not finite."""
-    try:
-        values = np.asarray(given, np.float32)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name}: give an array of numbers of shape {shape}") from None
-    if values.shape != shape:
-        raise ConfigError(f"{name} has shape {values.shape}; give {shape}, the same step of all agents")
-    if not np.isfinite(values).all():
-        raise ConfigError(f"{name} has values that are not finite; look where they come from")
-    return torch.tensor(values)
+        chosen: NDArray[Any] = action[seed].cpu().numpy()
+        if not np.isfinite(chosen).all():
+            raise Diverged(f"{self.path}: an action of seed {self.algorithm.seeds[seed]} is not finite; train it again")
+        return chosen if np.ndim(obs) == 3 else chosen[0]
 
 
 def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:

@@ -13,6 +13,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch import callbacks as theirs
 from lightning.pytorch.loggers import Logger
 
+from vgm2p.config.build import check_nested
 from vgm2p.config.plugins import build_plugin, plugin_class
 from vgm2p.config.settings import FitSettings
 from vgm2p.errors import ConfigError
@@ -69,6 +70,7 @@ def evaluation_logs(trainer: Trainer) -> list[EvaluationLog]:
 
 def check_parts(settings: FitSettings) -> None:
     """Raise ConfigError or MissingInput for the first node whose class cannot be used. Builds nothing."""
+    check_nested(settings.trainer.lightning, "trainer")
     list(_classes(settings.callbacks, "callbacks", Callback))
     list(_classes(settings.logger, "logger", Logger))  # type: ignore[type-abstract]
 

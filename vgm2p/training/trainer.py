@@ -43,10 +43,11 @@ def make_trainer(
     Raises:
         ConfigError: if Lightning refuses the value of a key.
     """
-    given = {key: with_nested(value) for key, value in (further or {}).items()}
+    given = dict(further or {})
     if "profiler" in given:
         logging.getLogger(PROFILERS).setLevel(logging.INFO)
     try:
+        given = {key: with_nested(value) for key, value in given.items()}
         return Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
