@@ -1,7 +1,7 @@
 """Runs the commands of README.md in order, each for a few seconds: `python -m tests.readme <scratch folder>`.
 
 Lines in ```bash blocks run unchanged, except that `fit` and `estimate` get a smaller budget. `make` lines are only checked: the target
-must exist (`.ci/run` runs it). Commands on recordings need VGM2P_DATA; without it, they are skipped with a message.
+must exist (`.ci/run` runs it). Of `source` lines, the file must be one that `make install` makes. Commands on recordings need VGM2P_DATA; without it, they are skipped with a message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def reduced(command: str) -> list[str] | None:
     words = shlex.split(command)
     while "=" in words[0]:  # variables in front
         words.pop(0)
-    if words[0] == "make":
+    if words[0] in ("make", "source"):
         return None
     assert words[:3] == ["python", "-m", "vgm2p"], f"README has a command that this script does not know: {command}"
     budget = {"fit": BUDGET, "estimate": ESTIMATE}.get(words[3], []) if "--help" not in words else []
@@ -42,13 +42,18 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
 
 
+def is_made(word: str, what: str) -> bool:
+    """Return whether a target of `make` exists, or a file for `source` is the script of the environment `.venv`."""
+    return what == ".venv/bin/activate" if word == "source" else word != "make" or what in targets()
+
+
 def main(scratch: Path) -> int:
     """Run every command in `scratch`; return the number of failures."""
     failures = 0
     for command in commands((ROOT / "README.md").read_text()):
         words = reduced(command)
         if words is None:
-            good = not command.startswith("make") or command.split()[1] in targets()
+            good = is_made(*command.split()[:2])
             print(f"{'named' if good else 'FAILED'}    {command}", flush=True)
         else:
             done = subprocess.run(words, cwd=scratch, capture_output=True, text=True)

@@ -20,12 +20,13 @@ from vgm2p.errors import ConfigError, Interrupted, UserError, nearest
 from vgm2p.io.faults import as_user_error
 from vgm2p.io.files import write_atomic
 from vgm2p.io.scratch import scratch_folder
+from vgm2p.io.shell import noted, program
 from vgm2p.run.sweep import Note, Sweep, Worker
 from vgm2p.signals import StopFlag
 
 Result = TypeVar("Result")
 STOPPED = "the sweep was stopped, its runs have saved their state; the same command continues them"
-USAGE = """vgm2p <command> [key=value ...]
+USAGE = """{program} <command> [key=value ...]
 
   fit                       train and evaluate (default: bundled data, real MuJoCo, a few minutes)
   evaluate run=<folder>     roll out a trained policy again        [episodes=100 act_noise=0.5 video=true]
@@ -36,7 +37,7 @@ USAGE = """vgm2p <command> [key=value ...]
   doctor                    what works on this machine, and how to fix what does not
   bench step|loop|rollout|act|data|gpu  measure speed, as ratios within one run (needs only torch and numpy)
 
-Help on keys: vgm2p <command> --help; several runs: vgm2p fit -m algo=a,b seed=0,1
+Help on keys: {program} <command> --help; several runs: {program} fit -m algo=a,b seed=0,1
 """
 COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor", "bench")
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     STOP.signum, STOP.graceful = None, True  # until a command begins: imports of libraries are not to be interrupted
     STOP.install()
     try:
-        return _main(line)
+        with noted(line):
+            return _main(line)
     except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(line: list[str]) -> int:
     if not line or line[0] in ("-h", "--help", "help"):
-        print(USAGE)
+        print(USAGE.format(program=program()))
         return 0
     if line[0] in ("-V", "--version"):
         print(f"vgm2p {__version__}")

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
+from vgm2p.io.shell import as_typed, runnable
 from vgm2p.io.text import plain, without_middle
 
 MAX_LINE = 200
+LAST_COMMAND = re.compile(r"`[^`]*\b(?:vgm2p|pip|make) [^`]*`[^`]*$")
+LEAST_REST = 100  # characters that stay of the text before a long command
 
 
 class UserError(Exception):
     """An error of one line: what is wrong, where, and how to fix it. The process ends with `exit_code`.
 
     Args:
-        line: the message.
+        line: the message. Commands in backticks become runnable (`vgm2p.io.shell`).
         command: a command that the user can type next. It ends the line and is never shortened.
     """
 
     exit_code = 2
 
     def __init__(self, line: str, command: str = "") -> None:
-        super().__init__(" ".join(str(line).split()))
-        self.command = command
+        super().__init__(runnable(" ".join(str(line).split())))
+        self.command = as_typed(command)
 
     @property
     def line(self) -> str:
@@ -35,7 +39,7 @@ class UserError(Exception):
 
 
 def _shortened(text: str) -> str:
-    """Leave out the heads of long paths first, then the middle of the text."""
+    """Leave out the heads of long paths first, then the middle of the text before its last command."""
     paths = [word for word in text.split() if word.startswith("/") and word.count("/") > 1]
     for path in sorted(paths, key=len, reverse=True):
         excess = len(text) - MAX_LINE
@@ -43,7 +47,9 @@ def _shortened(text: str) -> str:
             head, name = path.rsplit("/", 1)
             kept = max(0, len(head) - excess - len("..."))
             text = text.replace(path, f"...{head[len(head) - kept :]}/{name}", 1)
-    return without_middle(text, MAX_LINE)
+    found = LAST_COMMAND.search(text)
+    advice = found[0] if found and len(found[0]) <= 2 * MAX_LINE else ""
+    return without_middle(text.removesuffix(advice), max(MAX_LINE - len(advice), LEAST_REST)) + advice
 
 
 class ConfigError(UserError):

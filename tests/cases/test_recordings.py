@@ -198,7 +198,7 @@ def test_the_one_recording_of_a_name_is_told_and_hidden_ones_and_links_to_it_do_
 
 def test_a_recording_of_ones_own_is_converted_by_the_command_that_the_refusal_names(tmp_path):
     path = recording(tmp_path / "my robot.hdf5")
-    line = refused(["data", "show", path], 65, "convert it: vgm2p data convert")
+    line = refused(["data", "show", path], 65, "vgm2p data convert")
     place = tmp_path / "my robot_converted.h5"
     assert line.endswith(f"vgm2p data convert '{path}' 'out={place}'")
     assert answer(["data", "convert", str(path), f"out={place}"]) == (0, "")

@@ -88,15 +88,20 @@ def untrue(words: list[str], line: str) -> str:
     """Try the remedy of a line, if it is a word or a command. Return a complaint if it does not work."""
     for remedy in remedies(words, line):
         only = [] if "--help" in remedy else ["--cfg", "job"]  # composes the command, and does nothing
-        code, text = answer([*remedy, *only])
+        code, text = answer([*first_run(remedy), *only])
         if code != 0:
             return f"its remedy {shlex.join(remedy)} is refused: {text.strip()}"
     return ""
 
 
+def first_run(remedy: list[str]) -> list[str]:
+    """Return the command of the first run of a sweep; another command is unchanged."""
+    return [word.partition(",")[0] for word in remedy if word != "-m"] if "-m" in remedy else remedy
+
+
 def remedies(words: list[str], line: str) -> list[list[str]]:
     """Return the commands that a line proposes: printed ones, and the given one with the word that was meant."""
-    found = [shlex.split(text)[1:] for text in re.findall(r"`(vgm2p \w+ [^`<]*)`", line)]
+    found = [shlex.split(text)[1:] for text in re.findall(r"`(?:[^`]* -m )?(vgm2p \w+ [^`<]*)`", line)]
     meant = re.search(r"unknown ([\w/.]+) '([^']*)'; did you mean '([^']*)'", line)
     if meant is None:
         return found

@@ -42,6 +42,11 @@ def test_fit_first_prints_what_it_uses(tmp_path):
 def test_a_run_folder_has_all_promised_files(trained):
     folder = RunFolder(trained / "vgm2p_plus")
     results, manifest = folder.read_results(), folder.read_manifest()
+    assert manifest["command"][1:] == [
+        "-m",
+        "vgm2p",
+        *words(folder.path, algo="vgm2p_plus", callbacks__plot=None, **SMALL),
+    ]
     expected = {
         "experiment",
         "algorithm",

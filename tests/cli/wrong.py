@@ -254,7 +254,7 @@ CASES = [
         "SMAX data that nobody recorded",
         fit("experiment=smax_3m", "data.root=/no"),
         66,
-        "record it: vgm2p collect env=smax/3m",
+        "vgm2p collect env=smax/3m recipe=mixed",
     ),
     Wrong("judges that do not agree", fit("algo=vgm2p_plus", "algo.threshold=value"), 2, "set algo.margin=0"),
     Wrong("share of nothing", fit("algo=vgm2p_plus", "algo.best_share=0"), 2, "algo.best_share must be above 0"),

@@ -22,6 +22,7 @@ from vgm2p.envs import smac_install
 from vgm2p.envs.smac import SMACv1, SMACv2
 from vgm2p.envs.smac_maps import MAPS, RACES, check_exceptions, spec_v1, spec_v2, worth_v2
 from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.io.shell import runnable
 from vgm2p.run.fingerprint import run_name
 
 ROOT = Path(__file__).parents[2]
@@ -242,7 +243,7 @@ def test_all_missing_parts_are_reported_together(far, monkeypatch):
         smac_install.require("3m")
     assert error.value.line == (
         "SMAC lacks no_such_package, StarCraft II, 3m.SC2Map; "
-        f"run `make install-smac sc2 smac-maps SC2PATH={far}` (docs/smac.md)"
+        f"run {runnable(f'`make install-smac sc2 smac-maps SC2PATH={far}`')} (docs/smac.md)"
     )
 
 

@@ -83,7 +83,7 @@ class TrainerSettings:
         """Raise ConfigError for more than one device, and for keys that Lightning's Trainer lacks or must not get."""
         if self.devices != 1:
             raise ConfigError(
-                f"trainer.devices={self.devices}: one run uses one device; start more runs, e.g. fit -m seed=0,1"
+                f"trainer.devices={self.devices}: one run uses one device; start several, e.g. `vgm2p fit -m seed=0,1`"
             )
         for name in self.lightning:
             _check_lightning(name)

@@ -179,7 +179,7 @@ class ReportSettings:
     def __post_init__(self) -> None:
         """Raise ConfigError if no run is named, or if `acting=best` has no `versus`."""
         if not self.runs:
-            raise ConfigError("report needs run folders: vgm2p report runs/quickstart/*/*")
+            raise ConfigError("report needs run folders, e.g. `vgm2p report runs/quickstart/*/*`")
         if self.acting == "best" and self.versus is None:
             raise ConfigError("acting=best is for differences; name a method with versus=<method>")
 

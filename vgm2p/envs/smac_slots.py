@@ -138,7 +138,7 @@ class SMAC:
         number = self._played[index]
         (answer,) = self.pool.ask({number: ("replay",)}, self.timeout, self.stop).values()
         if isinstance(answer, Lost):
-            raise ServiceError(f"the game saved no replay ({answer.cause}); run vgm2p doctor")
+            raise ServiceError(f"the game saved no replay ({answer.cause}); run `vgm2p doctor`")
         write_atomic(path, answer)
 
     def heuristic(self) -> Actor:

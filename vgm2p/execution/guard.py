@@ -109,7 +109,7 @@ class Guarded:
 
     @property
     def _remedy(self) -> str:
-        return "run vgm2p doctor" if type(self.env).__module__.startswith("vgm2p.") else "mend this class"
+        return "run `vgm2p doctor`" if type(self.env).__module__.startswith("vgm2p.") else "mend this class"
 
     def _place(self, slot: int, ahead: int = 0) -> str:
         return f"at step {self._steps[slot] + ahead} of episode {self._numbers[slot]}"

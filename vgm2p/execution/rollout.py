@@ -62,7 +62,7 @@ class Failures:
             if len(self.final) == self.most:
                 cause = f" ({failure.cause})" if failure.cause else ""
                 tries = f"{self.count[pair]} times in episode {pair[1]}{cause}"
-                raise Unplayable(f"environment {self.env_id} failed {tries}; run vgm2p doctor", failure)
+                raise Unplayable(f"environment {self.env_id} failed {tries}; run `vgm2p doctor`", failure)
         return sorted({number for _, number in failed} - self.final.keys())
 
 

@@ -7,8 +7,9 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from vgm2p.errors import ConfigError, OutOfMemory, StorageError, UserError, out_of_memory
+from vgm2p.errors import ConfigError, MissingInput, OutOfMemory, StorageError, UserError, out_of_memory
 from vgm2p.io.files import FULL
+from vgm2p.io.shell import missing_package
 
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -29,6 +30,8 @@ def as_user_error(error: BaseException) -> UserError:
     place = None if full else _user_frame(error)
     if place is not None:
         return ConfigError(f"{place}: {detail}; mend this file (VGM2P_DEBUG=1 shows the calls)")
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("vgm2p"):
+        return MissingInput(*missing_package(error.name.partition(".")[0]))
     if isinstance(error, OSError):
         where = error.filename or "the run folder"
         if error.errno == errno.ENAMETOOLONG:

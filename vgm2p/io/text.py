@@ -10,6 +10,8 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 
+from vgm2p.io.shell import program, runnable
+
 LONGEST = 120  # characters of a name in a table or a plot
 HIDDEN = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")  # Unicode categories of characters that show nothing or move the text
 JOINERS = "\u200c\u200d"  # parts of words in some scripts
@@ -63,7 +65,7 @@ def _is_number(text: str) -> bool:
 
 def command(*words: object) -> str:
     """Return a command of this program as a user can type it in a shell: words are quoted where it is necessary."""
-    return " ".join(["vgm2p", *(_shell_word(str(word)) for word in words)])
+    return " ".join([program(), *(_shell_word(str(word)) for word in words)])
 
 
 def _shell_word(word: str) -> str:
@@ -100,11 +102,11 @@ def shown(value: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print lines without control characters, and flush the output."""
-    print("\n".join(map(plain, text.split("\n"))), flush=True)
+    """Print lines without control characters, and flush the output. Commands in backticks become runnable."""
+    print("\n".join(map(plain, runnable(text).split("\n"))), flush=True)
 
 
 @functools.cache
 def warn_once(line: str) -> None:
     """Print a line on stderr, the first time that it is given."""
-    print(f"vgm2p: {plain(line)}", file=sys.stderr, flush=True)
+    print(f"vgm2p: {plain(runnable(line))}", file=sys.stderr, flush=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,24 +27,15 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     if (folder.plots / "learning.png").exists():
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
     say(f"run folder       {folder.path}")
-    python = shlex.quote(this_python())
     if playable(folder.read_results()):
-        say(f"evaluate again   {python} -m {command('evaluate', f'run={folder.path}', 'episodes=100')}")
+        say(f"evaluate again   {command('evaluate', f'run={folder.path}', 'episodes=100')}")
     else:
-        say(f"estimate it      {python} -m {command('estimate', f'run={folder.path}')}")
+        say(f"estimate it      {command('estimate', f'run={folder.path}')}")
     stored = folder.read_manifest()["config"]
     more = f"updates={2 * folder.read_results()['updates']}"
     typed = stored.get("overrides", [])
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
     same = [word for word in words if not word.startswith("updates=")]
     other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
-    say(f"train on         {python} -m {command('fit', *same, more)}")
-    say(f"other algorithm  {python} -m {command('fit', *other, 'algo=bc_flow')}")
-
-
-def this_python() -> str:
-    """Return the word that starts this Python in a shell: `python` if that is its name there, else its path."""
-    own, found = Path(sys.executable), shutil.which("python")
-    if found and Path(found).absolute().parent == own.parent:
-        return "python"
-    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
+    say(f"train on         {command('fit', *same, more)}")
+    say(f"other algorithm  {command('fit', *other, 'algo=bc_flow')}")

@@ -51,7 +51,7 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
         f"K={block}, S={settings.seeds} (seed {settings.seed})"
     )
     if settings.seeds > 1 and run.device.type == "cpu":
-        say("hint         to use several cores, train one process per seed: fit -m seed=0,1,... hydra/launcher=joblib")
+        say("hint         to use several cores, train seeds in parallel: `vgm2p fit -m seed=0,1 hydra/launcher=joblib`")
     if settings.trainer.precision == "bf16-mixed" and run.device.type == "cpu" and bfloat16_gain() < 1.0:
         say(
             f"hint         this CPU multiplies bfloat16 at {bfloat16_gain():.1f} times the speed of float32: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +14,7 @@ import vgm2p
 from vgm2p.config.compose import PACKAGE
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
+from vgm2p.io.shell import typed_command
 from vgm2p.training.run import Run
 from vgm2p.types import Spec
 
@@ -51,7 +51,7 @@ def manifest(run: Run, spec: Spec, data: Mapping[str, Any], threads: int) -> dic
         "threads": threads,
         "platform": platform.platform(),
         "git": git_state(),
-        "command": ["vgm2p", "fit", *sys.argv[1:]],
+        "command": typed_command(),
     }
 
 
