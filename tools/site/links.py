@@ -13,14 +13,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # files at the top of the repository that are pages of the site
-TOP_PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md", "README.md": "index.md"}
+TOP_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"}
 LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
 FENCE = re.compile(r"^(```.*?^```)", re.S | re.M)
 
 
 def home(page: str) -> str:
     """Return the path in the repository of a page of the site."""
-    return next((path for path, there in TOP_PAGES.items() if there == page and page != "index.md"), f"docs/{page}")
+    return next((path for path, there in TOP_PAGES.items() if there == page), f"docs/{page}")
 
 
 def place(path: str) -> str:
