@@ -44,7 +44,7 @@ $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt $(filter $(SM
 	@touch $(SMAX_READY)
 
 docs: $(READY)  ## the site of the documentation, in build/site; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build -q --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)

@@ -16,7 +16,7 @@ budget, not what it can reach.
 
 `vgm2p_plus` was chosen on the two medium-replay sets, with training seeds 0 and 1 and the first ten starts. These seeds and starts
 are part of the results below. A separate table shows other seeds and starts. `vgm2p_plus` is the result of the fourth round of
-choices ([how](algorithms/vgm2p.md#how-it-was-chosen)). The choices of the earlier rounds lost to cloning on medium-expert data. No
+choices ([how](notes/vgm2p_plus.md)). The choices of the earlier rounds lost to cloning on medium-expert data. No
 switch was chosen on these sets, but they are not unseen test data.
 
 | row | `python -m vgm2p fit experiment=<set>` and |

@@ -26,8 +26,8 @@ finished{commits}). The data are those of the SMAX tables of [results](results.m
 The settings of `ma_bcq` and `ma_cql` are those of their files; none was chosen on these battles. The row
 `ma_bcq_threshold_0.8` was added when the result of `ma_bcq` on `smax_2s3z` was known. Its threshold was chosen there,
 between 0.6 and 0.8, with the weights of `ma_bcq`, on these starts and a hundred others
-([why `ma_bcq` loses](smax.md#why-ma-bcq-loses-to-its-clone-on-2s3z)). So its result on `smax_2s3z` is no independent
-test; that section has one on 300 further starts. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal
+([why `ma_bcq` loses](notes/smax.md)). So its result on `smax_2s3z` is no independent
+test; the notes have one on 300 further starts. `ma_bcq_all_legal` is trained as `ma_bcq`, but chooses among all legal
 actions.
 
 The value baselines act in one way, without noise. The clone's default way is `mode`, which has none either; it is the

@@ -1,4 +1,4 @@
-"""Tables of the keys in conf/, made from the comments of its yaml files, for lines such as `<!-- keys: fit -->` in a page.
+"""Tables of the keys in conf/, from the comments of its yaml files, for lines such as `<!-- keys: fit -->` in a page.
 
 A page says where a table stands, conf/ says what is in it:
 
