@@ -42,23 +42,29 @@ class Blocks:
         total: number of updates of the whole run.
         block: largest number of updates in a block.
         intervals: periods, in updates, of evaluations, checkpoints and the like.
+        further: single updates at which a block ends as well.
     """
 
-    def __init__(self, start: int, total: int, block: int, intervals: Sequence[int]) -> None:
+    def __init__(
+        self, start: int, total: int, block: int, intervals: Sequence[int], further: Sequence[int] = ()
+    ) -> None:
         self._start, self._total = start, total
         steps = {block, *intervals}
         # a multiple of another step adds no edge
         self._steps = sorted(step for step in steps if not any(step % other == 0 for other in steps - {step}))
+        self._further = [update for update in further if all(update % step for step in self._steps)]
 
     def __len__(self) -> int:
         if self._start >= self._total:
             return 0
-        return self._edges(self._total - 1) - self._edges(self._start) + 1
+        single = sum(self._start < update < self._total for update in self._further)
+        return self._edges(self._total - 1) - self._edges(self._start) + single + 1
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         start = self._start
         while start < self._total:
-            stop = min([self._total, *[(start // step + 1) * step for step in self._steps]])
+            single = [update for update in self._further if update > start]
+            stop = min([self._total, *single, *[(start // step + 1) * step for step in self._steps]])
             yield start, stop
             start = stop
 

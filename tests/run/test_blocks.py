@@ -11,8 +11,9 @@ from vgm2p.datamodules.offline import Blocks
 @pytest.mark.parametrize(("start", "total"), [(0, 0), (0, 1), (0, 600), (37, 600), (60, 601), (599, 600), (600, 600)])
 @pytest.mark.parametrize("intervals", [[60, 90], [7, 7, 49], [1], [1000], [4, 6, 10, 15]])
 def test_blocks_are_counted_without_being_made(start, total, intervals):
-    blocks = Blocks(start, total, 50, intervals)
+    blocks = Blocks(start, total, 50, intervals, (10, 20, 49, 50, 100))
     assert len(blocks) == len(list(blocks))
+    assert {last for _, last in blocks} >= {update for update in (10, 20, 49, 50, 100) if start < update < total}
     assert list(blocks) == list(blocks)  # each loop begins anew
 
 

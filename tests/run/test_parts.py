@@ -72,17 +72,16 @@ def test_parts_of_the_working_folder_get_numbers_and_settings(tmp_path):
     first, *rest = notes(tmp_path)
     assert first["settings"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_plus.VGM2PPlus"
     steps = {name: [note["step"] for note in rest if name in note.get("metrics", {})] for name in NAMES}
-    assert steps == {"train/policy_loss": [7, 14], "train/policy_loss/seed1": [7, 14], "evaluation/return": [10, 20]}
-    metrics = next(note["metrics"] for note in rest if "train/policy_loss" in note.get("metrics", {}))
-    both = [metrics[f"train/policy_loss/seed{seed}"] for seed in (0, 1)]
-    assert metrics["train/policy_loss"] == pytest.approx(sum(both) / 2)
+    assert steps == {"train/policy_loss": [7, 14, 20], "evaluation/return": [10, 20], "evaluation/return_low": [10, 20]}
+    assert not [name for note in rest for name in note.get("metrics", {}) if "seed" in name]
     assert rest[-1] == {"status": "success"}
     final = next(note["metrics"] for note in reversed(rest) if "evaluation/return" in note.get("metrics", {}))
     results = RunFolder(tmp_path / "run").read_results()
     assert final["evaluation/return"] == pytest.approx(results["return_mean"])
+    assert [final[f"evaluation/return_{end}"] for end in ("low", "high")] == pytest.approx(results["return_ci95"])
 
 
-NAMES = ("train/policy_loss", "train/policy_loss/seed1", "evaluation/return")
+NAMES = ("train/policy_loss", "evaluation/return", "evaluation/return_low")
 
 
 def test_keys_of_lightnings_trainer_reach_it(tmp_path):

@@ -133,7 +133,7 @@ class FitSettings:
     seeds: int = field(metadata=key(trains=True))
     updates: int
     block_updates: Literal["auto"] | int
-    log_every: int
+    log_every: Literal["auto"] | int
     eval_every: int
     eval_episodes: int
     eval_acting: Literal["auto"] | list[Any]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
 from lightning import LightningModule
+from lightning.fabric.loggers.logger import Logger
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
@@ -76,6 +77,7 @@ class OfflineModule(LightningModule):
         capture: whether to replay updates as a CUDA graph.
         tf32: whether to multiply float32 matrices in TF32.
         log_every: number of updates whose mean diagnostics are logged together.
+        log_early: updates after which the diagnostics are logged as well.
         logs: maps the number of updates to marks of the run's logs, for checkpoints; None: there are no logs.
 
     Attributes:
@@ -93,6 +95,7 @@ class OfflineModule(LightningModule):
         capture: Capture = "off",
         tf32: bool = False,
         log_every: int = 500,
+        log_early: Collection[int] = (),
         logs: Callable[[int], Mapping[str, Any] | None] = lambda done: None,
     ) -> None:
         super().__init__()
@@ -105,7 +108,8 @@ class OfflineModule(LightningModule):
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
         self._source, self._batch_size, self._stop = source, batch_size, stop
-        self._capture, self._tf32, self._log_every, self._logs = capture, tf32, log_every, logs
+        self._capture, self._tf32, self._logs = capture, tf32, logs
+        self._log_every, self._log_early = log_every, log_early
         self._key: UpdateKey | None = None
         self._captured: Callable[[int], None] | None = None
 
@@ -135,16 +139,16 @@ class OfflineModule(LightningModule):
                 self.diagnostics.count += 1
                 self.done = update + 1
         self.updates.fill_(self.done)
-        if self.done % self._log_every == 0:
-            self._log_window()
+        if self.done % self._log_every == 0 or self.done in self._log_early:
+            self.log_window(self.loggers)
+            self.diagnostics.clear()
 
-    def _log_window(self) -> None:
-        """Send the means since the last log to the loggers (one host transfer)."""
+    def log_window(self, loggers: Sequence[Logger]) -> None:
+        """Send the means since the last log, if there are any, to the loggers (one host transfer)."""
         means = self.diagnostics.means()
-        self.diagnostics.clear()
         if means:
             self.latest = {name: sum(values) / len(values) for name, values in means.items()}
-            log_diagnostics(self.loggers, self.done, self.algorithm.seeds, means)
+            log_diagnostics(loggers, self.done, self.algorithm.seeds, means)
 
     def _runner(self) -> Callable[[int], None]:
         """Return the function that does one update: captured (made in Lightning's precision context) or eager."""

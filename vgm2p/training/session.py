@@ -25,6 +25,7 @@ from vgm2p.training.final_evaluation import evaluate_finally, write_without_retu
 from vgm2p.training.finishing import close, publish, write_timing
 from vgm2p.training.freezing import Freezing, too_large
 from vgm2p.training.introduction import compare_with_before, introduce
+from vgm2p.training.logs import log_times
 from vgm2p.training.manifest import manifest
 from vgm2p.training.module import Capture, OfflineModule
 from vgm2p.training.parts import intervals, make_callbacks, make_loggers
@@ -53,8 +54,9 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     on_begin()
     block = BLOCK[run.device.type] if run.settings.block_updates == "auto" else run.settings.block_updates
     introduce(run, record, block, data.memory, module.algorithm.remark)
-    edges = [run.settings.log_every, run.settings.eval_every, run.settings.checkpoint_every, *intervals(callbacks)]
-    data.schedule(lambda: Blocks(module.done, run.settings.updates, block, edges))
+    every, early = log_times(run.settings.log_every)
+    edges = [every, run.settings.eval_every, run.settings.checkpoint_every, *intervals(callbacks)]
+    data.schedule(lambda: Blocks(module.done, run.settings.updates, block, edges, early))
     began, status = time.monotonic(), "failed"
     try:
         fit(run, module, data, callbacks, loggers)
@@ -100,7 +102,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
         run.stop.requested,
         capture,
         settings.trainer.tf32,
-        settings.log_every,
+        *log_times(settings.log_every),
         lambda done: marks_at(run.folder, done),
     )
 
@@ -129,6 +131,9 @@ def fit(
 ) -> None:
     """Do the missing updates.
 
+    At the end, the diagnostics since the last log are logged. The last checkpoint does not know these rows: a run that
+    goes on from it, with more updates, deletes them and continues the same window.
+
     Raises:
         ServiceError: if an environment fails. The training so far is saved.
         UserError: if a callback ended training before the last update.
@@ -149,3 +154,4 @@ def fit(
             f"a callback ended training after update {module.done} of {settings.updates}; the same command continues, "
             f"updates={module.done} ends the run here"
         )
+    module.log_window(loggers)
