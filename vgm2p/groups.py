@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from vgm2p.errors import ConfigError
 
@@ -29,12 +31,13 @@ class Optim:
 
     Attributes:
         lr: Adam's learning rate [VGM2P Table 3: 3e-4].
-        decay_updates: number of steps in which a cosine schedule takes the rate to 0, where it stays; None: constant.
+        decay_updates: number of steps in which a cosine schedule takes the rate to 0, where it stays; None: constant;
+            `updates`: as many as the run has, a number that `over_run` puts in before a network is built.
         clip_norm: largest gradient norm per seed; None: no clipping.
     """
 
     lr: float = 3e-4
-    decay_updates: int | None = None
+    decay_updates: int | Literal["updates"] | None = None
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
@@ -42,3 +45,20 @@ class Optim:
         for name in ("lr", "clip_norm"):
             if getattr(self, name) == 0:
                 raise ConfigError(f"optim.{name} must be above 0, got 0: nothing would be learnt")
+
+    def rate_after(self, updates: int, total: int) -> float:
+        """Return the decaying learning rate after `updates` of the `total` updates of a run."""
+        if self.decay_updates is None:
+            return self.lr
+        decay = total if self.decay_updates == "updates" else self.decay_updates
+        return self.lr * 0.5 * (1.0 + math.cos(math.pi * min(updates / decay, 1.0)))
+
+
+def over_run(node: Any, updates: Any) -> Any:
+    """Return a node of a configuration in which `decay_updates: updates` is the number of updates of the run."""
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        name: updates if name == "decay_updates" and value == "updates" else over_run(value, updates)
+        for name, value in node.items()
+    }

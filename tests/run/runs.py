@@ -22,6 +22,7 @@ BUDGET = {
     "logger.tensorboard": "null",
     "net.width": 16,
     "net.depth": 1,
+    "optim.decay_updates": 10_000,  # with `updates`, a run that was first shorter gives other numbers than a whole one
     "data.batch_size": 8,
     "compare": "[]",
     "env.episode_limit": 60,

@@ -171,11 +171,11 @@ def stage(optim: Optim, start: int, updates: int = 0) -> Optim:
 
     A learning rate that decays reaches 0 at the end. Raises ConfigError if it would have decayed before the start.
     """
-    if optim.decay_updates is None:
+    if not isinstance(optim.decay_updates, int):
         return optim
     if optim.decay_updates <= start + updates:
         raise ConfigError(
-            f"algo.judge: stages of {start + updates} updates leave none for the policy before "
-            f"optim.decay_updates={optim.decay_updates}; make value_updates and effect_updates smaller"
+            f"algo.judge: stages of {start + updates} updates leave none for the policy: it learns nothing in "
+            f"them, and its rate is 0 after {optim.decay_updates}; make value_updates and effect_updates smaller"
         )
     return replace(optim, decay_updates=updates or optim.decay_updates - start)

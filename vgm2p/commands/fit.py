@@ -36,6 +36,8 @@ from vgm2p.training.run import Run, device_of
 from vgm2p.training.session import train
 from vgm2p.training.trainer import quiet
 
+SCHEDULE = "optim.decay_updates:"
+
 
 def run(settings: FitSettings, stop: StopFlag) -> None:
     """Train one configuration to its end, in its run folder.
@@ -140,7 +142,8 @@ def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataMod
     """Return the point from which the run continues. Rename checkpoints that are skipped, and print which ones.
 
     A dataset that was moved is known by the digest of its content: another `data.source` with the same digest is no
-    change.
+    change. A run that goes on for more updates may have another schedule of the learning rate; `compare_with_before`
+    says so.
     """
     now = training_part(to_plain(settings))
     same_data = cache(partial(_same_data, folder, data))
@@ -150,7 +153,9 @@ def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataMod
         moved = [line for line in found if line.startswith("data.source.")]
         if moved and not same_data():
             return [f"{moved[0].partition(':')[0]} (and the data there are others)"]
-        return [line for line in found if line not in moved]
+        total = before.get("updates")
+        longer = isinstance(total, int) and settings.updates > total
+        return [line for line in found if line not in moved and not (longer and line.startswith(SCHEDULE))]
 
     def reason(content: Mapping[str, Any], update: int) -> str | None:
         spec = stored_spec(folder.read_manifest().get("spec"), folder.manifest)

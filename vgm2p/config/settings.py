@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from vgm2p.config.nodes import key
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.groups import Net, Optim
+from vgm2p.groups import Net, Optim, over_run
 from vgm2p.run.folder import NAMED
 
 Node = dict[str, Any]  # a group: `_target_` names a class, the other keys are its arguments
@@ -169,7 +169,7 @@ class FitSettings:
             self.environment,
             self.seed,
             self.seeds,
-            self.algo,
+            over_run(self.algo, self.updates),
             self.env,
             self.data,
             self.trainer.precision,

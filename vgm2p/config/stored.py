@@ -23,6 +23,7 @@ from vgm2p.config.quoting import CALL, INTERPOLATION, literal, quoted
 from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
 from vgm2p.config.typed import LISTS, PATHS, TEXTS
 from vgm2p.errors import ConfigError, DataError
+from vgm2p.groups import over_run
 from vgm2p.io.text import plain
 from vgm2p.types import Spec
 
@@ -49,8 +50,10 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
         refuse_foreign(config)
         trainer = config.get("trainer")
         precision = trainer.get("precision") if isinstance(trainer, dict) else None
-        names = ("algorithm", "environment", "seed", "seeds", "algo", "env", "data")
-        policy = settings_of({**{name: config.get(name) for name in names}, "precision": precision}, PolicySettings)
+        names = ("algorithm", "environment", "seed", "seeds", "env", "data")
+        algo = over_run(config.get("algo"), config.get("updates"))
+        given = {**{name: config.get(name) for name in names}, "algo": algo, "precision": precision}
+        policy = settings_of(given, PolicySettings)
         ours = str(policy.env.get(TARGET)).startswith("vgm2p.")
         for name, value in everything(policy.env, "env"):
             if isinstance(value, str) and ":" in value and (ours or name == "env.env_id"):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vgm2p.errors import ConfigError
 from vgm2p.groups import Optim
 from vgm2p.seeds import broadcast, per_seed_norm
 
@@ -110,6 +111,8 @@ class SeedAdam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
+        if isinstance(optim.decay_updates, str):
+            raise ConfigError("optim.decay_updates=updates needs a run, whose updates are known; give a number here")
         self.parameters = list(parameters)
         self.decay_updates, self.clip_norm, self.loss_scale = optim.decay_updates, optim.clip_norm, loss_scale
         super().__init__(self.parameters, {"lr": optim.lr, "betas": betas, "eps": eps})

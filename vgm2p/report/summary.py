@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vgm2p.io.text import command
 from vgm2p.report.runs import load_run, load_runs, playable
@@ -32,10 +33,18 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     else:
         say(f"estimate it      {command('estimate', f'run={folder.path}')}")
     stored = folder.read_manifest()["config"]
-    more = f"updates={2 * folder.read_results()['updates']}"
     typed = stored.get("overrides", [])
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
-    same = [word for word in words if not word.startswith("updates=")]
     other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
-    say(f"train on         {command('fit', *same, more)}")
+    say(f"train on         {command('fit', *_longer(folder, stored, words))}")
     say(f"other algorithm  {command('fit', *other, 'algo=bc_flow')}")
+
+
+def _longer(folder: RunFolder, stored: Mapping[str, Any], words: Sequence[str]) -> list[str]:
+    """Return the words with which a run goes on for as many updates again, at a learning rate that is not 0."""
+    total = 2 * folder.read_results()["updates"]
+    decay = (stored.get("optim") or {}).get("decay_updates")
+    if isinstance(decay, int) and decay < total:  # another schedule would have another folder
+        kept = [word for word in words if not word.startswith(("updates=", "optim.decay_updates=", "out="))]
+        return [*kept, f"updates={total}", "optim.decay_updates=updates", f"out={folder.path}"]
+    return [*(word for word in words if not word.startswith("updates=")), f"updates={total}"]

@@ -50,6 +50,12 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
         f"device       {record['device']}, precision {precision}, threads {record['threads']}, "
         f"K={block}, S={settings.seeds} (seed {settings.seed})"
     )
+    decay = settings.optim.decay_updates
+    if isinstance(decay, int) and decay < settings.updates:
+        say(
+            f"warning      the policy's learning rate is 0 after update {decay}: it learns nothing in the last "
+            f"{settings.updates - decay}; optim.decay_updates=updates lets the rate fall over all updates"
+        )
     if settings.seeds > 1 and run.device.type == "cpu":
         say("hint         to use several cores, train seeds in parallel: `vgm2p fit -m seed=0,1 hydra/launcher=joblib`")
     if settings.trainer.precision == "bf16-mixed" and run.device.type == "cpu" and bfloat16_gain() < 1.0:
@@ -64,8 +70,9 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
 def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     """Compare with the manifest of an earlier session, if there is one.
 
-    Prints which of device, threads and versions have changed, those of the simulator included. Results are the same bit
-    for bit only if none has. Adds to the record the commands of earlier sessions, and the versions of their simulators.
+    Prints another schedule of the learning rate, which a run with more updates may have. Prints which of device,
+    threads and versions have changed, those of the simulator included. Results are the same bit for bit only if none
+    has. Adds to the record the commands of earlier sessions, and the versions of their simulators.
 
     Raises:
         DataError: if the earlier session trained on other data.
@@ -82,6 +89,8 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
         )
     if run.point.checkpoint is None:
         return
+    if line := _schedule_line(run, before["config"]):
+        run.say(line)
     found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
     for part in ("versions", "environment_versions"):
         found += [(name, before.get(part, {}).get(name), value) for name, value in record[part].items()]
@@ -93,3 +102,21 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
         earlier = [*earlier, last]
     if earlier:
         record["earlier_environment_versions"] = earlier
+
+
+def _schedule_line(run: Run, before: Mapping[str, Any]) -> str | None:
+    """Return what a run that goes on says about a schedule that is not that of its last session."""
+    optim, total = before.get("optim"), before.get("updates")
+    then = optim.get("decay_updates") if isinstance(optim, Mapping) else None
+    then, now = _fall(then, total), _fall(run.settings.optim.decay_updates, run.settings.updates)
+    if then == now:
+        return None
+    rate = run.settings.optim.rate_after(run.point.update, run.settings.updates)
+    return (
+        f"schedule     the policy's learning rate was {then}; now it is {now}, and goes on at {rate:.3g}. A new run "
+        f"of {run.settings.updates} updates gives other numbers"
+    )
+
+
+def _fall(decay: Any, total: Any) -> str:
+    return "constant" if decay is None else f"falling to 0 over {total if decay == 'updates' else decay} updates"
