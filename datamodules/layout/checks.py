@@ -12,7 +12,26 @@ from vgm2p.datamodules.layout.episodes import returns_of
 from vgm2p.datamodules.layout.facts import contradictions, facts_of
 from vgm2p.datamodules.layout.opening import BeingWritten
 from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.rules import validate
+from vgm2p.datamodules.layout.schema import Columns, content_hash
+from vgm2p.datamodules.layout.writing import store
 from vgm2p.errors import DataError, MissingInput, OutOfMemory
+
+
+def store_checked(source: Path, target: Path, columns: Columns) -> None:
+    """Validate a converted dataset, write it to `target`, then read the file back and compare.
+
+    The dataset is judged before anything is written.
+
+    Raises:
+        DataError: if it breaks a rule of the layout (the line names `source`), or if the file reads back differently.
+        StorageError: if the file cannot be written.
+    """
+    validate(source, columns.steps, columns.episodes, columns.attributes)
+    written = store(target, columns)
+    if content_hash(read(target, verify="full")) != written:
+        target.unlink()
+        raise DataError(f"{target}: the file read back differs from the data written; check the disk")
 
 
 def intact(path: Path, say: Callable[[str], None]) -> bool:

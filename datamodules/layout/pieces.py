@@ -41,7 +41,7 @@ def judged(path: Path, file: h5py.File, names: Iterable[str]) -> dict[str, h5py.
     if len(names) > MOST:
         raise DataError(f"{path}: holds {len(names)} arrays, not a dataset of ours; do not use it")
     found = {name: _dataset(path, file, name) for name in names}
-    _check_declared(path, list(found.values()))
+    require_plausible(path, list(found.values()))
     for name, dataset in found.items():
         _check_written(path, name, dataset)
         if dataset.is_virtual:
@@ -85,8 +85,8 @@ def _dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     return dataset
 
 
-def _check_declared(path: Path, datasets: list[h5py.Dataset]) -> None:
-    """Check that datasets do not declare far more than the files can store."""
+def require_plausible(path: Path, datasets: list[h5py.Dataset]) -> None:
+    """Raise DataError if datasets declare far more bytes than the files can store."""
     stored = _size(path, datasets)
     declared = sum(_declared(path, dataset) for dataset in datasets)
     if declared > max(SMALL, RATIO * stored):
@@ -190,7 +190,7 @@ def _check_source(path: Path, name: str, place: Path, file: h5py.File, source: A
         raise DataError(f"{path}: '{name}' needs more of '{source.dset_name}' in {place} than is there; {RESTORE}")
     _check_written(place, source.dset_name, inner)
     if inner.is_virtual:
-        _check_declared(place, [inner])
+        require_plausible(place, [inner])
         _check_virtual(place, source.dset_name, inner, depth - 1)
 
 

@@ -83,7 +83,7 @@ def _load(path: Path, hasher: ThreadPoolExecutor | None) -> tuple[Columns, Futur
     """Return the columns, and a future for their content hash, which a thread computes."""
     with opened(path) as file, workers(WORKERS) as readers:
         found, attributes = _datasets(path, file)
-        _require_memory(path, found)
+        require_memory(path, found)
         columns = {name: Column(dataset, check=hasher is None) for name, dataset in found.items()}
         loads = {name: column.load(readers) for name, column in columns.items()}
         digest = None if hasher is None else hasher.submit(_hash_loads, columns, loads)
@@ -108,7 +108,7 @@ def _datasets(path: Path, file: h5py.File) -> tuple[dict[str, h5py.Dataset], dic
     return found, attributes
 
 
-def _require_memory(path: Path, found: Mapping[str, h5py.Dataset]) -> None:
+def require_memory(path: Path, found: Mapping[str, h5py.Dataset]) -> None:
     """Raise OutOfMemory if the columns need more memory than is free: the system would kill the process."""
     need, free = sum(dataset.nbytes for dataset in found.values()), free_memory()
     if need > free:

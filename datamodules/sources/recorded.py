@@ -8,15 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import vgm2p
-from vgm2p.datamodules.layout.checks import discard_damaged
-from vgm2p.datamodules.layout.reading import read
-from vgm2p.datamodules.layout.rules import validate
-from vgm2p.datamodules.layout.schema import content_hash
-from vgm2p.datamodules.layout.writing import store
+from vgm2p.datamodules.layout.checks import discard_damaged, store_checked
 from vgm2p.datamodules.sources.finder import data_files, distinct, one_file
 from vgm2p.datamodules.sources.recording import columns_of, digest_of, read_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
-from vgm2p.errors import DataError, MissingInput
+from vgm2p.errors import MissingInput
 from vgm2p.io.files import require_file, require_folder
 from vgm2p.io.text import say
 from vgm2p.run.lock import one_at_a_time
@@ -168,9 +164,4 @@ def convert(source: Path, target: Path) -> None:
     contradicts itself.
     """
     arrays, attributes = read_recording(source)
-    columns = columns_of(arrays, attributes, digest_of(source))
-    validate(source, columns.steps, columns.episodes, columns.attributes)
-    written = store(target, columns)
-    if content_hash(read(target, verify="full")) != written:
-        target.unlink()
-        raise DataError(f"{target}: the file read back differs from the data written; check the disk")
+    store_checked(source, target, columns_of(arrays, attributes, digest_of(source)))

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.facts import outside
 from vgm2p.datamodules.vaults.contents import LEGALS
 from vgm2p.datamodules.vaults.declared import Declared
+from vgm2p.errors import DataError
+
+MOST_CLIPPED = 0.01  # largest share of actions beyond [-1, 1] that need not be declared
 
 
 class Clipped:
@@ -45,6 +48,30 @@ class Clipped:
     def whole(self) -> bool:
         """Whether the actions look like indices."""
         return self._whole and self.largest > 0.0
+
+    def facts(self, declared: Declared) -> dict[str, float]:
+        """Return what a dataset keeps about its actions."""
+        found = {"action_limit": max(self.largest, 1.0), "clipped_share": self.share}
+        return found if declared.action_scale is None else {**found, "action_scale": declared.action_scale}
+
+    def require_declared(self, where: str, declared: Declared, elsewhere: str = "") -> None:
+        """Raise DataError if more than MOST_CLIPPED of the numbers lie outside and nothing says what this means.
+
+        Args:
+            where: name of the data.
+            declared: what the user declares about them.
+            elsewhere: how the user declares it in another command.
+        """
+        if declared.clip or self.share <= MOST_CLIPPED:
+            return
+        advice = f"set action_scale=<number> or clip=true{elsewhere}"
+        if self.whole and declared.action_scale is None:
+            advice = f"store {LEGALS} if they are indices, else set action_scale=<number> or clip=true"
+        row, agent = self.first
+        raise DataError(
+            f"{where}: {self.share:.1%} of actions are outside [-1, 1] (to {self.largest:.3g}, row {row}, "
+            f"agent {agent}); {advice}"
+        )
 
     def notices(self, declared: Declared) -> list[str]:
         """Return lines for the user."""

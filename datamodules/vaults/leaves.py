@@ -20,11 +20,22 @@ from vgm2p.errors import DataError
 
 RECOVERY = 1e-3  # largest difference between z-scored vectors and vectors rebuilt from the recovered observation
 PIECE_ROWS = 4096  # number of rows rebuilt at once
-MOST_CLIPPED = 0.01  # largest share of actions beyond [-1, 1] that need not be declared
 
 
 def accept(rows: NDArray[Any]) -> None:
     """Accept all rows. For leaves that need no check beyond the one in their rule."""
+
+
+def rebuilding_error(rows: NDArray[np.float32], agents: int) -> float:
+    """Return the largest difference between rows (R, N, O) and z-scored vectors with one-hots rebuilt from them.
+
+    It is infinite for rows that cannot be such vectors.
+    """
+    from vgm2p.envs.observation import recovery_error  # here, because torch is slow to import
+
+    pieces = range(0, len(rows), PIECE_ROWS)
+    errors = [recovery_error(rows[start : start + PIECE_ROWS], agents) for start in pieces]
+    return float(np.nan_to_num(errors, nan=np.inf).max(initial=0.0))
 
 
 def nothing() -> None:
@@ -142,15 +153,10 @@ class LeafRules:
         return self.judge.float32(rows, numbers, "observations")
 
     def _recover(self, rows: NDArray[np.float32]) -> None:
-        from vgm2p.envs.observation import recovery_error  # here, because torch is slow to import
-
-        for start in range(0, len(rows), PIECE_ROWS):
-            error = recovery_error(rows[start : start + PIECE_ROWS], self.agents)
-            if not error <= RECOVERY:  # true for NaN, too
-                raise DataError(
-                    f"{self.where}: observations are not z-scored vectors with one-hots; correct the catalogue"
-                )
-            self._facts["recovery_error"] = max(error, self._facts.get("recovery_error", 0.0))
+        error = rebuilding_error(rows, self.agents)
+        if not error <= RECOVERY:
+            raise DataError(f"{self.where}: observations are not z-scored vectors with one-hots; correct the catalogue")
+        self._facts["recovery_error"] = max(error, self._facts.get("recovery_error", 0.0))
 
     def _indices(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int16]:
         judge = self.judge
@@ -172,20 +178,8 @@ class LeafRules:
 
     def _judge_share(self) -> None:
         """Raise DataError if many actions lie outside [-1, 1] and nothing says what this means."""
-        found = self._clipped
-        self._facts |= {"action_limit": max(found.largest, 1.0), "clipped_share": found.share}
-        if self.declared.action_scale is not None:
-            self._facts["action_scale"] = self.declared.action_scale
-        if self.declared.clip or found.share <= MOST_CLIPPED:
-            return
-        advice = "set action_scale=<number> or clip=true (fit: data.source.clip=)"
-        if found.whole and self.declared.action_scale is None:
-            advice = f"store {LEGALS} if they are indices, else set action_scale=<number> or clip=true"
-        row, agent = found.first
-        raise DataError(
-            f"{self.where}: {found.share:.1%} of actions are outside [-1, 1] (to {found.largest:.3g}, row {row}, "
-            f"agent {agent}); {advice}"
-        )
+        self._facts |= self._clipped.facts(self.declared)
+        self._clipped.require_declared(self.where, self.declared, " (fit: data.source.clip=)")
 
     def _legals(self, rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.uint8]:
         legal = self.judge.binary(rows, numbers, LEGALS).astype(np.uint8)

@@ -112,9 +112,15 @@ def minari(path: Path) -> None:
 
 
 def omiga(path: Path) -> None:
+    """Two episodes of 20 steps. A row with an end flag is the reset of the next episode, without action and reward."""
+    rng, ended = np.random.default_rng(0), np.arange(42) % 21 == 20
+    robot = np.repeat(rng.normal(size=(42, 1, 17)), 6, 1)
+    seen = np.concatenate([robot, np.broadcast_to(np.eye(6), (42, 6, 6))], -1)
+    seen = (seen - seen.mean(-1, keepdims=True)) / seen.std(-1, keepdims=True)
     with h5py.File(path, "w") as file:
-        file["s"], file["o"] = np.zeros((100, 6, 23)), np.zeros((100, 6, 23))
-        file["a"], file["r"], file["d"] = np.zeros((100, 6, 1)), np.zeros((100, 1)), np.zeros((100, 1), bool)
+        file["s"], file["o"], file["d"] = seen, seen, ended[:, None]
+        file["a"] = rng.uniform(-1, 1, (42, 6, 1)) * ~ended[:, None, None]
+        file["r"] = rng.normal(size=(42, 1)) * ~ended[:, None]
 
 
 def robomimic(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from vgm2p.errors import DataError, MissingInput, OutOfMemory
 from vgm2p.io.files import require_folder
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
-FOREIGN = {"d4rl": "D4RL", "minari": "Minari", "omiga": "OMIGA", "robomimic": "robomimic", "pymarl": "pymarl"}
+READ = {"d4rl": "D4RL", "minari": "Minari", "omiga": "OMIGA"}
+NOT_READ = {"robomimic": "robomimic", "pymarl": "pymarl"}
 COMMANDS = {
     "show": lambda folder, path: ["data", "show", path],
     "convert": lambda folder, path: ["data", "convert", path],
@@ -34,19 +36,35 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("layout", FOREIGN)
+@pytest.mark.parametrize("layout", NOT_READ)
 def test_the_layout_of_another_program_is_named(layout, command, tmp_path):
     path = tmp_path / "x.hdf5"
     getattr(inputs, layout)(path)
-    refused(COMMANDS[command](tmp_path, path), 65, FOREIGN[layout], HOW)
+    refused(COMMANDS[command](tmp_path, path), 65, NOT_READ[layout], HOW)
+
+
+@pytest.mark.parametrize("command", ["show", "fit"])
+@pytest.mark.parametrize("layout", READ)
+def test_the_command_that_is_printed_converts_a_file_of_another_program(layout, command, tmp_path):
+    path = tmp_path / "x y.hdf5"
+    getattr(inputs, layout)(path)
+    code, text = answer([str(word) for word in COMMANDS[command](tmp_path, path)])
+    assert (code, text.count("\n")) == (65, 1)
+    assert READ[layout] in text
+    words = shlex.split(text.partition(" convert it")[2].partition(":")[2])
+    assert answer(words[words.index("data") :]) == (0, "")
+    assert answer(["data", "check", str(tmp_path / "x y_converted.h5")]) == (0, "")
 
 
 def test_the_folder_of_minari_is_enough(tmp_path):
     (tmp_path / "D4RL" / "data").mkdir(parents=True)
     (tmp_path / "D4RL" / "data" / "metadata.json").write_text("{}")
     inputs.minari(tmp_path / "D4RL" / "data" / "main_data.hdf5")
-    refused(["data", "show", tmp_path / "D4RL"], 65, "main_data.hdf5", "Minari")
-    refused(on_file(tmp_path, tmp_path / "D4RL"), 65, "main_data.hdf5", "Minari")
+    for words in (["data", "show", str(tmp_path / "D4RL")], on_file(tmp_path, tmp_path / "D4RL")):
+        code, text = answer([str(word) for word in words])
+        assert (code, text.count("\n")) == (65, 1)
+        assert "main_data.hdf5" in text
+    assert answer(["data", "convert", str(tmp_path / "D4RL"), "agents=2", f"out={tmp_path / 'x.h5'}"]) == (0, "")
 
 
 def test_the_page_that_a_refusal_names_shows_how_to_write_the_layout(tmp_path, monkeypatch):

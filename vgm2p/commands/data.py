@@ -11,6 +11,8 @@ from vgm2p.config.build import make_data
 from vgm2p.config.compose import composed, options
 from vgm2p.config.quoting import quoted
 from vgm2p.config.words import DataSettings
+from vgm2p.datamodules.formats.convert import TEAM, ForeignFile, format_of
+from vgm2p.datamodules.formats.minari import minari_file
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.describe import describe, picture
 from vgm2p.datamodules.layout.episodes import figures
@@ -28,7 +30,7 @@ from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
 Say = Callable[[str], None]
-Origin = Published | VaultFolder | RecordingFile
+Origin = Published | VaultFolder | RecordingFile | ForeignFile
 
 
 def data_command(settings: DataSettings, stop: StopFlag, say: Say) -> None:
@@ -118,15 +120,18 @@ def _origins(settings: DataSettings, say: Say) -> list[Origin]:
         raise ConfigError(f"data {settings.action} needs ids, globs or vault folders; see `vgm2p data list`")
     found: list[Origin] = []
     for name in settings.files:
-        vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
-        if Path(name).exists() and not Path(name).is_dir():
-            found += [_recording(Path(name), settings, say)]
+        file = minari_file(Path(name)) if Path(name).is_dir() else Path(name)
+        if file is not None and file.exists():
+            found += [_file(file, settings, say)]
             continue
+        vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
         if vaults and settings.revision is not None:
             raise ConfigError(f"revision= is for published datasets; {name} is your own vault: remove revision=")
         if settings.declared and not vaults:
             key = next(iter(settings.declared))
-            raise ConfigError(f"{key}= is for your own vaults; the catalogue describes {name}: remove {key}=")
+            raise ConfigError(f"{key}= is for your own data; the catalogue describes {name}: remove {key}=")
+        if team := [key for key in TEAM if key in settings.declared]:
+            raise ConfigError(f"{team[0]}= is for files of one agent; the vault {name} has a team: remove {team[0]}=")
         found += [VaultFolder(str(folder), settings.cache, say, **settings.declared) for folder in vaults]
         if not vaults:
             found += [_published(entry, settings, say) for entry in _selected(name, settings)]
@@ -143,8 +148,8 @@ def _selected(name: str, settings: DataSettings) -> list[Entry]:
         raise
 
 
-def _recording(path: Path, settings: DataSettings, say: Say) -> RecordingFile:
-    """Return the origin for a file, which must be a recording. Raises UserError, with its own line for a zip."""
+def _file(path: Path, settings: DataSettings, say: Say) -> RecordingFile | ForeignFile:
+    """Return the origin for a file: a recording, or a file of another program. Raises UserError, also for a zip."""
     require_file(path, "no such file")
     if zipfile.is_zipfile(path):
         place = f"{settings.root}/raw/<source>/<env>/<scenario>.zip"
@@ -152,9 +157,14 @@ def _recording(path: Path, settings: DataSettings, say: Say) -> RecordingFile:
             f"{path}: a zip; unpack it and give the folder of one uid, or move a published zip to {place} and give "
             "its id"
         )
+    if settings.action == "convert" and (kind := format_of(path)):
+        return ForeignFile(path, kind, Path(settings.cache), say, settings.declared)
     if not is_recording(path):
-        read(path)
+        read(path)  # raises an error that names the layout of another program
         raise ConfigError(f"{path}: in our layout already; give it to `fit` with data=files data.source.paths=[<file>]")
+    if settings.declared:
+        key = next(iter(settings.declared))
+        raise ConfigError(f"{path}: a robot recording says all that {key}= could; remove {key}=")
     return RecordingFile(path, Path(settings.cache), say)
 
 

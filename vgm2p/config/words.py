@@ -143,6 +143,9 @@ class DataSettings:
     revision: str | None = field(metadata=key(actions=("fetch", "convert")))
     catalogue: str | None
     out: str | None = field(metadata=key(actions=("convert", "show")))
+    agents: int | None = field(metadata=key(actions=("convert",)))
+    action_split: list[Any] | None = field(metadata=key(actions=("convert",)))
+    observation_split: list[Any] | None = field(metadata=key(actions=("convert",)))
     layout: str | None = field(metadata=key(actions=("convert",)))
     episode_limit: int | None = field(metadata=key(actions=("convert",)))
     env_id: str | None = field(metadata=key(actions=("convert",)))
@@ -152,8 +155,8 @@ class DataSettings:
 
     @property
     def declared(self) -> dict[str, Any]:
-        """What the user declares about an own vault: the keys of `conf/data/vault.yaml` that were given."""
-        names = ("layout", "episode_limit", "env_id", "discrete", "action_scale", "clip")
+        """What the user declares about an own vault or a file of another program: the keys that were given."""
+        names = [each.name for each in dataclasses.fields(self) if each.metadata.get("actions") == ("convert",)]
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame, Step
 from vgm2p.envs.render import import_mujoco
+from vgm2p.envs.team import Team, team_of
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
 
@@ -162,3 +164,22 @@ def make_parallel(arguments: dict[str, Any]) -> Any:
     except Exception as error:  # the package raises Exception and KeyError for unknown robots and splits
         detail = " ".join(str(error).split())[:100]
         raise ConfigError(f"mamujoco_v1 refuses {arguments['scenario']} {arguments['agent_conf']}: {detail}") from error
+
+
+def known_team(env_id: str) -> tuple[Team, int] | None:
+    """Return the split of `mamujoco_v1/<robot>/<split>/obsk<distance>`, and the width of the robot's observation.
+
+    Such a name is the `Spec.env_id` of `RoboticsMAMuJoCo`. None: it is another name. Raises as `RoboticsMAMuJoCo`.
+    """
+    found = re.fullmatch(r"mamujoco_v1/(\w+)/(\w+)/obsk(\d+)", env_id)
+    if found is None:
+        return None
+    env = make_parallel({"scenario": found[1], "agent_conf": found[2], "agent_obsk": int(found[3])})
+    env.reset(seed=0)
+    width, actions = len(env.state()), env.single_agent_env.action_space.shape[0]
+    # the mappings of the package, applied to the numbers of the entries, give the entries of each agent
+    own = env.map_global_action_to_local_actions(np.arange(actions))
+    seen = env.map_global_state_to_local_observations(np.arange(width))
+    lists = [[[int(entry) for entry in each[agent]] for agent in env.possible_agents] for each in (own, seen)]
+    env.close()
+    return team_of(None, lists[0], lists[1], actions, width), width
