@@ -43,7 +43,10 @@ class Beside(Protocol):
 
 
 class Evaluate(Callback):
-    """Evaluates the policy at every multiple of `every` updates, except the last update (see `final_evaluation`).
+    """Evaluates the policy before the first update and at every multiple of `every`, except the last update.
+
+    (`final_evaluation` does that of the last update.) The first evaluation shows that the environment works, and where
+    the curves begin. It changes no parameter, and is not done beside training.
 
     An evaluation that a signal stops writes no rows. A resumed run first repeats the missing evaluation of its update,
     so its files equal those of an uninterrupted run. With `beside`, another process evaluates snapshots asynchronously.
@@ -64,7 +67,7 @@ class Evaluate(Callback):
         beside: Beside | None = None,
     ) -> None:
         self.env, self.file, self.every, self.episodes, self.total = env, file, every, episodes, total
-        self.due = range(every, total, every)  # the updates after which it evaluates
+        self.due = range(0, total, every)  # the updates after which it evaluates
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
         self.seconds = 0.0
@@ -92,12 +95,10 @@ class Evaluate(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Before the first update, try one episode. In a resumed run, repeat a missing evaluation."""
+        """Evaluate the untrained policy. In a resumed run, repeat a missing evaluation."""
         assert isinstance(pl_module, OfflineModule)
         self._loggers = trainer.loggers
-        if pl_module.done == 0:
-            self._try_out(pl_module.algorithm)
-        elif pl_module.done in self.due and not self._written(pl_module):
+        if pl_module.done in self.due and not self._written(pl_module):
             self.file.truncate(pl_module.done - 1)
             self._evaluate(pl_module)
 
@@ -143,19 +144,9 @@ class Evaluate(Callback):
         rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
         return len(rows) == len(module.algorithm.seeds) * self.episodes
 
-    def _try_out(self, algorithm: Algorithm) -> None:
-        try:
-            trial = evaluate(algorithm, self.env, 0, 1, self.stop)
-        except RolloutStopped:
-            return
-        if self.beside is not None:
-            self.env.close()  # from now on the other process evaluates
-        returns = ", ".join(shown(episode.return_) for episode in trial.episodes)
-        self.say(f"environment works: one episode of the untrained policy returns {returns}")
-
     def _evaluate(self, module: OfflineModule) -> None:
         update, algorithm = module.done, module.algorithm
-        if self.beside is not None:
+        if self.beside is not None and update:
             self.beside.submit(update, algorithm, self.episodes)
             self._submitted = update
             return
@@ -168,6 +159,10 @@ class Evaluate(Callback):
             return
         self.seconds += time.monotonic() - began
         self._write([found])
+        if not update:
+            self.say(f"environment works: the untrained policy returns {shown(self.latest or 0.0)} on average")
+            if self.beside is not None:
+                self.env.close()  # from now on the other process evaluates
 
     def _write(self, finished: Sequence[Evaluation]) -> None:
         for done in finished:

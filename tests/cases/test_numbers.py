@@ -123,7 +123,7 @@ def test_a_run_whose_only_policy_returns_nan_has_no_result(folder):
 def test_actions_of_a_wrong_shape_are_a_mistake_of_the_policy(folder):
     done = fit(folder, "shape", "algo.fault=shape")
     assert done.returncode == 2
-    assert "policy of policy.Policy: act must return float tensors (1, 1, 2, 1)" in line_of(done)
+    assert "policy of policy.Policy: act must return float tensors (1, 2, 2, 1)" in line_of(done)
 
 
 def test_an_error_in_a_users_file_names_the_file(folder):
@@ -141,8 +141,8 @@ def test_an_error_in_a_users_file_names_the_file(folder):
         ("obs", "observation is inf at step 3 of episode 0"),
         ("raise", "step failed at step 3 of episode 0 with RuntimeError: the motor is broken"),
         ("reset", "reset failed with KeyError: 'no such level'"),
-        ("list", "reward must be a float array (1,), got list"),
-        ("wide", "obs must be a float array (1, 2, 2), got float32 (1, 2, 4)"),
+        ("list", "reward must be a float array ({episodes},), got list"),
+        ("wide", "obs must be a float array ({episodes}, 2, 2), got float32 ({episodes}, 2, 4)"),
     ],
 )
 @pytest.mark.parametrize("word", ["fit", "collect"])
@@ -155,6 +155,7 @@ def test_a_fault_of_an_environment_names_it(folder, word, fault, says):
         assert not (folder / f"made-{fault}.h5").exists()
     assert done.returncode == 69
     said = line_of(done).replace("episode 500000", "episode 0")  # the first episode that `collect` records
+    says = says.format(episodes=2 if word == "fit" else 1)
     assert said.startswith(f"vgm2p: environment line (world.World): {says}; mend this class")
     assert len(line_of(done)) <= 207
     assert not (folder / f"env-{fault}" / "results.json").exists()

@@ -34,7 +34,7 @@ def test_fit_first_prints_what_it_uses(tmp_path):
     assert "resident" in head[2]
     assert "HalfCheetah-v5 gymnasium" in head[3]
     assert "precision 32-true, threads 1, K=7, S=1 (seed 0)" in head[4]
-    assert head[6].startswith("environment works: one episode of the untrained policy returns")
+    assert head[6].startswith("environment works: the untrained policy returns")
     assert "update 20/20" in done.stdout
     assert "updates/s" in done.stdout
 
@@ -74,7 +74,7 @@ def test_a_run_folder_has_all_promised_files(trained):
         "update-000000010.ckpt",
         "update-000000020.ckpt",
     }
-    assert {int(row["update"]) for row in folder.log_episodes().rows()} == {10, 20}
+    assert {int(row["update"]) for row in folder.log_episodes().rows()} == {0, 10, 20}
     assert (folder.plots / "learning.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(folder.timing.read_text())["sessions"][0]["to"] == 20
 

@@ -10,6 +10,7 @@ from tests.run.runs import program, succeeded
 from vgm2p.errors import ConfigError
 from vgm2p.report.estimates import wilson
 from vgm2p.report.runs import load_runs
+from vgm2p.report.summary import summarise
 from vgm2p.report.tables import versus
 from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder, write_json
@@ -25,6 +26,18 @@ def test_report_writes_a_table_and_curves_of_runs(trained, tmp_path):
     line = next(row for row in rows if ",vgm2p_plus,1.0,return," in row)
     assert float(line.split(",")[4]) == pytest.approx(mean, rel=1e-5)
     assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
+
+
+def test_a_run_with_comparison_runs_ends_with_a_picture_of_all_methods(trained, tmp_path):
+    own, other, said = tmp_path / "own", trained / "bc_gaussian", []
+    shutil.copytree(trained / "vgm2p_plus", own)
+    together = own / "plots" / "comparison.png"
+    summarise(RunFolder(own), [other], said.append, writable=False)
+    summarise(RunFolder(own), [], said.append)
+    assert not together.exists()
+    summarise(RunFolder(own), [other], said.append)
+    assert together.stat().st_size > 5_000
+    assert f"all methods      {together}" in said
 
 
 def changed(source, target, seeds, settings=None):

@@ -1,39 +1,95 @@
-"""Pictures of several methods."""
+"""Pictures: every line has its own look and a name, losses have a logarithmic axis, axes begin at update 0."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pytest
 
-from vgm2p.report.curves import COLOURS, draw_panel, draw_ways
+from tests.report.colours import contrast, distance
+from vgm2p.report.curves import draw_diagnostic, draw_panel, draw_ways
+from vgm2p.report.looks import COLOURS, DARK, DASHES, looks
+from vgm2p.report.panels import PANELS
 from vgm2p.report.runs import Run
 
 
-def test_every_way_to_act_has_a_point_with_its_interval():
-    returns = {1.0: {0: [1.0, 2.0]}, "mode": {0: [3.0, 3.0]}}
-    won = {1.0: {0: [0.0, 1.0]}, "mode": {0: [1.0, 1.0]}}
-    for final, title, middle in (
-        ({"return": returns}, "return", [1.5, 3.0]),
-        ({"return": returns, "won": won}, "win rate", [0.5, 1.0]),
-    ):
-        figure, axis = plt.subplots()
-        draw_ways(axis, Run(Path(), {}, {}, "method", final=final), [1.0, "mode"])
-        points, _, (bars,) = axis.containers[0]
-        low, high = zip(*[(line[0, 1], line[1, 1]) for line in bars.get_segments()], strict=True)
-        assert list(points.get_ydata()) == middle
-        assert low[0] < middle[0] < high[0]
-        assert (low[1], high[1]) == (middle[1], middle[1])
-        assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "mode"]
-        assert axis.get_title().startswith(title)
-        plt.close(figure)
-
-
-def test_no_two_methods_of_a_panel_look_alike():
-    results = {"dataset_return_mean": 1.0, "random_return_mean": 0.0}
-    names = [f"method {i}" for i in range(2 * len(COLOURS) + 1)]
-    runs = {name: [Run(Path(), {}, results, name, curve={10: {0: [1.0, 2.0]}, 20: {0: [2.0]}})] for name in names}
-    figure, axis = plt.subplots()
-    draw_panel(axis, "experiment", runs)
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axis.get_lines()[: len(names)]}
-    assert [line.get_label() for line in axis.get_lines()[: len(names)]] == names
-    assert len(looks) == len(names)
+@pytest.fixture
+def axis():
+    figure, found = plt.subplots()
+    yield found
     plt.close(figure)
+
+
+def legend(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("measure", ["return", "won"])
+def test_every_way_to_act_has_a_point_with_its_interval(axis, measure):
+    final = {"return": {1.0: {0: [1.0, 2.0]}, "mode": {0: [3.0, 3.0]}}}
+    if measure == "won":
+        final["won"] = {1.0: {0: [0.0, 1.0]}, "mode": {0: [1.0, 1.0]}}
+    middle = {"return": [1.5, 3.0], "won": [0.5, 1.0]}[measure]
+    draw_ways(axis, Run(Path(), {}, {}, "method", final=final), [1.0, "mode"])
+    points, _, (bars,) = axis.containers[0]
+    low, high = zip(*[(line[0, 1], line[1, 1]) for line in bars.get_segments()], strict=True)
+    assert list(points.get_ydata()) == middle
+    assert low[0] < middle[0] < high[0]
+    assert (low[1], high[1]) == (middle[1], middle[1])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "mode"]
+    assert axis.get_title() == {"return": "return at the end", "won": "win rate at the end"}[measure]
+
+
+def test_no_two_methods_of_a_panel_look_alike_and_the_axis_begins_at_update_0(axis):
+    results = {"dataset_return_mean": 1.0, "random_return_mean": 0.0}
+    names = [f"method {i}" for i in range(len(COLOURS) * len(DASHES))]
+    runs = {name: [Run(Path(), {}, results, name, curve={10: {0: [1.0, 2.0]}, 20: {0: [2.0]}})] for name in names}
+    draw_panel(axis, "experiment", runs, looks(names))
+    drawn = axis.get_lines()[: len(names)]
+    seen = {(line.get_color(), str(line._dash_pattern), line.get_marker()) for line in drawn}
+    assert [line.get_label() for line in axis.get_lines()] == [*names, "dataset mean", "random policy"]
+    assert len(seen) == len(names)
+    assert len({line.get_color() for line in drawn[: len(COLOURS)]}) == len(COLOURS)
+    assert axis.get_xlim()[0] == 0
+
+
+@pytest.mark.parametrize(("palette", "ground"), [(COLOURS, "#FFFFFF"), (DARK, "#14171C")])
+def test_colours_differ_for_colour_blind_readers_and_from_the_ground(palette, ground):
+    assert len(palette) == 8
+    assert min(distance(*pair) for pair in itertools.combinations(palette, 2)) > 12
+    assert min(contrast(colour, ground) for colour in palette) > 2.2
+
+
+def rows(columns, seeds=(0, 10)):
+    return [
+        {"update": str(update), "seed": str(seed), **{name: str(value * update) for name, value in columns.items()}}
+        for update in (10, 20, 2000)
+        for seed in seeds
+    ]
+
+
+def panel(first):
+    return next(each for each in PANELS if each.first == first)
+
+
+def test_a_loss_has_a_logarithmic_axis_unless_a_value_is_not_positive(axis):
+    draw_diagnostic(axis, panel("critic_loss"), rows({"critic_loss": 0.1}))
+    assert axis.get_yscale() == "log"
+    assert axis.get_title() == "critic loss (log axis)"
+    assert legend(axis) == ["seed 0", "seed 10"]
+    assert axis.get_xlim()[0] == 0
+    axis.figure.canvas.draw()
+    assert not [text for text in axis.get_yticklabels() if "$" in text.get_text()]
+    axis.clear()
+    draw_diagnostic(axis, panel("policy_loss"), rows({"policy_loss": -0.1}))
+    assert axis.get_yscale() == "linear"
+    assert axis.get_title() == "policy loss"
+
+
+def test_every_kind_of_line_of_a_diagnostic_has_a_name(axis):
+    draw_diagnostic(axis, panel("q_mean"), rows({"q_mean": 1.0, "q_fixed_point": 2.0}, [0]))
+    assert legend(axis) == ["seed 0", "mean Q", "fixed point of Q"]
+    axis.clear()
+    draw_diagnostic(axis, panel("c1_fraction"), rows({"c1_fraction": 1e-4, "c1_fraction_0": 1e-4}, [0]))
+    assert legend(axis) == ["seed 0", "all agents", "single agents"]
+    assert axis.get_ylim() == (-0.03, 1.03)

@@ -93,7 +93,12 @@ def differences(first: Path, second: Path, files: tuple[str, ...] = FILES) -> li
     one, two = content(first), content(second)
     found = [line for part in ("state_dict", "optimizer_states") for line in same_bits(one[part], two[part], part)]
     found += same_bits(one["vgm2p"]["updates"], two["vgm2p"]["updates"], "updates")
-    return found + [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()]
+    return found + [name for name in files if contents(first / name) != contents(second / name)]
+
+
+def contents(path: Path) -> bytes | None:
+    """Return the bytes of a file; None if it does not exist."""
+    return path.read_bytes() if path.exists() else None
 
 
 def results(out: Path) -> dict:

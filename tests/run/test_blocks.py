@@ -6,6 +6,7 @@ import pytest
 
 from tests.run.runs import differences, results, run, succeeded
 from vgm2p.datamodules.offline import Blocks
+from vgm2p.run.csv_log import CsvLog
 
 
 @pytest.mark.parametrize(("start", "total"), [(0, 0), (0, 1), (0, 600), (37, 600), (60, 601), (599, 600), (600, 600)])
@@ -47,6 +48,13 @@ def test_intervals_of_evaluation_and_saving_change_no_weight(singly, tmp_path):
     assert run(out, eval_every=9, checkpoint_every=13, log_every=60).returncode == 0
     found = differences(singly, out)
     assert set(found) <= {"metrics.csv", "episodes.csv", "results.json"}
+
+
+def test_evaluations_change_no_weight_and_begin_with_the_untrained_policy(singly, tmp_path):
+    assert run(tmp_path / "blind", evaluate="none", updates=60).returncode == 0
+    assert set(differences(singly, tmp_path / "blind")) == {"episodes.csv", "results.json"}
+    rows = CsvLog(singly / "episodes.csv").rows()
+    assert list(dict.fromkeys(row["update"] for row in rows)) == ["0", "20", "40", "60"]
 
 
 def test_joint_seeds_report_each_seed(tmp_path):

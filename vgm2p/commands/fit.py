@@ -74,7 +74,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
             comparisons.wait(stop.requested)
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
-            summarise(folder, comparisons.folders, say)
+            summarise(folder, comparisons.folders, say, writable)
     _refuse_diverged(folder)
 
 

@@ -43,6 +43,7 @@ class Run:
         final: final evaluation: measure -> act_noise (None: the algorithm has no noise) -> seed -> values.
         short: ways to act in which some episodes of the final evaluation could not be played.
         curve: all evaluations: update -> seed -> returns.
+        wins: the same for victories; empty if the environment has none.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Run:
     name: str
     final: dict[str, dict[Way, dict[int, list[float]]]] = field(default_factory=dict)
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
+    wins: dict[int, dict[int, list[float]]] = field(default_factory=dict)
     short: tuple[Way, ...] = ()
 
     @property
@@ -169,7 +171,10 @@ def _read_episodes(run: Run) -> None:
         if all(row.get(measure) for _, row in final):
             run.final[measure] = {way: _per_seed(shown, measure) for way, shown in ways.items()}
     for update in sorted({row[0] for row in rows}):
-        run.curve[update] = _per_seed([row for u, way, row in rows if u == update and (u != last or way == own)])
+        played = [row for u, way, row in rows if u == update and (u != last or way == own)]
+        run.curve[update] = _per_seed(played)
+        if all(row.get("won") for row in played):
+            run.wins[update] = _per_seed(played, "won")
 
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:

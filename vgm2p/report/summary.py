@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.io.text import command
-from vgm2p.report.runs import load_run, load_runs, playable
+from vgm2p.report.curves import curves
+from vgm2p.report.runs import load_run, load_runs, playable, pooled
 from vgm2p.report.tables import table
 from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.folder import RunFolder
 
 
-def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None]) -> None:
+def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], None], writable: bool = True) -> None:
     """Print the table of a finished run and its comparison runs, and the next commands.
+
+    If the run has a picture, and the folder is writable, the curves of all compared methods are drawn, too.
 
     Raises MissingInput or DataError if a file is missing or damaged.
     """
@@ -27,6 +30,10 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
         say("\n" + table(runs))
     if (folder.plots / "learning.png").exists():
         say(f"\nlearning curve   {folder.plots / 'learning.png'}")
+        together = folder.plots / "comparison.png"
+        if len(pooled(runs)) > 1 and writable:
+            curves(runs, together)
+            say(f"all methods      {together}")
     say(f"run folder       {folder.path}")
     if playable(folder.read_results()):
         say(f"evaluate again   {command('evaluate', f'run={folder.path}', 'episodes=100')}")

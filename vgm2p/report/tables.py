@@ -120,35 +120,41 @@ def table(runs: Sequence[Run]) -> str:
     blocks = []
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         here = [run for run in runs if run.key[0] == experiment]
-        grids = [_grid(here, measure) for measure in MEASURES if measure != "score" or not _is_return(here)]
+        grids = [_grid(here, measure) for measure in MEASURES if measure != "score" or not scores_are_returns(here)]
         blocks.append("\n\n".join([markdown(experiment), *filter(None, grids)]))
-    notes = (
+    return "\n\n".join([*blocks, notes(runs)])
+
+
+def notes(runs: Sequence[Run]) -> str:
+    """Return what the numbers and marks of the tables mean."""
+    text = (
         "mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds; one episode has none]; "
         "* interval above the dataset's mean; "
         "< the run's own way to act (used in `per seed`)"
     )
     if any(run.short for run in runs):
-        notes += "; ! some episodes could not be played and are missing"
+        text += "; ! some episodes could not be played and are missing"
     if any(run.diverged for run in runs):
-        notes += "; x a seed diverged (a loss or an action was not finite): its value is no result"
+        text += "; x a seed diverged (a loss or an action was not finite): its value is no result"
     protocols = dict.fromkeys(run.manifest["config"].get("protocol", PAPER) for run in runs)
-    notes += "".join(f"; ({name}) trained with protocol={name}" for name in map(markdown, protocols) if name != PAPER)
-    return "\n\n".join([*blocks, notes])
+    text += "".join(f"; ({name}) trained with protocol={name}" for name in map(markdown, protocols) if name != PAPER)
+    return text
 
 
-def _is_return(runs: Sequence[Run]) -> bool:
+def scores_are_returns(runs: Sequence[Run]) -> bool:
     """Return whether the scores of all methods and references are their returns, as on the maps of SMACv1."""
     return entries_of(runs, "score") == entries_of(runs, "return")
 
 
 def _grid(runs: Sequence[Run], measure: str) -> str:
     entries, ways = entries_of(runs, measure), ways_of(runs)
-    header = [measure, *(_title(way) for way in ways), "per seed"]
+    header = [measure, *(way_title(way) for way in ways), "per seed"]
     digits = decimals(bound for entry in entries for cell in entry.cells.values() for bound in cell or ())
     return grid([header, *(_line(entry, ways, digits) for entry in entries)]) if entries else ""
 
 
-def _title(way: Way) -> str:
+def way_title(way: Way) -> str:
+    """Return the title of the column of a way to act."""
     return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else TITLES[way]
 
 
@@ -173,30 +179,77 @@ def bounds(cell: Cell, digits: int) -> str:
     return centre if math.isnan(cell[1]) else f"{centre} [{low}, {high}]"
 
 
-def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
-    """Return a table of the differences `algorithm` - other method, with 95 % intervals.
+@dataclass(frozen=True)
+class Difference:
+    """How much more a method has than another one, with a 95 % interval.
+
+    Attributes:
+        experiment: name of the experiment.
+        first: the method, and how it acts.
+        second: the other method, and how it acts.
+        measure: what is compared.
+        cell: mean of the first minus mean of the second, and the ends of the interval.
+        digits: number of decimals that suits the values of both.
+    """
+
+    experiment: str
+    first: tuple[str, Way]
+    second: tuple[str, Way]
+    measure: str
+    cell: Cell
+    digits: int
+
+    @property
+    def title(self) -> str:
+        """Both methods with their ways to act."""
+        return " - ".join(f"{method}{'' if way is None else f' ({way_text(way)})'}" for method, way in self.sides)
+
+    @property
+    def sides(self) -> tuple[tuple[str, Way], tuple[str, Way]]:
+        """First and second method."""
+        return self.first, self.second
+
+
+def differences_of(runs: Sequence[Run], algorithm: str, best: bool = False) -> list[Difference]:
+    """Return the differences `algorithm` - other method within each experiment.
 
     Each method acts in its default way. With `best`, both sides act in the way that has the highest mean return on
     these episodes. Scores are left out where they are the returns. Raises ConfigError if there is no run of
     `algorithm`.
     """
     groups = pooled(runs)
-    bases = {key: group for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])}
+    bases = [key for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])]
     if not bases:
         known = dict.fromkeys(name for _, name in groups)
         raise ConfigError(f"versus='{algorithm}': no such method among these runs{nearest(algorithm, known)}")
-    lines = [["experiment", "difference", "of", "mean [95 % interval]"]]
-    for (base, mine), (other, group) in itertools.product(bases.items(), groups.items()):
-        if base[0] != other[0] or base == other or (other in bases and other < base):
-            continue
-        sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (mine, group)]
-        title = " - ".join(_named(key[1], way) for key, (_, way) in zip((base, other), sides, strict=True))
-        found = {measure: [final_values(part, way, measure) for part, way in sides] for measure in MEASURES}
-        for measure, both in found.items():
-            if all(both) and (measure != "score" or both != found["return"]):
-                digits = decimals(value for side in both for values in side for value in values)
-                lines.append([markdown(base[0]), markdown(title), measure, bounds(difference(*both), digits)])
-    return grid(lines)
+    return [
+        found
+        for base, other in itertools.product(bases, groups)
+        if base[0] == other[0] and base != other and not (other in bases and other < base)
+        for found in differences_between(groups[base], groups[other], best)
+    ]
+
+
+def differences_between(first: Sequence[Run], second: Sequence[Run], best: bool = False) -> list[Difference]:
+    """Return the differences between two methods of one experiment, one per measure, as in `differences_of`."""
+    sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (first, second)]
+    values = {measure: [final_values(part, way, measure) for part, way in sides] for measure in MEASURES}
+    one, two = ((part[0].name, way) for part, way in sides)
+    found = []
+    for measure, both in values.items():
+        if all(both) and (measure != "score" or both != values["return"]):
+            digits = decimals(value for side in both for row in side for value in row)
+            found.append(Difference(first[0].key[0], one, two, measure, difference(*both), digits))
+    return found
+
+
+def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
+    """Return a table of the differences `algorithm` - other method (`differences_of`), with 95 % intervals."""
+    found = [
+        [markdown(each.experiment), markdown(each.title), each.measure, bounds(each.cell, each.digits)]
+        for each in differences_of(runs, algorithm, best)
+    ]
+    return grid([["experiment", "difference", "of", "mean [95 % interval]"], *found])
 
 
 def best_way(runs: Sequence[Run]) -> Way:
@@ -204,8 +257,9 @@ def best_way(runs: Sequence[Run]) -> Way:
     return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
 
 
-def _named(name: str, way: Way) -> str:
-    return name if way is None else f"{name} ({way:g})" if isinstance(way, float) else f"{name} ({way})"
+def way_text(way: Way) -> str:
+    """Return a way to act as text, without zeros at the end of a scale."""
+    return f"{way:g}" if isinstance(way, float) else str(way)
 
 
 def as_csv(runs: Sequence[Run]) -> str:

@@ -114,5 +114,5 @@ def without_seeds(run: Run, seeds: set[int]) -> Run:
 
     final = {measure: {way: kept(table) for way, table in ways.items()} for measure, ways in run.final.items()}
     results = {**run.results, "diverged_seeds": [seed for seed in run.diverged if seed not in seeds]}
-    curve = {update: kept(table) for update, table in run.curve.items()}
-    return replace(run, results=results, final=final, curve=curve)
+    curve, wins = ({update: kept(table) for update, table in each.items()} for each in (run.curve, run.wins))
+    return replace(run, results=results, final=final, curve=curve, wins=wins)
