@@ -23,7 +23,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help docs install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-cases test-crash test-soak test-hostile test-errors test-data test-smac test-smax test-slow test-gpu bench results results-baselines results-smax
+.PHONY: test-cases test-crash test-soak test-hostile test-errors test-data test-smac test-smax test-slow test-page test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -130,8 +130,11 @@ test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation
 	$(SMAX_PY) -m pytest -v -m "slow or not slow" tests/envs/test_smax.py
 	$(SMAX_PY) -m pytest -v -rs -m "slow or not slow" tests/envs/test_contract.py -k smax
 
+test-page: $(READY)  ## the HTML page of a report in a headless Chromium (CHROMIUM=<its path>)
+	$(PY) -m pytest -v -rs -m "slow or not slow" tests/report/test_page.py tests/report/test_browser.py
+
 test-slow: $(READY)  ## tests that take minutes; with VGM2P_DATA=<folder>, all recordings are replayed in the simulator
-	$(PY) -m pytest -v -n 2 --dist worksteal -m slow
+	$(PY) -m pytest -v -rs -n 2 --dist worksteal -m slow
 
 test-gpu: $(READY)  ## on a machine with CUDA: captured against eager updates, ms per update, runs with asynchronous evaluation
 	$(PY) -m vgm2p bench gpu

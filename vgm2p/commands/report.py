@@ -1,4 +1,4 @@
-"""`vgm2p report`: a table and learning curves of run folders."""
+"""`vgm2p report`: a table, learning curves and a page of run folders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vgm2p.errors import MissingInput
 from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.curves import curves
+from vgm2p.report.page.page import check_target, write_page
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.report.variants import condition_warnings, name_variants
@@ -17,23 +18,32 @@ from vgm2p.signals import StopFlag
 
 
 def run(settings: ReportSettings, stop: StopFlag) -> None:
-    """Write the table and the curves of run folders, and print the table. Raises MissingInput without finished runs."""
+    """Write the table, the curves and the page of run folders, and print the table.
+
+    Raises MissingInput without finished runs, and what `check_target` raises for the page.
+    """
+    page, out = None if settings.html is None else Path(settings.html), Path(settings.out)
+    if page is not None:
+        check_target(page, out)
     loaded, unfinished = load_runs([str(name) for name in settings.runs])
     runs, repeated = name_variants(loaded)
-    for notice in (*unfinished, *repeated, *condition_warnings(runs)):
+    notices = [*unfinished, *repeated, *condition_warnings(runs)]
+    for notice in notices:
         say(notice)
     if not runs:
         raise MissingInput("none of these folders contains a finished run; let `vgm2p fit` finish first")
-    out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    text = table(runs)
+    text, best = table(runs), settings.acting == "best"
     if settings.versus:
-        text += "\n\n" + versus(runs, settings.versus, settings.acting == "best")
+        text += "\n\n" + versus(runs, settings.versus, best)
     with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
         for name in ("table.md", "table.csv", "curves.png"):
             remove_stale(out, name)
         write_atomic(out / "table.md", text + "\n")
         write_atomic(out / "table.csv", as_csv(runs))
         curves(runs, out / "curves.png")
+    written = None if page is None else write_page(runs, page, notices, settings.versus, best)
     say(text)
     say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")
+    if written is not None:
+        say(f"page         {page} ({written.line})")

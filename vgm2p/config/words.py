@@ -176,6 +176,7 @@ class ReportSettings:
 
     runs: list[Any]
     out: str
+    html: str | None
     versus: str | None
     acting: Literal["own", "best"]
 

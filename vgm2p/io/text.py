@@ -65,7 +65,12 @@ def _is_number(text: str) -> bool:
 
 def command(*words: object) -> str:
     """Return a command of this program as a user can type it in a shell: words are quoted where it is necessary."""
-    return " ".join([program(), *(_shell_word(str(word)) for word in words)])
+    return f"{program()} {shell_words(*words)}"
+
+
+def shell_words(*words: object) -> str:
+    """Return words as a user can type them in a shell, quoted where it is necessary."""
+    return " ".join(_shell_word(str(word)) for word in words)
 
 
 def _shell_word(word: str) -> str:
