@@ -23,7 +23,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help docs install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-cases test-crash test-soak test-hostile test-errors test-data test-smac test-smax test-slow test-page test-gpu bench results results-baselines results-smax
+.PHONY: test-cases test-crash test-soak test-export test-hostile test-errors test-data test-smac test-smax test-slow test-page test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -78,6 +78,9 @@ test-crash: $(READY)  ## every call of short commands that writes fails, and is 
 
 test-soak: $(READY)  ## MINUTES=30: memory and open files of a long fit stay flat
 	$(PY) -m tests.run.soak $(MINUTES)
+
+test-export: $(READY)  ## every algorithm as ONNX and torch.export file: the largest difference to act, as a table (minutes)
+	$(PY) -m tests.execution.parity
 
 test-hostile: $(READY)  ## files and names of somebody who wants to do harm: nothing is executed, changed or leaked
 	$(PY) -m tests.hostile $(ARGS)

@@ -33,6 +33,7 @@ FLOORS = [
     {"config"},
     {"report"},
     {"execution"},
+    {"export"},
     {"training"},
     {"callbacks"},
     {"bench"},

@@ -34,12 +34,13 @@ USAGE = """{program} <command> [key=value ...]
   collect policy=<run>|random|heuristic   record a dataset   [env=... episodes=50 noise=0.3 out=x.h5]
   data list [part of ids]   the published datasets; also: data fetch|convert|show|check <ids, files, vaults>
   report <runs...>          one table and one curve over run folders
+  export run=<folder>       a policy as safetensors, ONNX and torch.export files   [agent=0 hub=<owner>/<name>]
   doctor                    what works on this machine, and how to fix what does not
   bench step|loop|rollout|act|data|gpu  measure speed, as ratios within one run (needs only torch and numpy)
 
 Help on keys: {program} <command> --help; several runs: {program} fit -m algo=a,b seed=0,1
 """
-COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor", "bench")
+COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "export", "doctor", "bench")
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # the exception of a single run; at most one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class Encoding(nn.Module):
         history: number H of steps that an agent sees, including the present step. Networks get the present observation
             and the H - 1 observations and actions before it, concatenated. 1 means no memory.
     """
+
+    remembers_actions: ClassVar[bool] = True  # whether a memory holds actions, too
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int) -> None:
         super().__init__()
@@ -67,7 +70,19 @@ class Encoding(nn.Module):
         assert batch.past_obs is not None, "the batch was drawn without history"
         assert batch.past_action is not None
         assert batch.past_seen is not None
-        frames = self._frame(batch.past_obs, batch.past_action) * batch.past_seen[..., None, None]
+        memory: Tensor = self.recall(batch.obs, batch.past_obs, batch.past_action, batch.past_seen)
+        return memory
+
+    def recall(self, obs: Tensor, past_obs: Tensor, past_action: Tensor, past_seen: Tensor) -> Any:
+        """Return the memory that `act` has at `obs` (S, B, N, O) after the P = history - 1 steps before it.
+
+        Args:
+            obs: the present observations; a memory of another kind than this one may need them.
+            past_obs: (S, B, P, N, O), oldest first.
+            past_action: (S, B, P, N, A) or (S, B, P, N), the actions at `past_obs`.
+            past_seen: (S, B, P), 0 before the start of the episode, else 1.
+        """
+        frames = self._frame(past_obs, past_action) * past_seen[..., None, None]
         return frames.transpose(2, 3).flatten(3)
 
     def advance(self, past: Tensor | None, obs: Tensor, action: Tensor) -> Tensor | None:

@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vgm2p.algos.contract import Algorithm
 from vgm2p.algos.goal import Goal, GoalSettings
 from vgm2p.algos.parts import log_softmax_at
-from vgm2p.algos.windows import Given, Views, given, refuse_length
+from vgm2p.algos.windows import Given, Views, Windowed, given, refuse_length
 from vgm2p.flows.diffusion import Schedule
 from vgm2p.flows.head import allowed
 from vgm2p.groups import Net, Optim
@@ -30,7 +29,7 @@ from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey, pe
 STEPS = {True: (21, 4), False: (19, 10)}  # discrete (SMAC) or not (robots): history and horizon [MADiff's code]
 
 
-class Planner(Algorithm):
+class Planner(Windowed):
     r"""min 0.5 E || eps_hat(x_k, k, R) - eps ||^2 + 0.5 E || g(o_t, o_{t+1}) - a_t ||^2 (discrete: cross-entropy).
 
     Args:
@@ -193,7 +192,3 @@ class Planner(Algorithm):
         more = (lambda level: noise(f"level {level}")) if self.sampler == "ddpm" else None
         x = self.schedule.sample(model, acting.noise * noise("plan"), grid, noise=more)
         return self.views.own(fixed.impose(x)[:, :, self.now + 1])
-
-    def amend(self, memory: Any, action: Tensor) -> Any:
-        """No action is remembered."""
-        return memory

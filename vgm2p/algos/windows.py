@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.goal import Goal
 from vgm2p.errors import ConfigError
 from vgm2p.nn.fast.kernels import one_hot
 from vgm2p.types import Randomness
@@ -98,6 +101,33 @@ class Views:
         plans, agents = (1 if shared else self.plans, 1 if shared and not self.one else N)
         drawn = key.fresh(purpose, (episodes, plans, L, agents, D)).to(like.dtype)
         return drawn.expand(S, episodes, self.plans, L, N, D)
+
+
+class Windowed(Algorithm):
+    """Base of planners: the memory holds encoded observations (S, E, history - 1, N, D), and the return left (S, E).
+
+    Attributes:
+        goal: the return to aim at.
+    """
+
+    remembers_actions = False
+    goal: Goal
+
+    def describe(self, obs: Tensor) -> Tensor:
+        """Return encoded observations (..., N, D) for observations (..., N, O)."""
+        raise NotImplementedError
+
+    def amend(self, memory: Any, action: Tensor) -> Any:
+        """No action is remembered."""
+        return memory
+
+    def recall(self, obs: Tensor, past_obs: Tensor, past_action: Tensor, past_seen: Tensor) -> Any:
+        """Return the memory of `act`; steps before the start of the episode are copies of its first observation."""
+        every, steps = torch.cat([past_obs, obs.unsqueeze(2)], 2), past_obs.shape[2]
+        start = (steps - past_seen.sum(-1, keepdim=True)).expand_as(past_seen)
+        own = torch.where(past_seen > 0, torch.arange(steps, device=obs.device), start)
+        rows = own.long()[..., None, None].expand_as(past_obs)
+        return self.describe(every.gather(2, rows)), self.goal.first(past_seen[:, :, 0])
 
 
 def refuse_length(history: int, ahead: int, shrinks: int) -> None:

@@ -79,8 +79,7 @@ def _subject(path: Path, settings: EstimateSettings) -> Subject:
     policy = load(path, settings.device)
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     ways: list[Way] = [known(way, policy.algorithm) for way in settings.ways]
-    folder = policy.path.parent.parent if policy.path.parent.name == "checkpoints" else policy.path.parent
-    return Subject(policy, RunFolder(path if path.is_dir() else folder), ways or [own_way(policy.algorithm)])
+    return Subject(policy, RunFolder(path if path.is_dir() else policy.home), ways or [own_way(policy.algorithm)])
 
 
 def _dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:

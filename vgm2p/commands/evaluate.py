@@ -119,7 +119,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
 
 
 def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
-    return policy.path.parent.parent / "evaluations" / f"update-{policy.update}-n{episodes}"
+    return policy.home / "evaluations" / f"update-{policy.update}-n{episodes}"
 
 
 def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from vgm2p.config.typed import LISTS, PATHS, TEXTS
 from vgm2p.errors import ConfigError, DataError
 from vgm2p.groups import over_run
 from vgm2p.io.text import plain
-from vgm2p.types import Spec
+from vgm2p.types import Acting, Spec
 
 CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the allowed classes
     f"algo.{TARGET}": "algo",
@@ -70,6 +70,15 @@ def stored_spec(spec: Any, file: Path) -> Spec:
         return settings_of(spec, Spec)
     except ConfigError as error:
         raise DataError(f"{file}: spec: {error.line}; use the run's own files") from None
+
+
+def stored_acting(acting: Any, file: Path) -> Acting:
+    """Return the way to act of an exported policy. Raises DataError if it is none."""
+    try:
+        refuse_foreign(acting)
+        return settings_of(acting, Acting)
+    except ConfigError as error:
+        raise DataError(f"{file}: acting: {error.line}; export or fetch the policy again") from None
 
 
 def refuse_foreign(config: Any) -> None:

@@ -19,7 +19,15 @@ PATHS = (  # keys that name one file or folder
     *("data.root", "data.cache", "data.source.path", "data.source.root", "data.source.cache", "data.source.catalogue"),
 )
 LISTS = ("files", "runs", "policy", "data.source.paths")  # keys that name files or folders in a list
-TEXTS = ("label", "name", "versus", "revision", "data.name", "data.source.revision")  # other keys that take only text
+TEXTS = (
+    "label",
+    "name",
+    "versus",
+    "hub",
+    "revision",
+    "data.name",
+    "data.source.revision",
+)  # other keys that take only text
 KEEPS = {"resume": ("auto", "no")}  # values that are no path, even if a file has this name
 SPECIAL = re.compile(r"\$\{|,")  # what means something else in Hydra's grammar, if no such path exists
 REFERENCE = re.compile(INTERPOLATION.pattern + r"[\w.]+[:}]")  # to another key, such as ${label}

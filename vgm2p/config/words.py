@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -188,6 +189,47 @@ class ReportSettings:
             raise ConfigError("acting=best is for differences; name a method with versus=<method>")
 
 
+FORMATS = ("safetensors", "onnx", "torch")
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)  # on the Hugging Face hub
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """The keys of `vgm2p export`; conf/export.yaml explains them."""
+
+    run: str | None
+    formats: Any
+    agent: Any
+    seed: int | None = field(metadata=key(least=0))
+    act_noise: Any
+    out: str | None
+    hub: str | None
+    private: bool
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if no run is named, and for a wrong format, agent, way to act or repository."""
+        if self.run is None:
+            raise ConfigError("export needs run=<run folder>, the folder that `vgm2p fit` printed")
+        for name in listed(self.formats):
+            if name not in FORMATS:
+                raise ConfigError(f"formats takes safetensors, onnx, torch or a list of them, got {name!r}")
+        for who in self.whose:
+            if who != "team" and (type(who) is not int or who < 0):
+                raise ConfigError(f"agent takes team, the number of an agent, or a list of them, got {who!r}")
+        if isinstance(self.act_noise, list):
+            raise ConfigError(f"act_noise={self.act_noise}: an export acts in one way; give one")
+        check_acting(listed(self.act_noise), "act_noise")
+        if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
+            raise ConfigError(f"hub takes the repository's name, <owner>/<name>, got {self.hub!r}")
+        if self.private and self.hub is None:
+            raise ConfigError("private=true is for a repository on the hub; give hub=<owner>/<name>, too")
+
+    @property
+    def whose(self) -> list[Any]:
+        """For whom graphs are made: `team`, or numbers of agents."""
+        return listed(self.agent) or ["team"]
+
+
 @dataclass(frozen=True)
 class DoctorSettings:
     """The keys of `vgm2p doctor`; conf/doctor.yaml explains them."""
@@ -202,5 +244,6 @@ SETTINGS: dict[str, type[Any]] = {
     "collect": CollectSettings,
     "data": DataSettings,
     "report": ReportSettings,
+    "export": ExportSettings,
     "doctor": DoctorSettings,
 }

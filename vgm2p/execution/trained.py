@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
 from vgm2p.config.settings import PolicySettings
-from vgm2p.config.stored import everything, stored_policy, stored_spec
+from vgm2p.config.stored import everything, stored_acting, stored_policy, stored_spec
 from vgm2p.errors import ConfigError, DataError, Diverged, MissingInput
 from vgm2p.execution.observed import seen_by
 from vgm2p.rng import ActKey
 from vgm2p.run.belonging import PREFIX
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
+from vgm2p.run.exported import DOCUMENT, is_export, read_export
 from vgm2p.types import Spec
 
 
@@ -31,7 +33,7 @@ class TrainedPolicy:
         settings: settings from which it was built.
         spec: the task.
         update: number of updates of the weights.
-        path: the checkpoint file.
+        path: the checkpoint file, or the `export.json` of an exported policy.
     """
 
     def __init__(self, algorithm: Algorithm, settings: PolicySettings, update: int, path: Path) -> None:
@@ -48,6 +50,11 @@ class TrainedPolicy:
             f"TrainedPolicy({self.settings.algorithm} on {spec.env_id}: obs ({spec.n_agents}, {spec.obs_dim}), "
             f"action {action} {kind}, update {self.update}, seeds {list(self.algorithm.seeds)})"
         )
+
+    @property
+    def home(self) -> Path:
+        """The folder of the run or export, in which commands write by default."""
+        return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
 
     @property
     def decentralised(self) -> bool:
@@ -106,16 +113,18 @@ class TrainedPolicy:
 
 
 def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """Load the newest intact checkpoint of a run folder, or a checkpoint file.
+    """Load the newest intact checkpoint of a run folder, a checkpoint file, or a folder that `vgm2p export` wrote.
 
     Raises:
         MissingInput: if there is no checkpoint.
         DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
     """
     path = find_checkpoint(Path(os.path.expanduser(run)))
-    content = read_checkpoint(path, device)
+    content = read_export(path, device) if path.name == DOCUMENT else read_checkpoint(path, device)
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)
+    if path.name == DOCUMENT:
+        settings = replace(settings, data=None)  # an export does not say where the data are
     spec = stored_spec(ours.get("spec"), path)
     state, update = content.get("state_dict"), ours.get("updates")
     if not isinstance(state, dict) or type(update) is not int or update < 0:
@@ -128,6 +137,8 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
         algorithm.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files") from error
+    if ours.get("acting") is not None:  # an export may act in another way than the run
+        algorithm.act_by(stored_acting(ours["acting"], path))
     return TrainedPolicy(algorithm.to(device).eval(), settings, update, path)
 
 
@@ -151,9 +162,11 @@ def _length(value: Any) -> int:
 
 
 def find_checkpoint(run: Path) -> Path:
-    """Return `run` if it is a file, else the newest intact checkpoint of the run folder. Raises as `load`."""
+    """Return `run` if it is a file, an export's description, or a run's newest intact checkpoint. Raises as `load`."""
     if run.is_file():
         return run
+    if is_export(run):
+        return run / DOCUMENT
     folder = run / "checkpoints"
     if not folder.is_dir():
         raise MissingInput(f"{run}: not a run folder or checkpoint file; give the folder that `vgm2p fit` printed")

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from vgm2p.types import Acting, Randomness
 
+STARTS = ("act", "plan")  # purposes of the start noise of an action; `acting.noise` scales it
+
 
 def start_noise(key: Randomness, o: Tensor, action_dim: int, acting: Acting, purpose: str = "act") -> Tensor:
     """Return acting.noise * N(0, 1) of shape (S, ..., N, A) for o (S, ..., N, O).

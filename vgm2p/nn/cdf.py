@@ -34,13 +34,13 @@ class Cdf(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map features (..., D) to [-1, 1]; values outside the data count as their smallest or largest."""
         inside = self.clipped(x)
-        at = torch.searchsorted(self.knots, columns(inside), right=True)
+        at = position(self.knots, columns(inside), right=True)
         return self.unless_constant(2.0 * self.between(inside, at, self.knots, self.ranks) - 1.0, x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Map y (..., D) back to features within the range of the data."""
         share = ((y + 1.0) / 2.0).clamp(0.0, 1.0)
-        at = torch.searchsorted(self.ranks, columns(share))
+        at = position(self.ranks, columns(share))
         return self.unless_constant(self.between(share, at, self.ranks, self.knots), y)
 
     def clipped(self, x: Tensor) -> Tensor:
@@ -66,3 +66,11 @@ class Cdf(nn.Module):
 def columns(x: Tensor) -> Tensor:
     """Return x (..., D) as contiguous columns (D, number of rows), as `searchsorted` reads them."""
     return x.flatten(0, -2).t().contiguous()
+
+
+def position(table: Tensor, x: Tensor, right: bool = False) -> Tensor:
+    """Return the number of entries of the ascending table (D, K) below x (D, R): (D, R); `right`: also equal ones."""
+    if torch.compiler.is_exporting():  # ONNX cannot search
+        entries, values = table.unsqueeze(1), x.unsqueeze(-1)
+        return (entries <= values if right else entries < values).sum(-1)
+    return torch.searchsorted(table, x, right=right)

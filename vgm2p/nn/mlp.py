@@ -49,7 +49,9 @@ class MLP(SeededBody):
         Under autocast, the hidden layers compute in its dtype; the result has the dtype of the parameters. If lead is
         (S, C), `member` runs only one of the C networks and returns (S, ..., out).
         """
-        if torch._C._are_functorch_transforms_active():  # torch.func can differentiate ordinary operations only
+        if (
+            torch._C._are_functorch_transforms_active() or torch.compiler.is_exporting()
+        ):  # they take ordinary operations
             return self.plain(x) if member is None else self.plain(x)[:, member]
         rows, parameters, dtype, grouped = self._prepared(x)
         if member is not None:

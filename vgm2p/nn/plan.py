@@ -61,7 +61,8 @@ class PlanNetworks(nn.Module):
         if weight == 1.0:
             return self.noise(x, x.new_full(x.shape[:2], level), total, known)
         x, total, keep = (torch.cat(pair, 1) for pair in ((x, x), (total, total), (known, torch.zeros_like(known))))
-        with_return, without = self.noise(x, x.new_full(x.shape[:2], level), total, keep).chunk(2, 1)
+        eps = self.noise(x, x.new_full(x.shape[:2], level), total, keep)
+        with_return, without = torch.unflatten(eps, 1, (2, -1)).unbind(1)
         return without + weight * (with_return - without)
 
     def action(self, now: Tensor, following: Tensor) -> Tensor:

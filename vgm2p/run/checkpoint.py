@@ -137,7 +137,7 @@ def _allocates(path: Path) -> bool:
         return any(b"bytearray" in archive.read(part) for part in archive.namelist() if part.endswith(".pkl"))
 
 
-def _too_many(content: Any) -> bool:
+def too_many(content: Any) -> bool:
     """Return whether plain containers hold too many values, or too long texts. (A list can contain itself.)"""
     left, count = [(content, 0)], 0
     while left and count <= MOST_VALUES:
@@ -166,7 +166,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
     if not isinstance(content, dict) or not isinstance(content.get("vgm2p"), dict):
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
-    if any(_too_many(value) for name, value in content.items() if name != "state_dict"):
+    if any(too_many(value) for name, value in content.items() if name != "state_dict"):
         raise DataError(f"{path}: holds too many values for a checkpoint; use a checkpoint that you trust")
     written = content["vgm2p"].get("format", FORMAT)
     if written != FORMAT:
