@@ -38,6 +38,7 @@ FLOORS = [
     {"callbacks"},
     {"bench"},
     {"commands"},
+    {"sweeps"},
     {"cli", "__main__"},
 ]
 

@@ -101,6 +101,17 @@ class Hub:
             self.say(f"{entry.hub_path}: {fault}; {'fetching again' if attempt == 1 else 'given up'}")
         raise DataError(f"{entry.hub_path}: the hub delivered {fault}, twice; try later, or place the file by hand")
 
+    def must_ask(self, entry: Entry) -> bool:
+        """Return whether `fetch` would need an answer of the hub."""
+        held = self._lock().get(entry.hub_path)
+        return held is None or self.revision not in (None, held.commit) or self._cached(entry, held) is None
+
+    def ask(self, entry: Entry) -> None:
+        """Ask the hub whether it has the file, and change nothing. Raises as `fetch`."""
+        if offline():
+            raise MissingInput(self.not_here(entry, "HF_HUB_OFFLINE is set"))
+        self._ask(entry)
+
     # --- pins -------------------------------------------------------------------------------------------------------
 
     def _pinned(self, entry: Entry) -> Pin:
@@ -112,7 +123,7 @@ class Hub:
         if held is not None and self.revision in (None, held.commit):
             return held
         if offline():
-            raise MissingInput(self._by_hand(entry, "HF_HUB_OFFLINE is set"))
+            raise MissingInput(self.not_here(entry, "HF_HUB_OFFLINE is set"))
         pin = self._ask(entry)
         if held is None:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -157,7 +168,7 @@ class Hub:
         from huggingface_hub import hf_hub_download
 
         if offline():
-            raise MissingInput(self._by_hand(entry, "HF_HUB_OFFLINE is set"))
+            raise MissingInput(self.not_here(entry, "HF_HUB_OFFLINE is set"))
 
         def transfer() -> Path:
             path = hf_hub_download(HUB, entry.hub_path, repo_type="dataset", revision=pin.commit, force_download=force)
@@ -208,19 +219,20 @@ class Hub:
         except UserError:
             raise
         except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
-            raise ServiceError(self._by_hand(entry, f"the hub refuses {HUB} (check login and address)")) from error
+            raise ServiceError(self.not_here(entry, f"the hub refuses {HUB} (check login and address)")) from error
         except errors.LocalEntryNotFoundError as error:  # the client raises this if the hub does not answer
-            raise ServiceError(self._by_hand(entry, _cause(error.__cause__ or error))) from error
+            raise ServiceError(self.not_here(entry, _cause(error.__cause__ or error))) from error
         except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
             raise MissingInput(f"{entry.hub_path}: not at revision {self.revision or 'main'} of {HUB}") from error
         except OSError as error:
             if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
                 raise StorageError(f"{error.filename or 'the cache'}: {error.strerror}; set HF_HOME") from error
-            raise ServiceError(self._by_hand(entry, _cause(error))) from error
+            raise ServiceError(self.not_here(entry, _cause(error))) from error
         except Exception as error:  # the client's transport has error classes of its own
-            raise ServiceError(self._by_hand(entry, _cause(error))) from error
+            raise ServiceError(self.not_here(entry, _cause(error))) from error
 
-    def _by_hand(self, entry: Entry, why: str) -> str:
+    def not_here(self, entry: Entry, why: str) -> str:
+        """Return the line that says that a file is not on this machine, why, and where to place it."""
         place = self.root / "raw" / entry.source / entry.env / f"{entry.scenario}.zip"
         return f"{entry.hub_path} of {HUB} is not here ({why}); place it as {place}"
 

@@ -66,6 +66,14 @@ class Published:
             return "converted"
         return "placed" if self.hub.placed(self.entry) else "-"
 
+    def must_ask(self) -> bool:
+        """Return whether `resolve` would need an answer of the hub."""
+        return self.state == "-" and self.hub.must_ask(self.entry)
+
+    def not_here(self, why: str) -> str:
+        """Return the line that says that the dataset is not on this machine, why, and where to place it."""
+        return self.hub.not_here(self.entry, why)
+
     def resolve(self) -> list[Path]:
         """Return the converted file. If it does not exist, fetch the dataset and convert it.
 

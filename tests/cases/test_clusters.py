@@ -1,6 +1,7 @@
 """Cases of clusters: signals, sweeps and their workers, locks of other machines, long runs."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +125,29 @@ def test_the_workers_of_joblib_save_their_runs(tmp_path, signum):
     assert again.returncode == 143, errors
     assert b"is used by" not in errors
     assert list(tmp_path.rglob(".lock")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_meets_workers_that_are_still_starting(tmp_path, signum):
+    """Ctrl-C in a terminal reaches the workers, too: one that was importing died, and joblib killed all others."""
+    command = [sys.executable, "-m", "vgm2p", *LONG]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        lines = [" ".join(each.cmdline()) for each in psutil.Process(process.pid).children()]
+        if sum("popen_loky_posix" in line for line in lines) == 2:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signum)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signum
+    assert errors.splitlines()[-1].startswith(
+        "vgm2p: the sweep was stopped: 0 of 3 cells are finished; the same command"
+    )
+    assert "Traceback" not in errors and "KeyboardInterrupt" not in errors
 
 
 # --- locks (case 26)

@@ -75,10 +75,10 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
             if stop.requested():
                 raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
             summarise(folder, comparisons.folders, say, writable)
-    _refuse_diverged(folder)
+    refuse_diverged(folder)
 
 
-def _refuse_diverged(folder: RunFolder) -> None:
+def refuse_diverged(folder: RunFolder) -> None:
     """Raise Diverged if a seed has no result, so that the exit code tells it."""
     lines = folder.read_results().get("diverged")
     if lines:

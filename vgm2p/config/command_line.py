@@ -23,6 +23,7 @@ POSITIONAL = {
 }  # command -> key that collects arguments without `key=`
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
 MULTIRUN = ("-m", "--multirun")  # options that start several runs
+OF_SWEEPS = ("+sweep=", "hydra/launcher=", "hydra/sweeper=", "hydra.launcher.", "hydra.sweeper.", "hydra.sweep.")
 OPTIONS = (*MULTIRUN, "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
 
 
@@ -30,10 +31,25 @@ def hydra_words(command: str, line: list[str]) -> list[str]:
     """Return the words for Hydra. Raises UserError for a word that is wrong or not allowed."""
     several = any(word in MULTIRUN for word in line)
     words = [typed(_grouped(word), several) for word in _with_positional(command, line)]
+    options: list[str] = []
+    rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         if before not in WITH_VALUE:
             _check(command, word)
-    return [*(_with_resumed(words) if command == "fit" else words), *search_path()]
+        (options if before in WITH_VALUE or word in (*WITH_VALUE, *OPTIONS) else rest).append(word)
+    if any(word in WITH_VALUE for word in options):  # they show one configuration
+        options = [word for word in options if word not in MULTIRUN]
+    elif not several:
+        _refuse_sweep(command, rest)
+    # Hydra's parser does not take words on both sides of an option
+    return [*options, *(_with_resumed(rest) if command == "fit" else rest), *search_path()]
+
+
+def _refuse_sweep(command: str, words: list[str]) -> None:
+    """Raise ConfigError for words that say how several runs are started, where one run is started."""
+    for word in words:
+        if word.startswith(OF_SWEEPS):
+            raise ConfigError(f"{word} is for several runs, which -m starts:", command_of(command, "-m", *words))
 
 
 def _check(command: str, word: str) -> None:
@@ -50,7 +66,9 @@ def _check(command: str, word: str) -> None:
 
 
 def _grouped(word: str) -> str:
-    """Return `env=smax_3m` (the spelling of experiments and `bench`) as the name of the yaml file: `env=smax/3m`."""
+    """Return a word in Hydra's spelling: `env=smax_3m` is `env=smax/3m`, `sweep=x` is `+sweep=x`."""
+    if word.startswith("sweep="):
+        return f"+{word}"
     folder, underscore, name = word.removeprefix("env=").partition("_")
     known = word.startswith("env=") and any((at / "env" / folder / f"{name}.yaml").is_file() for at in config_folders())
     return f"env={folder}/{name}" if underscore and known else word

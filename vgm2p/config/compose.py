@@ -10,6 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import vgm2p
@@ -76,6 +77,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     if isinstance(trainer, dict) and trainer.get("threads") == "auto" and "joblib" in hydra_config.launcher["_target_"]:
         trainer["threads"] = 1  # the parallel jobs share the cores
     words = typed_words(hydra_config)
+    if hydra_config.mode == RunMode.MULTIRUN and not any(word.lstrip("+").startswith("compare=") for word in words):
+        config["compare"] = []  # the cells of a sweep are compared with each other
     protocol = protocol_of(choices, words, config.get("protocol"))
     named = config["label"] or choices["algo"]
     return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from typing import TypeVar
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -14,19 +15,35 @@ from omegaconf.errors import OmegaConfBaseException
 from vgm2p.config.compose import composed, config_folders, groups, options
 from vgm2p.config.quoting import quoted
 from vgm2p.config.typed import PATHS, TEXTS
-from vgm2p.errors import ConfigError, nearest
+from vgm2p.errors import ConfigError, MissingInput, UserError, nearest
 from vgm2p.run.fingerprint import leaves
 
+Result = TypeVar("Result")
 OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'")
 GROUP = re.compile(r"Could not find '(?P<choice>[^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<word>[^']+)'")
 NO_GROUP = re.compile(r"Could not (?:override|find match for) '(?P<group>[^'@]+)'.*No match in the defaults list", re.S)
 
 NO_VALUE = re.compile(r"Missing mandatory value: (\S+)")  # a key that is ??? in conf/
+EXTRAS = {  # a file of a Hydra plugin -> the extra of pyproject.toml that installs it
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/ray": "ray",
+    "hydra/sweeper/optuna": "optuna",
+}
 SHARED_GROUPS = ("net", "optim")  # groups that algorithms use by interpolation, such as `net: ${net}`
 
 
-def explain(error: Exception, command: str) -> ConfigError:
+def explained(command: str, run: Callable[[], Result]) -> Result:
+    """Return the result of `run`, which composes a configuration. Raises UserError in place of an error of Hydra."""
+    try:
+        return run()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, command) from error
+
+
+def explain(error: Exception, command: str) -> UserError:
     """Return the error of one line for a configuration that Hydra or OmegaConf refused."""
     text = str(error)
     if isinstance(error, OverrideParseException):
@@ -36,6 +53,11 @@ def explain(error: Exception, command: str) -> ConfigError:
         one, what = (quoted(values), "name") if key in (*PATHS, *TEXTS) else (f"[{values}]", "list")
         word = shlex.quote(f"{key}={one}")
         return ConfigError(f"{key} has several values: use -m to start several runs, or {word} for one {what}")
+    for name, extra in EXTRAS.items():
+        if f"'{name}'" in text:
+            return MissingInput(
+                f"{'='.join(name.rsplit('/', 1))} needs the extra {extra}; `pip install 'vgm2p[{extra}]'`"
+            )
     for pattern, answer in ((NO_GROUP, _group_key), (GROUP, _choice)):
         if found := pattern.search(text):
             return ConfigError(answer(found.group(1), command))

@@ -1,7 +1,7 @@
-"""A sweep (multirun): several runs of one command, in this process or in worker processes of Hydra's joblib launcher.
+"""A sweep (multirun): several runs of one command, its cells, in this process, in worker processes, or on a cluster.
 
-The process of the command makes a folder. Every run that fails leaves a note there. A signal to the command becomes a
-mark there, which the workers see: each of them saves its run and ends it, and starts no other one.
+The process of the command makes a folder. How each cell ended is written there. A signal to the command becomes a mark
+there. The workers of Hydra's joblib launcher see it: each of them saves its run and ends it, and starts no other one.
 """
 
 from __future__ import annotations
@@ -9,37 +9,50 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import TextIO
 
+from vgm2p.io.files import open_own, write_atomic
+from vgm2p.io.flock import lock_file
 from vgm2p.io.processes import follow
-from vgm2p.signals import StopFlag
+from vgm2p.signals import SIGNALS, StopFlag
 
 FOLDER = "VGM2P_SWEEP"  # environment variable: process id of the command, and the folder of the sweep
 SECONDS = 0.5  # time between two looks at the parent and at the mark
 STOP = "stop"  # name of the mark; its content is the number of the signal
 KILLED = 128 + signal.SIGTERM
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class Note:
-    """A run that failed, or that a signal stopped or prevented.
+class Outcome:
+    """How a cell ended. As a number (`float(outcome)`), it is the cell's return: a search over keys reads it.
 
     Attributes:
-        code: its exit code.
-        line: its message.
+        code: its exit code; 0: it is finished.
+        line: its message, if it failed, or if a signal stopped or prevented it.
         out: its folder, if that is known.
         overrides: its words.
+        objective: its return; None: it has none.
     """
 
     code: int
     line: str
     out: str | None
     overrides: list[str]
+    objective: float | None = None
+
+    def __float__(self) -> float:
+        """Return the cell's return. Raises ValueError if it has none."""
+        if self.objective is None:
+            raise ValueError(self.line or "this cell has no return")
+        return self.objective
 
 
 class Sweep:
@@ -79,14 +92,25 @@ class Sweep:
         except OSError:
             return None
 
-    def note(self, note: Note) -> None:
-        """Keep a note for the end of the sweep."""
-        with contextlib.suppress(FileNotFoundError):  # the command was killed, and another one has removed its folder
-            (self.folder / f"{secrets.token_hex(8)}.json").write_text(json.dumps(asdict(note)))
+    def note(self, cell: str, outcome: Outcome) -> None:
+        """Keep how a cell ended. A later note of the same name replaces an earlier one."""
+        with contextlib.suppress(FileNotFoundError):  # the folder is on another machine, or its command was killed
+            write_atomic(self.folder / f"{cell}.json", json.dumps(asdict(outcome)))
 
-    def notes(self) -> list[Note]:
-        """Return all notes."""
-        return [Note(**json.loads(path.read_text())) for path in sorted(self.folder.glob("*.json"))]
+    def outcomes(self) -> list[Outcome]:
+        """Return how the cells have ended, so far."""
+        return [Outcome(**json.loads(path.read_text())) for path in sorted(self.folder.glob("*.json"))]
+
+    def take_device(self, devices: Sequence[str]) -> tuple[str, TextIO]:
+        """Return the device with the fewest workers, and the open file that keeps it taken until this process ends."""
+        for turn in range(1000):
+            for device in devices:
+                file = open_own(self.folder / f"device-{device.replace('/', '_')}-{turn}", "a")
+                with contextlib.suppress(BlockingIOError):
+                    lock_file(file)
+                    return device, file
+                file.close()
+        raise AssertionError("more workers than a machine can have")
 
 
 class Worker:
@@ -95,17 +119,21 @@ class Worker:
     Args:
         sweep: the sweep of the command.
         stop: the flag that the runs of this process check.
+        devices: the CUDA devices of this machine; the worker takes one of them. Empty: there is none.
     """
 
-    def __init__(self, sweep: Sweep, stop: StopFlag) -> None:
+    def __init__(self, sweep: Sweep, stop: StopFlag, devices: Sequence[str] = ()) -> None:
         self.sweep, self.stop = sweep, stop
         self._busy = threading.Lock()  # held while a run is under way
+        if devices:
+            os.environ[VISIBLE], self._device = sweep.take_device(devices)
         follow(sweep.owner)
         threading.Thread(target=self._follow, daemon=True).start()
 
     def __enter__(self) -> Worker:
         self.stop.install()
         self.stop.signum = None  # a signal to this process alone ended the run before, and not this one
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one that came before the first run arrives here
         self._busy.acquire()
         return self
 
@@ -120,3 +148,31 @@ class Worker:
                 os.kill(os.getpid(), signum)
             if os.getppid() != self.sweep.owner and self._busy.acquire(blocking=False):
                 os._exit(KILLED)  # nobody reads the result, and nobody gives it another run
+
+
+def visible_devices() -> list[str]:
+    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    named = os.environ.get(VISIBLE)
+    if named is not None:
+        return [device.strip() for device in named.split(",") if device.strip()]
+    import torch  # here, because it is slow to import
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+@contextlib.contextmanager
+def born_deaf() -> Iterator[None]:
+    """Let processes that start in this block get no signal before they ask for it (`Worker`).
+
+    A signal to the whole process group, such as Ctrl-C, would kill a process that is still starting. The mask of
+    blocked signals is inherited. This process gets its signals all the same, in another thread.
+    """
+    resource_tracker.ensure_running()  # loky would start it, and its start lets SIGINT and SIGTERM through
+    ended = threading.Event()
+    threading.Thread(target=ended.wait, daemon=True).start()  # has the mask of before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        ended.set()

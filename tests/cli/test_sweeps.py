@@ -1,0 +1,124 @@
+"""Sweeps: the plan before, the joint table after, cells that are refused, finished or stopped, words of sweeps."""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.answers import TINY, answer
+from tests.run import zygote
+from tests.run.runs import SHORT, environment, succeeded
+from tests.run.runs import program as run_program
+from vgm2p.io.shell import program
+
+ROBOTS = [*(word for word in TINY if word not in ("evaluate=none", "compare=[]")), "env.episode_limit=60"]
+SWEEP = ["fit", "-m", "algo=bc_flow", "seed=0,1", *ROBOTS]
+
+
+def short(place, *words):
+    """Run a command whose episodes have 60 steps."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return zygote.run(list(words), place, environment(), Path(scratch), SHORT)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A working folder with a finished sweep of two cells, and what it printed."""
+    place = tmp_path_factory.mktemp("sweep")
+    (place / "runs").mkdir()
+    (place / "runs/last").symlink_to("earlier")
+    return place, succeeded(short(place, *SWEEP)).stdout
+
+
+def test_a_sweep_says_its_plan_first_and_ends_with_one_table(swept):
+    _, out = swept
+    assert out.startswith("sweep        2 cells: 2 to begin; 8 updates to do\n")
+    *_, joint = out.split("sweep        2 cells finished")
+    rows = [line for line in joint.splitlines() if line.startswith("| bc_flow")]
+    assert len(rows) == 1 and len(re.findall(r"-?\d+", rows[0].split("|")[-2])) == 2  # a return per seed
+
+
+def test_a_sweep_leaves_runs_alone(swept):
+    """The folder has no `multirun.yaml`, `runs/last` stays, and no cell has the comparison runs of the experiment."""
+    place, _ = swept
+    assert {path.name for path in place.iterdir()} == {"runs"}
+    assert os.readlink(place / "runs/last") == "earlier"
+    assert {path.name for path in place.glob("runs/*/*")} == {"bc_flow"}
+    manifests = [json.loads(path.read_text()) for path in place.glob("runs/*/bc_flow/*/manifest.json")]
+    assert [manifest["config"]["compare"] for manifest in manifests] == [[], []]
+
+
+def test_finished_cells_are_not_started_and_tell_the_cost_of_the_others(swept):
+    place, _ = swept
+    done = short(place, *SWEEP, "seed=0,1,2", "optim.lr=0.001,-1")
+    assert done.returncode == 2
+    assert done.stdout.count("already finished: ") == 2
+    assert (
+        "sweep        6 cells: 2 finished, 1 to begin, 3 refused; 4 updates to do\ncost         about 0:0"
+        in done.stdout
+    )
+    assert done.stdout.count(" updates)\n") == 1  # a cell that begins
+    assert "sweep        3 cells finished" in done.stdout
+    failed = done.stderr.partition("3 failed:\n")[2].splitlines()
+    assert failed == [
+        f"  exit 2  seed={seed} optim.lr=-1  optim.lr must be a number from 0, got -1" for seed in range(3)
+    ]
+
+
+def test_a_cell_has_the_folder_of_the_single_run(swept):
+    """The plan composes the first seed only, and derives the others."""
+    place, _ = swept
+    done = short(place, "fit", "algo=bc_flow", "seed=1", "compare=[]", *ROBOTS)
+    assert "already finished: " in succeeded(done).stdout
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
+    sweep = ["fit", "-m", "experiment=smacv1_3m_good,smacv1_8m_good", "seed=0,1", "evaluate=none"]
+    done = run_program(tmp_path, *sweep, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="")
+    assert done.returncode == 69
+    assert "4 cells need data that cannot be fetched now, and are not started" in done.stdout
+    lines = done.stderr.partition("4 failed:\n")[2].splitlines()
+    assert ["(the hub does not answer)" in line for line in lines] == [False, False, True, True]
+    assert list(tmp_path.iterdir()) == []
+
+
+TERM = "import os, signal, threading\nthreading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+
+
+def test_a_signal_while_cells_are_composed_ends_the_sweep_in_one_line(tmp_path):
+    done = zygote.run(["fit", "-m", "+sweep=table2"], tmp_path, environment(), tmp_path, TERM)
+    assert done.returncode == 143
+    assert done.stderr == "vgm2p: stopped before the first cell began; nothing was changed\n"
+
+
+@pytest.mark.parametrize("word", ["+sweep=table2", "sweep=table2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
+def test_words_of_sweeps_need_the_flag(word):
+    code, text = answer(["fit", word, "seed=1"])
+    word = f"+{word}" if word.startswith("sweep") else word
+    command = f"{program()} fit -m {word} seed=1"
+    assert (code, text) == (2, f"vgm2p: {word} is for several runs, which -m starts: {command}\n")
+
+
+def test_options_may_stand_between_words():
+    assert answer(["fit", "updates=4", "--cfg", "job", "-m", "seed=1"]) == (0, "")
+
+
+WITHOUT = "import sys\nsys.modules['hydra_plugins.{}'] = None\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "plugin", "extra"),
+    [
+        ("hydra/launcher=joblib", "hydra_joblib_launcher", "joblib"),
+        ("hydra/launcher=submitit_slurm", "hydra_submitit_launcher", "slurm"),
+        ("hydra/sweeper=optuna", "hydra_optuna_sweeper", "optuna"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(tmp_path, word, plugin, extra):
+    done = zygote.run(["fit", "-m", word, "seed=0,1"], tmp_path, environment(), tmp_path, WITHOUT.format(plugin))
+    assert done.returncode == 66
+    assert done.stderr.startswith(f"vgm2p: {word} needs the extra {extra}; `")
+    assert done.stderr.endswith(f"pip install 'vgm2p[{extra}]'`\n")

@@ -1,0 +1,1 @@
+"""Runs what Hydra has composed: a single run, or the cells of a sweep, with a plan before and a table after."""
