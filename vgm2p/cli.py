@@ -62,7 +62,7 @@ def _main(line: list[str]) -> int:
         return 0
     command = line[0]
     if command not in COMMANDS:
-        raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}")
+        raise ConfigError(f"unknown command '{command}'{_meant(command)}")
     if command == "bench":
         STOP.let_through()
         bench(line[1:])
@@ -70,18 +70,29 @@ def _main(line: list[str]) -> int:
     return _hydra_command(command, line[1:])
 
 
+def _meant(word: str) -> str:
+    """Return the hint about an unknown command: `data list` if it is an action of `data`, else the nearest command."""
+    from vgm2p.config.words import ACTIONS
+
+    return f"; did you mean `vgm2p data {word}`?" if word in ACTIONS else nearest(word, COMMANDS)
+
+
 def _hydra_command(command: str, words: list[str]) -> int:
     from vgm2p.config.command_line import MULTIRUN, hydra_words
-    from vgm2p.config.compose import register_resolvers
-    from vgm2p.config.help import help_page
+    from vgm2p.config.compose import groups, register_resolvers
+    from vgm2p.config.help import group_page, help_page
     from vgm2p.config.hydra_errors import explained
+    from vgm2p.io.text import say
 
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them; `explain` shortens them
     asked = [word for word in words if word in ("-h", "--help")]
-    overrides = hydra_words(command, [word for word in words if word not in (*asked, *(MULTIRUN if asked else ()))])
+    named = [word for word in words if asked and word in groups()]
+    dropped = (*asked, *named, *(MULTIRUN if asked else ()))
+    overrides = hydra_words(command, [word for word in words if word not in dropped])
     if asked:
-        explained(command, lambda: print(help_page(command, overrides)))
+        page = "\n\n".join(map(group_page, named)) if named else ""
+        explained(command, lambda: say(page or help_page(command, overrides)))
         return 0
     if not any(word in MULTIRUN for word in overrides):
         _hydra(command, overrides)

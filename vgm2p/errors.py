@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from vgm2p.io.shell import as_typed, runnable
 from vgm2p.io.text import plain, without_middle
 
-MAX_LINE = 200
+PREFIX = "vgm2p: "  # of every printed line
+MAX_LINE = 200 - len(PREFIX)
+CLOSE = 0.7  # likeness of two words (difflib) from which one is taken for a misspelling of the other
+SHORT_LIST, NEAREST_LIST = 90, 150  # characters of the words that a hint lists
 LAST_COMMAND = re.compile(r"`[^`]*\b(?:vgm2p|pip|make) [^`]*`[^`]*$")
 LEAST_REST = 100  # characters that stay of the text before a long command
 
@@ -119,13 +122,28 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` if the known word x is close to `word`; otherwise list the known words."""
+def nearest(word: str, known: Iterable[str], every: str = "") -> str:
+    """Return the hint about an unknown word: `; did you mean 'x'?` if the known word x is close to it.
+
+    Otherwise a short list of all known words, or the three nearest, and the command `every` that lists all.
+    """
     words = sorted(set(known))
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=CLOSE)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(words)}" if words else ""
+    if len(", ".join(words)) <= SHORT_LIST or not words:
+        return f"; known: {', '.join(words)}" if words else ""
+    all_of_them = runnable(f"; `{every}` lists all") if every else ""
+    best = sorted(words, key=lambda each: _likeness(word, each), reverse=True)[:3]
+    while len(best) > 1 and len(", ".join(best)) > NEAREST_LIST - len(all_of_them):
+        best.pop()
+    return f"; nearest: {', '.join(best)}{all_of_them}"
+
+
+def _likeness(word: str, known: str) -> float:
+    """Return how much two words have in common; a word that is a part of the other comes first."""
+    part = word in known or known in word
+    return part + difflib.SequenceMatcher(None, word, known).ratio()
 
 
 class RolloutStopped(Exception):

@@ -108,7 +108,9 @@ def _mujoco() -> str:
         env.reset([0])
         step = env.step(np.zeros((1, 6, 1), np.float32), np.ones(1, bool))
     if step.fault[0]:
-        raise UserError(f"HalfCheetah-v5 does not step: {step.info['cause'][0]}; run `make install`")
+        raise UserError(
+            f"HalfCheetah-v5 does not step: {step.info['cause'][0]}; run `make install` (its versions: constraints.txt)"
+        )
     return f"HalfCheetah-v5 6x1 steps, reward {step.reward[0]:.3f}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -59,10 +60,17 @@ def _check(command: str, word: str) -> None:
     key, equals, _ = word.partition("=")
     if not word.startswith(("-", "~")) and not (equals and key.lstrip("+")):
         known = [each.name for each in dataclasses.fields(SETTINGS[command]) if not each.metadata.get("composed")]
-        hint = f"; write {word}=<value>" if word in known else "" if equals else nearest(word, known)
-        raise ConfigError(f"'{word}' is not key=value{hint}")
+        raise ConfigError(f"'{word}' is not key=value{_meant(word, known, command) if not equals else ''}")
     if CALL.search(word) and not word.startswith("hydra."):
         raise ConfigError(f"'{word}' would store environment variables in files; let the shell insert the value")
+
+
+def _meant(word: str, known: Sequence[str], command: str) -> str:
+    """Return the hint about a word without `=`: the key that it is or nearly is, else the command that shows all."""
+    if word in known:
+        return f"; write {word}=<value>"
+    hint = nearest(word, known)
+    return hint if "mean" in hint else f"; `vgm2p {command} --help` shows the keys"
 
 
 def _grouped(word: str) -> str:

@@ -149,7 +149,7 @@ def tuned_file(choices: Mapping[str, Any], misplaced: Any = None) -> str | None:
     if name in options("tuned"):
         return None if name == "none" else str(name)
     if name != usual:
-        raise ConfigError(f"unknown tuned '{name}'{nearest(str(name), options('tuned'))}")
+        raise ConfigError(f"unknown tuned '{name}'{nearest(str(name), options('tuned'), 'vgm2p fit --help tuned')}")
     return None
 
 

@@ -15,6 +15,8 @@ from vgm2p.config.settings import GROUPS
 # group -> prefix of its keys, where this is not the name of the group
 NODES = {"tuned": "algo", "experiment": "", "protocol": "", "recipe": ""}
 OPTIONAL = ("tuned", "protocol@_global_")  # groups whose chosen file may not exist
+ADDED = ("sweep", "variant", "recipe")  # groups of which no file is chosen by default
+MOST_OTHERS = 25  # names that are listed beside the chosen one
 HIDDEN = ("defaults:", "hydra:")  # blocks of a yaml file that are not keys of the command
 
 
@@ -24,14 +26,40 @@ def help_page(command: str, words: Sequence[str]) -> str:
     parts = [f"vgm2p {command} [key=value ...]", _keys(config_folder() / f"{command}.yaml")]
     for choice in sorted(chosen, key=_place):
         group, name = choice.partition("@")[0], chosen[choice]
-        others = ", ".join(other for other in options(group) if other != name and not _of_one_algorithm(group, other))
         node = NODES.get(group, group)
-        parts.append(f"## {group}={name}; others: {others or 'none'}{f'; keys begin with {node}.' if node else ''}")
+        keys = f"; keys begin with {node}." if node else ""
+        parts.append(f"## {group}={name}; {_others(command, group, name)}{keys}")
         parts += map(_keys, _files(group, name) if name != "null" else [])
-    parts.append(
-        "To see the keys of another file, name it: vgm2p fit --help algo=vgm2p; several runs: fit -m algo=a,b seed=0,1"
-    )
+    if command == "fit":
+        parts.append(
+            "What the files of a group are: `vgm2p fit --help algo net`. "
+            "Further groups: `vgm2p fit --help sweep variant recipe`.\n"
+            "To see the keys of another file, name it: `vgm2p fit --help algo=vgm2p`; several runs: "
+            "`vgm2p fit -m algo=vgm2p,bc_flow seed=0,1`"
+        )
     return "\n\n".join(parts)
+
+
+def _others(command: str, group: str, name: str) -> str:
+    others = [other for other in options(group) if other != name and not _of_one_algorithm(group, other)]
+    if len(others) > MOST_OTHERS:
+        return f"others: {len(others)}, e.g. {', '.join(others[:3])} (`vgm2p {command} --help {group}` lists all)"
+    return f"others: {', '.join(others) or 'none'}"
+
+
+def group_page(group: str) -> str:
+    """Return the names of the files of a group, each with the first line of its comments."""
+    names = [name for name in options(group) if not _of_one_algorithm(group, name)]
+    width = max(map(len, names), default=0)
+    sign = "+" if group in ADDED else ""
+    lines = [f"  {sign}{group}={name:<{width}}  {_first_comment(group, name)}".rstrip() for name in names]
+    return "\n".join([f"## {group}", *lines])
+
+
+def _first_comment(group: str, name: str) -> str:
+    lines = _files(group, name)[-1].read_text().splitlines()
+    comments = [line[1:].strip() for line in lines if line.startswith("#") and not line.startswith("# @")]
+    return comments[0].partition(". ")[0] if comments else ""
 
 
 def _choices(command: str, words: Sequence[str]) -> dict[str, str]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from typing import TypeVar
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgm2p.config.compose import composed, config_folders, groups, options
+from vgm2p.config.compose import composed, config_folders, file_keys, groups, options
 from vgm2p.config.quoting import quoted
+from vgm2p.config.settings import WRONG_CLOCK, wrong_clock
 from vgm2p.config.typed import PATHS, TEXTS
-from vgm2p.errors import ConfigError, MissingInput, UserError, nearest
+from vgm2p.errors import CLOSE, ConfigError, MissingInput, UserError, nearest
 from vgm2p.run.fingerprint import leaves
 
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ EXTRAS = {  # a file of a Hydra plugin -> the extra of pyproject.toml that insta
     "hydra/launcher/ray": "ray",
     "hydra/sweeper/optuna": "optuna",
 }
+NODES = ("algo", "net", "optim", "data", "env", "trainer", "callbacks", "logger")  # groups whose name begins their keys
 SHARED_GROUPS = ("net", "optim")  # groups that algorithms use by interpolation, such as `net: ${net}`
 
 
@@ -76,13 +78,35 @@ def _key(key: str, command: str, there: Sequence[str]) -> str:
     for group in SHARED_GROUPS:
         if key.startswith(f"algo.{group}.") and not there:
             return f"unknown key '{key}'; use '{key.removeprefix('algo.')}', which sets it for all networks of the run"
+    group, _, name = key.partition(".")
+    if group == "trainer" and name in WRONG_CLOCK:
+        return wrong_clock(name)
     known = known_keys(command)
     if key in known:
         return f"unknown key '{key}': the chosen files of conf/ do not have it{_elsewhere(key)}"
-    known = [*there, *known]
-    same = [name for name in known if "." in name and name.split(".")[-1] == key.split(".")[-1]]
-    closest = max(same, key=lambda name: SequenceMatcher(None, key, name).ratio(), default=None)
-    return f"unknown key '{key}'" + (f"; did you mean '{closest}'?" if closest else nearest(key, known))
+    return f"unknown key '{key}'{_near_key(key, [*there, *known], command)}"
+
+
+def _near_key(key: str, known: Sequence[str], command: str) -> str:
+    """Return the hint about an unknown key: a known one with the same or nearly the same last part.
+
+    Else a key that another file of the group has, else the command that shows all keys.
+    """
+    for names in (known, list(_keys_of_others(key.partition(".")[0]))):
+        last = {name.rpartition(".")[2] for name in names}
+        for part in get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=CLOSE):
+            same = [name for name in names if name.rpartition(".")[2] == part]
+            closest = max(same, key=lambda name: SequenceMatcher(None, key, name).ratio())
+            return f"; did you mean '{closest}'?" + (
+                "" if closest in known else _elsewhere(closest).replace(";", "", 1)
+            )
+    return f"; `vgm2p {command} --help` shows the keys"
+
+
+def _keys_of_others(group: str) -> Iterator[str]:
+    """Yield the dotted keys of all files of a group that are not templates of other groups."""
+    for name in options(group) if group in NODES else ():
+        yield from (f"{group}.{key}" for key in file_keys(group, name))
 
 
 def _keys_there(cause: BaseException | None) -> list[str]:
@@ -94,7 +118,7 @@ def _keys_there(cause: BaseException | None) -> list[str]:
         return []
     *place, _ = str(cause.full_key).split(".")
     keys = {prefix for key, _ in leaves(OmegaConf.to_container(node), ".".join(place)) for prefix in _prefixes(key)}
-    return sorted(keys - set(_prefixes(".".join(place))))
+    return sorted(key for key in keys - set(_prefixes(".".join(place))) if not key.startswith("hydra"))
 
 
 def _elsewhere(key: str) -> str:
@@ -107,7 +131,7 @@ def _elsewhere(key: str) -> str:
 
 
 def _group_key(key: str, command: str) -> str:
-    return f"unknown key '{key}'{nearest(key, [*known_keys(command), *groups()])}"
+    return f"unknown key '{key}'{_near_key(key, [*known_keys(command), *groups()], command)}"
 
 
 def _choice(choice: str, command: str) -> str:
@@ -117,14 +141,14 @@ def _choice(choice: str, command: str) -> str:
         first, _, rest = choice.partition("/")
         if known := options(first):
             group, name = first, rest
-    return f"unknown {group} '{name}'{nearest(name, known)}"
+    return f"unknown {group} '{name}'{nearest(name, known, f'vgm2p {command} --help {group}')}"
 
 
 def known_keys(command: str) -> list[str]:
     """Return every dotted key that a user may set in the default configuration of a command, including nodes."""
     keys = {prefix for key, _ in leaves(composed(command)) for prefix in _prefixes(key)}
     shared = tuple(f"algo.{group}." for group in SHARED_GROUPS)
-    return sorted(key for key in keys if not f"{key}.".startswith(shared))
+    return sorted(key for key in keys if not f"{key}.".startswith((*shared, "hydra.")))
 
 
 def _prefixes(key: str) -> Iterator[str]:

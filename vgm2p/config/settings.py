@@ -222,12 +222,17 @@ def _without(node: Any, keys: Iterable[str]) -> Any:
     return kept
 
 
+def wrong_clock(name: str) -> str:
+    """Return the line about a key of Lightning's Trainer that is in `WRONG_CLOCK`."""
+    return (
+        f"trainer.{name} counts batches or optimiser steps, which are not updates; "
+        "use updates, log_every, eval_every, checkpoint_every or optim.clip_norm"
+    )
+
+
 def _check_lightning(name: str) -> None:
     if name in WRONG_CLOCK:
-        raise ConfigError(
-            f"trainer.{name} counts batches or optimiser steps, which are not updates; "
-            "use updates, log_every, eval_every, checkpoint_every or optim.clip_norm"
-        )
+        raise ConfigError(wrong_clock(name))
     if name in OURS:
         raise ConfigError(f"trainer.{name} is set by the program; use the groups logger and callbacks, or remove it")
     from lightning import Trainer  # slow to import, and rarely needed here

@@ -40,7 +40,7 @@ def python() -> str:
 def runnable(text: str) -> str:
     """Return a text in which the commands in backticks work as printed.
 
-    These are `vgm2p ...`, `pip install ...` for this Python, and `make ...` for the checkout. A text with runnable
+    These are commands of this program, of pip for this Python, and of make for the checkout. A text with runnable
     commands is unchanged.
     """
     writers = {"vgm2p": _of_program, "pip": _pip, "make": _make}

@@ -33,7 +33,9 @@ def compared_with(settings: FitSettings) -> list[str]:
     known = options("algo")
     unknown = [name for name in settings.compare if name not in known]
     if unknown:
-        raise ConfigError(f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known)}")
+        raise ConfigError(
+            f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known, 'vgm2p fit --help algo')}"
+        )
     changed = any(_bare(word).startswith("algo.") for word in settings.overrides)
     own = settings.algorithm.removesuffix(f" ({settings.protocol})")
     return [name for name in settings.compare if changed or name != own]
