@@ -30,6 +30,7 @@ from tests.cli.wrong_datasets import (
     wrong_agents,
 )
 from tests.cli.wrong_keys import KEYS, command, fit
+from tests.cli.wrong_reports import REPORTS
 from tests.cli.wrong_runs import (
     GAMES,
     cut_checkpoint,
@@ -197,8 +198,6 @@ CASES = [
     Wrong("text as checkpoint", with_run(text_checkpoint, "evaluate", "run={run}"), 65, "not a checkpoint"),
     Wrong("foreign checkpoint", with_run(foreign_checkpoint, "evaluate", "run={run}"), 65, "another program"),
     Wrong("checkpoint of another algorithm", with_run(other_weights, "evaluate", "run={run}"), 65, "do not fit"),
-    Wrong("report without runs", command("report"), 2, "run folders"),
-    Wrong("report of nothing", command("report", "/nowhere"), 66, "/nowhere"),
     Wrong("unknown data action", command("data", "burn"), 2, "known: check, convert"),
     Wrong("data convert of nothing", command("data", "convert"), 2, "ids, globs or vault folders"),
     Wrong("data fetch of an unknown id", command("data", "fetch", "omiga/mamujoco/3hoper/Medium"), 2, "did you mean"),
@@ -244,7 +243,6 @@ CASES = [
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
     Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
     Wrong("results of another program in the folder", foreign_results, 2, "not a run folder"),
-    Wrong("unknown way to compare", command("report", "runs", "acting=worst"), 2, "own or best"),
     Wrong("collect into nothing", command("collect"), 2, "out="),
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
     Wrong("collect with an empty mixture", command("collect", "policy=[]", "out=x.h5"), 2, "names no policy"),
@@ -268,6 +266,7 @@ CASES = [
     ),
     Wrong("no update of the policy", fit("algo=vgm2p_realised", "algo.judge.value_updates=4"), 2, "learns nothing in"),
     Wrong("judge that is none", fit("algo=vgm2p_plus", "algo.judge=jury"), 2, "algo.judge"),
+    *REPORTS,
     *GAMES,
 ]
 ALL = [*CASES, *KEYS]

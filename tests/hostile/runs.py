@@ -43,7 +43,7 @@ def words_of(command: str, path: Path) -> list[str]:
         "collect": ["collect", f"policy={path}", "episodes=1", "out=x.h5"],
         "estimate": ["estimate", f"run={path.parent.parent}", "updates=2", "critics=1"],
         "fit": ["fit", f"resume={path.parent.parent}", "updates=8"],
-        "report": ["report", str(path.parent.parent)],
+        "report": ["report", str(path.parent.parent), "html=page.html"],
         "again": ["evaluate", f"run={path.parent.parent}", "episodes=1", "act_noise=1"],
     }[command]
 

@@ -53,6 +53,16 @@ def test_no_two_methods_of_a_panel_look_alike_and_the_axis_begins_at_update_0(ax
     assert axis.get_xlim()[0] == 0
 
 
+def test_curves_of_an_environment_with_victories_show_the_win_rate(axis):
+    results = {"dataset_won_mean": 0.5, "random_won_mean": 0.0, "random_return_mean": -3.0}
+    run = Run(Path(), {}, results, "method", curve={0: {0: [1.0, 2.0]}}, wins={0: {0: [1, 0]}, 10: {0: [1, 1]}})
+    draw_panel(axis, "battle", {"method": [run]}, looks(["method"]), won=True)
+    method, dataset, random = axis.get_lines()
+    assert list(method.get_ydata()) == [0.5, 1.0]
+    assert (dataset.get_ydata()[0], random.get_ydata()[0]) == (0.5, 0.0)
+    assert axis.get_ylabel().startswith("win rate")
+
+
 @pytest.mark.parametrize(("palette", "ground"), [(COLOURS, "#FFFFFF"), (DARK, "#14171C")])
 def test_colours_differ_for_colour_blind_readers_and_from_the_ground(palette, ground):
     assert len(palette) == 8

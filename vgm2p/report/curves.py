@@ -17,45 +17,61 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import warn_once
 from vgm2p.report.estimates import interval, mean
-from vgm2p.report.learning import points
+from vgm2p.report.learning import levels, points
 from vgm2p.report.looks import COLOURS, DASHES, MARKERS, Look, looks
 from vgm2p.report.panels import Panel, panels_of
-from vgm2p.report.runs import Run, data_mean, final_values, load_run, pooled, ways_of
+from vgm2p.report.runs import Run, final_values, load_run, pooled, ways_of
 from vgm2p.run.folder import RunFolder, Way
 
 matplotlib.rcParams["text.parse_math"] = False  # a name from a file is text, also between dollar signs
 COLUMNS = 4
+LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
 Rows = list[dict[str, str]]  # of metrics.csv
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:
     """Draw the mean return over updates of every method, with 95 % bands, in one panel per experiment.
 
-    A method has the same colour, line and marker in all panels.
+    If the environment has victories, a panel of the win rate comes before. A method has the same colour, line and
+    marker in all panels.
     """
     groups = pooled(runs)
-    experiments = list(dict.fromkeys(key[0] for key in groups))
     styles = looks(method for _, method in groups)
-    figure, axes = plt.subplots(len(experiments), 1, figsize=(8, 4.2 * len(experiments)), squeeze=False)
+    panels = [
+        (experiment, won)
+        for experiment in dict.fromkeys(experiment for experiment, _ in groups)
+        for won in (True, False)
+        if not won or any(run.wins for run in runs if run.key[0] == experiment)
+    ]
+    figure, axes = plt.subplots(len(panels), 1, figsize=(8, 4.2 * len(panels)), squeeze=False)
     figure.subplots_adjust(hspace=0.35)
-    for axis, experiment in zip(axes[:, 0], experiments, strict=True):
+    for axis, (experiment, won) in zip(axes[:, 0], panels, strict=True):
         methods = {method: group for (there, method), group in groups.items() if there == experiment}
-        draw_panel(axis, experiment, methods, styles)
+        draw_panel(axis, experiment, methods, styles, won)
         axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     _save(figure, path)
 
 
-def draw_panel(axis: Any, title: str, methods: Mapping[str, Sequence[Run]], styles: Mapping[str, Look]) -> None:
-    """Draw the return curve of every method (name -> its runs), and the levels of dataset and random policy."""
+def draw_panel(
+    axis: Any, title: str, methods: Mapping[str, Sequence[Run]], styles: Mapping[str, Look], won: bool = False
+) -> None:
+    """Draw the curve of every method (name -> its runs), and the levels of dataset and random policy.
+
+    The curves are those of the win rate if `won`, else those of the return.
+    """
     for method, group in methods.items():
-        look = styles[method]
-        updates, middle, low, high = zip(*points([run.curve for run in group]), strict=True)
+        look, curves = styles[method], [run.wins if won else run.curve for run in group]
+        found = points(curves, rates=won)
+        if not found:
+            continue
+        updates, middle, low, high = zip(*found, strict=True)
         axis.plot(updates, middle, label=_label(method, group), **_drawn(look))
         axis.fill_between(updates, low, high, color=COLOURS[look.colour], alpha=0.18, linewidth=0)
-    _references(axis, next(iter(methods.values()))[0].results)
+    for (name, value), line in zip(levels(next(iter(methods.values()))[0].results, won).items(), LINES, strict=False):
+        axis.axhline(value, color="0.45", linestyle=line, linewidth=1.2, label=name)
     axis.set_title(title)
     axis.set_xlabel("updates")
-    axis.set_ylabel("return (mean, 95 % interval)")
+    axis.set_ylabel(f"{'win rate' if won else 'return'} (mean, 95 % interval)")
     axis.set_xlim(left=0)
     axis.grid(alpha=0.25)
 
@@ -71,14 +87,6 @@ def _label(method: str, group: Sequence[Run]) -> str:
     """Return the name of a method, with the number of its seeds that diverged."""
     lost = sum(len(run.diverged) for run in group)
     return f"{method} (x: {lost} diverged)" if lost else method
-
-
-def _references(axis: Any, results: Mapping[str, Any]) -> None:
-    """Draw the levels of the dataset and of the random policy, each with a text for the legend."""
-    data = data_mean(dict(results), "score" if "score_mean" in results else "return")  # scores: returns on one scale
-    if data is not None:
-        axis.axhline(data, color="0.35", linestyle=(0, (6, 3)), linewidth=1, label="dataset mean")
-    axis.axhline(results["random_return_mean"], color="0.6", linestyle=":", linewidth=1.2, label="random policy")
 
 
 def run_plot(folder: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vgm2p.report.estimates import interval, mean, rate_interval
+from vgm2p.report.runs import data_mean
 
 Curve = dict[int, dict[int, list[float]]]  # update -> seed -> values of the episodes
 Point = tuple[int, float, float, float]  # update, mean, and the ends of the 95 % interval
@@ -35,3 +37,17 @@ def single_seeds(curves: Sequence[Curve], updates: Sequence[int]) -> list[list[t
             have = [update for update in updates if seed in curve.get(update, {})]
             found.append([(update, mean([curve[update][seed]])) for update in have])
     return found
+
+
+def levels(results: Mapping[str, Any], won: bool) -> dict[str, float]:
+    """Return the levels to compare curves of returns or win rates with: of the dataset and of the random policy.
+
+    `results` is the content of results.json. A level that is not known is left out.
+    """
+    measure = "won" if won else "return"
+    scored = not won and "score_mean" in results  # scores are returns on one scale
+    found = {
+        "dataset mean": data_mean(dict(results), "score" if scored else measure),
+        "random policy": results.get(f"random_{measure}_mean"),
+    }
+    return {name: value for name, value in found.items() if value is not None}

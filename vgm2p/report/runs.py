@@ -161,7 +161,9 @@ def _read_episodes(run: Run) -> None:
     log = RunFolder(run.folder).log_episodes()
     rows = [(int(row["update"]), way_of(row["act_noise"]), row) for row in log.rows()]
     final = [(way, row) for update, way, row in rows if update == last]
-    ways = {way: [row for used, row in final if used == way] for way, _ in final}
+    ways: dict[Way, list[dict[str, str]]] = {}
+    for way, row in final:
+        ways.setdefault(way, []).append(row)
     expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
     run.short = tuple(entry["act_noise"] for entry in run.results.get("by_act_noise", []) if entry.get("unplayed"))
     cut = any(len(ways.get(way, [])) != count for way, count in expected.items())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vgm2p.report.learning import points, single_seeds
+from vgm2p.report.learning import levels, points, single_seeds
 from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import thinned
 from vgm2p.report.page.charts import Chart, Line
-from vgm2p.report.runs import Run, data_mean
+from vgm2p.report.runs import Run
 
 TITLES = {"won": "Win rate", "return": "Return"}
 
@@ -32,14 +32,9 @@ def curve_charts(
         for method, group in methods.items():
             line = _line(group, measure == "won", method, styles[method], places[method], most)
             lines += [] if line is None else [line]
-        scored = measure == "return" and "score_mean" in results  # scores are returns on one scale
-        levels = {
-            "dataset mean": data_mean(results, "score" if scored else measure),
-            "random policy": results.get(f"random_{measure}_mean"),
-        }
-        known = {name: value for name, value in levels.items() if value is not None}
         if lines:
-            charts.append(Chart(f"{key}-{measure}", title, lines, known, share=measure == "won", wide=True))
+            won = measure == "won"
+            charts.append(Chart(f"{key}-{measure}", title, lines, levels(results, won), share=won, wide=True))
     return charts
 
 

@@ -79,10 +79,8 @@
     for (const line of chart.lines) {
       const at = line.x.indexOf(update);
       if (at < 0 || line.y[at] === null || hidden.has(line.m)) continue;
-      const row = document.createElement("tr"), name = cell(line.n), dot = document.createElement("i");
-      const look = document.querySelector(`.lines g[data-m="${line.m}"]`);
-      dot.className = look ? look.classList[0] : "";
-      name.prepend(dot);
+      const row = document.createElement("tr"), name = cell(line.n);
+      name.prepend(document.querySelector(`[data-toggle="${line.m}"] svg`).cloneNode(true));
       row.append(name, cell(number(line.y[at])), cell(line.l && line.l[at] !== null ? `[${number(line.l[at])}, ${number(line.h[at])}]` : ""));
       rows.push([line.y[at], row]);
     }
@@ -100,8 +98,10 @@
     const box = plot.getBoundingClientRect(), at = box.left + (box.width * update) / chart.x;
     const width = tip.offsetWidth, height = tip.offsetHeight;
     const left = at + 14 + width > innerWidth ? at - 14 - width : at + 14;
+    const below = box.bottom + 30 + height < innerHeight ? box.bottom + 30 : box.top - height - 8;
+    const top = innerWidth < 640 ? below : box.top + 8;
     tip.style.left = `${Math.max(6, Math.min(left, innerWidth - width - 6))}px`;
-    tip.style.top = `${Math.max(6, Math.min(box.top + 8, innerHeight - height - 6))}px`;
+    tip.style.top = `${Math.max(6, Math.min(top, innerHeight - height - 6))}px`;
   };
   for (const plot of all(".plot")) {
     const chart = charts[plot.dataset.chart];
