@@ -20,6 +20,7 @@ from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
 from vgm2p.io.files import refuse_link, remove_stale
 from vgm2p.io.text import command, decimals, grid, say, shown
+from vgm2p.report.evaluations import environment_part
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
@@ -75,7 +76,7 @@ def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
 
 
 def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, stop: StopFlag) -> None:
-    out = Path(settings.out or _default_out(policy, settings.episodes))
+    out = Path(settings.out or _default_out(policy, settings))
     if settings.out is None:
         for folder in (out.parent, out):  # the run folder may come from somebody else
             refuse_link(folder)
@@ -107,9 +108,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         log = CsvLog(out / "episodes.csv")
         log.path.unlink(missing_ok=True)
         log.append(rows)
-        write_json(
-            out / "results.json", {"checkpoint": str(policy.path), "updates": policy.update, "by_act_noise": results}
-        )
+        write_json(out / "results.json", _record(policy, env, settings) | {"by_act_noise": results, "log": log.mark()})
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
         for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
             if getattr(settings, word):
@@ -118,8 +117,22 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     say(f"written to   {out}")
 
 
-def _default_out(policy: TrainedPolicy, episodes: int) -> Path:
-    return policy.home / "evaluations" / f"update-{policy.update}-n{episodes}"
+def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -> dict[str, Any]:
+    """Return what was evaluated, and where: by this, a report knows with which results it compares."""
+    return {
+        "checkpoint": str(policy.path),
+        "updates": policy.update,
+        "seeds": list(policy.algorithm.seeds),
+        "environment": policy.settings.environment,
+        "env": environment_part(_env_of(policy, settings)),
+        "environment_versions": dict(env.versions),
+    }
+
+
+def _default_out(policy: TrainedPolicy, settings: EvaluateSettings) -> Path:
+    """Return the folder of an evaluation. With chosen ways to act it has another name, so that it replaces no other."""
+    ways = "".join(f"-{way}" for way in settings.ways)
+    return policy.home / "evaluations" / f"update-{policy.update}-n{settings.episodes}{ways}"
 
 
 def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from vgm2p.errors import MissingInput
 from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.curves import curves
+from vgm2p.report.evaluations import with_evaluations
 from vgm2p.report.page.page import check_target, write_page
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import as_csv, table, versus
@@ -26,8 +27,9 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     if page is not None:
         check_target(page, out)
     loaded, unfinished = load_runs([str(name) for name in settings.runs])
-    runs, repeated = name_variants(loaded)
-    notices = [*unfinished, *repeated, *condition_warnings(runs)]
+    complete, evaluations = with_evaluations(loaded) if settings.evaluations else (loaded, [])
+    runs, repeated = name_variants(complete)
+    notices = [*unfinished, *evaluations, *repeated, *condition_warnings(runs)]
     for notice in notices:
         say(notice)
     if not runs:
@@ -41,7 +43,7 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
             remove_stale(out, name)
         write_atomic(out / "table.md", text + "\n")
         write_atomic(out / "table.csv", as_csv(runs))
-        curves(runs, out / "curves.png")
+        curves([run for run in runs if run.curve], out / "curves.png")
     written = None if page is None else write_page(runs, page, notices, settings.versus, best)
     say(text)
     say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")

@@ -178,6 +178,7 @@ class ReportSettings:
     runs: list[Any]
     out: str
     html: str | None
+    evaluations: bool
     versus: str | None
     acting: Literal["own", "best"]
 

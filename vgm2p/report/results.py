@@ -25,7 +25,7 @@ def damaged_entry(results: Mapping[str, Any]) -> str | None:
         "act_noise": _is_way(results["act_noise"]),
         "return_mean": finite(results["return_mean"]),
         "diverged_seeds": _whole_numbers(results.get("diverged_seeds", [])),
-        "by_act_noise": _is_list(results.get("by_act_noise", []), _is_entry),
+        "by_act_noise": _is_list(results.get("by_act_noise", []), is_entry),
     }
     for name in (name for name in INTERVALS if f"{name}_mean" in results):
         good[f"{name}_mean"] = finite(results[f"{name}_mean"])
@@ -54,7 +54,8 @@ def finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _is_entry(entry: Any) -> bool:
+def is_entry(entry: Any) -> bool:
+    """Return whether an entry of `by_act_noise` has the keys and types that an evaluation writes."""
     return (
         isinstance(entry, Mapping)
         and {"act_noise", "episodes", "return_mean"} <= entry.keys()

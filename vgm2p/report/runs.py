@@ -169,14 +169,22 @@ def _read_episodes(run: Run) -> None:
     cut = any(len(ways.get(way, [])) != count for way, count in expected.items())
     if cut or not final or not all(row.get("return") for _, row in final):
         raise DataError(f"{run.folder}: episodes.csv lacks the final evaluation; restore it, or train it again")
-    for measure in MEASURES:
-        if all(row.get(measure) for _, row in final):
-            run.final[measure] = {way: _per_seed(shown, measure) for way, shown in ways.items()}
+    run.final = by_measure_and_way(final)
     for update in sorted({row[0] for row in rows}):
         played = [row for u, way, row in rows if u == update and (u != last or way == own)]
         run.curve[update] = _per_seed(played)
         if all(row.get("won") for row in played):
             run.wins[update] = _per_seed(played, "won")
+
+
+def by_measure_and_way(rows: Sequence[tuple[Way, dict[str, str]]]) -> dict[str, dict[Way, dict[int, list[float]]]]:
+    """Return measure -> way to act -> seed -> values of rows of episodes.csv, with the measures that all rows have.
+
+    Raises ValueError or KeyError for damaged rows.
+    """
+    ways = {way: [row for used, row in rows if used == way] for way, _ in rows}
+    measures = [measure for measure in MEASURES if all(row.get(measure) for _, row in rows)]
+    return {measure: {way: _per_seed(shown, measure) for way, shown in ways.items()} for measure in measures}
 
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:

@@ -73,7 +73,7 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
             have += [mark for _ in reference]
         values = {way: final_values(group, way, measure) for way in (*ways, results["act_noise"])}
         own = values[results["act_noise"]]
-        if not own:
+        if not any(values.values()):
             continue
         cells = {way: _cell(values[way], measure) for way in ways}
         counts = {way: (len(values[way]), sum(map(len, values[way]))) for way in ways}

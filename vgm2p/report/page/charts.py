@@ -122,9 +122,9 @@ class Chart:
         return found
 
     def _line(self, line: Line, across: Scale, up: Scale) -> Markup:
-        ends = [*zip(line.x, line.high, strict=True), *reversed(list(zip(line.x, line.low, strict=True)))]
+        ends = [*zip(line.x, line.high, strict=False), *reversed(list(zip(line.x, line.low, strict=False)))]
         parts = [
-            element("path", d=_path(ends, across, up), class_="band"),
+            *([element("path", d=_path(ends, across, up), class_="band")] if ends else []),  # one seed has no band
             *(element("path", d=_path(zip(*both, strict=True), across, up), class_="seed") for both in line.thin),
             *(element("path", d=_path(zip(*both, strict=True), across, up), class_="second") for both in line.second),
             element("path", d=_path(zip(line.x, line.y, strict=True), across, up), class_=f"mean d{line.look.style}"),

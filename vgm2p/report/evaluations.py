@@ -1,0 +1,167 @@
+"""Evaluations that `vgm2p evaluate` has stored in a run folder, for reports.
+
+For each way to act, a run shows its evaluation with the most episodes per seed: its own at the end of training, or a
+stored one of the same policy in the same environment. All start at the same initial states: episode i is the same start
+everywhere. An evaluation in another environment is shown as an experiment of its own. Nothing is pooled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vgm2p.errors import DataError, UserError
+from vgm2p.io.files import refuse_link
+from vgm2p.io.text import command, name
+from vgm2p.report.estimates import mean
+from vgm2p.report.results import CLOSE, is_entry
+from vgm2p.report.runs import Run, by_measure_and_way
+from vgm2p.run.csv_log import CsvLog
+from vgm2p.run.folder import RunFolder, Way, read_json, way_of
+
+SAME_EVERYWHERE = ("workers", "timeout")  # keys of an environment that change no result
+OF_TRAINING = ("dataset_", "random_", "score_")  # results that belong to the environment of the training
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An evaluation that `vgm2p evaluate` has stored.
+
+    Attributes:
+        folder: where it lies.
+        environment: name of the environment.
+        env: node of the environment, without keys that change no result.
+        versions: of the simulator.
+        final: measure -> way to act -> seed -> values.
+        short: ways to act in which some episodes could not be played.
+    """
+
+    folder: Path
+    environment: str
+    env: Mapping[str, Any]
+    versions: Mapping[str, str]
+    final: dict[str, dict[Way, dict[int, list[float]]]]
+    short: tuple[Way, ...]
+
+
+def environment_part(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an environment's node that can change a result."""
+    return {key: value for key, value in node.items() if key not in SAME_EVERYWHERE}
+
+
+def with_evaluations(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs with the evaluations that a report shows, and a line for each that was taken or left out."""
+    found: list[Run] = []
+    lines: list[str] = []
+    for run in runs:
+        elsewhere: dict[str, Run] = {}
+        stored, left_out = _all_stored(run)
+        lines += left_out
+        for each in stored:
+            if each.env == environment_part(run.manifest["config"].get("env") or {}):
+                run, line = _taken(run, each)
+            else:
+                other = elsewhere.get(each.environment) or _empty(run, each)
+                elsewhere[each.environment], line = _taken(other, each)
+            lines += [line] if line else []
+        found += [run, *elsewhere.values()]
+    return found, lines + uneven(found)
+
+
+def uneven(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each experiment whose runs have different numbers of episodes per seed."""
+    lines = []
+    for experiment in dict.fromkeys(run.key[0] for run in runs):
+        counts: dict[int, str] = {}
+        for run in (run for run in runs if run.key[0] == experiment):
+            for seeds in run.final["return"].values():
+                counts.setdefault(_episodes(seeds), run.name)
+        if len(counts) > 1:
+            parts = ", ".join(f"{count} ({method})" for count, method in sorted(counts.items()))
+            lines.append(f"different evaluations: methods or ways of {experiment} have different episodes: {parts}")
+    return lines
+
+
+def _all_stored(run: Run) -> tuple[list[Stored], list[str]]:
+    """Return the stored evaluations of a run, those with the most episodes first, and a line for each unusable one."""
+    found, lines = [], []
+    for folder in sorted(RunFolder(run.folder).evaluations.glob("*/")):
+        try:
+            found.append(_read(folder, run))
+        except UserError as error:
+            lines.append(f"left out: {error.line}")
+    return sorted(found, key=lambda each: -max(map(_episodes, each.final["return"].values()))), lines
+
+
+def _read(folder: Path, run: Run) -> Stored:
+    """Read a stored evaluation of the final policy of `run`. Raises a UserError if there is none, or it is damaged."""
+    again = command("evaluate", f"run={run.folder}")
+    for place in (folder.parent, folder):
+        refuse_link(place)
+    content = read_json(folder / "results.json", "the evaluation")
+    if not {"environment", "env", "environment_versions", "seeds", "log"} <= content.keys():
+        raise DataError(f"{folder}: an evaluation of an older version; repeat it:", again)
+    log = CsvLog(folder / "episodes.csv")
+    entries = content.get("by_act_noise")
+    good = isinstance(entries, list) and all(map(is_entry, entries)) and isinstance(content["env"], dict)
+    if not good or not isinstance(content["environment_versions"], dict) or log.mark() != content["log"]:
+        raise DataError(f"{folder}: an evaluation whose files are damaged; repeat it:", again)
+    if content.get("updates") != run.results["updates"] or content["seeds"] != run.results["seeds"]:
+        raise DataError(
+            f"{folder}: evaluates update {name(content.get('updates'))}, not the last one ({run.results['updates']})"
+        )
+    try:
+        final = by_measure_and_way([(way_of(row["act_noise"]), row) for row in log.rows()])
+        for entry in entries or []:
+            values = list(final["return"][entry["act_noise"]].values())
+            if not math.isclose(mean(values), entry["return_mean"], rel_tol=CLOSE, abs_tol=CLOSE):
+                raise ValueError("return_mean")
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{folder}: an evaluation whose files are damaged; repeat it:", again) from error
+    return Stored(
+        folder,
+        name(content["environment"]),
+        content["env"],
+        {str(key): str(value) for key, value in content["environment_versions"].items()},
+        final,
+        tuple(entry["act_noise"] for entry in entries or [] if entry.get("unplayed")),
+    )
+
+
+def _episodes(seeds: Mapping[int, Sequence[float]]) -> int:
+    """Return the number of episodes of each seed."""
+    return max((len(values) for values in seeds.values()), default=0)
+
+
+def _taken(run: Run, stored: Stored) -> tuple[Run, str]:
+    """Return `run` with the ways to act in which `stored` has more episodes, and a line about them."""
+    before = {way: _episodes(seeds) for way, seeds in run.final.get("return", {}).items()}
+    after = {way: _episodes(seeds) for way, seeds in stored.final["return"].items()}
+    better = {way: count for way, count in after.items() if count > before.get(way, 0)}
+    if not better:
+        return run, ""
+    final: dict[str, dict[Way, dict[int, list[float]]]] = {}
+    for measure in run.final.keys() | stored.final.keys():
+        kept = {way: seeds for way, seeds in run.final.get(measure, {}).items() if way not in better}
+        final[measure] = kept | {way: seeds for way, seeds in stored.final.get(measure, {}).items() if way in better}
+    short = (*(way for way in run.short if way not in better), *(way for way in stored.short if way in better))
+    replaced = sorted({before[way] for way in better if way in before})
+    line = f"taken: {stored.folder}: {max(better.values())} episodes per seed"
+    line += f" in place of {', '.join(map(str, replaced))}" if replaced else ""
+    line += f" (act_noise {', '.join(map(str, better))})" if None not in better else ""
+    own, now = run.manifest.get("environment_versions", {}), stored.versions
+    changed = [f"{key} {own[key]} -> {now[key]}" for key in own.keys() & now.keys() if own[key] != now[key]]
+    line += f"; with other versions: {', '.join(sorted(changed))}" if changed else ""
+    return replace(run, final=final, short=short), line
+
+
+def _empty(run: Run, stored: Stored) -> Run:
+    """Return a run without episodes, of another environment. The dataset's mean does not compare with its returns."""
+    results = {key: value for key, value in run.results.items() if not key.startswith(OF_TRAINING)}
+    results["experiment"] = f"{run.results['experiment']} in {stored.environment}"
+    manifest = {**run.manifest, "environment_versions": dict(stored.versions), "earlier_environment_versions": []}
+    manifest["config"] = {**run.manifest["config"], "env": dict(stored.env)}
+    return replace(run, results=results, manifest=manifest, final={}, curve={}, wins={}, short=())
