@@ -1,0 +1,243 @@
+"""Any parallel environment of PettingZoo, or a module of your own with a function `parallel_env` as theirs have."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.spaces import TeamActions, vector_width
+from vgm2p.errors import ConfigError, MissingInput, ServiceError
+from vgm2p.types import Spec
+
+MASK = "action_mask"  # legal actions of an agent, in its info or its observation, as in PettingZoo's documentation
+
+
+class PettingZoo:
+    """E copies of a parallel environment that step together (implements `VectorEnv`).
+
+    The team are `possible_agents`, in their order. Shorter observations are padded with zeros at the end, to the width
+    of the longest. An agent that has left, or has not joined yet, sees zeros, and its only legal action is 0; what it
+    does is not used. An episode ends when no agent is left. It is truncated if one of the last agents is, or at
+    `episode_limit`; else it terminated.
+
+    Args:
+        module: module with a function `parallel_env`, for example `pettingzoo.butterfly.pistonball_v6`.
+        episode_limit: number of steps after which an episode is truncated. The environment may not cut one earlier.
+        view: `native`.
+        env_kwargs: arguments of `parallel_env`.
+        reward: team reward of a step: `mean` or `sum` of the rewards of the agents that acted.
+
+    Raises:
+        MissingInput: if PettingZoo, or a package that the module needs, is not installed.
+        ConfigError: if there is no such module, or its spaces are not supported (see `spaces.py`).
+    """
+
+    max_active: int | None = None
+
+    def __init__(
+        self,
+        module: str,
+        episode_limit: int,
+        view: str = "native",
+        env_kwargs: dict[str, Any] | None = None,
+        reward: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        if view != "native":
+            raise ConfigError(f"data.view={view} does not exist for {module}; use data.view=native")
+        self._module, self._kwargs, self._reward = module, dict(env_kwargs or {}), reward
+        self._envs = [self._parallel()]
+        first = self._envs[0]
+        observations, _ = first.reset(seed=0)
+        self._agents: list[Any] = list(getattr(first, "possible_agents", ()))
+        if not self._agents or not set(observations) <= set(self._agents):
+            raise ConfigError(f"env.module={module}: its teams differ between episodes; it needs fixed possible_agents")
+        self._actions = TeamActions([first.action_space(agent) for agent in self._agents], list(map(str, self._agents)))
+        seen = [self._observed(first.observation_space(agent)) for agent in self._agents]
+        widths = [
+            vector_width(space, f"the observation of {agent}") for agent, space in zip(self._agents, seen, strict=True)
+        ]
+        state = self._state_of(first)
+        self.spec = Spec(
+            n_agents=len(self._agents),
+            obs_dim=max(widths),
+            action_dim=self._actions.width,
+            discrete=self._actions.discrete,
+            state_dim=None if state is None else len(state),
+            episode_limit=episode_limit,
+            view=view,
+            env_id=module,
+            env_kwargs=self._kwargs,
+        )
+        self._allocate()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of PettingZoo and of the package of the module, if it has one."""
+        found = {}
+        for name in ("pettingzoo", self._module.partition(".")[0]):
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:  # a module in the working folder
+                continue
+        return found
+
+    def make(self, n_envs: int) -> None:
+        """Change the number of copies to `n_envs`."""
+        while len(self._envs) < n_envs:
+            self._envs.append(self._parallel())
+        for env in self._envs[n_envs:]:
+            env.close()
+        self._envs = self._envs[:n_envs]
+        self._allocate()
+
+    def reset(self, seeds: Sequence[int | None]) -> Frame:
+        """Reset the copies whose seed is not None."""
+        for e, seed in enumerate(seeds):
+            if seed is not None:
+                observations, infos = self._envs[e].reset(seed=int(seed))
+                self._steps[e] = 0
+                self._place(e, observations, infos, self._envs[e].agents)
+        return self._frame()
+
+    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
+        """Step active copies with actions (E, N, A) in [-1, 1], or (E, N) indices. If one fails, its row has a fault.
+
+        Raises:
+            ConfigError: if the environment cut an episode before `episode_limit`.
+        """
+        count = len(self._envs)
+        reward, cause = np.zeros(count), np.full(count, "", object)
+        terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
+        for e in np.flatnonzero(active).tolist():
+            try:
+                reward[e], terminated[e], truncated[e] = self._step(e, actions[e])
+            except ConfigError:
+                raise
+            except Exception as error:  # after any failure of the environment, the episode must be repeated
+                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
+        return Step(self._frame(), reward, terminated, truncated, fault, {"cause": cause})
+
+    def render(self, index: int = 0) -> NDArray[np.uint8]:
+        """Return the picture that the environment draws. Raises ServiceError if it draws none."""
+        try:
+            picture = self._envs[index].render()
+        except Exception as error:  # a simulator may raise anything
+            detail = " ".join(str(error).split())[:60]
+            raise ServiceError(f"{self._module} cannot draw here ({detail}); remove video=true") from error
+        if picture is None or np.ndim(picture) != 3:
+            raise ServiceError(f"{self._module} draws no pictures (render_mode='rgb_array'); remove video=true")
+        return np.asarray(picture, np.uint8)[..., :3]
+
+    def close(self) -> None:
+        """Release the environments."""
+        while self._envs:
+            self._envs.pop().close()
+
+    def _parallel(self) -> Any:
+        return make_parallel(self._module, self._kwargs)
+
+    def _allocate(self) -> None:
+        spec, count = self.spec, len(self._envs)
+        self._obs = np.zeros((count, spec.n_agents, spec.obs_dim), np.float32)
+        self._legal = np.ones((count, spec.n_agents, spec.action_dim), bool) if spec.discrete else None
+        self._state = None if spec.state_dim is None else np.zeros((count, spec.state_dim), np.float32)
+        self._steps = np.zeros(count, int)
+
+    def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
+        """Step one copy. Return its team reward, and whether the episode terminated or was truncated."""
+        env = self._envs[e]
+        acting = {
+            agent: self._actions.to_env(i, actions[i]) for i, agent in enumerate(self._agents) if agent in env.agents
+        }
+        observations, rewards, ends, cuts, infos = env.step(acting)
+        self._steps[e] += 1
+        over = not env.agents or all(ends.get(agent) or cuts.get(agent) for agent in acting)
+        self._place(e, observations, infos, list(acting) if over else env.agents)
+        given = [float(value) for value in rewards.values()]
+        total = sum(given) / (max(1, len(given)) if self._reward == "mean" else 1)
+        if not np.isfinite(total) or not np.isfinite(self._obs[e]).all():
+            raise ValueError("an observation or a reward is not finite")
+        cut = over and any(cuts.get(agent) for agent in acting)
+        last = self._steps[e] >= self.spec.episode_limit
+        if cut and not last:
+            raise ConfigError(
+                f"{self._module} cut an episode after {self._steps[e]} steps, before env.episode_limit="
+                f"{self.spec.episode_limit}; set env.episode_limit={self._steps[e]}, or change env.env_kwargs"
+            )
+        return total, over and not cut, cut or (last and not over)
+
+    def _place(self, e: int, observations: Mapping[Any, Any], infos: Mapping[Any, Any], agents: Sequence[Any]) -> None:
+        """Write what `agents` see; the others see zeros, and only action 0 is legal for them."""
+        self._obs[e] = 0.0
+        for i, agent in enumerate(self._agents):
+            here = agent in agents and agent in observations
+            seen = observations[agent] if here else None
+            mask = seen.get(MASK) if isinstance(seen, Mapping) else None
+            if here:
+                vector = np.asarray(seen["observation"] if isinstance(seen, Mapping) else seen, np.float32).reshape(-1)
+                self._obs[e, i, : len(vector)] = vector
+            if self._legal is None:
+                continue
+            mask = (infos.get(agent) or {}).get(MASK) if mask is None else mask
+            self._legal[e, i] = self._actions.legal(i, mask) if here else np.arange(self._actions.width) == 0
+            if not self._legal[e, i].any():
+                raise ConfigError(f"{self._module}: agent {agent} has no legal action; correct its {MASK}")
+        if self._state is not None:
+            self._state[e] = self._state_of(self._envs[e])
+
+    def _frame(self) -> Frame:
+        legal, state = self._legal, self._state
+        return Frame(self._obs.copy(), None if legal is None else legal.copy(), None if state is None else state.copy())
+
+    @staticmethod
+    def _observed(space: Any) -> Any:
+        """Return the space of the vector that an agent sees, also if an action mask stands beside it."""
+        from gymnasium.spaces import Dict
+
+        return space["observation"] if isinstance(space, Dict) and set(space) == {"observation", MASK} else space
+
+    @staticmethod
+    def _state_of(env: Any) -> NDArray[np.float32] | None:
+        """Return the global state (D,), or None if the environment has none, or a picture."""
+        try:
+            found = np.asarray(env.state(), np.float32)
+        except (NotImplementedError, AttributeError):
+            return None
+        return found.reshape(-1) if found.ndim <= 2 else None
+
+
+def make_parallel(module: str, kwargs: Mapping[str, Any]) -> Any:
+    """Return a parallel environment that can draw pictures, if it has them. Raises as `PettingZoo`."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a display
+    if importlib.util.find_spec("pettingzoo") is None:
+        raise MissingInput("package pettingzoo is missing; run `pip install pettingzoo`")
+    try:
+        maker = importlib.import_module(module).parallel_env
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"env.module={module}: no module '{error.name}' here or installed") from error
+        raise MissingInput(
+            f"env.module={module} needs the package {error.name}, which is missing; install it"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(
+            f"env.module={module} has no function parallel_env; only parallel environments work"
+        ) from error
+    except Exception as error:  # a user's module may raise anything
+        detail = " ".join(str(error).split())[:100]
+        raise ConfigError(f"env.module={module} cannot be imported ({type(error).__name__}: {detail})") from error
+    failure: Exception | None = None
+    for drawing in ({"render_mode": "rgb_array"}, {}):  # not every environment knows this argument
+        try:
+            return maker(**{**drawing, **kwargs})
+        except Exception as error:  # likewise
+            failure = error
+    detail = " ".join(str(failure).split())[:90]
+    raise ConfigError(f"env.module={module} with env.env_kwargs={dict(kwargs)}: {detail}") from failure
