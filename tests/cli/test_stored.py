@@ -66,6 +66,10 @@ HOSTILE = {  # what -> (place in the stored configuration, value)
     "callback": ("callbacks", {"mine": {**CALL}}),
     "key of its own": ("x", {**CALL}),
     "module that gymnasium would import": ("env.env_id", "evil:HalfCheetah-v5"),
+    "module of a parallel environment": (
+        "env",
+        {"_target_": "vgm2p.envs.pettingzoo.PettingZoo", "module": "evil", "episode_limit": 5, "view": "native"},
+    ),
     "tensor": ("algo.gamma", torch.ones(1)),
     "no node": ("algo", "os.mkdir"),
     "no configuration": (None, ["os.mkdir"]),

@@ -220,6 +220,9 @@ CHECKPOINTS = [
 ]
 FOLDERS = [
     *(Hostile(f"words: {word}", folder(words(word))) for word in WORDS),
+    Hostile(
+        "words: module of a parallel environment", folder(words("env=pettingzoo", "env.module=evil", "evaluate=auto"))
+    ),
     Hostile("words: module before a colon", folder(words("env.env_id=evil:HalfCheetah-v5", "evaluate=auto"))),
     Hostile("words: module in a dict", folder(words("++env.env_kwargs={a: 'evil:x'}"))),
     Hostile("words: escaped and alive", folder(words('label="\\\\${oc.env:SECRET}"'))),

@@ -36,6 +36,8 @@ CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the a
 SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
 ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
 MODULE = re.compile(r"[A-Za-z_][\w.]*:(?!//)")
+MODULE_KEY = "env.module"  # the module of an environment of PettingZoo (conf/env/pettingzoo.yaml)
+PACKAGES = ("pettingzoo.", "gymnasium_robotics.")  # packages whose modules define environments, and do nothing else
 LONGEST = 20_000  # characters of the words of a manifest
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -58,6 +60,8 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
         for name, value in everything(policy.env, "env"):
             if isinstance(value, str) and ":" in value and (ours or name == "env.env_id"):
                 raise ConfigError(f"{name}={value}: gymnasium would import the module before the colon")
+            if ours and name == MODULE_KEY and not module_is_known(value):
+                raise ConfigError(f"{name}={value}: no file of conf/env/ (ours or yours) names this module")
         return policy
     except ConfigError as error:
         raise DataError(f"{file}: {error.line}; use the files of a run that you trust") from None
@@ -109,6 +113,16 @@ def class_is_ours(key: str, value: Any) -> bool:
 
 def named_classes(group: str) -> set[str]:
     """Return the classes that the yaml files of a group name, in our `conf/` and in the user's own."""
+    return _named(group, (TARGET, f"source.{TARGET}"))
+
+
+def module_is_known(value: Any) -> bool:
+    """Return whether a module may be imported: a package that we know has it, or a yaml file of `env` names it."""
+    return isinstance(value, str) and (value.startswith(PACKAGES) or value in _named("env", ("module",)))
+
+
+def _named(group: str, places: tuple[str, ...]) -> set[str]:
+    """Return the texts that stand under the keys `places` in the yaml files of a group, ours and the user's own."""
     found: set[str] = set()
     for folder in config_folders():
         for path in sorted((folder / group).rglob("*.yaml")):
@@ -116,7 +130,6 @@ def named_classes(group: str) -> set[str]:
                 node = yaml.safe_load(path.read_text())
             except (OSError, ValueError, yaml.YAMLError):  # Hydra reports the file when it is used
                 continue
-            places = (TARGET, f"source.{TARGET}")
             found |= {value for name, value in everything(node) if name in places and isinstance(value, str)}
     return found
 
@@ -186,7 +199,12 @@ def _as_data(override: Override) -> str | None:
 
 
 def _names_module(key: str, value: str) -> bool:
-    """Return whether gymnasium may import the module before a colon: `module:name`, but no `12:30` and no URL."""
+    """Return whether a module may be imported that we do not know: `env.module`, or the one before a colon.
+
+    gymnasium imports it for `module:name`; `12:30` and a URL are no such names.
+    """
+    if key == MODULE_KEY:
+        return not module_is_known(value)
     return ":" in value if key == "env.env_id" else key.startswith("env.") and bool(MODULE.match(value))
 
 

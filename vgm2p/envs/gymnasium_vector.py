@@ -120,7 +120,7 @@ class GymnasiumTeam:
         """Reset the slots whose seed is not None."""
         for e, seed in enumerate(seeds):
             if seed is not None:
-                observation, _ = self._slots[e].reset(seed=[int(seed)])
+                observation, _ = self._slots[e].reset(seed=int(seed))
                 self._state[e], self._steps[e] = np.asarray(observation[0]).reshape(-1), 0
         return self._frame()
 

@@ -219,9 +219,9 @@ def make_parallel(module: str, kwargs: Mapping[str, Any]) -> Any:
     if importlib.util.find_spec("pettingzoo") is None:
         raise MissingInput("package pettingzoo is missing; run `pip install pettingzoo`")
     try:
-        maker = importlib.import_module(module).parallel_env
+        maker = _located(module).parallel_env
     except ModuleNotFoundError as error:
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+        if error.name is None or f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(f"env.module={module}: no module '{error.name}' here or installed") from error
         raise MissingInput(
             f"env.module={module} needs the package {error.name}, which is missing; install it"
@@ -241,3 +241,14 @@ def make_parallel(module: str, kwargs: Mapping[str, Any]) -> Any:
             failure = error
     detail = " ".join(str(failure).split())[:90]
     raise ConfigError(f"env.module={module} with env.env_kwargs={dict(kwargs)}: {detail}") from failure
+
+
+def _located(module: str) -> Any:
+    """Return a module. Some packages offer one under a shorter name, as an attribute. Raises as an import does."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package, _, name = module.rpartition(".")
+        if error.name != module or not package or not hasattr(importlib.import_module(package), name):
+            raise
+        return getattr(importlib.import_module(package), name)
