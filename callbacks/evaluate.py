@@ -14,6 +14,7 @@ from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
+from vgm2p.execution.rollout import OnStep
 from vgm2p.io.text import shown
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import episode_row, kept_failures
@@ -71,7 +72,7 @@ class Evaluate(Callback):
         self.stop, self.say, self.precision, self.beside = stop, say, precision, beside
         self.latest: float | None = None
         self.seconds = 0.0
-        self.on_step: Callable[[int], None] | None = None
+        self.on_step: OnStep | None = None
         self._loggers: Sequence[Any] = ()
         self._submitted = -1  # update of the last snapshot
         self._lost = False  # whether an asynchronous evaluation was lost

@@ -1,4 +1,7 @@
-"""Progress of a run: latest return, losses, updates per second, time left. A bar in a terminal, otherwise lines."""
+"""Progress of a run: latest return, losses, updates per second, time left. A bar in a terminal, otherwise lines.
+
+In the bar the return stands at the left, because a narrow terminal cuts off what stands at the right.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from vgm2p.execution.evaluation import evaluating
 from vgm2p.io.text import say, shown
 from vgm2p.run.folder import format_seconds
 from vgm2p.run.speed import Speed
@@ -65,10 +69,12 @@ class Progress(Callback):
         assert isinstance(pl_module, OfflineModule)
         done = pl_module.done
         if self._bar is not None:
-            self._bar.set_postfix_str("  ".join(self._numbers(pl_module)), refresh=False)
+            self._bar.set_description(self._return() or "no return yet", refresh=False)
+            self._bar.set_postfix_str("  ".join(self._losses(pl_module)), refresh=False)
             self._bar.update(done - self._bar.n)
         elif self._due(self.seconds) or done == self.total:
-            self._show(pl_module, [*self._numbers(pl_module), *self._pace(done)])
+            latest = self._return()
+            self._show(pl_module, [*([latest] if latest else []), *self._losses(pl_module), *self._pace(done)])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the bar."""
@@ -76,12 +82,13 @@ class Progress(Callback):
             self._bar.close()
             self._bar = None
 
-    def _evaluating(self, step: int) -> None:
-        """Show that training waits for an evaluation, which is at environment step `step`."""
+    def _evaluating(self, step: int, ended: int, total: int) -> None:
+        """Show that training waits for an evaluation, and how far it is."""
         assert self._module is not None
-        state = f"evaluating, step {step}"
+        state = evaluating(step, ended, total)
         if self._bar is not None:
-            self._bar.set_postfix_str(state)
+            latest = self._return()
+            self._bar.set_description(f"{latest}, {state}" if latest else state)
         elif self._due(max(self.seconds, 1.0)):
             self._show(self._module, [state])
 
@@ -92,11 +99,13 @@ class Progress(Callback):
         self._last = self.clock()
         self.show("  ".join([f"update {module.done}/{self.total}", *parts]))
 
-    def _numbers(self, module: OfflineModule) -> list[str]:
-        """Return the latest return, then the latest losses."""
+    def _return(self) -> str:
+        """Return the latest mean return as text; empty before the first evaluation."""
         latest = None if self._evaluation is None else self._evaluation.latest
-        parts = [] if latest is None else [f"return {shown(latest)}"]
-        return parts + [f"{name} {module.latest[name]:.3g}" for name in SHOWN if name in module.latest]
+        return "" if latest is None else f"return {shown(latest)}"
+
+    def _losses(self, module: OfflineModule) -> list[str]:
+        return [f"{name} {module.latest[name]:.3g}" for name in SHOWN if name in module.latest]
 
     def _pace(self, done: int) -> list[str]:
         """Return the speed since the last line, and the time left."""

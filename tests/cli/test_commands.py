@@ -90,6 +90,8 @@ def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
     assert [entry["per_seed"] for entry in again[:4]] == [entry["per_seed"] for entry in first]
     assert again[4]["per_seed"] != first[0]["per_seed"]
     assert "0.25 (own)" in done.stdout
+    own = next(entry for entry in again if entry["act_noise"] == 0.25)
+    assert f"episode0.mp4: vgm2p_plus, seed 0, act_noise 0.25, 60 steps, return {own['per_seed'][0]:.1f}" in done.stdout
     film = (tmp_path / "e" / "episode0.mp4").read_bytes()
     assert film[4:8] == b"ftyp"
     assert len(film) > 5_000

@@ -18,7 +18,7 @@ ADDED = ("sweep", "variant", "recipe")
 
 @pytest.mark.parametrize("group", [*NAMED, *(f"+{group}" for group in ADDED)])
 def test_an_unknown_name_gets_near_ones_and_the_command_that_lists_all(group):
-    code, line = answer(["fit", f"{group}=nosuch"])
+    code, line = answer(["fit", *(["-m"] if group == "+sweep" else []), f"{group}=nosuch"])
     assert code == 2 and len(line.rstrip()) <= 200 and " ... " not in line
     found = re.search(r"unknown (\w+) 'nosuch'; (known|nearest): ([^;]*?)(?:; `(.*)` lists all)?\n", line)
     known = options(found[1])

@@ -194,6 +194,21 @@ def test_a_picture_is_drawn_without_a_display():
     assert picture.std() > 1
 
 
+def test_a_picture_far_from_the_start_shows_robot_and_floor():
+    env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
+    env.reset([0])
+    near = env.render()
+    robot = env._robots[0].unwrapped
+    sizes = robot.model.geom_size.copy()
+    robot.data.qpos[0] += 8 * 20  # in whole squares of the floor, which ends after 40 m in gymnasium's model
+    robot.set_state(robot.data.qpos, robot.data.qvel)
+    for _ in range(3):  # the camera follows smoothly
+        far = env.render()
+    bright = [(picture.mean(-1) > 128).mean() for picture in (near, far)]
+    assert bright[1] > 0.8 * bright[0] > 0.1
+    np.testing.assert_array_equal(robot.model.geom_size, sizes)
+
+
 def test_importing_the_program_starts_no_simulator():
     code = (
         "import sys, vgm2p.cli, vgm2p.commands.fit, vgm2p.commands.evaluate, vgm2p.envs.mujoco, vgm2p.envs.robotics; "

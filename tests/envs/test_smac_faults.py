@@ -93,7 +93,7 @@ def test_the_game_of_a_dead_worker_ends_and_the_worker_is_replaced(game, make, t
     env = make("3m", workers=2)
     killed = []
 
-    def kill_once(step):
+    def kill_once(step, ended, total):
         if step == 4 and not killed:
             killed.extend(worker.pid for worker in workers()[:1])
             os.kill(killed[0], signal.SIGKILL)

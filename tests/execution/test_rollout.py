@@ -169,8 +169,17 @@ def test_one_seed_equals_its_part_of_several(plain):
 def test_it_stops_between_steps_when_asked():
     steps = []
     with pytest.raises(RolloutStopped):
-        run(Faulty({}), stop=lambda: len(steps) >= 3, on_step=steps.append)
+        run(Faulty({}), stop=lambda: len(steps) >= 3, on_step=lambda step, ended, total: steps.append(step))
     assert steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize("slots", [100, 4])
+def test_it_tells_how_many_episodes_have_ended(slots):
+    told = []
+    found = run(Faulty({}), slots=slots, on_step=lambda *numbers: told.append(numbers))
+    ended = [ended for _, ended, _ in told]
+    assert {total for *_, total in told} == {len(found)} and ended[-1] == len(found)
+    assert ended == sorted(ended) and len(set(ended)) > 2
 
 
 def test_the_random_policy_is_uniform_and_legal():

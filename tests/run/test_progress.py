@@ -1,11 +1,17 @@
 """Progress: speed and time left from the last interval, the latest return first, a line while training waits."""
 
+import fcntl
+import os
+import pty
+import struct
+import termios
 from types import SimpleNamespace
 
 import pytest
 
 from tests.run.test_capture import FIRST, module_of
 from vgm2p.callbacks.progress import Progress
+from vgm2p.execution.evaluation import Watch
 from vgm2p.run.speed import Speed
 
 
@@ -77,8 +83,10 @@ def test_while_training_waits_lines_say_so_and_the_last_update_is_always_shown(s
     shown.block(100, 10.0)
     for step in range(1, 31):
         shown.clock.now += 1.0
-        shown.evaluation.on_step(step)
-    assert shown.lines[1:] == [f"update 100/1000  evaluating, step {step}" for step in (10, 20, 30)]
+        shown.evaluation.on_step(step, step // 4, 20)
+    assert shown.lines[1:] == [
+        f"update 100/1000  evaluating, {step // 4}/20 episodes, step {step}" for step in (10, 20, 30)
+    ]
     assert shown.block(900, 0.5).startswith("update 1000/1000")
 
 
@@ -89,3 +97,31 @@ def test_nothing_is_known_before_the_first_update():
     assert speed.left(10) is None
     speed.look(17, 10.0, 0.0)
     assert (speed.rate, speed.left(10)) == (1.0, 10.0)
+
+
+@pytest.mark.parametrize("columns", [80, 40, 20])
+def test_the_bar_never_cuts_off_the_return(columns, monkeypatch):
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    monkeypatch.setattr("sys.stderr", os.fdopen(terminal, "w"))
+    progress, module, evaluation = Progress(1000, 10.0), module_of(*FIRST), Evaluation()
+    trainer = SimpleNamespace(callbacks=[evaluation, progress])
+    progress.on_train_start(trainer, module)
+    evaluation.latest, module.done = 3374.13, 500
+    module.latest = {"policy_loss": 0.1234, "critic_loss": 2.0}
+    progress.on_train_batch_end(trainer, module)
+    evaluation.on_step(7, 3, 10)
+    progress.teardown(trainer, module, "fit")
+    text = os.read(shown, 100_000).decode().replace("\n", "\r")
+    pictures = [line.rstrip() for line in text.split("\r") if "return 3374" in line]
+    assert pictures and all(len(line) <= columns and line.startswith("return 3374.1") for line in pictures)
+    assert columns < 40 or any("evaluating, 3/10" in line for line in pictures)
+
+
+def test_a_long_evaluation_says_how_far_it_is_every_ten_seconds():
+    clock, lines = Clock(), []
+    watch = Watch("act_noise 0.5", lines.append, clock=clock)
+    for step in range(1, 25):
+        clock.now += 1.0
+        watch(step, step // 4, 6)
+    assert lines == [f"act_noise 0.5 evaluating, {ended}/6 episodes, step {step}" for step, ended in ((10, 2), (20, 5))]

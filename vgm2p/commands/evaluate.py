@@ -14,7 +14,7 @@ from vgm2p.config.checks import check_spec
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import ConfigError, RolloutStopped
-from vgm2p.execution.evaluation import USUAL, evaluate, known, own_way, refuse_others, ways
+from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import record, save_replay
@@ -88,8 +88,9 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     stop.graceful = True
     rows, lines, results = [], [], []
     for way in chosen:
+        watch = Watch(f"act_noise {way}", say)
         try:
-            done = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way)
+            done = evaluate(policy.algorithm, env, policy.update, settings.episodes, stop.requested, way, watch)
         except Unplayable as error:
             for line in kept_failures(out, [error.failure], str(way)):
                 say(line)
@@ -112,8 +113,12 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
         for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
             if getattr(settings, word):
-                steps = write(policy.algorithm, env, out / name, policy.update, list(policy.algorithm.seeds))
-                say(f"{word:<12} {out / name} ({steps} steps)")
+                title, seeds = policy.settings.algorithm, list(policy.algorithm.seeds)
+                film = write(policy.algorithm, env, out / name, policy.update, seeds, name=title)
+                say(
+                    f"{word:<12} {out / name}: {title}, seed {seeds[0]}, act_noise {own}, {film.steps} steps, "
+                    f"return {shown(film.return_)}"
+                )
     say(f"written to   {out}")
 
 

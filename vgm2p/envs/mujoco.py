@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from vgm2p.io.files import require_file
 from vgm2p.types import Spec
 
 TRACKING = 1  # mjCAMERA_TRACKING
+PLANE = 0  # mjGEOM_PLANE
 CAMERA_DISTANCE = 4.0
 
 
@@ -138,7 +140,8 @@ class MAMuJoCo:
                 ) from error
             self._viewer.cam.type, self._viewer.cam.trackbodyid = TRACKING, 1  # follow the torso
             self._viewer.cam.distance = CAMERA_DISTANCE
-        return np.asarray(self._viewer.render("rgb_array"))
+        with _endless_floor(robot.model):
+            return np.asarray(self._viewer.render("rgb_array"))
 
     def close(self) -> None:
         """Release the robots."""
@@ -160,6 +163,20 @@ class MAMuJoCo:
         # first to float32: the datasets store the robot's observation in float32 and build the views from it
         state = self._state.astype(np.float32)
         return Frame(agents_view_numpy(state, self.spec.n_agents, self.spec.view), None, state)
+
+
+@contextmanager
+def _endless_floor(model: Any) -> Iterator[None]:
+    """While the context lasts, planes are drawn without end: a robot runs off the 80 m that gymnasium's models draw.
+
+    MuJoCo uses the sizes of a plane for drawing alone. They are put back all the same.
+    """
+    planes, sizes = model.geom_type == PLANE, model.geom_size.copy()
+    model.geom_size[planes, :2] = 0.0
+    try:
+        yield
+    finally:
+        model.geom_size[:] = sizes
 
 
 def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:

@@ -158,7 +158,7 @@ class Beat:
     def __init__(self, answer: Callable[[str], None]) -> None:
         self.answer, self.last = answer, time.monotonic()
 
-    def __call__(self, step: int) -> None:
+    def __call__(self, step: int, ended: int, total: int) -> None:
         """Take notice of an environment step."""
         if time.monotonic() - self.last >= BEAT:
             self.last = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import torch
 from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import ConfigError
-from vgm2p.execution.rollout import in_precision, rollout
+from vgm2p.execution.rollout import OnStep, in_precision, rollout
 from vgm2p.run.folder import JUDGED, MODE, NAMED, SAMPLE, SHARED, Way
 from vgm2p.types import Acting
 
@@ -88,6 +89,38 @@ def acting_of(way: Way, algorithm: Algorithm) -> Acting | None:
     return replace(plain, noise=0.0 if way == MODE else float(way), sample=False)
 
 
+def evaluating(step: int, ended: int, total: int) -> str:
+    """Return how far an evaluation is; the arguments are those of `on_step`."""
+    return f"evaluating, {ended}/{total} episodes, step {step}"
+
+
+class Watch:
+    """Prints how far a long evaluation is, at most every `seconds` seconds; give it as `on_step`.
+
+    Args:
+        what: what is evaluated; it begins the line.
+        say: prints one line.
+        seconds: shortest time between two lines, and before the first.
+        clock: returns a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        say: Callable[[str], None],
+        seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.what, self.say, self.seconds, self.clock = what, say, seconds, clock
+        self.last = clock()
+
+    def __call__(self, step: int, ended: int, total: int) -> None:
+        """Take notice of an environment step."""
+        if self.clock() - self.last >= self.seconds:
+            self.last = self.clock()
+            self.say(f"{self.what:<12} {evaluating(step, ended, total)}")
+
+
 def evaluate(
     algorithm: Algorithm,
     env: VectorEnv,
@@ -95,7 +128,7 @@ def evaluate(
     episodes: int,
     stop: StopFunction,
     way: Way = None,
-    on_step: Callable[[int], None] | None = None,
+    on_step: OnStep | None = None,
     precision: str = "float32",
 ) -> Evaluation:
     """Roll out `episodes` episodes of every seed together, in one way to act, in `precision` (a key of PRECISIONS).

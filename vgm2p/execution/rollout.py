@@ -73,6 +73,9 @@ def in_precision(device: str, dtype: torch.dtype | None) -> Iterator[None]:
         yield
 
 
+OnStep = Callable[[int, int, int], None]
+
+
 def rollout(
     actor: Actor,
     env: VectorEnv,
@@ -80,7 +83,7 @@ def rollout(
     seeds: Sequence[int],
     episodes: int | Sequence[int],
     stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[int], None] | None = None,
+    on_step: OnStep | None = None,
     device: torch.device | str = "cpu",
     slots: int = 100,
     acting: Acting | None = None,
@@ -100,7 +103,7 @@ def rollout(
         seeds: training seeds, in the order of the actor's seed axis.
         episodes: number of episodes, or a list of episode numbers.
         stop: called between environment steps.
-        on_step: called with the number of each environment step.
+        on_step: called after every environment step: its number, the episodes that have ended, and how many there are.
         device: device of the policy.
         slots: largest number of slots at the same time.
         acting: how to act; None: the actor's default.
@@ -144,6 +147,8 @@ class _Play:
     Attributes:
         most: number of unsound seeds that is an error.
         unsound: seed position -> what is wrong with its policy.
+        ended: number of episodes (of all seeds) of earlier groups.
+        total: number of episodes of all seeds.
     """
 
     actor: Actor
@@ -151,11 +156,13 @@ class _Play:
     update: int
     seeds: Sequence[int]
     stop: Callable[[], bool]
-    on_step: Callable[[int], None] | None
+    on_step: OnStep | None
     device: torch.device | str
     acting: Acting | None
     most: int
     unsound: dict[int, str]
+    ended: int = 0
+    total: int = 0
 
     def pairs(self, number: int) -> list[tuple[int, int]]:
         """Return the (seed position, episode) pairs of an episode, without unsound seeds."""
@@ -169,6 +176,7 @@ class _Play:
     def all(self, numbers: list[int], slots: int, failures: Failures) -> dict[tuple[int, int], Episode]:
         """Play every episode with every seed, in groups of at most `slots` rows, and repeat those that fail."""
         self.refuse()
+        self.total = len(numbers) * len(self.seeds)
         done: dict[tuple[int, int], Episode] = {}
         group = max(1, slots // len(self.seeds))
         pending = [numbers[i : i + group] for i in range(0, len(numbers), group)]
@@ -178,6 +186,7 @@ class _Play:
             for together in _parts(waiting, self.env.max_active):
                 found, lost = self.together(together)
                 done.update(found)
+                self.ended = len(done)
                 failed.update(lost)
                 self.refuse()
             again = failures.add(failed)
@@ -225,7 +234,7 @@ class _Play:
                     finished[pairs[e]] = _episode(result, e, float(returns[e]), int(lengths[e]))
             active &= ~ended
             if self.on_step is not None:
-                self.on_step(step)
+                self.on_step(step, self.ended + len(finished), self.total)
         return finished, failed
 
     def _sound(

@@ -1,13 +1,15 @@
-"""Records one episode as an mp4 video. This episode is not part of any result."""
+"""Records one episode as an mp4 video, with its return in the picture. This episode is not part of any result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vgm2p.envs.base import VectorEnv, episode_seed
 from vgm2p.errors import Diverged, ServiceError, StorageError
@@ -17,13 +19,31 @@ from vgm2p.io.files import room, written_aside
 from vgm2p.rng import ActKey
 from vgm2p.types import Actor, Seen
 
+FONT, MARGIN = 14, 4  # size of the caption's letters and its distance to the edge, in pixels
 FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8, "ffmpeg_log_level": "quiet"}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """An episode that was shown: number of steps, and return."""
+
+    steps: int
+    return_: float
+
+
 def record(
-    actor: Actor, env: VectorEnv, path: Path, update: int, seeds: list[int], episode: int = 0, steps: int = 1000
-) -> int:
-    """Write an episode of the first seed's policy to `path`, and return its number of steps (at most `steps`).
+    actor: Actor,
+    env: VectorEnv,
+    path: Path,
+    update: int,
+    seeds: list[int],
+    episode: int = 0,
+    steps: int = 1000,
+    name: str = "",
+) -> Shown:
+    """Write an episode (of at most `steps` steps) of the first seed's policy to `path`.
+
+    Every picture says `name`, the seed, the step and the return so far.
 
     Raises:
         ServiceError: if the machine cannot draw or has no ffmpeg, or if the environment fails.
@@ -38,15 +58,34 @@ def record(
         try:
             with imageio.get_writer(temporary, **FILM) as writer:
                 film: Any = writer
-                played = play(actor, env, update, seeds, episode, steps, lambda: film.append_data(env.render(0)))
+
+                def show(step: int, total: float) -> None:
+                    text = f"{name}  seed {seeds[0]}  step {step}  return {total:.1f}".strip()
+                    film.append_data(captioned(env.render(0), text))
+
+                played = play(actor, env, update, seeds, episode, steps, show)
             frames, _ = imageio_ffmpeg.count_frames_and_secs(temporary)
         except (OSError, RuntimeError) as error:  # ffmpeg has ended, or cannot read what it has written
             if not _of_ffmpeg(error):
                 raise
             raise StorageError(_incomplete(path, temporary)) from error
-        if frames != played or not _ends_with_a_box(temporary):
+        if frames != played.steps or not _ends_with_a_box(temporary):
             raise StorageError(_incomplete(path, temporary))
     return played
+
+
+def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Return a picture (height, width, 3) with a line of text on a dark bar at its top."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(FONT)
+    while draw.textlength(text, font) > image.width - 2 * MARGIN and len(text) > 1:
+        text = text[1:]  # the number at the end is what matters
+    draw.rectangle((0, 0, image.width, FONT + 2 * MARGIN), fill=(0, 0, 0))
+    draw.text((MARGIN, MARGIN // 2), text, fill=(255, 255, 255), font=font)
+    return np.asarray(image)
 
 
 def _of_ffmpeg(error: Exception) -> bool:
@@ -74,14 +113,22 @@ def _incomplete(path: Path, temporary: Path) -> str:
 
 
 def save_replay(
-    actor: Actor, env: VectorEnv, path: Path, update: int, seeds: list[int], episode: int = 0, steps: int = 1000
-) -> int:
-    """Play an episode of the first seed's policy in a new game, write its replay to `path`, return its number of steps.
+    actor: Actor,
+    env: VectorEnv,
+    path: Path,
+    update: int,
+    seeds: list[int],
+    episode: int = 0,
+    steps: int = 1000,
+    name: str = "",
+) -> Shown:
+    """Play an episode of the first seed's policy in a new game, and write its replay to `path`.
 
-    Raises ServiceError if the environment fails. The environment has a method `save_replay`.
+    The arguments are those of `record`; `name` is not used, because the game draws the replay. The environment has a
+    method `save_replay`. Raises ServiceError if the environment fails.
     """
     env.close()  # a replay begins where the game began
-    done = play(actor, env, update, seeds, episode, steps, lambda: None)
+    done = play(actor, env, update, seeds, episode, steps, lambda step, total: None)
     saver: Any = env
     saver.save_replay(path)
     return done
@@ -94,19 +141,20 @@ def play(
     seeds: list[int],
     episode: int,
     steps: int,
-    before: Callable[[], None],
-) -> int:
-    """Play an episode of the first seed's policy, and return its number of steps (at most `steps`).
+    before: Callable[[int, float], None],
+) -> Shown:
+    """Play an episode (of at most `steps` steps) of the first seed's policy.
 
-    `before` is called ahead of every step. Raises ServiceError if the environment fails.
+    `before` is called ahead of every step, with its number and the return so far. Raises ServiceError if the
+    environment fails.
     """
     env = guarded(env)
     env.make(1)
     frame = env.reset([episode_seed(episode)])
     key, memory = ActKey(seeds, update, [episode]), None
-    reward = np.zeros(1)
+    reward, total = np.zeros(1), 0.0
     for step in range(steps):
-        before()
+        before(step, total)
         obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
         legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
         with torch.inference_mode():
@@ -117,8 +165,9 @@ def play(
             raise Diverged(f"policy of {policy_name(actor)}, seed {seeds[0]}: an action is not finite at step {step}")
         result = env.step(actions[:1], np.ones(1, bool))
         frame, reward = result.frame, result.reward
+        total += float(result.reward[0])
         if result.fault[0]:
             raise ServiceError(f"environment {env.spec.env_id} failed in the episode to be shown; try again")
         if result.terminated[0] or result.truncated[0]:
-            return step + 1
-    return steps
+            return Shown(step + 1, total)
+    return Shown(steps, total)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vgm2p.envs.base import Episode, Evaluation, Unplayed, Unsound, VectorEnv
 from vgm2p.errors import RolloutStopped
-from vgm2p.execution.evaluation import evaluate, own_way, ways
+from vgm2p.execution.evaluation import Watch, evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.checkpoint import checkpoint_name
@@ -104,7 +104,8 @@ def _in_every_way(
     missing: list[Unplayed] = []  # of the random policy
     try:
         for way in ways(algorithm, settings.eval_acting):
-            played[way] = evaluate(algorithm, env, update, count, stop, way, precision=settings.eval_precision)
+            watch = Watch(f"act_noise {way}", run.say)
+            played[way] = evaluate(algorithm, env, update, count, stop, way, watch, settings.eval_precision)
         random = rollout(RandomActor(env.spec), env, 0, [RANDOM_SEED], count, stop, unplayed=missing)
     except RolloutStopped:
         raise run.stop.interruption("stopped in the final evaluation; the same command repeats it") from None

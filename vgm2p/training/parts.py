@@ -6,7 +6,7 @@ class method `for_run(run, **keys)`. It may return None if the run does not need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from lightning import Callback, Trainer
@@ -17,6 +17,7 @@ from vgm2p.config.build import check_nested
 from vgm2p.config.plugins import build_plugin, plugin_class
 from vgm2p.config.settings import FitSettings
 from vgm2p.errors import ConfigError
+from vgm2p.execution.rollout import OnStep
 from vgm2p.training.run import Run
 
 Part = TypeVar("Part")
@@ -41,12 +42,12 @@ class EvaluationLog(Protocol):
     Attributes:
         latest: mean return of the latest evaluation; None before the first one.
         seconds: how long training has waited for evaluations, in seconds.
-        on_step: called with the number of each environment step while training waits.
+        on_step: called while training waits, as `on_step` of `vgm2p.execution.rollout.rollout`.
     """
 
     latest: float | None
     seconds: float
-    on_step: Callable[[int], None] | None
+    on_step: OnStep | None
 
     def wait_for_earlier(self, done: int) -> bool:
         """Wait until asynchronous evaluations of updates before `done` are written. False: a signal stopped one."""
