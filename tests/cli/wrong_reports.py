@@ -23,6 +23,12 @@ def page(name: str, content: str | None = None) -> Callable[[Path], list[str]]:
 REPORTS = [
     Wrong("report without runs", command("report"), 2, "run folders"),
     Wrong("report of nothing", command("report", "/nowhere"), 66, "/nowhere"),
+    Wrong("no such table of the paper", command("report", "table=3"), 2, "table"),
+    Wrong("a table of the paper as a page", command("report", "table=2", "html=a.html"), 2, "table=2 reads neither"),
+    Wrong("a base without its use", command("report", "table=2", "versus=vgm2p"), 2, "only with improvement=true"),
+    Wrong("normalised scores of any runs", command("report", "runs", "normalised=true"), 2, "add table=1 or table=2"),
+    Wrong("an improvement over nothing", command("report", "runs", "improvement=true"), 2, "versus=<method>"),
+    Wrong("runs for a table of the paper", command("report", "/nowhere", "table=1"), 66, "/nowhere"),
     Wrong("unknown way to compare", command("report", "runs", "acting=worst"), 2, "own or best"),
     Wrong("page of no runs", page("page.html"), 66, "none of these folders contains a finished run"),
     Wrong("page in no folder", page("none/page.html"), 74, "there is no folder"),

@@ -25,11 +25,12 @@ def cells_of(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
+def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None, seeds=SEEDS, updates=UPDATES):
     """Write the folder of a cell.
 
     ways: the ways to act of its last evaluation. outcome: (way, seed, episode) -> return and won ("" for nothing to win).
     changes: dotted key of the configuration -> another value. logged: columns of metrics.csv, in addition to a loss.
+    seeds, updates: how many it has.
     """
     folder = RunFolder(runs / experiment / row.label)
     (folder.path / "plots").mkdir(parents=True)
@@ -57,11 +58,11 @@ def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
     results = {
         "experiment": experiment,
         "algorithm": row.label,
-        "seeds": list(range(SEEDS)),
-        "updates": UPDATES,
+        "seeds": list(range(seeds)),
+        "updates": updates,
         "act_noise": own,
         "data_digest": "d" * 64,
-        "return_mean": fmean(outcome(own, seed, episode)[0] for seed in range(SEEDS) for episode in range(EPISODES)),
+        "return_mean": fmean(outcome(own, seed, episode)[0] for seed in range(seeds) for episode in range(EPISODES)),
         "dataset_return_mean": 140.0,
         "dataset_return_ci95": [130, 150],
         "random_return_mean": -1.0,
@@ -70,11 +71,11 @@ def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None):
     }
     write_json(folder.results, results)
     rows = []
-    for way, seed, episode in ((w, s, e) for w in ways for s in range(SEEDS) for e in range(EPISODES)):
+    for way, seed, episode in ((w, s, e) for w in ways for s in range(seeds) for e in range(EPISODES)):
         returned, won = outcome(way, seed, episode)
         end = {"return": returned, "length": 9, "terminated": 1, "won": won, "faults": 0}
         named = "" if way is None else way
-        rows.append({"update": UPDATES, "seed": seed, "episode": episode, "act_noise": named, **end})
+        rows.append({"update": updates, "seed": seed, "episode": episode, "act_noise": named, **end})
     folder.log_episodes().append(rows)
     last = {"policy_loss": 1.0, **(logged or {})}
-    folder.log_metrics().append([{"update": UPDATES, "seed": seed, **last} for seed in range(SEEDS)])
+    folder.log_metrics().append([{"update": updates, "seed": seed, **last} for seed in range(seeds)])

@@ -8,9 +8,11 @@ from vgm2p.config.words import ReportSettings
 from vgm2p.errors import MissingInput
 from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
+from vgm2p.report.aggregates import aggregate_text
 from vgm2p.report.curves import curves
 from vgm2p.report.evaluations import with_evaluations
 from vgm2p.report.page.page import check_target, write_page
+from vgm2p.report.paper.command import write_paper_table
 from vgm2p.report.runs import load_runs
 from vgm2p.report.tables import as_csv, table, versus
 from vgm2p.report.variants import condition_warnings, name_variants
@@ -23,6 +25,9 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
 
     Raises MissingInput without finished runs, and what `check_target` raises for the page.
     """
+    if settings.table is not None:
+        write_paper_table(settings, settings.table, stop.check)
+        return
     page, out = None if settings.html is None else Path(settings.html), Path(settings.out)
     if page is not None:
         check_target(page, out)
@@ -38,6 +43,8 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     text, best = table(runs), settings.acting == "best"
     if settings.versus:
         text += "\n\n" + versus(runs, settings.versus, best)
+    if settings.iqm or settings.improvement:
+        text += "\n\n" + aggregate_text(runs, settings.iqm, settings.versus if settings.improvement else None)
     with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
         for name in ("table.md", "table.csv", "curves.png"):
             remove_stale(out, name)

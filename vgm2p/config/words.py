@@ -178,13 +178,25 @@ class ReportSettings:
     runs: list[Any]
     out: str
     html: str | None
+    table: Literal[1, 2] | None
+    normalised: bool
+    iqm: bool
+    improvement: bool
     evaluations: bool
     versus: str | None
     acting: Literal["own", "best"]
 
     def __post_init__(self) -> None:
-        """Raise ConfigError if no run is named, or if `acting=best` has no `versus`."""
-        if not self.runs:
+        """Raise ConfigError if no run is named, and for keys that the chosen tables do not read."""
+        if self.table is not None and (self.html is not None or self.acting == "best"):
+            raise ConfigError(f"table={self.table} reads neither html= nor acting=; leave them out")
+        if self.table is not None and self.versus is not None and not self.improvement:
+            raise ConfigError(f"table={self.table} reads versus= only with improvement=true")
+        if self.table is None and self.normalised:
+            raise ConfigError("normalised=true is for the tables of the paper; add table=1 or table=2")
+        if self.table is None and self.improvement and self.versus is None:
+            raise ConfigError("improvement=true compares with a method; name it with versus=<method>")
+        if not self.runs and self.table is None:
             raise ConfigError("report needs run folders, e.g. `vgm2p report runs/quickstart/*/*`")
         if self.acting == "best" and self.versus is None:
             raise ConfigError("acting=best is for differences; name a method with versus=<method>")

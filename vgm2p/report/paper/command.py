@@ -1,0 +1,70 @@
+"""`vgm2p report table=1|2`: a table of the paper, with our runs beside the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vgm2p.config.words import ReportSettings
+from vgm2p.io.files import remove_stale, write_atomic
+from vgm2p.io.text import say
+from vgm2p.report.aggregates import aggregate_text
+from vgm2p.report.evaluations import with_evaluations
+from vgm2p.report.paper.cells import PaperCell, cells_of, standard, unlike
+from vgm2p.report.paper.layout import notes, paper_csv, paper_table
+from vgm2p.report.paper.published import Number, published
+from vgm2p.report.paper.scaling import Scale, normalised
+from vgm2p.report.runs import Run, load_runs
+from vgm2p.report.variants import condition_warnings
+from vgm2p.run.lock import OutputLock
+
+CLONE = "bc_meanflow"  # with which `improvement=true` compares by default
+RUNS = Path("runs")  # where `fit` writes by default
+
+
+def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[], None]) -> None:
+    """Write and print a table of the paper; `wait` is called while another command writes it.
+
+    Raises MissingInput for a name without a folder.
+    """
+    experiments = list(dict.fromkeys(each.experiment for each in published(number) if each.experiment))
+    chosen = [str(name) for name in settings.runs] or _default(experiments)
+    loaded, notices = load_runs(chosen)
+    complete, taken = with_evaluations(loaded) if settings.evaluations else (loaded, [])
+    if complete:
+        say(f"comparing the settings of {len(complete)} runs with those of table {number}")
+    cells, left_out = cells_of(number, complete)
+    scale = normalised(complete) if settings.normalised else Scale()
+    parts = [paper_table(number, cells, scale), notes(number, cells)]
+    if settings.iqm or settings.improvement:
+        base = settings.versus or CLONE
+        compared = _compared(cells, complete, base if settings.improvement else None)
+        parts.append(aggregate_text(compared, settings.iqm, base if settings.improvement else None))
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    text, name = "\n\n".join(parts), f"table{number}"
+    with OutputLock(out / name, say, wait=wait):
+        for file in (f"{name}.md", f"{name}.csv"):
+            remove_stale(out, file)
+        write_atomic(out / f"{name}.md", text + "\n")
+        write_atomic(out / f"{name}.csv", paper_csv(number, cells, scale))
+    different = condition_warnings([run for cell in cells for run in cell.runs])
+    for line in (*notices, *taken, *left_out, *different):
+        say(line)
+    say(f"\n{text}")
+    say(f"\nwritten to   {out / f'{name}.md'}, {out / f'{name}.csv'}")
+
+
+def _default(experiments: Sequence[str]) -> list[str]:
+    """Return the run folders in `runs/` of the experiments of a table."""
+    return [str(path.parent) for each in experiments for path in sorted((RUNS / each).glob("*/*/manifest.json"))]
+
+
+def _compared(cells: Sequence[PaperCell], runs: Sequence[Run], base: str | None) -> list[Run]:
+    """Return the runs of the cells, and those of `base` on the same datasets, if the table has no such column."""
+    found = [run for cell in cells for run in cell.runs]
+    if base is None or base in {cell.published.algorithm for cell in cells}:
+        return found
+    experiments = {cell.published.experiment for cell in cells}
+    others = [run for run in runs if run.key[0] in experiments and run.results["algorithm"] == base]
+    return found + [run for run in others if not unlike(run, standard(run.key[0], base))]
