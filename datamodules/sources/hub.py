@@ -12,14 +12,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
-from vgm2p.errors import DataError, MissingInput, ServiceError, StorageError, UserError
+from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import require_file, sha256_file, write_atomic
+from vgm2p.io.hub import Answer, answered, forget, offline
 from vgm2p.run.lock import one_at_a_time
 
-Answer = TypeVar("Answer")
 LOCKFILE = "hub.lock.json"
 SPARE = 1.1  # free space that is required, relative to the space that is needed
 UNPACKED = 2.4  # bytes of vault and converted file per byte of the zip, if the catalogue has no estimate
@@ -97,7 +97,7 @@ class Hub:
             fault = self._fault(path, pin)
             if fault is None:
                 return path
-            _forget(path)
+            forget(path)
             self.say(f"{entry.hub_path}: {fault}; {'fetching again' if attempt == 1 else 'given up'}")
         raise DataError(f"{entry.hub_path}: the hub delivered {fault}, twice; try later, or place the file by hand")
 
@@ -212,24 +212,8 @@ class Hub:
 
     def _answered(self, entry: Entry, call: Callable[[], Answer]) -> Answer:
         """Call the hub. Turn every error into a UserError with one line."""
-        from huggingface_hub import errors
-
-        try:
-            return call()
-        except UserError:
-            raise
-        except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
-            raise ServiceError(self.not_here(entry, f"the hub refuses {HUB} (check login and address)")) from error
-        except errors.LocalEntryNotFoundError as error:  # the client raises this if the hub does not answer
-            raise ServiceError(self.not_here(entry, _cause(error.__cause__ or error))) from error
-        except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
-            raise MissingInput(f"{entry.hub_path}: not at revision {self.revision or 'main'} of {HUB}") from error
-        except OSError as error:
-            if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-                raise StorageError(f"{error.filename or 'the cache'}: {error.strerror}; set HF_HOME") from error
-            raise ServiceError(self.not_here(entry, _cause(error))) from error
-        except Exception as error:  # the client's transport has error classes of its own
-            raise ServiceError(self.not_here(entry, _cause(error))) from error
+        absent = f"{entry.hub_path}: not at revision {self.revision or 'main'} of {HUB}"
+        return answered(call, HUB, lambda why: self.not_here(entry, why), absent)
 
     def not_here(self, entry: Entry, why: str) -> str:
         """Return the line that says that a file is not on this machine, why, and where to place it."""
@@ -249,23 +233,7 @@ def _agreed(entry: Entry, pin: Pin) -> Pin:
     return replace(pin, sha256=entry.zip_sha256)
 
 
-def offline() -> bool:
-    """Whether the user forbids contact with the hub (HF_HUB_OFFLINE)."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-def _cause(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:60]
-
-
 def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
-
-
-def _forget(path: Path) -> None:
-    """Delete a wrong file from the hub's cache: the symbolic link and the file that it points to."""
-    real = path.resolve()
-    path.unlink(missing_ok=True)
-    real.unlink(missing_ok=True)

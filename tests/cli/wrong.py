@@ -29,6 +29,7 @@ from tests.cli.wrong_datasets import (
     truncated,
     wrong_agents,
 )
+from tests.cli.wrong_exports import EXPORTS
 from tests.cli.wrong_keys import KEYS, command, fit
 from tests.cli.wrong_reports import REPORTS
 from tests.cli.wrong_runs import (
@@ -243,6 +244,7 @@ CASES = [
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),
     Wrong("unknown way to act", fit("eval_acting=[loud]"), 2, "eval_acting"),
     Wrong("results of another program in the folder", foreign_results, 2, "not a run folder"),
+    *EXPORTS,
     Wrong("collect into nothing", command("collect"), 2, "out="),
     Wrong("collect with unequal lists", command("collect", "noise=[0,1]", "out=x.h5"), 2, "noise has 2 entries"),
     Wrong("collect with an empty mixture", command("collect", "policy=[]", "out=x.h5"), 2, "names no policy"),

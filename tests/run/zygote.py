@@ -21,7 +21,10 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "vgm2p.cli",
-        *(f"vgm2p.commands.{word}" for word in ("fit", "evaluate", "estimate", "collect", "data", "report", "doctor")),
+        *(
+            f"vgm2p.commands.{word}"
+            for word in ("fit", "evaluate", "estimate", "collect", "data", "report", "export", "doctor")
+        ),
     ]
 )
 

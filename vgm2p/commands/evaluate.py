@@ -30,10 +30,10 @@ from vgm2p.types import NO_ENVIRONMENT
 
 
 def run(settings: EvaluateSettings, stop: StopFlag) -> None:
-    """Evaluate the policy of a run folder or checkpoint file. Raises ConfigError for settings that do not fit it."""
+    """Evaluate the policy of a run, an export or the hub. Raises ConfigError for settings that do not fit it."""
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device; use device=cpu")
-    policy = load(settings.run or settings.ckpt or "", settings.device)
+    policy = load(settings.policy, settings.device)
     refuse_missing(policy.settings.env, policy.settings.environment, settings.video, settings.replay)
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
@@ -42,7 +42,7 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> None:
         raise ConfigError(
             f"{policy.path}: its data name no environment; train with data.source.env_id=<id> and env=<its "
             "environment>, or judge it from data alone:",
-            command("estimate", f"run={settings.run or settings.ckpt}"),
+            command("estimate", f"run={settings.policy}"),
         )
     with closing(_environment(policy, _env_of(policy, settings))) as env:
         _roll_out(policy, env, settings, stop)
@@ -81,7 +81,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         for folder in (out.parent, out):  # the run folder may come from somebody else
             refuse_link(folder)
     out.mkdir(parents=True, exist_ok=True)
-    say(f"policy {policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
+    say(f"policy {policy.origin or policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = own_way(policy.algorithm)
     every = (*USUAL[policy.spec.discrete], SHARED)
     chosen: list[Way] = [known(way, policy.algorithm) for way in settings.ways] or ways(policy.algorithm, every)
@@ -125,7 +125,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
 def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -> dict[str, Any]:
     """Return what was evaluated, and where: by this, a report knows with which results it compares."""
     return {
-        "checkpoint": str(policy.path),
+        "checkpoint": str(policy.origin or policy.path),
         "updates": policy.update,
         "seeds": list(policy.algorithm.seeds),
         "environment": policy.settings.environment,

@@ -15,11 +15,13 @@ from vgm2p.export.card import CARD, card
 from vgm2p.export.document import Written, describe
 from vgm2p.export.graph import Graph, one_seed
 from vgm2p.export.parity import largest_difference, onnx_function, torch_function
+from vgm2p.export.publish import push
 from vgm2p.io.files import folder_aside, refuse_link, sha256_file
 from vgm2p.io.text import command, grid, say
 from vgm2p.run.checkpoint import read_checkpoint
 from vgm2p.run.exported import DOCUMENT, WEIGHTS, is_export, read_document
 from vgm2p.run.folder import write_json
+from vgm2p.run.hub import SCHEME
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
@@ -30,7 +32,7 @@ FUNCTIONS = {"onnx": onnx_function, "torch": torch_function}
 def run(settings: ExportSettings, stop: StopFlag) -> None:
     """Export the policy of a run folder or checkpoint file. Raises ConfigError for settings that do not fit it."""
     source = Path(settings.run or "").expanduser()
-    if is_export(source) or source.name == DOCUMENT:
+    if is_export(source) or source.name == DOCUMENT or (settings.run or "").startswith(SCHEME):
         raise ConfigError(f"run={settings.run} is an export already; name the run folder that it came from")
     forms = _formats(settings)
     policy = load(source, "cpu")
@@ -55,6 +57,9 @@ def run(settings: ExportSettings, stop: StopFlag) -> None:
         write_json(folder / DOCUMENT, document)
         (folder / CARD).write_text(card(document, settings.hub))
     _tell(out, chosen, written)
+    if settings.hub is not None:
+        push(out, document, settings.hub, settings.private, say)
+        say(f"evaluate it  {command('evaluate', f'hub={settings.hub}')}")
 
 
 def _formats(settings: ExportSettings) -> list[str]:

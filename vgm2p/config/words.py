@@ -26,6 +26,7 @@ class EvaluateSettings:
 
     run: str | None
     ckpt: str | None
+    hub: str | None
     episodes: int
     act_noise: Any
     video: bool
@@ -37,12 +38,18 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError unless exactly one policy is named; also for a wrong timeout or way to act."""
-        if (self.run is None) == (self.ckpt is None):
-            both = ", not both" if self.run else ""
-            raise ConfigError(f"evaluate needs run=<run folder> or ckpt=<checkpoint file>{both}")
+        named = [name for name in (self.run, self.ckpt, self.hub) if name is not None]
+        if len(named) != 1:
+            one = ", one of them" if named else ""
+            raise ConfigError(f"evaluate needs run=<run folder>, ckpt=<checkpoint file> or hub=<owner>/<name>{one}")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ConfigError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")
         check_acting(self.ways, "act_noise")
+
+    @property
+    def policy(self) -> str:
+        """The name of the policy, as `vgm2p.load` takes it."""
+        return self.run or self.ckpt or f"hub:{self.hub}"
 
     @property
     def ways(self) -> list[Any]:

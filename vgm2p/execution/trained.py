@@ -18,10 +18,12 @@ from vgm2p.config.settings import PolicySettings
 from vgm2p.config.stored import everything, stored_acting, stored_policy, stored_spec
 from vgm2p.errors import ConfigError, DataError, Diverged, MissingInput
 from vgm2p.execution.observed import seen_by
+from vgm2p.io.text import say
 from vgm2p.rng import ActKey
 from vgm2p.run.belonging import PREFIX
 from vgm2p.run.checkpoint import newest_intact, read_checkpoint
 from vgm2p.run.exported import DOCUMENT, is_export, read_export
+from vgm2p.run.hub import SCHEME, Reference, fetch_policy, reference_of
 from vgm2p.types import Spec
 
 
@@ -34,10 +36,18 @@ class TrainedPolicy:
         spec: the task.
         update: number of updates of the weights.
         path: the checkpoint file, or the `export.json` of an exported policy.
+        origin: repository and commit of a policy from the Hugging Face hub, else None.
     """
 
-    def __init__(self, algorithm: Algorithm, settings: PolicySettings, update: int, path: Path) -> None:
-        self.algorithm, self.settings, self.update, self.path = algorithm, settings, update, path
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        settings: PolicySettings,
+        update: int,
+        path: Path,
+        origin: Reference | None = None,
+    ) -> None:
+        self.algorithm, self.settings, self.update, self.path, self.origin = algorithm, settings, update, path, origin
         self.spec: Spec = algorithm.spec
         self.reset()
 
@@ -53,7 +63,9 @@ class TrainedPolicy:
 
     @property
     def home(self) -> Path:
-        """The folder of the run or export, in which commands write by default."""
+        """The folder in which commands write by default: that of the run or export, and below `runs/hub`."""
+        if self.origin is not None:  # the hub's cache is not ours
+            return self.origin.folder
         return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
 
     @property
@@ -113,13 +125,18 @@ class TrainedPolicy:
 
 
 def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """Load the newest intact checkpoint of a run folder, a checkpoint file, or a folder that `vgm2p export` wrote.
+    """Load a trained policy. Nothing is unpickled, and no code of a file is executed.
+
+    Args:
+        run: a run folder, of which the newest intact checkpoint counts; a checkpoint file; a folder that `vgm2p export`
+            wrote; or `hub:<owner>/<name>[@<commit, tag or branch>]` on the Hugging Face hub.
+        device: where the weights go.
 
     Raises:
         MissingInput: if there is no checkpoint.
         DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
     """
-    path = find_checkpoint(Path(os.path.expanduser(run)))
+    path, origin = find_policy(run)
     content = read_export(path, device) if path.name == DOCUMENT else read_checkpoint(path, device)
     ours = content["vgm2p"]
     settings = stored_policy(ours.get("config"), path)
@@ -139,7 +156,7 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
         raise DataError(f"{path}: weights do not fit algo={settings.algorithm}; use the run's own files") from error
     if ours.get("acting") is not None:  # an export may act in another way than the run
         algorithm.act_by(stored_acting(ours["acting"], path))
-    return TrainedPolicy(algorithm.to(device).eval(), settings, update, path)
+    return TrainedPolicy(algorithm.to(device).eval(), settings, update, path, origin)
 
 
 def _fits(settings: PolicySettings, spec: Spec, weights: Mapping[str, Any]) -> bool:
@@ -159,6 +176,13 @@ def _fits(settings: PolicySettings, spec: Spec, weights: Mapping[str, Any]) -> b
 
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, torch.Tensor) and value.ndim else 0
+
+
+def find_policy(run: str | Path) -> tuple[Path, Reference | None]:
+    """Return the file of a policy, and where on the hub it is from. Arguments and errors as `load`."""
+    if str(run).startswith(SCHEME):
+        return fetch_policy(reference_of(str(run)), say)
+    return find_checkpoint(Path(os.path.expanduser(run))), None
 
 
 def find_checkpoint(run: Path) -> Path:

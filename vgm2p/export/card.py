@@ -74,19 +74,13 @@ def _results(document: Mapping[str, Any]) -> str:
         return "The run has no evaluation."
     own, lines = document["act"]["act_noise"], [["act_noise", "return", "95 % interval", "won", "episodes"]]
     for each in results["by_act_noise"]:
-        way, (low, high) = each["act_noise"], each["return_ci95"]
-        digits, rate = decimals((low, high)), each.get("win_rate")
+        way, rate = each["act_noise"], each.get("win_rate")
+        bounds = [bound for bound in each["return_ci95"] if bound is not None]  # none for a single episode
+        digits = decimals(bounds or [each["return_mean"]])
         name = ("none" if way is None else str(way)) + (" (own)" if way == own else "")
+        interval = "" if not bounds else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
         won = "" if rate is None else f"{rate:.0%}"
-        lines.append(
-            [
-                name,
-                f"{each['return_mean']:.{digits}f}",
-                f"[{low:.{digits}f}, {high:.{digits}f}]",
-                won,
-                str(each["episodes"]),
-            ]
-        )
+        lines.append([name, f"{each['return_mean']:.{digits}f}", interval, won, str(each["episodes"])])
     seeds = results.get("seeds", [])
     note = f"Mean over {len(seeds)} training seed{'s' if len(seeds) != 1 else ''} ({', '.join(map(str, seeds))})"
     several = f"; this policy is seed {document['seed']}" if len(seeds) > 1 else ""

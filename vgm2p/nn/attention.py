@@ -34,6 +34,13 @@ class Attention(nn.Module):
             .transpose(2, 3)  # (S, R, heads, N, head_dim)
             for part in self.project(x.flatten(1, 2)).chunk(3, dim=-1)
         )
-        seen = F.scaled_dot_product_attention(q, k, v)
+        seen = attend(q, k, v)
         y: Tensor = self.output(seen.transpose(2, 3).flatten(3).flatten(1, 2))
         return torch.unflatten(y, 1, (-1, agents))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return scaled dot-product attention of queries, keys and values (S, R, heads, N, .)."""
+    if torch.compiler.is_exporting():  # ONNX has no axis for seeds; an exported policy has one seed
+        return F.scaled_dot_product_attention(q[0], k[0], v[0]).unsqueeze(0)
+    return F.scaled_dot_product_attention(q, k, v)

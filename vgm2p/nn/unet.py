@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgm2p.errors import ConfigError
+from vgm2p.nn.attention import attend
 from vgm2p.nn.conv import Conv, GroupNorm, unfold
 from vgm2p.nn.fast.kernels import full_precision
 from vgm2p.nn.linear import Linear
@@ -161,7 +161,7 @@ class AgentAttention(nn.Module):
             self.heads(project(rows) + spread(shift(c)), agents)
             for project, shift in zip(self.project, self.shift, strict=True)
         )
-        seen = F.scaled_dot_product_attention(q, k, v)  # (S, B, heads, N, channels / heads * L)
+        seen = attend(q, k, v)  # (S, B, heads, N, channels / heads * L)
         gated = torch.stack([gate * own for gate, own in zip(self.gate.value, seen, strict=True)])  # as in `mish`
         added = torch.unflatten(gated, -1, (-1, rows.shape[-1]))
         return rows + added.permute(1, 3, 0, 2, 4, 5).reshape(rows.shape)  # (B, N, S, heads, ., L) before
