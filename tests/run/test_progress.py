@@ -1,5 +1,6 @@
 """Progress: speed and time left from the last interval, the latest return first, a line while training waits."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -99,11 +100,19 @@ def test_nothing_is_known_before_the_first_update():
     assert (speed.rate, speed.left(10)) == (1.0, 10.0)
 
 
+def everything(shown):
+    """Yield what a terminal got, until it was closed."""
+    with contextlib.suppress(OSError):
+        while part := os.read(shown, 4096):
+            yield part.decode()
+
+
 @pytest.mark.parametrize("columns", [80, 40, 20])
 def test_the_bar_never_cuts_off_the_return(columns, monkeypatch):
     shown, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    monkeypatch.setattr("sys.stderr", os.fdopen(terminal, "w"))
+    screen = os.fdopen(terminal, "w")
+    monkeypatch.setattr("sys.stderr", screen)
     progress, module, evaluation = Progress(1000, 10.0), module_of(*FIRST), Evaluation()
     trainer = SimpleNamespace(callbacks=[evaluation, progress])
     progress.on_train_start(trainer, module)
@@ -112,7 +121,8 @@ def test_the_bar_never_cuts_off_the_return(columns, monkeypatch):
     progress.on_train_batch_end(trainer, module)
     evaluation.on_step(7, 3, 10)
     progress.teardown(trainer, module, "fit")
-    text = os.read(shown, 100_000).decode().replace("\n", "\r")
+    screen.close()
+    text = "".join(everything(shown)).replace("\n", "\r")
     pictures = [line.rstrip() for line in text.split("\r") if "return 3374" in line]
     assert pictures and all(len(line) <= columns and line.startswith("return 3374.1") for line in pictures)
     assert columns < 40 or any("evaluating, 3/10" in line for line in pictures)

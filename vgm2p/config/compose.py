@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vgm2p.config.typed import paths_at_home
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves, run_name
 
+LONGEST_NAME = 60  # characters of a folder that is named after data
 PACKAGE = Path(vgm2p.__file__).resolve().parent
 
 
@@ -83,7 +85,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     named = config["label"] or choices["algo"]
     return {
         **config,
-        "experiment": choices["experiment"],
+        "experiment": experiment_of(choices, words, config["data"]),
         "algorithm": named if protocol == PAPER else f"{named} ({protocol})",
         "environment": choices["env"],
         "protocol": protocol,
@@ -96,6 +98,29 @@ def typed_words(hydra_config: Any) -> list[str]:
     """Return the words of a run as Hydra read them. (Access to an element would unescape the `\\${` in it.)"""
     words: list[str] = OmegaConf.to_container(hydra_config.overrides.task)  # type: ignore[assignment]
     return words
+
+
+def experiment_of(choices: Mapping[str, Any], words: Sequence[str], data: Any) -> str:
+    """Return the name of a run's experiment in folders and tables: that of the file, or of the user's own data.
+
+    Args:
+        choices: group -> name of the chosen file.
+        words: the words that the user typed.
+        data: the node `data`. Its source names the run if the user chose data, and no experiment.
+    """
+    chosen = str(choices["experiment"])
+    typed = {word.lstrip("+~").partition("=")[0] for word in words}
+    own = any(key in ("data", "data.name") or key.startswith("data.source") for key in typed)
+    if "experiment" in typed or not own or not isinstance(data, Mapping):
+        return chosen
+    source = data.get("source")
+    places = [source.get(key) for key in ("paths", "path")] if isinstance(source, Mapping) else []
+    given = next((place for place in places if place), None)
+    paths = given if isinstance(given, list) else [given] if given else []
+    usual = not paths or data.get("name") != choices["data"]  # with data.name=, it is the user's
+    name = str(data.get("name")) if usual else "+".join(Path(str(path)).stem for path in paths)
+    name = re.sub(r"[^\w.+-]+", "_", name).strip("._")[:LONGEST_NAME] or "own"
+    return f"{name}_{chosen}" if name in options("experiment") else name
 
 
 def protocol_of(choices: Mapping[str, Any], words: Sequence[str] = (), misplaced: Any = None) -> str:
@@ -164,11 +189,13 @@ def file_keys(group: str, name: str) -> list[str]:
 
 def run_folder(*, _root_: DictConfig) -> str:
     """Resolver of `out`: returns runs/<experiment>/<label or algo>/<run name>."""
-    choices = HydraConfig.get().runtime.choices
+    hydra_config = HydraConfig.get()
+    choices = hydra_config.runtime.choices
     keys = [str(key) for key in _root_ if key not in ("out", "hydra", "logger", "callbacks")]  # these may name `out`
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)  # type: ignore[assignment]
     named = _root_.get("label") or choices["algo"]
-    return f"runs/{choices['experiment']}/{named}/{run_name(training_part(config))}"
+    experiment = experiment_of(choices, typed_words(hydra_config), config["data"])
+    return f"runs/{experiment}/{named}/{run_name(training_part(config))}"
 
 
 def register_resolvers() -> None:
