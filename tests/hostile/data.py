@@ -184,7 +184,7 @@ def labelled(value: str) -> Callable[[Place], list[str]]:
         shutil.copytree(run, other)
         manifest["environment_versions"] = {value: "2"}
         (other / "manifest.json").write_text(json.dumps(manifest))
-        return ["report", str(run), str(other)]
+        return ["report", str(run), str(other), "html=page.html"]
 
     return make
 

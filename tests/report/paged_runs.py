@@ -64,6 +64,8 @@ def write_runs(place, hostile=False):
         write_run(place, EXPERIMENT, row(label, *words), WAYS, outcome(level))
         enrich(RunFolder(place / EXPERIMENT / label), level)
     folders = {label: RunFolder(place / EXPERIMENT / label) for label in ("vgm2p", "bc_flow", "third")}
+    config = folders["vgm2p"].read_manifest()["config"] | {"overrides": ["algo=vgm2p", "label=my run", "resume=auto"]}
+    change(folders["vgm2p"], manifest={"config": config})
     if hostile:
         third = folders["third"]
         manifest = third.read_manifest()

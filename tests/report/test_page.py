@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -84,7 +85,8 @@ def test_differences_are_those_of_the_report(place, page):
     runs = loaded(place)
     (chosen,) = {each["value"] for each in page.all("option", "selected")}
     assert chosen == "vgm2p"
-    wanted = [[f"{value:.6g}" for value in each.cell] for each in differences_of(runs, "vgm2p")]
+    found = sorted(differences_of(runs, "vgm2p"), key=lambda each: ["won", "return"].index(each.measure))
+    wanted = [[f"{value:.6g}" for value in each.cell] for each in found]
     rows = [(tag, each) for tag, each in page.elements if tag in ("tr", "td")]
     shown = []
     for (tag, row), following in zip(rows, range(len(rows)), strict=True):
@@ -183,6 +185,17 @@ def test_a_damaged_log_of_diagnostics_is_named_and_hides_nothing_else(tmp_path):
     data = json.loads(page.source.partition('id="data">')[2].partition("</script>")[0])
     assert [line["n"] for line in data["e0-policy_loss"]["lines"]] == ["bc_flow", "third"]
     assert "not recorded" in page.source
+
+
+def test_the_page_of_one_run_has_no_differences_and_says_what_it_shows(tmp_path):
+    folders = write_runs(tmp_path)
+    for label in ("bc_flow", "third"):
+        shutil.rmtree(folders[label].path)
+    write_page(loaded(tmp_path), tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.text["h1"] == [f"vgm2p on {EXPERIMENT}"]
+    assert "Differences" not in page.text["h3"]
+    assert page.text["code"] == ["python -m vgm2p fit algo=vgm2p 'label=my run'"]
 
 
 def test_markup_escapes_text_and_attributes_and_data():

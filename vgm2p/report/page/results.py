@@ -9,7 +9,7 @@ from vgm2p.io.text import decimals, name
 from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import LARGEST, Scale, scale_of, tick_text
 from vgm2p.report.page.markup import Content, Markup, element, joined
-from vgm2p.report.runs import Run, pooled, ways_of
+from vgm2p.report.runs import MEASURES, Run, pooled, ways_of
 from vgm2p.report.tables import Cell, Difference, Entry, bounds, differences_between, entries_of, way_title
 from vgm2p.run.folder import Way
 
@@ -158,6 +158,7 @@ def differences_table(runs: Sequence[Run], versus: str | None, best: bool, style
         if other != base
         for each in differences_between(groups[base], group, best)
     ]
+    found.sort(key=lambda pair: MEASURES.index(pair[1].measure))  # all of one measure, then all of the next
     scales = {
         measure: scale_of([0.0, *(bound for _, each in found if each.measure == measure for bound in each.cell)])
         for measure in dict.fromkeys(each.measure for _, each in found)
