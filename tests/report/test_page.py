@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -18,6 +19,7 @@ from vgm2p.report.page.axes import Scale, scale_of, thinned
 from vgm2p.report.page.markup import data_block, element
 from vgm2p.report.page.page import check_target, write_page
 from vgm2p.report.tables import as_csv, differences_of
+from vgm2p.run.folder import write_json
 
 OUTSIDE = re.compile(r"""(?:https?|wss?|ftp):|["'(]//|@import|url\(""", re.IGNORECASE)
 
@@ -175,15 +177,34 @@ def test_the_best_film_is_embedded_and_a_large_one_is_linked(tmp_path, monkeypat
     assert written.line.endswith("videos: 1 embedded, 1 linked")
 
 
+def test_an_evaluation_elsewhere_is_an_experiment_without_curves_and_without_films(tmp_path):
+    folders = write_runs(tmp_path)
+    for label in ("vgm2p", "bc_flow"):
+        add_film(folders[label], "here", FILM + b"here")
+        add_film(folders[label], "there", FILM + b"elsewhere", returned=99.0)
+        write_json(folders[label].evaluations / "there" / "results.json", {"env": {"_target_": "other"}})
+    (first, *rest) = loaded(tmp_path)
+    moved = replace(first, results={**first.results, "experiment": "task in other"}, curve={}, wins={})
+    write_page([first, *rest, moved], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.text["h2"] == [EXPERIMENT, "task in other", "Runs and commands"]
+    films = [base64.b64decode(each["src"].partition(",")[2]) for each in page.all("video")]
+    assert films == [FILM + b"here"] * 2
+    assert "e1-return" not in page.source
+    assert len([each for each in page.all("div") if each.get("class") == "run"]) == 3
+
+
 def test_a_damaged_log_of_diagnostics_is_named_and_hides_nothing_else(tmp_path):
     folders = write_runs(tmp_path)
     folders["vgm2p"].metrics.write_text("update,seed,policy_loss\n500,0,much\n")
+    folders["third"].metrics.write_text("update,seed,policy_loss\n500,0,0.5\n1000,0,0.25\n")  # one seed has no band
     change(folders["bc_flow"], manifest={"data": {}, "spec": {}, "git": None})
     write_page(loaded(tmp_path), tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     assert "a cell of metrics.csv is no number" in "".join(page.text["li"])
     data = json.loads(page.source.partition('id="data">')[2].partition("</script>")[0])
     assert [line["n"] for line in data["e0-policy_loss"]["lines"]] == ["bc_flow", "third"]
+    assert [("l" in line) for line in data["e0-policy_loss"]["lines"]] == [True, False]
     assert "not recorded" in page.source
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,12 +162,10 @@ def _read_episodes(run: Run) -> None:
     log = RunFolder(run.folder).log_episodes()
     rows = [(int(row["update"]), way_of(row["act_noise"]), row) for row in log.rows()]
     final = [(way, row) for update, way, row in rows if update == last]
-    ways: dict[Way, list[dict[str, str]]] = {}
-    for way, row in final:
-        ways.setdefault(way, []).append(row)
+    counts = Counter(way for way, _ in final)
     expected = {entry["act_noise"]: entry["episodes"] for entry in run.results.get("by_act_noise", [])}
     run.short = tuple(entry["act_noise"] for entry in run.results.get("by_act_noise", []) if entry.get("unplayed"))
-    cut = any(len(ways.get(way, [])) != count for way, count in expected.items())
+    cut = any(counts[way] != count for way, count in expected.items())
     if cut or not final or not all(row.get("return") for _, row in final):
         raise DataError(f"{run.folder}: episodes.csv lacks the final evaluation; restore it, or train it again")
     run.final = by_measure_and_way(final)
@@ -182,7 +181,7 @@ def by_measure_and_way(rows: Sequence[tuple[Way, dict[str, str]]]) -> dict[str, 
 
     Raises ValueError or KeyError for damaged rows.
     """
-    ways = {way: [row for used, row in rows if used == way] for way, _ in rows}
+    ways = {way: [row for used, row in rows if used == way] for way in dict.fromkeys(way for way, _ in rows)}
     measures = [measure for measure in MEASURES if all(row.get(measure) for _, row in rows)]
     return {measure: {way: _per_seed(shown, measure) for way, shown in ways.items()} for measure in measures}
 

@@ -25,7 +25,7 @@ def curve_charts(
         places: name -> number of the method on the page.
         most: largest number of points of a line.
     """
-    results = next(iter(methods.values()))[0].results
+    results = next((runs[0].results for runs in methods.values()), {})
     charts = []
     for measure, title in TITLES.items():
         lines = []

@@ -31,14 +31,14 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
     Every cell has the text of table.csv in `data-mean`, `data-low` and `data-high`.
     """
     entries, ways = entries_of(runs, measure), ways_of(runs)
-    if not any(entry.per_seed for entry in entries):
+    if not any(entry.counts for entry in entries):
         return None
     cells = [cell for entry in entries for cell in entry.cells.values() if cell]
     digits = decimals(bound for cell in cells for bound in cell)
     shown = {id(entry): _shown_way(entry) for entry in entries}
     scale = scale_of(bound for entry in entries for bound in entry.cells.get(shown[id(entry)]) or ())
     level = next((entry.cells[ways[0]] for entry in entries if entry.method.startswith("dataset mean")), None)
-    best = max((entry for entry in entries if entry.per_seed), key=lambda entry: _centre(entry, shown[id(entry)]))
+    best = max((entry for entry in entries if entry.counts), key=lambda entry: _centre(entry, shown[id(entry)]))
     head = [
         _header("method", "text"),
         _header("default way to act", "number", "plotted", _ruler(scale)),
@@ -47,13 +47,13 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
     ]
     lines = []
     for entry in entries:
-        look = styles.get(entry.method) if entry.per_seed else None
+        look = styles.get(entry.method) if entry.counts else None
         title = element("th", swatch(look), element("span", entry.method), scope="row", data_value=entry.method)
         own = entry.cells.get(shown[id(entry)])
         value = None if own is None else f"{own[0]:.6g}"
         drawn = element("td", _drawn(own, scale, look, level), class_="plotted", data_value=value)
         numbers = [_number(entry, way, digits) for way in ways]
-        kind = "best" if entry is best else None if entry.per_seed else "reference"
+        kind = "best" if entry is best else None if entry.counts else "reference"
         lines.append(element("tr", title, drawn, numbers, _per_seed(entry, digits), class_=kind))
     return element(
         "table",
@@ -159,6 +159,8 @@ def differences_table(runs: Sequence[Run], versus: str | None, best: bool, style
         for each in differences_between(groups[base], group, best)
     ]
     found.sort(key=lambda pair: MEASURES.index(pair[1].measure))  # all of one measure, then all of the next
+    if not found:  # no two methods were evaluated in their default ways
+        return None
     scales = {
         measure: scale_of([0.0, *(bound for _, each in found if each.measure == measure for bound in each.cell)])
         for measure in dict.fromkeys(each.measure for _, each in found)
@@ -198,7 +200,7 @@ def _chosen(runs: Sequence[Run], versus: str | None) -> str:
     named = [key[1] for key, group in groups.items() if versus in (key[1], group[0].results["algorithm"])]
     if named:
         return named[0]
-    entries = [entry for entry in entries_of(runs) if entry.per_seed]
+    entries = [entry for entry in entries_of(runs) if entry.counts]
     return max(entries, key=lambda entry: _centre(entry, _shown_way(entry))).method
 
 

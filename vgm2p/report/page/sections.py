@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from vgm2p.io.shell import program
 from vgm2p.report.looks import looks
@@ -39,6 +39,7 @@ class Sections:
 
     def __init__(self, runs: Sequence[Run], films: Films, versus: str | None, best: bool) -> None:
         self.runs, self.films, self.versus, self.best = runs, films, versus, best
+        self.folders = list({run.folder: run for run in runs}.values())  # one may also be shown in other environments
         self.groups = pooled(runs)
         self.experiments = list(dict.fromkeys(experiment for experiment, _ in self.groups))
         self.methods = list(dict.fromkeys(method for _, method in self.groups))
@@ -70,7 +71,12 @@ class Sections:
     def _header(self) -> Markup:
         links = [element("a", name, href=f"#e{place}") for place, name in enumerate(self.experiments)]
         seeds = {seed for run in self.runs for seed in run.evaluated}
-        counts = {"method": self.methods, "task": self.experiments, "run": self.runs, "seed": seeds}
+        counts: dict[str, Collection[object]] = {
+            "method": self.methods,
+            "task": self.experiments,
+            "run": self.folders,
+            "seed": seeds,
+        }
         facts = [
             element("li", element("b", len(found)), f" {word}{'' if len(found) == 1 else 's'}")
             for word, found in counts.items()
@@ -97,7 +103,8 @@ class Sections:
         """Return the section of an experiment, and lines about files that cannot be read."""
         groups = {method: group for (there, method), group in self.groups.items() if there == experiment}
         runs = [run for group in groups.values() for run in group]
-        chart_words = (f"e{place}", groups, self.styles, self.places, self.most)
+        trained = {method: group for method, group in groups.items() if any(run.curve for run in group)}
+        chart_words = (f"e{place}", trained, self.styles, self.places, self.most)
         curves = curve_charts(*chart_words)
         diagnostics, lost = diagnostic_charts(*chart_words)
         self.charts += [*curves, *diagnostics]
@@ -113,7 +120,7 @@ class Sections:
             _block("Learning curves", [CURVES, " ", element("span", HINT, class_="hint")], _charts(curves, "charts")),
             _block("Differences", DIFFERENCES, differences),
             _block("Training diagnostics", DIAGNOSTICS, _charts(diagnostics, "charts small")),
-            _block("Videos", VIDEOS, self.films.section(groups, self.styles)),
+            _block("Videos", VIDEOS, self.films.section(trained, self.styles)),
             id=f"e{place}",
         )
         return section, lost
@@ -138,7 +145,7 @@ class Sections:
             "section",
             element("h2", "Runs and commands"),
             element("p", COMMANDS, class_="note"),
-            [self._run(run) for run in self.runs],
+            [self._run(run) for run in self.folders],
             element("h3", "Versions"),
             scrolling(element("table", element("tbody", lines), class_="versions")),
             id="runs",

@@ -13,12 +13,13 @@ from urllib.parse import quote
 from vgm2p.errors import UserError
 from vgm2p.io.files import read_small
 from vgm2p.io.text import name, shown
+from vgm2p.report.evaluations import environment_part
 from vgm2p.report.looks import Look
 from vgm2p.report.page.markup import Markup, element
 from vgm2p.report.page.results import swatch
 from vgm2p.report.runs import Run
 from vgm2p.run.csv_log import CsvLog
-from vgm2p.run.folder import RunFolder, way_of
+from vgm2p.run.folder import RunFolder, read_json, way_of
 
 EMBEDDED = 8_000_000  # bytes of the largest film that is embedded
 TOGETHER = 24_000_000  # bytes of all embedded films
@@ -58,9 +59,19 @@ def _films(run: Run) -> list[Film]:
     found = []
     for path in sorted(evaluations.glob("*/episode*.mp4")):
         match = FILM.fullmatch(path.name)
-        if match and path.is_file() and not any(each.is_symlink() for each in (evaluations, path.parent, path)):
+        safe = path.is_file() and not any(each.is_symlink() for each in (evaluations, path.parent, path))
+        if match and safe and not _elsewhere(path.parent, run):
             found.append(Film(path, run, int(match[1]), _return(path.parent / "episodes.csv", run, int(match[1]))))
     return found
+
+
+def _elsewhere(evaluation: Path, run: Run) -> bool:
+    """Return whether an evaluation says that it was made in another environment than the run's."""
+    try:
+        env = read_json(evaluation / "results.json", "the evaluation").get("env")
+    except UserError:
+        return False
+    return isinstance(env, Mapping) and env != environment_part(run.manifest["config"].get("env") or {})
 
 
 def _return(log: Path, run: Run, episode: int) -> float | None:
