@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def load(run: str, **options: Any) -> TrainedPolicy:
-    """Load the trained policy of a run folder or checkpoint file; see `vgm2p.execution.trained.load`."""
+    """Load the trained policy of a run folder, a checkpoint file, an exported folder, or the Hugging Face hub.
+
+    Args:
+        run: a folder or file, or `hub:<owner>/<name>[@<commit, tag or branch>]`.
+        options: `device`; see `vgm2p.execution.trained.load`, which also says what is raised.
+    """
     from vgm2p.execution.trained import load as load_policy
 
     return load_policy(run, **options)

@@ -188,7 +188,7 @@ HOSTILE = {
 }
 
 
-QUICK = ("pickle", "huge")  # with the hub; all the others that need no hub are tested as folders, too
+QUICK = ("huge",)  # with the hub; all the others that need no hub are tested as folders, too
 SERVED = ("another size", "no weights", "no export", "huge")  # these say something else of a folder
 
 
@@ -215,6 +215,7 @@ def test_a_hostile_repository_executes_nothing(what, place, hub, exported):
     assert not (folder / "harm").exists() and not (folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_copy_in_the_cache_that_was_damaged_is_fetched_again(place, hub, exported):
     folder, _ = place
     hub.put(REPO, exported)

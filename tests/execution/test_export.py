@@ -15,7 +15,7 @@ from vgm2p.export.parity import onnx_function
 
 pytestmark = pytest.mark.skipif(bool(formats.lacking("onnx")), reason="needs pip install 'vgm2p[export]'")
 
-QUICK = ("bc_gaussian-discrete", "vgm2p-continuous")
+QUICK = ("bc_gaussian-discrete",)  # tests/cli/test_export.py has a policy that starts from noise
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
