@@ -8,6 +8,9 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.run.runs import SMALL, results, run, succeeded
+from vgm2p.envs.base import Episode
+from vgm2p.report.estimates import wilson
+from vgm2p.training.logs import evaluation_tags
 
 TENSORBOARD = {"logger__tensorboard": None, "log_every": None}  # the program's own values
 
@@ -59,7 +62,7 @@ def test_seeds_have_the_names_of_their_mean_in_folders_of_their_own(two_seeds):
 
 def test_evaluations_have_intervals_and_a_chart_that_shows_them(two_seeds):
     found, stored = scalars(two_seeds / "tensorboard"), results(two_seeds)
-    assert [step for step, _ in found["evaluation/return"]] == [10, 20, 25]
+    assert [step for step, _ in found["evaluation/return"]] == [0, 10, 20, 25]
     assert found["evaluation/return"][-1][1] == pytest.approx(stored["return_mean"])
     ends = [found[f"evaluation/return_{end}"][-1][1] for end in ("low", "high")]
     assert ends == pytest.approx(stored["return_ci95"])
@@ -96,3 +99,13 @@ def test_a_run_that_goes_on_loses_no_event_and_hides_those_of_lost_updates(tmp_p
         steps = [step for step, _ in two[tag]]
         assert {*steps} == {step for step, _ in found} | {40}  # the shorter run has logged its end
         assert [step for step in steps if step != 40] == [step for step, _ in found if step != 40]
+
+
+def test_victories_have_a_rate_with_its_interval_and_a_single_episode_has_no_interval_of_its_return():
+    battles = [Episode(0, e, float(e), 9, True, e < 3, extra={"score": 2.0}) for e in range(4)]
+    found = evaluation_tags(battles)
+    assert found["evaluation/win_rate"] == 0.75 and found["evaluation/score"] == 2.0
+    ends = found["evaluation/win_rate_low"], found["evaluation/win_rate_high"]
+    assert ends == wilson(3, 4)
+    assert {"evaluation/return_low", "evaluation/return_high"} <= found.keys()
+    assert not [name for name in evaluation_tags(battles[:1]) if name.startswith("evaluation/return_")]
