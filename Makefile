@@ -23,7 +23,7 @@ SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
 .PHONY: help docs install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-cases test-crash test-soak test-export test-hostile test-errors test-data test-smac test-smax test-slow test-page test-gpu bench results results-baselines results-smax
+.PHONY: test-cases test-crash test-soak test-export test-hostile test-errors test-data test-smac test-smax test-slow test-slurm test-ray test-page test-gpu bench results results-baselines results-smax
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -33,7 +33,7 @@ install: $(READY)  ## make the virtual environment .venv with the tested package
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,vault,docs,dev]'
+	$(PY) -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[video,joblib,slurm,optuna,vault,docs,dev]'
 	@touch $(READY)
 
 install-smax: $(SMAX_READY)  ## add JAX and JaxMARL to .venv, or to SMAX_VENV (docs/smax.md)
@@ -135,6 +135,13 @@ test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation
 
 test-page: $(READY)  ## the HTML page of a report in a headless Chromium (CHROMIUM=<its path>)
 	$(PY) -m pytest -v -rs -m "slow or not slow" tests/report/test_page.py tests/report/test_browser.py
+
+test-slurm: $(READY)  ## cells as jobs of a Slurm cluster that is started on this machine (as root, with slurm-wlm and munge)
+	$(PY) -m pytest -v -rs -m slow tests/clusters/test_slurm.py
+
+test-ray: $(READY)  ## cells as tasks of a Ray cluster on this machine; installs ray
+	$(PY) -m pip install -q -c constraints.txt -e '.[ray]'
+	$(PY) -m pytest -v -rs -m slow tests/clusters/test_ray.py
 
 test-slow: $(READY)  ## tests that take minutes; with VGM2P_DATA=<folder>, all recordings are replayed in the simulator
 	$(PY) -m pytest -v -rs -n 2 --dist worksteal -m slow

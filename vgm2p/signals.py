@@ -35,13 +35,13 @@ class StopFlag:
         self.graceful = False
         self.tell: Callable[[int], None] = lambda signum: None
 
-    def install(self) -> None:
-        """Handle SIGTERM and SIGINT; SIGUSR1, SIGUSR2 and SIGHUP unless they are ignored or have another handler.
+    def install(self, also: tuple[int, ...] = ()) -> None:
+        """Handle SIGTERM, SIGINT and `also`; other `SIGNALS` unless they are ignored or have another handler.
 
         Call it again when a fit begins, because Lightning installs its own handlers.
         """
         for signum in SIGNALS:
-            if signum in ALWAYS or signal.getsignal(signum) == signal.SIG_DFL:
+            if signum in (*ALWAYS, *also) or signal.getsignal(signum) == signal.SIG_DFL:
                 signal.signal(signum, self._handle)
 
     def requested(self) -> bool:

@@ -150,6 +150,37 @@ def test_a_signal_to_the_whole_group_meets_workers_that_are_still_starting(tmp_p
     assert "Traceback" not in errors and "KeyboardInterrupt" not in errors
 
 
+SEES = """import os, pathlib
+from lightning import Callback
+class Sees(Callback):
+    def on_train_start(self, trainer, module):
+        seen = f"{os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}"
+        (pathlib.Path(trainer.default_root_dir) / "device").write_text(seen)
+"""
+
+
+@pytest.mark.slow
+def test_each_worker_of_joblib_has_a_device_of_its_own(tmp_path):
+    """Three devices, as the environment variable names them: three workers for four cells, without n_jobs=."""
+    (tmp_path / "sees.py").write_text(SEES)
+    sweep = ["fit", "-m", "seed=0,1,2,3", *TINY, "+callbacks.sees._target_=sees.Sees", "hydra/launcher=joblib"]
+    variables = {**environment(), "CUDA_VISIBLE_DEVICES": "0,3,GPU-5e"}
+    done = subprocess.run(
+        [sys.executable, "-m", "vgm2p", *sweep],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = [path.read_text().split() for path in tmp_path.glob("runs/*/*/*/device")]
+    assert len(seen) == 4
+    device_of = dict(seen)  # process -> its device
+    assert all(device_of[process] == device for process, device in seen)
+    assert len(set(device_of.values())) == len(device_of) <= 3 and set(device_of.values()) <= {"0", "3", "GPU-5e"}
+
+
 # --- locks (case 26)
 
 

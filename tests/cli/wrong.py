@@ -114,7 +114,7 @@ CASES = [
     Wrong("unknown comparison", fit("compare=[bc_flo]"), 2, "did you mean 'bc_flow'"),
     Wrong("unbalanced bracket", fit("compare=[a"), 2, "compare"),
     Wrong("Lightning's wrong clock", fit("+trainer.max_steps=10"), 2, "use updates"),
-    Wrong("several devices", fit("trainer.devices=2"), 2, "one run uses one device"),
+    Wrong("several devices", fit("trainer.devices=3"), 2, "fit -m seed=0,1,2 hydra/launcher=joblib"),
     Wrong("float16 on a CPU", fit("trainer.precision=16-mixed"), 2, "CUDA only"),
     Wrong("TF32 on a CPU", fit("trainer.tf32=true"), 2, "CUDA only"),
     Wrong("unknown precision", fit("trainer.precision=64"), 2, "32-true"),

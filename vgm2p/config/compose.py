@@ -21,6 +21,7 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.run.fingerprint import leaves, run_name
 
 LONGEST_NAME = 60  # characters of a folder that is named after data
+SWEEP = "+sweep="
 PACKAGE = Path(vgm2p.__file__).resolve().parent
 
 
@@ -95,9 +96,19 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 
 
 def typed_words(hydra_config: Any) -> list[str]:
-    """Return the words of a run as Hydra read them. (Access to an element would unescape the `\\${` in it.)"""
+    """Return the words of a run as Hydra read them. (Access to an element would unescape the `\\${` in it.)
+
+    A sweep's file that says only how cells are started is no word of the cell: its command works alone.
+    """
     words: list[str] = OmegaConf.to_container(hydra_config.overrides.task)  # type: ignore[assignment]
-    return words
+    return [word for word in words if not (word.startswith(SWEEP) and starts_only(word.removeprefix(SWEEP)))]
+
+
+def starts_only(name: str) -> bool:
+    """Return whether a file of `conf/sweep` says only how the cells of a sweep are started."""
+    paths = [folder / "sweep" / f"{name}.yaml" for folder in config_folders()]
+    found = next((path for path in paths if path.is_file()), None)
+    return found is not None and {*(yaml.safe_load(found.read_text()) or {})} <= {"hydra", "defaults"}
 
 
 def experiment_of(choices: Mapping[str, Any], words: Sequence[str], data: Any) -> str:

@@ -23,12 +23,16 @@ class Job:
         name: a name of this cell within its sweep; None: this is no sweep.
         words: the words of this run.
         out: its run folder or output, if that is known.
+        objective: the return by which a search compares cells, `estimate` or `evaluation`; None: this is no search.
+        estimate: words for `vgm2p estimate`, with which the search estimates.
     """
 
     command: str
     name: str | None
     words: list[str]
     out: str | None
+    objective: str | None = None
+    estimate: tuple[str, ...] = ()
 
 
 def this_job(cfg: Any) -> Job:
@@ -38,8 +42,12 @@ def this_job(cfg: Any) -> Job:
     out: str | None = None
     with contextlib.suppress(OmegaConfBaseException):  # `out` itself may be what is wrong
         out = OmegaConf.select(cfg, "out")
-    name = cell_name(config.job.num) if several else None
-    return Job(str(config.job.config_name), name, typed_words(config), out)
+    command, words = str(config.job.config_name), typed_words(config)
+    if not several:
+        return Job(command, None, words, out)
+    sweeper: Any = config.sweeper
+    estimate = tuple(f"{key}={value}" for key, value in (sweeper.get("estimate") or {}).items())
+    return Job(command, cell_name(config.job.num), words, out, sweeper.get("objective"), estimate)
 
 
 def cell_name(number: int) -> str:

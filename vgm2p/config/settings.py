@@ -82,8 +82,11 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         """Raise ConfigError for more than one device, and for keys that Lightning's Trainer lacks or must not get."""
         if self.devices != 1:
+            count = self.devices if isinstance(self.devices, int) and 1 < self.devices <= 16 else 2
+            seeds = ",".join(map(str, range(count)))
             raise ConfigError(
-                f"trainer.devices={self.devices}: one run uses one device; start several, e.g. `vgm2p fit -m seed=0,1`"
+                f"trainer.devices={self.devices}: one run uses one device; this gives each device a run:",
+                f"vgm2p fit -m seed={seeds} hydra/launcher=joblib",
             )
         for name in self.lightning:
             _check_lightning(name)

@@ -78,6 +78,10 @@ class Sweep:
         owner, _, folder = os.environ[FOLDER].partition(" ")
         return cls(int(owner), Path(folder))
 
+    def join_elsewhere(self) -> None:
+        """Let this process, which no process of the sweep has started, belong to the sweep."""
+        os.environ[FOLDER] = f"0 {self.folder}"  # on another machine, the owner's number may be that of any process
+
     def stop(self, signum: int) -> None:
         """Tell the workers that a signal arrived."""
         with contextlib.suppress(OSError):  # called in a signal handler, which must not raise another error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from vgm2p.errors import Interrupted, UserError
 from vgm2p.io.faults import as_user_error
 from vgm2p.io.files import write_atomic
 from vgm2p.run.sweep import Outcome, Sweep, Worker, visible_devices
-from vgm2p.signals import StopFlag
+from vgm2p.signals import SIGNALS, StopFlag
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # the exception of a single run; at most one
@@ -45,7 +46,7 @@ def cell(cfg: Any) -> Outcome | None:
         with WORKER[0]:
             outcome = _outcome_in_worker(cfg, sweep)
     else:
-        outcome = _outcome(cfg)
+        outcome = _outcome_of_job(cfg)
     sweep.note(name, outcome)
     return outcome
 
@@ -85,7 +86,7 @@ def _stopped(sweep: Sweep, total: Sequence[int]) -> str:
 
 
 def _run(cfg: Any) -> float | None:
-    """Do what a composed configuration describes. Returns the return of a fit, if it has one."""
+    """Do what a composed configuration describes. Returns its return, if this is a trial of a search."""
     from vgm2p.config.compose import resolve
     from vgm2p.config.hydra_errors import explained
     from vgm2p.config.job import this_job
@@ -97,13 +98,18 @@ def _run(cfg: Any) -> float | None:
     job = this_job(cfg)
     config = explained(job.command, partial(resolve, cfg))
     settings = settings_of(config, SETTINGS[job.command])
-    work: Callable[[Any, StopFlag], float | None] = importlib.import_module(f"vgm2p.commands.{job.command}").run
+    work: Callable[[Any, StopFlag], None] = importlib.import_module(f"vgm2p.commands.{job.command}").run
     STOP.let_through()
     try:
-        return work(settings, STOP)
+        work(settings, STOP)
     finally:
         if job.name is None and job.command == "fit":
             link_last(Path(settings.out), say)
+    if job.objective is None or job.command != "fit":
+        return None
+    from vgm2p.sweeps.objective import return_of
+
+    return return_of(Path(settings.out), job.objective, job.estimate, STOP)
 
 
 def _outcome(cfg: Any) -> Outcome:
@@ -127,6 +133,19 @@ def _outcome_in_worker(cfg: Any, sweep: Sweep) -> Outcome:
         return _outcome(cfg)
     except Interrupted as error:
         return _failed(error, cfg)
+
+
+def _outcome_of_job(cfg: Any) -> Outcome:
+    """Run a cell in a process of another program, such as submitit. Raises Interrupted when the state is saved."""
+    STOP.signum, STOP.graceful = None, True
+    taken = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    STOP.install(also=(signal.SIGUSR2,))
+    try:
+        return _outcome(cfg)
+    finally:
+        for signum, handler in taken.items():
+            if handler is not None:
+                signal.signal(signum, handler)
 
 
 def _of(shown: UserError | Interrupted, cfg: Any) -> Outcome:

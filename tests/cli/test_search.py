@@ -1,0 +1,59 @@
+"""A search over keys with Optuna: failed trials, the best one, its command, and going on with its file."""
+
+import json
+import shlex
+
+import pytest
+
+from tests.cli.answers import TINY, answer
+from tests.run.runs import program
+
+pytest.importorskip("optuna", reason="needs the extra optuna")
+pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
+
+LR = "optim.lr=choice(0.001,0.002,-1)"
+SEARCH = ["fit", "-m", "+sweep=search", "hydra/sweeper/sampler=grid", "algo=bc_flow", *TINY, LR]
+FEW = ["hydra.sweeper.estimate.updates=20", "hydra.sweeper.n_trials=3"]
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_failed_trials_and_prints_the_best_and_its_command(tmp_path):
+    done = program(tmp_path, *SEARCH, *FEW)
+    assert done.returncode == 2  # that of the failed trial
+    assert "1 failed:" in done.stderr and "optim.lr must be a number from 0, got -1" in done.stderr
+    (file,) = tmp_path.glob("runs/search-*.json")
+    values = {trial["params"]["optim.lr"]: trial["value"] for trial in json.loads(file.read_text())["trials"]}
+    assert len(values) == 3 and values["-1"] is None
+    best = max((lr for lr in values if values[lr] is not None), key=lambda lr: values[lr])
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("train it"))
+    words = shlex.split(line.partition("`")[2].rstrip("`").partition(" -m vgm2p ")[2])
+    assert f"optim.lr={best}" in words and "+sweep=search" not in words
+    single = program(tmp_path, *words, "compare=[]", "evaluate=none")
+    assert single.returncode == 0 and "already finished" in single.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+    again = program(tmp_path, *SEARCH, *FEW)
+    assert again.returncode == 0 and "3 trials by their estimate return: 3 are done" in again.stdout
+    assert "folder       " not in again.stdout and line in again.stdout
+
+
+@pytest.mark.slow
+def test_a_search_by_evaluations_warns_and_needs_evaluations(tmp_path):
+    done = program(tmp_path, *SEARCH, *FEW, "hydra.sweeper.objective=evaluation", "hydra.sweeper.n_trials=1")
+    assert "the best of many evaluations is too high by chance" in done.stdout
+    assert done.returncode == 2 and "no trial of the search has a return" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "says"),
+    [
+        ("hydra.sweeper.objective=loss", 2, "hydra.sweeper.objective must be estimate or evaluation, got 'loss'"),
+        ("hydra.sweeper.storage=sqlite:///nowhere/at/all.db", 74, "name a file that ends in .json"),
+        ("hydra.sweeper.storage=pyproject.json", 65, "damaged"),
+    ],
+)
+def test_what_a_search_refuses_is_one_line(tmp_path, monkeypatch, word, code, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.json").write_text("{")
+    found, text = answer([*SEARCH, word])
+    assert found == code and says in text and text.count("\n") == 1, text
+    assert {path.name for path in tmp_path.iterdir()} == {"pyproject.json"}

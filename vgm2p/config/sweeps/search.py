@@ -1,0 +1,197 @@
+"""A search over keys with Optuna: trials are cells, a failed trial does not end it, and the best one is printed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vgm2p.config.sweeps.planned import Planned, keep
+from vgm2p.errors import ConfigError, DataError, StorageError
+from vgm2p.io.text import command, say, shown
+from vgm2p.run.folder import read_json, write_json
+
+OBJECTIVES = ("estimate", "evaluation")
+
+
+class Search(Sweeper):
+    """Optuna's Hydra sweeper, whose trials are kept in a JSON file.
+
+    Args:
+        objective: the return that is searched for: `estimate` (`vgm2p estimate`, from data alone) or `evaluation` (the
+            last evaluation of the run).
+        estimate: keys of `vgm2p estimate`, such as updates.
+        storage: the file; None: trials are forgotten. The URL of a database is left to Optuna.
+        n_trials: number of trials, with those of the file.
+        keys: other keys of Optuna's sweeper.
+    """
+
+    def __init__(
+        self, objective: str, estimate: Mapping[str, Any], storage: str | None, n_trials: int, **keys: Any
+    ) -> None:
+        from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+
+        is_file = storage is not None and "://" not in storage
+        self.objective, self.n_trials = objective, n_trials
+        self.file = Path(str(storage)) if is_file else None
+        self.optuna = OptunaSweeper(storage=None if is_file else storage, n_trials=n_trials, **keys).sweeper
+
+    launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher. Optuna's own file of results goes to the folder of the sweep, which is deleted."""
+        aside = config.copy()
+        with open_dict(aside):
+            aside.hydra.sweep.dir = str(Planned.hooks.sweep.folder)
+        self.optuna.setup(hydra_context=hydra_context, task_function=task_function, config=aside)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Do the trials that are missing, and print the best one with the command that trains it.
+
+        Raises:
+            ConfigError: if no trial has a return, or for another objective.
+            DataError: if the file of the trials is damaged.
+            StorageError: if the storage cannot be used.
+        """
+        import optuna
+
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"hydra.sweeper.objective must be {' or '.join(OBJECTIVES)}, got {self.objective!r}")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        impl = self.optuna
+        study = self._study()
+        if self.file is not None:
+            self._recall(study, arguments)
+        impl.launcher = Kept(self.launcher, self.objective, study, self.file)
+        done = sum(trial.state.is_finished() for trial in study.trials)
+        impl.n_trials = max(0, self.n_trials - done)
+        say(f"search       {self.n_trials} trials by their {self.objective} return: {done} are done")
+        if self.objective == "evaluation":
+            say("warning      the best of many evaluations is too high by chance: judge it on fresh episodes")
+        if impl.n_trials:
+            with contextlib.suppress(ValueError):  # no trial has a return, which is told below
+                impl.sweep(arguments)
+        self._print_best(study)
+
+    def _study(self) -> Any:
+        """Open the study, or begin it, so that Optuna's sweeper finds it."""
+        import optuna
+
+        impl = self.optuna
+        if impl.storage is None:
+            impl.storage = optuna.storages.InMemoryStorage()
+        impl.study_name = impl.study_name or "search"
+        try:
+            return optuna.create_study(
+                study_name=impl.study_name, storage=impl.storage, directions=impl._get_directions(), load_if_exists=True
+            )
+        except Exception as error:  # those of SQLAlchemy and of the database
+            line = " ".join(f"{type(error).__name__} {error}".split())[:90]
+            raise StorageError(
+                f"hydra.sweeper.storage={impl.storage}: Optuna cannot use it ({line}); name a file that ends in .json"
+            ) from error
+
+    def _recall(self, study: Any, arguments: list[str]) -> None:
+        """Add the trials of the file to the study. Those of another search space are left out."""
+        import optuna
+        from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+
+        assert self.file is not None
+        if not self.file.exists():
+            return
+        space, _ = create_params_from_overrides([*self.optuna._parse_sweeper_params_config(), *arguments])
+        entries: Any = read_json(self.file, "the search").get("trials")
+        states = optuna.trial.TrialState
+        left_out = 0
+        for entry in entries if isinstance(entries, list) else [{}]:
+            try:
+                value = None if entry["value"] is None else float(entry["value"])
+                trial = optuna.trial.create_trial(
+                    params=entry["params"],
+                    distributions=space,
+                    user_attrs=entry["words"],
+                    value=value,
+                    state=states.FAIL if value is None else states.COMPLETE,
+                )
+            except (TypeError, KeyError) as error:
+                raise DataError(f"{self.file}: damaged; delete it, or name another hydra.sweeper.storage") from error
+            except ValueError:
+                left_out += 1
+                continue
+            study.add_trial(trial)
+        if left_out:
+            say(f"search       {left_out} trials in {self.file} have other keys or ranges, and are left out")
+
+    def _print_best(self, study: Any) -> None:
+        try:
+            best = study.best_trial
+        except ValueError:
+            raise ConfigError("no trial of the search has a return; see the failures above") from None
+        keys = {key: value for key, value in {**best.params, **best.user_attrs}.items() if key != "+sweep"}
+        words = [f"{key}={value}" for key, value in keys.items() if key != "compare"]
+        others = [word for word in words if not word.startswith(("seed=", "seeds="))]
+        say(f"\nbest         trial {best.number} of {len(study.trials)}: {self.objective} return {shown(best.value)}")
+        say(f"train it     `{command('fit', *words, 'compare=[]')}`")
+        say(f"other seeds  `{command('fit', '-m', *others, 'seed=1,2,3')}`")
+        if self.objective == "evaluation":
+            say("judge it     on the other seeds, or with more episodes: evaluate run=<its folder> episodes=100")
+
+
+class Kept(Launcher):
+    """A launcher whose outcomes are kept. It starts nothing after a signal.
+
+    Args:
+        launcher: the launcher.
+        objective: what is searched for, for messages.
+        study: the search.
+        file: where the trials are written; None: nowhere.
+    """
+
+    def __init__(self, launcher: Launcher, objective: str, study: Any, file: Path | None) -> None:
+        self.launcher, self.objective, self.study, self.file = launcher, objective, study, file
+        self.trials = [_entry(trial, trial.value) for trial in study.trials]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Do nothing: the launcher is ready."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run trials, and return their outcomes. Raises Interrupted if a signal arrived."""
+        stop = Planned.hooks.stop
+        asked = self.study.trials[-len(job_overrides) :]
+        returns = list(self.launcher.launch(job_overrides, initial_job_idx))
+        keep(Planned.hooks.sweep, initial_job_idx, returns)
+        if stop.requested():
+            raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
+        for trial, words, found in zip(asked, job_overrides, returns, strict=True):
+            value = found.return_value.objective
+            self.trials.append(_entry(trial, value))
+            text = "failed" if value is None else f"{self.objective} return {shown(value)}"
+            say(f"trial        {text}: {' '.join(words)}")
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.file, {"trials": self.trials})
+        return returns
+
+
+def _entry(trial: Any, value: float | None) -> dict[str, Any]:
+    return {"params": trial.params, "words": trial.user_attrs, "value": value}
+
+
+def keys() -> dict[str, Any]:
+    """Return the keys of the sweeper with their defaults."""
+    from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
+
+    found: Any = OmegaConf.to_container(OmegaConf.structured(OptunaSweeperConf))
+    changed = {"direction": "maximize", "n_jobs": 1, "max_failure_rate": 1.0, "objective": "estimate", "estimate": {}}
+    return {name: value for name, value in found.items() if name != "_target_"} | changed
