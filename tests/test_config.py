@@ -241,7 +241,11 @@ def test_yaml_holds_no_duplicate_keys():
 @pytest.mark.parametrize("path", sorted((CONF / "sweep").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_cell_of_a_sweep_composes_to_a_run_of_its_own(path):
     params = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
-    keys, values = list(params), [str(value).split(",") for value in params.values()]
+    ranges = {key: re.search(r"interval\((.*?)\)", str(value)) for key, value in params.items()}  # of a search
+    keys, values = (
+        list(params),
+        [(found[1] if (found := ranges[key]) else str(params[key])).split(",") for key in params],
+    )
     folders = set()
     cells = list(itertools.product(*values))
     for cell in cells[:: max(1, len(cells) // 12)]:

@@ -53,7 +53,7 @@ def test_eight_cells_of_which_two_are_preempted_and_one_fails(one, slurm, place)
     assert sweep.process.returncode == 2, printed
     assert differing(folders, place) == {}
     assert table(printed) == text
-    logs = "".join(path.read_text() for path in place.glob(".submitit/*/*log.err"))
+    logs = "".join(path.read_text() for path in place.glob(".submitit/*/*log.*"))
     assert logs.count("Requeued job") == 2, logs
     assert logs.count("state saved; the same command continues from there") == 2, logs
     again = Sweep(place, *SLURM, **slurm.variables)
@@ -80,8 +80,8 @@ def test_a_cell_that_reaches_its_time_limit_is_queued_again_and_ends_with_the_sa
     assert sweep.process.returncode == 0, printed
     (results,) = place.glob("runs/*/*/*/results.json")
     assert differing({results.parent.name: folders[results.parent.name]}, place) == {}
-    (log,) = place.glob(".submitit/*/*log.err")
-    assert "state saved" in log.read_text() and "Requeued job" in log.read_text()
+    logs = "".join(path.read_text() for path in place.glob(".submitit/*/*log.*"))
+    assert logs.count("state saved") == logs.count("Requeued job") == 1
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from vgm2p.config.compose import register_resolvers
+from vgm2p.errors import Interrupted
 from vgm2p.run.sweep import Outcome, Sweep
 
 
@@ -65,6 +66,12 @@ class Remote:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+
+
+def stopped(error: Interrupted, words: Sequence[str]) -> JobReturn:
+    """Print that a signal has stopped a cell, and return what a launcher returns for it."""
+    print(f"vgm2p: {error.line}", file=sys.stderr, flush=True)
+    return returned(Outcome(error.exit_code, error.line, None, list(words)))
 
 
 def returned(outcome: Outcome) -> JobReturn:

@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from vgm2p.config.sweeps.jobs import Remote, lost, returned
+from vgm2p.config.sweeps.jobs import Remote, lost, returned, stopped
 from vgm2p.config.sweeps.planned import Planned
 from vgm2p.errors import ConfigError, Interrupted, ServiceError
 from vgm2p.io.text import say
@@ -127,6 +127,7 @@ def run_cell(remote: Remote, words: list[str], number: int, cpus: float) -> JobR
     try:
         return remote.run(words, number, f"ray-{number}")
     except Interrupted as error:
+        answer = stopped(error, words)
         if error.exit_code != 128 + signal.SIGINT:
             os._exit(error.exit_code)
-        return returned(Outcome(error.exit_code, error.line, None, words))
+        return answer

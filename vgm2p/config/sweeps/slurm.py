@@ -15,11 +15,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from vgm2p.config.sweeps.jobs import Remote, lost, returned
+from vgm2p.config.sweeps.jobs import Remote, lost, stopped
 from vgm2p.config.sweeps.planned import Planned
 from vgm2p.errors import ConfigError, Interrupted, MissingInput
 from vgm2p.io.text import say
-from vgm2p.run.sweep import Outcome
 
 SECONDS = 2.0  # between two looks at the jobs
 GONE = 10.0  # a job that is not in the queue for so many seconds, and has no result, has been killed
@@ -140,9 +139,10 @@ class SlurmCell:
         try:
             return self.remote.run(words, number, str(environment.job_id))
         except Interrupted as error:
+            answer = stopped(error, words)
             if (error.exit_code == 128 + again or preempted()) and callable(requeue):
                 requeue(again, None)
-            return returned(Outcome(error.exit_code, error.line, None, words))
+            return answer
 
     def checkpoint(self, *arguments: Any) -> Any:
         """Return what a job does that is queued again: the same, because a cell goes on from its checkpoint."""
