@@ -39,6 +39,7 @@ FLOORS = [
     {"bench"},
     {"commands"},
     {"sweeps"},
+    {"api"},
     {"cli", "__main__"},
 ]
 

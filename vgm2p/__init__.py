@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
 
-if TYPE_CHECKING:
-    from vgm2p.execution.trained import TrainedPolicy
+if TYPE_CHECKING:  # at run time, `__getattr__` imports them: `import vgm2p` alone takes no time
+    from vgm2p.api.calls import collect, evaluate, export_policy, fit, load, results
+    from vgm2p.api.datasets import read_dataset, write_dataset
+    from vgm2p.errors import UserError
+
+HOMES = {
+    **dict.fromkeys(("collect", "evaluate", "export_policy", "fit", "load", "results"), "vgm2p.api.calls"),
+    **dict.fromkeys(("read_dataset", "write_dataset"), "vgm2p.api.datasets"),
+    "UserError": "vgm2p.errors",
+}
+__all__ = [
+    "UserError",
+    "__version__",
+    "collect",
+    "evaluate",
+    "export_policy",
+    "fit",
+    "load",
+    "read_dataset",
+    "results",
+    "write_dataset",
+]
 
 
-def load(run: str, **options: Any) -> TrainedPolicy:
-    """Load the trained policy of a run folder, a checkpoint file, an exported folder, or the Hugging Face hub.
+def __getattr__(name: str) -> Any:
+    """Import a function of the package when it is first used."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'vgm2p' has no attribute '{name}'")
+    return getattr(importlib.import_module(HOMES[name]), name)
 
-    Args:
-        run: a folder or file, or `hub:<owner>/<name>[@<commit, tag or branch>]`.
-        options: `device`; see `vgm2p.execution.trained.load`, which also says what is raised.
-    """
-    from vgm2p.execution.trained import load as load_policy
 
-    return load_policy(run, **options)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

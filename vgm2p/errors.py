@@ -31,13 +31,17 @@ class UserError(Exception):
         super().__init__(runnable(" ".join(str(line).split())))
         self.command = as_typed(command)
 
+    def __str__(self) -> str:
+        """Return `line`."""
+        return self.line
+
     @property
     def line(self) -> str:
         """The message in at most `MAX_LINE` characters, then the command.
 
         Of a longer message, the first folders of paths are left out, and then the middle. So the advice stays.
         """
-        text = _shortened(plain(_shortened(str(self))))  # shortened first, because a file may hold a very long name
+        text = _shortened(plain(_shortened(self.args[0])))  # shortened first, because a file may hold a very long name
         return f"{text} {self.command}" if self.command else text
 
 

@@ -38,11 +38,26 @@ class StopFlag:
     def install(self, also: tuple[int, ...] = ()) -> None:
         """Handle SIGTERM, SIGINT and `also`; other `SIGNALS` unless they are ignored or have another handler.
 
-        Call it again when a fit begins, because Lightning installs its own handlers.
+        Call it again when a fit begins, because Lightning installs its own handlers. Outside the main thread this does
+        nothing, because Python delivers signals to the main thread only.
         """
+        if threading.current_thread() is not threading.main_thread():
+            return
         for signum in SIGNALS:
             if signum in (*ALWAYS, *also) or signal.getsignal(signum) == signal.SIG_DFL:
                 signal.signal(signum, self._handle)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals in this block (see `install`). Afterwards they have the handlers that they had before."""
+        before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        self.install()
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                if handler is not None and signal.getsignal(signum) != handler:
+                    signal.signal(signum, handler)
 
     def requested(self) -> bool:
         """Return whether the command should stop at the next safe point."""

@@ -123,13 +123,11 @@ def _histogram(returns: NDArray[Any]) -> list[str]:
 
 def picture(path: Path, target: Path) -> None:
     """Write a PNG file with histograms of the episodes' returns and lengths. Raises MissingInput or DataError."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure  # not pyplot: it would change the backend of a program that calls us
 
     columns = read(path)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure = Figure(figsize=(9, 3.4))
+    left, right = figure.subplots(1, 2)
     for axis, values, measure in (
         (left, columns.episodes["return"], "return"),
         (right, columns.episodes["length"], "length"),
@@ -143,4 +141,3 @@ def picture(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(target) as temporary:
         figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")
-    plt.close(figure)

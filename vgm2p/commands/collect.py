@@ -270,6 +270,6 @@ def columns_of(tapes: Sequence[Tape], behaviour: int, spec: Spec, attributes: di
     return episodes.columns(steps, attributes, known)
 
 
-def run(settings: CollectSettings, stop: StopFlag) -> None:
-    """Record the dataset that the configuration describes."""
-    collect(settings, stop, say)
+def run(settings: CollectSettings, stop: StopFlag) -> Path:
+    """Record the dataset that the configuration describes, and return its file."""
+    return collect(settings, stop, say)

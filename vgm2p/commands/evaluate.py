@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vgm2p.config.build import make_env, refuse_missing
-from vgm2p.config.checks import check_spec
+from vgm2p.config.build import TARGET, class_of, make_env, refuse_missing
+from vgm2p.config.checks import check_policy
 from vgm2p.config.words import EvaluateSettings
-from vgm2p.envs.base import VectorEnv
-from vgm2p.errors import ConfigError, RolloutStopped
+from vgm2p.envs.base import NoSimulator, VectorEnv
+from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
 from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
@@ -29,54 +30,61 @@ from vgm2p.signals import StopFlag
 from vgm2p.types import NO_ENVIRONMENT
 
 
-def run(settings: EvaluateSettings, stop: StopFlag) -> None:
-    """Evaluate the policy of a run, an export or the hub. Raises ConfigError for settings that do not fit it."""
+def run(settings: EvaluateSettings, stop: StopFlag) -> Path:
+    """Evaluate the policy of a run, an export or the hub, and return the folder of the evaluation.
+
+    Raises ConfigError for settings that do not fit the policy.
+    """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device; use device=cpu")
     policy = load(settings.policy, settings.device)
-    refuse_missing(policy.settings.env, policy.settings.environment, settings.video, settings.replay)
+    node, name = _named_env(policy, settings)
+    refuse_missing(node, name, settings.video, settings.replay)
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
         raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
-    if policy.spec.env_id.startswith(NO_ENVIRONMENT):
+    if settings.env is None and policy.spec.env_id.startswith(NO_ENVIRONMENT):
         raise ConfigError(
-            f"{policy.path}: its data name no environment; train with data.source.env_id=<id> and env=<its "
-            "environment>, or judge it from data alone:",
+            f"{policy.path}: its data name no environment; give one of conf/env (ours or yours) with env=<name>, or "
+            "judge the policy from data alone:",
             command("estimate", f"run={settings.policy}"),
         )
-    with closing(_environment(policy, _env_of(policy, settings))) as env:
-        _roll_out(policy, env, settings, stop)
+    with closing(_environment(policy, node)) as env:
+        return _roll_out(policy, env, settings, stop)
 
 
 def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:
-    """Build the environment of a run. Raises ConfigError if it is not that of the data."""
+    """Build an environment. Raises ConfigError if its task is not that of the policy."""
     try:
         env = make_env(node)
-        with ExitStack() as unless_it_fits:
-            unless_it_fits.callback(env.close)
-            check_spec(policy.spec, env.spec)
-            unless_it_fits.pop_all()
-    except ConfigError as error:
-        raise ConfigError(
-            f"env={policy.settings.environment} does not fit the run's data ({policy.spec.env_id}); train with the env "
-            f"of the data ({error.line})"
-        ) from error
+    except MissingInput as error:
+        if class_of(node, "env") is not NoSimulator:
+            raise
+        raise MissingInput(f"{error.line}; give env=<yours>, an environment of {policy.spec.env_id}") from None
+    with ExitStack() as unless_it_fits:
+        unless_it_fits.callback(env.close)
+        check_policy(policy.spec, env.spec)
+        unless_it_fits.pop_all()
     return env
 
 
-def _env_of(policy: TrainedPolicy, asked: EvaluateSettings) -> dict[str, Any]:
-    """Return the environment node of a run, with the requested `workers` and `timeout`. Raises ConfigError."""
-    node = policy.settings.env
-    given = {"workers": asked.workers, "timeout": asked.timeout}
+def _named_env(policy: TrainedPolicy, settings: EvaluateSettings) -> tuple[dict[str, Any], str]:
+    """Return the node and the name of the environment, with the requested `workers` and `timeout`.
+
+    Raises ConfigError if it takes no such key.
+    """
+    asked = settings.environment(policy.spec.view)
+    node, name = (policy.settings.env, policy.settings.environment) if asked is None else (asked, str(asked[TARGET]))
+    given = {"workers": settings.workers, "timeout": settings.timeout}
     chosen = {key: value for key, value in given.items() if value is not None}
     unknown = [key for key in chosen if key not in node]
     if unknown:
-        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={policy.settings.environment} has no such key")
-    return {**node, **chosen}
+        raise ConfigError(f"{unknown[0]}={chosen[unknown[0]]}: env={name} has no such key")
+    return {**node, **chosen}, name
 
 
-def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, stop: StopFlag) -> None:
-    out = Path(settings.out or _default_out(policy, settings))
+def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, stop: StopFlag) -> Path:
+    out = Path(settings.out or _default_out(policy, env, settings))
     if settings.out is None:
         for folder in (out.parent, out):  # the run folder may come from somebody else
             refuse_link(folder)
@@ -120,24 +128,29 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
                     f"return {shown(film.return_)}"
                 )
     say(f"written to   {out}")
+    return out
 
 
 def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -> dict[str, Any]:
     """Return what was evaluated, and where: by this, a report knows with which results it compares."""
+    node, name = _named_env(policy, settings)
     return {
         "checkpoint": str(policy.origin or policy.path),
         "updates": policy.update,
         "seeds": list(policy.algorithm.seeds),
-        "environment": policy.settings.environment,
-        "env": environment_part(_env_of(policy, settings)),
+        "environment": name if settings.env is None else env.spec.env_id,
+        "env": environment_part(node),
         "environment_versions": dict(env.versions),
     }
 
 
-def _default_out(policy: TrainedPolicy, settings: EvaluateSettings) -> Path:
-    """Return the folder of an evaluation. With chosen ways to act it has another name, so that it replaces no other."""
+def _default_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -> Path:
+    """Return the folder of an evaluation. With chosen ways to act or another environment than that of the run, it has
+    another name, so that it replaces no other.
+    """
     ways = "".join(f"-{way}" for way in settings.ways)
-    return policy.home / "evaluations" / f"update-{policy.update}-n{settings.episodes}{ways}"
+    other = "" if settings.env is None else "-" + re.sub(r"[^\w.-]+", "-", env.spec.env_id)
+    return policy.home / "evaluations" / f"update-{policy.update}-n{settings.episodes}{ways}{other}"
 
 
 def _cells(way: Way, own: Way, found: dict[str, Any]) -> dict[str, str]:

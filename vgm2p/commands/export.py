@@ -29,8 +29,11 @@ MOST = 1e-4  # difference of an exported graph's actions to those of `act` that 
 FUNCTIONS = {"onnx": onnx_function, "torch": torch_function}
 
 
-def run(settings: ExportSettings, stop: StopFlag) -> None:
-    """Export the policy of a run folder or checkpoint file. Raises ConfigError for settings that do not fit it."""
+def run(settings: ExportSettings, stop: StopFlag) -> Path:
+    """Export the policy of a run folder or checkpoint file, and return the folder of the export.
+
+    Raises ConfigError for settings that do not fit the policy.
+    """
     source = Path(settings.run or "").expanduser()
     if is_export(source) or source.name == DOCUMENT or (settings.run or "").startswith(SCHEME):
         raise ConfigError(f"run={settings.run} is an export already; name the run folder that it came from")
@@ -60,6 +63,7 @@ def run(settings: ExportSettings, stop: StopFlag) -> None:
     if settings.hub is not None:
         push(out, document, settings.hub, settings.private, say)
         say(f"evaluate it  {command('evaluate', f'hub={settings.hub}')}")
+    return out
 
 
 def _formats(settings: ExportSettings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vgm2p.config.settings import TrainerSettings
@@ -85,3 +86,18 @@ def check_spec(data: Spec, env: Spec) -> None:
     found = data.differences(env)
     if found:
         raise ConfigError(f"data and env do not match: {found[0]} (data != env); choose the env of the data")
+
+
+def check_policy(policy: Spec, env: Spec) -> None:
+    """Raise ConfigError with the first field in which the task of a policy and that of an environment differ.
+
+    Data that name no environment say nothing about `env_id` and `env_kwargs`, so these two may differ.
+    """
+    own = policy.env_id.startswith(NO_ENVIRONMENT)
+    known = replace(policy, env_id=env.env_id, env_kwargs=env.env_kwargs) if own else policy
+    found = known.differences(env)
+    if found:
+        raise ConfigError(
+            f"the environment {env.env_id} does not fit the policy: {found[0]} (policy != environment); choose the "
+            "environment of its data"
+        )

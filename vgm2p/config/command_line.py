@@ -9,6 +9,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vgm2p.config.compose import config_folders, search_path
+from vgm2p.config.own_data import with_own_files
 from vgm2p.config.quoting import CALL, literal, quoted
 from vgm2p.config.stored import stored_words
 from vgm2p.config.typed import at_home, exists, typed
@@ -22,6 +23,7 @@ POSITIONAL = {
     "report": "runs",
     "estimate": "runs",
 }  # command -> key that collects arguments without `key=`
+WITH_DATA = ("fit", "estimate")  # commands with the group `data`
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
 MULTIRUN = ("-m", "--multirun")  # options that start several runs
 OF_SWEEPS = ("+sweep=", "hydra/launcher=", "hydra/sweeper=", "hydra.launcher.", "hydra.sweeper.", "hydra.sweep.")
@@ -31,7 +33,10 @@ OPTIONS = (*MULTIRUN, "--resolve", "--run", "-r", "--hydra-help", "--version")  
 def hydra_words(command: str, line: list[str]) -> list[str]:
     """Return the words for Hydra. Raises UserError for a word that is wrong or not allowed."""
     several = any(word in MULTIRUN for word in line)
-    words = [typed(_grouped(word), several) for word in _with_positional(command, line)]
+    given = _with_positional(command, line)
+    if command in WITH_DATA:
+        given = with_own_files(given)
+    words = [typed(_grouped(word), several) for word in given]
     options: list[str] = []
     rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import vgm2p
 from vgm2p.config.settings import PAPER, training_part
@@ -61,12 +64,40 @@ def composed(command: str, words: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises Hydra's errors for words that Hydra refuses.
     """
-    register_resolvers()
-    GlobalHydra.instance().clear()
     out = ["out=."] if command == "fit" else []
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+    with _hydra():
         config = compose(command, overrides=[*out, *words, *search_path()])
-    return paths_at_home(OmegaConf.to_container(config, resolve=True))  # type: ignore[no-any-return]
+        return paths_at_home(OmegaConf.to_container(config, resolve=True))  # type: ignore[no-any-return]
+
+
+def resolved(command: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of a run that starts without Hydra's `main`, as `resolve` does. Raises as `composed`.
+
+    Args:
+        command: the command.
+        words: its words, as `hydra_words` returns them.
+    """
+    with _hydra():
+        whole = compose(command, overrides=list(words), return_hydra_config=True)
+        HydraConfig.instance().set_config(whole)
+        config = copy.deepcopy(whole)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        return resolve(config)
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Initialise Hydra for our `conf/`. Afterwards its global state is what it was: the caller may use Hydra, too."""
+    register_resolvers()
+    config, version = HydraConfig.instance(), VersionBase.instance()
+    before = GlobalHydra.instance().hydra, config.cfg, version.version_base
+    GlobalHydra.instance().hydra = None
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            yield
+    finally:
+        GlobalHydra.instance().hydra, config.cfg, version.version_base = before
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

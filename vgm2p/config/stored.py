@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from vgm2p.config.build import TARGET, refuse_code
 from vgm2p.config.compose import config_folders, groups, options
 from vgm2p.config.nodes import settings_of
-from vgm2p.config.quoting import CALL, INTERPOLATION, literal, quoted
+from vgm2p.config.quoting import CALL, INTERPOLATION, literal, written
 from vgm2p.config.settings import FIT_KEYS, GROUPS, PolicySettings
 from vgm2p.config.typed import LISTS, PATHS, TEXTS
 from vgm2p.errors import ConfigError, DataError
@@ -33,8 +33,6 @@ CLASS_KEYS = {  # key that may name a class -> group whose yaml files name the a
     f"data.{TARGET}": "data",
     f"data.source.{TARGET}": "data",
 }
-SIMPLE, SPECIAL = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), ("null", "true", "false", "nan", "inf")
-ESCAPED = re.compile(r"([\\()\[\]{}:=, \t])")  # characters to escape in a key: in Hydra's grammar, a key has no quotes
 MODULE = re.compile(r"[A-Za-z_][\w.]*:(?!//)")
 MODULE_KEY = "env.module"  # the module of an environment of PettingZoo (conf/env/pettingzoo.yaml)
 PACKAGES = ("pettingzoo.", "gymnasium_robotics.")  # packages whose modules define environments, and do nothing else
@@ -195,7 +193,7 @@ def _as_data(override: Override) -> str | None:
         refuse_foreign(nested)
     except ConfigError:
         return None
-    return f"{'++' if added else ''}{key}={_written(value)}"
+    return f"{'++' if added else ''}{key}={written(value)}"
 
 
 def _names_module(key: str, value: str) -> bool:
@@ -215,20 +213,6 @@ def _literal(value: Any) -> Any:
     if isinstance(value, list):
         return [_literal(inner) for inner in value]
     return literal(value) if isinstance(value, str) else value
-
-
-def _written(value: Any) -> str:
-    """Return a value as text in Hydra's grammar."""
-    if isinstance(value, dict):
-        pairs = (ESCAPED.sub(r"\\\1", str(key)) + ":" + _written(inner) for key, inner in value.items())
-        return "{" + ",".join(pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return value if SIMPLE.fullmatch(value) and value.lower() not in SPECIAL else quoted(value)
-    return repr(value)
 
 
 def everything(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -32,6 +32,8 @@ class EvaluateSettings:
     video: bool
     replay: bool
     device: Literal["cpu", "cuda"]
+    env: Node | None
+    data: Node
     workers: int | None
     timeout: float | None
     out: str | None
@@ -55,6 +57,12 @@ class EvaluateSettings:
     def ways(self) -> list[Any]:
         """The requested ways to act; empty: all of `EVERY_WAY` and the default."""
         return listed(self.act_noise)
+
+    def environment(self, view: str) -> Node | None:
+        """The requested environment, with `view` where none is requested; None: that of the run."""
+        if self.env is None or self.env.get("view", view) is not None:
+            return self.env
+        return {**self.env, "view": view}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vgm2p.errors import ConfigError, MissingInput, OutOfMemory, StorageError, UserError, out_of_memory
@@ -14,6 +16,17 @@ from vgm2p.io.shell import missing_package
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 PACKAGE = Path(__file__).resolve().parents[1]
 OURS = (PACKAGE, *((PACKAGE / name).resolve() for name in ("datamodules", "callbacks")))
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn every exception of the block into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise as_user_error(error) from error
 
 
 def as_user_error(error: BaseException) -> UserError:

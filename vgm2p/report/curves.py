@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure  # not pyplot: it would change the backend of a program that calls us
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -23,12 +21,13 @@ from vgm2p.report.panels import Panel, panels_of
 from vgm2p.report.runs import Run, final_values, load_run, pooled, ways_of
 from vgm2p.run.folder import RunFolder, Way
 
-matplotlib.rcParams["text.parse_math"] = False  # a name from a file is text, also between dollar signs
+NAMES: dict[Any, Any] = {"text.parse_math": False}  # a name from a file is text, also between dollar signs
 COLUMNS = 4
 LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
 Rows = list[dict[str, str]]  # of metrics.csv
 
 
+@rc_context(NAMES)
 def curves(runs: Sequence[Run], path: Path) -> None:
     """Draw the mean return over updates of every method, with 95 % bands, in one panel per experiment.
 
@@ -43,7 +42,8 @@ def curves(runs: Sequence[Run], path: Path) -> None:
         for won in (True, False)
         if not won or any(run.wins for run in runs if run.key[0] == experiment)
     ]
-    figure, axes = plt.subplots(len(panels), 1, figsize=(8, 4.2 * len(panels)), squeeze=False)
+    figure = Figure(figsize=(8, 4.2 * len(panels)))
+    axes = figure.subplots(len(panels), 1, squeeze=False)
     figure.subplots_adjust(hspace=0.35)
     for axis, (experiment, won) in zip(axes[:, 0], panels, strict=True):
         methods = {method: group for (there, method), group in groups.items() if there == experiment}
@@ -89,6 +89,7 @@ def _label(method: str, group: Sequence[Run]) -> str:
     return f"{method} (x: {lost} diverged)" if lost else method
 
 
+@rc_context(NAMES)
 def run_plot(folder: Path) -> Path:
     """Draw `plots/learning.png` of one run, with its return and its training diagnostics. Return the path."""
     place = RunFolder(folder)
@@ -104,7 +105,8 @@ def run_plot(folder: Path) -> Path:
     if not count:
         return path
     rows, width = -(-count // COLUMNS), min(count, COLUMNS)
-    figure, axes = plt.subplots(rows, width, figsize=(4.2 * max(2, width), 3.8 * rows), squeeze=False)
+    figure = Figure(figsize=(4.2 * max(2, width), 3.8 * rows))
+    axes = figure.subplots(rows, width, squeeze=False)
     figure.subplots_adjust(hspace=0.4, wspace=0.28)
     free = list(axes.flat)
     for axis in free[count:]:
@@ -192,4 +194,3 @@ def _save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -87,24 +86,17 @@ def _stopped(sweep: Sweep, total: Sequence[int]) -> str:
 
 def _run(cfg: Any) -> float | None:
     """Do what a composed configuration describes. Returns its return, if this is a trial of a search."""
+    from vgm2p.commands.start import start
     from vgm2p.config.compose import resolve
     from vgm2p.config.hydra_errors import explained
     from vgm2p.config.job import this_job
     from vgm2p.config.nodes import settings_of
     from vgm2p.config.words import SETTINGS
-    from vgm2p.io.text import say
-    from vgm2p.run.folder import link_last
 
     job = this_job(cfg)
     config = explained(job.command, partial(resolve, cfg))
     settings = settings_of(config, SETTINGS[job.command])
-    work: Callable[[Any, StopFlag], None] = importlib.import_module(f"vgm2p.commands.{job.command}").run
-    STOP.let_through()
-    try:
-        work(settings, STOP)
-    finally:
-        if job.name is None and job.command == "fit":
-            link_last(Path(settings.out), say)
+    start(job.command, settings, STOP, single=job.name is None)
     if job.objective is None or job.command != "fit":
         return None
     from vgm2p.sweeps.objective import return_of

@@ -1,0 +1,1 @@
+"""The functions of `vgm2p` for Python programs (docs/python.md)."""
