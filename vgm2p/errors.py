@@ -132,8 +132,10 @@ def nearest(word: str, known: Iterable[str], every: str = "") -> str:
     Otherwise a short list of all known words, or the three nearest, and the command `every` that lists all.
     """
     words = sorted(set(known))
-    close = difflib.get_close_matches(word, words, n=1, cutoff=CLOSE)
-    if close:
+    close = difflib.get_close_matches(word, words, n=2, cutoff=CLOSE) or [
+        each for each in words if _one_letter_apart(word, each) or (each.startswith(word) and len(word) > 2)
+    ]
+    if len(close) == 1 or (close and _likeness(word, close[0]) > _likeness(word, close[1])):
         return f"; did you mean '{close[0]}'?"
     if len(", ".join(words)) <= SHORT_LIST or not words:
         return f"; known: {', '.join(words)}" if words else ""
@@ -142,6 +144,10 @@ def nearest(word: str, known: Iterable[str], every: str = "") -> str:
     while len(best) > 1 and len(", ".join(best)) > NEAREST_LIST - len(all_of_them):
         best.pop()
     return f"; nearest: {', '.join(best)}{all_of_them}"
+
+
+def _one_letter_apart(word: str, known: str) -> bool:
+    return len(word) == len(known) and sum(a != b for a, b in zip(word, known, strict=True)) == 1
 
 
 def _likeness(word: str, known: str) -> float:

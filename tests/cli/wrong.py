@@ -85,7 +85,7 @@ CASES = [
     Wrong("nothing as a file of a group", fit("algo=null"), 2, "unknown algo 'null'"),
     Wrong("no folder", fit("out="), 2, "out= names no folder"),
     Wrong("resume of no name", fit("resume="), 2, "resume takes auto, no or a run folder"),
-    Wrong("launcher that is not installed", fit("hydra/launcher=mine"), 2, "unknown hydra/launcher 'mine'"),
+    Wrong("launcher that is not installed", fit("-m", "hydra/launcher=mine"), 2, "unknown hydra/launcher 'mine'"),
     Wrong("unknown algorithm", fit("algo=vgm3p"), 2, "did you mean 'vgm2p'"),
     Wrong("unknown experiment", fit("experiment=recorded_6halfchetah_medium"), 2, "recorded_6halfcheetah_medium"),
     Wrong("unknown dataset", fit("data=recorded_hopper"), 2, "unknown data"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vgm2p.errors import MAX_LINE, DataError
+import pytest
+
+from vgm2p.errors import MAX_LINE, DataError, nearest
 
 
 def test_the_first_folders_of_a_long_path_are_left_out_before_any_other_word():
@@ -19,3 +21,17 @@ def test_the_middle_of_a_text_without_paths_is_left_out():
 
 def test_a_short_line_stays_as_it_is():
     assert DataError("/a/b/c.h5: empty file").line == "/a/b/c.h5: empty file"
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("boot", ["bootstrap", "drop", "self"], "; did you mean 'bootstrap'?"),
+        ("3n", ["2s3z", "3m", "8m"], "; did you mean '3m'?"),
+        ("batchsize", ["batch_size", "best_share"], "; did you mean 'batch_size'?"),
+        ("list", ["fit", "data", "report"], "; known: data, fit, report"),
+        ("smax", [f"smax_{n}" for n in range(40)], "; nearest: smax_0, smax_1, smax_2; `every` lists all"),
+    ],
+)
+def test_the_nearest_words(word, known, hint):
+    assert nearest(word, known, "every") == hint
