@@ -22,8 +22,7 @@ SMAX_VENV ?= $(VENV)
 SMAX_PY := $(SMAX_VENV)/bin/python
 SMAX_READY := $(SMAX_VENV)/.installed-smax
 
-.PHONY: help docs install install-smac install-smax sc2 smac-maps quickstart quickstart-discrete test lint types oracles test-seeds test-resume
-.PHONY: test-cases test-crash test-soak test-export test-hostile test-errors test-data test-smac test-smax test-slow test-slurm test-ray test-page test-gpu bench results results-baselines results-smax
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*/\1/p' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -45,6 +44,14 @@ $(SMAX_READY): pyproject.toml constraints.txt constraints-smax.txt $(filter $(SM
 
 docs: $(READY)  ## the site of the documentation, in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+notebook: $(READY)  ## run notebooks/quickstart.ipynb at a small budget; with ARGS=--write, at its full budget, and keep what it printed
+	$(PY) -m tools.notebook $(ARGS)
+
+dist: $(READY)  ## the wheel and the source archive, in dist/, checked by twine
+	rm -rf dist build/lib build/bdist.*
+	$(PY) -m build --outdir dist .
+	$(PY) -m twine check --strict dist/*
 
 quickstart: $(READY)  ## train on the bundled data, evaluate in MuJoCo, print a table (ARGS="key=value ...")
 	$(PY) -m vgm2p fit $(ARGS)

@@ -1,19 +1,28 @@
 """The wheel and the source archive: one top-level package, no missing file, usable together with a user's packages."""
 
+import email
 import os
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
-from importlib.metadata import version
 
 import pytest
 
 from tests.cli.test_commands import NO_EVALUATION
 from tests.house import LINKED, ROOT
+from tools.site.extras import extras
 
 pytestmark = pytest.mark.slow
+IN_SOURCE = (
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "constraints.txt",
+    "vgm2p/data/NOTICE",
+    "vgm2p/py.typed",
+)
 SHIPPED = ("vgm2p", *LINKED, "conf")  # folders whose files belong into the wheel
 
 
@@ -40,17 +49,6 @@ def source(tmp_path_factory):
             archive.add(ROOT / path, path)
     with tarfile.open(folder / "all.tar") as archive:
         archive.extractall(folder, filter="data")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory):
-    """A folder for PYTHONPATH with the build backend that pyproject.toml asks for; empty where it is installed."""
-    folder = tmp_path_factory.mktemp("backend")
-    (needed,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    name, least = needed.split(">=")
-    if int(version(name).split(".")[0]) < int(least):
-        called("-m", "pip", "install", "-q", "--target", folder, needed, folder=folder)
     return folder
 
 
@@ -97,7 +95,23 @@ def test_the_source_archive_builds_the_same_wheel(source, backend, tmp_path):
     with tarfile.open(built("sdist", source, backend, tmp_path / "sdist")) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
+    assert [name for name in IN_SOURCE if not (unpacked / name).is_file()] == []
     assert content(built("wheel", unpacked, backend, tmp_path / "wheel")) == expected()
+
+
+def test_the_metadata_are_complete_and_twine_accepts_them(wheel, source, backend, tmp_path):
+    pytest.importorskip("twine", reason="the extra `docs` is not installed")
+    sdist = built("sdist", source, backend, tmp_path)
+    assert called("-m", "twine", "check", "--strict", wheel, sdist, folder=tmp_path).count("PASSED") == 2
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        found = email.message_from_bytes(archive.read(name))
+    assert found["License-Expression"] == "MIT"
+    assert found.get_all("License-File") == ["LICENSE", "vgm2p/data/NOTICE"]
+    assert "Typing :: Typed" in found.get_all("Classifier")
+    assert found.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2604.08174"]
+    assert "example" not in found.as_string().lower().partition("description-content-type")[0]
+    assert set(found.get_all("Provides-Extra")) == set(extras(ROOT / "pyproject.toml"))
 
 
 HERS = """

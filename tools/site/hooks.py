@@ -12,13 +12,13 @@ from mkdocs.structure.files import File, Files
 
 from tools.site.extras import with_extras
 from tools.site.keys import tables
-from tools.site.links import ROOT, TOP_PAGES, outside, place, site_links, source_page
+from tools.site.links import ROOT, TOP_PAGES, outside, place, site_links, source_page, top_page
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the top folder, and a page for every file that a page links to."""
     for path, page in TOP_PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / path).read_text()))
+        files.append(File.generated(config, page, content=top_page(path)))
     linked = [path for file in files.documentation_pages() for path in outside(file.content_string, file.src_uri)]
     for path in sorted(set(linked) - TOP_PAGES.keys()):
         files.append(File.generated(config, place(path), content=source_page(path)))

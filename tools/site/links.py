@@ -11,9 +11,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.site.notebook import notebook_page
+
 ROOT = Path(__file__).resolve().parents[2]
-# files at the top of the repository that are pages of the site
-TOP_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"}
+# files outside docs/ that are pages of the site
+TOP_PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changes.md",
+    "notebooks/quickstart.ipynb": "notebook.md",
+}
 LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
 FENCE = re.compile(r"^(```.*?^```)", re.S | re.M)
 
@@ -44,6 +51,12 @@ def site_links(text: str, page: str) -> str:
     """Return the text of a page with every link to a file of the repository as a link of the site."""
     parts = FENCE.split(text)
     return "".join(part if part.startswith("```") else LINK.sub(_moved(page), part) for part in parts)
+
+
+def top_page(path: str) -> str:
+    """Return the text of a page that lies outside docs/, a notebook as Markdown."""
+    text = (ROOT / path).read_text()
+    return notebook_page(text) if path.endswith(".ipynb") else text
 
 
 def source_page(path: str) -> str:
