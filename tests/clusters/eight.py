@@ -54,8 +54,9 @@ class Sweep:
 
 
 def table(printed: str) -> str:
-    """Return the joint table and the failures at the end of a sweep."""
-    return printed.rpartition("sweep        7 cells finished")[2]
+    """Return the joint table and the failures at the end of a sweep, without what Ray's own processes say."""
+    end = printed.rpartition("sweep        7 cells finished")[2]
+    return "".join(line for line in end.splitlines(keepends=True) if "(raylet)" not in line)
 
 
 def on_one_machine(place: Path) -> tuple[dict[str, Path], str]:
