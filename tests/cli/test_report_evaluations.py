@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.report.finished_runs import cells_of
+from tests.report.finished_runs import cells_of, sign
 from tests.run.runs import program, succeeded
 from vgm2p.report.evaluations import with_evaluations
 from vgm2p.report.runs import load_run
@@ -107,3 +107,17 @@ def test_a_single_episode_is_printed_without_an_interval(trained, tmp_path):
     assert row[head.index("95 % interval")] == ""
     assert read_json(tmp_path / "e" / "results.json", "")["by_act_noise"][0]["return_ci95"] == [None, None]
     assert not (RunFolder(trained / "bc_gaussian").evaluations).exists()
+
+
+def test_a_run_that_was_trained_without_evaluation_is_shown_once_it_was_evaluated(copied):
+    folder = RunFolder(copied)
+    of_evaluation = ("return_mean", "act_noise", "by_act_noise", "random_return_mean", "random_return_ci95")
+    results = {key: value for key, value in folder.read_results().items() if key not in of_evaluation}
+    folder.episodes.unlink()
+    write_json(folder.results, results)
+    sign(folder)
+    succeeded(program(copied.parent, "report", "plus", "html=page.html"))
+    text = (copied.parent / "report" / "table.md").read_text()
+    assert "| vgm2p_plus" in text and "| dataset mean" in text and "<" in text and "random policy" not in text
+    refused = program(copied.parent, "report", "plus", "evaluations=false")
+    assert refused.returncode == 66 and "trained with evaluate=none" in refused.stdout

@@ -138,6 +138,7 @@ def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -
         "checkpoint": str(policy.origin or policy.path),
         "updates": policy.update,
         "seeds": list(policy.algorithm.seeds),
+        "own": own_way(policy.algorithm),
         "environment": name if settings.env is None else env.spec.env_id,
         "env": environment_part(node),
         "environment_versions": dict(env.versions),

@@ -10,7 +10,7 @@ from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.aggregates import aggregate_text
 from vgm2p.report.curves import curves
-from vgm2p.report.evaluations import with_evaluations
+from vgm2p.report.evaluations import load_with_evaluations
 from vgm2p.report.page.page import check_target, write_page
 from vgm2p.report.paper.command import write_paper_table
 from vgm2p.report.runs import load_runs
@@ -31,10 +31,10 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     page, out = None if settings.html is None else Path(settings.html), Path(settings.out)
     if page is not None:
         check_target(page, out)
-    loaded, unfinished = load_runs([str(name) for name in settings.runs])
-    complete, evaluations = with_evaluations(loaded) if settings.evaluations else (loaded, [])
-    runs, repeated = name_variants(complete)
-    notices = [*unfinished, *evaluations, *repeated, *condition_warnings(runs)]
+    load = load_with_evaluations if settings.evaluations else load_runs
+    loaded, about = load([str(name) for name in settings.runs])
+    runs, repeated = name_variants(loaded)
+    notices = [*about, *repeated, *condition_warnings(runs)]
     for notice in notices:
         say(notice)
     if not runs:
@@ -45,14 +45,19 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
         text += "\n\n" + versus(runs, settings.versus, best)
     if settings.iqm or settings.improvement:
         text += "\n\n" + aggregate_text(runs, settings.iqm, settings.versus if settings.improvement else None)
+    drawn = [run for run in runs if run.curve]  # runs that evaluated during training
     with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
         for name in ("table.md", "table.csv", "curves.png"):
             remove_stale(out, name)
         write_atomic(out / "table.md", text + "\n")
         write_atomic(out / "table.csv", as_csv(runs))
-        curves([run for run in runs if run.curve], out / "curves.png")
+        if drawn:
+            curves(drawn, out / "curves.png")
+        else:
+            (out / "curves.png").unlink(missing_ok=True)  # one of other runs
     written = None if page is None else write_page(runs, page, notices, settings.versus, best)
     say(text)
-    say(f"\nwritten to   {out / 'table.md'}, {out / 'table.csv'}, {out / 'curves.png'}")
+    files = ["table.md", "table.csv", *(["curves.png"] if drawn else [])]
+    say(f"\nwritten to   {', '.join(str(out / name) for name in files)}")
     if written is not None:
         say(f"page         {page} ({written.line})")

@@ -17,12 +17,13 @@ from vgm2p.errors import DataError, UserError
 from vgm2p.io.files import refuse_link
 from vgm2p.io.text import command, name
 from vgm2p.report.estimates import mean
-from vgm2p.report.results import CLOSE, is_entry
-from vgm2p.report.runs import Run, by_measure_and_way
+from vgm2p.report.results import CLOSE, is_entry, is_way
+from vgm2p.report.runs import Run, by_measure_and_way, checked_name, load_run, load_runs
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import RunFolder, Way, read_json, way_of
 
 SAME_EVERYWHERE = ("workers", "timeout")  # keys of an environment that change no result
+RANDOM = ("random_return_mean", "random_return_ci95")  # results that a run with evaluate=none lacks
 OF_TRAINING = ("dataset_", "random_", "score_")  # results that belong to the environment of the training
 
 
@@ -35,6 +36,7 @@ class Stored:
         environment: name of the environment.
         env: node of the environment, without keys that change no result.
         versions: of the simulator.
+        own: the policy's default way to act.
         final: measure -> way to act -> seed -> values.
         short: ways to act in which some episodes could not be played.
     """
@@ -43,6 +45,7 @@ class Stored:
     environment: str
     env: Mapping[str, Any]
     versions: Mapping[str, str]
+    own: Way
     final: dict[str, dict[Way, dict[int, list[float]]]]
     short: tuple[Way, ...]
 
@@ -50,6 +53,27 @@ class Stored:
 def environment_part(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of an environment's node that can change a result."""
     return {key: value for key, value in node.items() if key not in SAME_EVERYWHERE}
+
+
+def load_with_evaluations(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """Return the finished runs with the evaluations that a report shows, and lines about what was taken or left out.
+
+    Raises MissingInput if a name has no folder.
+    """
+    loaded, lines = load_runs(patterns, _load)
+    runs, more = with_evaluations(loaded)
+    return runs, lines + more
+
+
+def _load(path: Path) -> Run:
+    """Read a run folder as `load_run`; also one of a run with evaluate=none, if an evaluation is stored in it."""
+    folder = RunFolder(path)
+    results = folder.read_results()
+    if "return_mean" in results or results.get("diverged") or not any(folder.evaluations.glob("*/results.json")):
+        return load_run(path)
+    results = {**results, "act_noise": None}
+    method = checked_name(folder, {**results, "return_mean": 0.0}, RANDOM)
+    return Run(path, folder.read_manifest(), results, method)
 
 
 def with_evaluations(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -67,7 +91,9 @@ def with_evaluations(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
                 other = elsewhere.get(each.environment) or _empty(run, each)
                 elsewhere[each.environment], line = _taken(other, each)
             lines += [line] if line else []
-        found += [run, *elsewhere.values()]
+        found += [each for each in (run, *elsewhere.values()) if each.final]
+        if not run.final and not elsewhere:
+            lines.append(f"left out: {run.folder}: trained with evaluate=none, and no stored evaluation can be shown")
     return found, lines + uneven(found)
 
 
@@ -102,11 +128,16 @@ def _read(folder: Path, run: Run) -> Stored:
     for place in (folder.parent, folder):
         refuse_link(place)
     content = read_json(folder / "results.json", "the evaluation")
-    if not {"environment", "env", "environment_versions", "seeds", "log"} <= content.keys():
+    if not {"own", "environment", "env", "environment_versions", "seeds", "log"} <= content.keys():
         raise DataError(f"{folder}: an evaluation of an older version; repeat it:", again)
     log = CsvLog(folder / "episodes.csv")
     entries = content.get("by_act_noise")
-    good = isinstance(entries, list) and all(map(is_entry, entries)) and isinstance(content["env"], dict)
+    good = (
+        is_way(content["own"])
+        and isinstance(entries, list)
+        and all(map(is_entry, entries))
+        and isinstance(content["env"], dict)
+    )
     if not good or not isinstance(content["environment_versions"], dict) or log.mark() != content["log"]:
         raise DataError(f"{folder}: an evaluation whose files are damaged; repeat it:", again)
     if content.get("updates") != run.results["updates"] or content["seeds"] != run.results["seeds"]:
@@ -126,6 +157,7 @@ def _read(folder: Path, run: Run) -> Stored:
         name(content["environment"]),
         content["env"],
         {str(key): str(value) for key, value in content["environment_versions"].items()},
+        content["own"],
         final,
         tuple(entry["act_noise"] for entry in entries or [] if entry.get("unplayed")),
     )
@@ -155,7 +187,8 @@ def _taken(run: Run, stored: Stored) -> tuple[Run, str]:
     own, now = run.manifest.get("environment_versions", {}), stored.versions
     changed = [f"{key} {own[key]} -> {now[key]}" for key in own.keys() & now.keys() if own[key] != now[key]]
     line += f"; with other versions: {', '.join(sorted(changed))}" if changed else ""
-    return replace(run, final=final, short=short), line
+    results = run.results if run.final else {**run.results, "act_noise": stored.own}
+    return replace(run, results=results, final=final, short=short), line
 
 
 def _empty(run: Run, stored: Stored) -> Run:

@@ -22,7 +22,7 @@ def damaged_entry(results: Mapping[str, Any]) -> str | None:
         **{name: isinstance(results[name], str) for name in NAMES},
         "seeds": _whole_numbers(results["seeds"]),
         "updates": _whole(results["updates"]),
-        "act_noise": _is_way(results["act_noise"]),
+        "act_noise": is_way(results["act_noise"]),
         "return_mean": finite(results["return_mean"]),
         "diverged_seeds": _whole_numbers(results.get("diverged_seeds", [])),
         "by_act_noise": _is_list(results.get("by_act_noise", []), is_entry),
@@ -59,13 +59,14 @@ def is_entry(entry: Any) -> bool:
     return (
         isinstance(entry, Mapping)
         and {"act_noise", "episodes", "return_mean"} <= entry.keys()
-        and _is_way(entry["act_noise"])
+        and is_way(entry["act_noise"])
         and _whole(entry["episodes"])
         and finite(entry["return_mean"])
     )
 
 
-def _is_way(value: Any) -> bool:
+def is_way(value: Any) -> bool:
+    """Return whether a value names a way to act, or is a scale of the start noise."""
     return value is None or value in NAMED or finite(value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,10 @@ def expand(patterns: Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+def load_runs(patterns: Sequence[str | Path], load: Callable[[Path], Run] | None = None) -> tuple[list[Run], list[str]]:
     """Return the finished runs, and one line for every folder without a finished run or with a changed log.
+
+    `load` reads a folder (default: `load_run`).
 
     Raises:
         MissingInput: if a name has no folder.
@@ -95,7 +97,7 @@ def load_runs(patterns: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     runs, notices = [], []
     for path in expand(patterns):
         try:
-            run = load_run(path)
+            run = (load or load_run)(path)
         except UserError as error:
             notices.append(f"left out: {error.line}")
             continue
@@ -127,14 +129,7 @@ def load_run(path: Path) -> Run:
         )
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it:", command("evaluate", f"run={path}"))
-    missing = [key for key in RESULTS if key not in results]
-    if missing:
-        raise DataError(f"{path}: another version of vgm2p wrote it ('{missing[0]}' is missing); train it again")
-    damaged = damaged_entry(results)
-    if damaged:
-        raise DataError(f"{folder.results}: '{damaged}' is damaged; restore the file, or train the run again")
-    mark = "" if results.get("decentralised", True) else " (centralised)"  # agents use each other's observations
-    run = Run(path, manifest, results, f"{name(results['algorithm'])}{mark}")
+    run = Run(path, manifest, results, checked_name(folder, results))
     try:
         _read_episodes(run)
         other = other_result(results, run.final["return"])
@@ -147,6 +142,18 @@ def load_run(path: Path) -> Run:
     if other:
         raise DataError(f"{folder.results}: '{other}' is not that of episodes.csv; restore both, or train it again")
     return run
+
+
+def checked_name(folder: RunFolder, results: Mapping[str, Any], lacking: Sequence[str] = ()) -> str:
+    """Return the name of a run's method. Raises DataError if results.json is damaged, or lacks other keys."""
+    missing = [key for key in RESULTS if key not in results and key not in lacking]
+    if missing:
+        raise DataError(f"{folder.path}: another version of vgm2p wrote it ('{missing[0]}' is missing); train it again")
+    damaged = damaged_entry(results)
+    if damaged:
+        raise DataError(f"{folder.results}: '{damaged}' is damaged; restore the file, or train the run again")
+    mark = "" if results.get("decentralised", True) else " (centralised)"  # agents use each other's observations
+    return f"{name(results['algorithm'])}{mark}"
 
 
 def check_finished(folder: RunFolder) -> None:

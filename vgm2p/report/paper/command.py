@@ -9,7 +9,7 @@ from vgm2p.config.words import ReportSettings
 from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.aggregates import aggregate_text
-from vgm2p.report.evaluations import with_evaluations
+from vgm2p.report.evaluations import load_with_evaluations
 from vgm2p.report.paper.cells import PaperCell, cells_of, standard, unlike
 from vgm2p.report.paper.layout import notes, paper_csv, paper_table
 from vgm2p.report.paper.published import Number, published
@@ -29,8 +29,7 @@ def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[
     """
     experiments = list(dict.fromkeys(each.experiment for each in published(number) if each.experiment))
     chosen = [str(name) for name in settings.runs] or _default(experiments)
-    loaded, notices = load_runs(chosen)
-    complete, taken = with_evaluations(loaded) if settings.evaluations else (loaded, [])
+    complete, notices = load_with_evaluations(chosen) if settings.evaluations else load_runs(chosen)
     if complete:
         say(f"comparing the settings of {len(complete)} runs with those of table {number}")
     cells, left_out = cells_of(number, complete)
@@ -49,7 +48,7 @@ def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[
         write_atomic(out / f"{name}.md", text + "\n")
         write_atomic(out / f"{name}.csv", paper_csv(number, cells, scale))
     different = condition_warnings([run for cell in cells for run in cell.runs])
-    for line in (*notices, *taken, *left_out, *different):
+    for line in (*notices, *left_out, *different):
         say(line)
     say(f"\n{text}")
     say(f"\nwritten to   {out / f'{name}.md'}, {out / f'{name}.csv'}")
