@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -221,7 +222,7 @@ def test_printed_commands_work_as_they_are_pasted(name, here, monkeypatch):
     (here / name).mkdir()
     monkeypatch.chdir(here / name)
     page = said(["fit", *tiny("trainer"), f"out={here / name / 'run'}", f"label={quoted(name)}"])
-    printed = dict(line.split("  ", 1) for line in page.splitlines() if " -m vgm2p " in line)
+    printed = dict(line.split("  ", 1) for line in page.splitlines() if re.match(r"[a-z ]+  +[^ ].* -m vgm2p ", line))
     assert list(printed) == ["evaluate again", "train on", "other algorithm"]
     shell = 'for word; do printf "%s\\0" "$word"; done'
     for line in printed.values():
