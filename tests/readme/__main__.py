@@ -22,7 +22,7 @@ from tests.readme.pages import PAGES, Found, found_in
 from tests.run import zygote
 from vgm2p.cli import COMMANDS
 from vgm2p.config.command_line import hydra_words
-from vgm2p.config.compose import composed
+from vgm2p.config.compose import composed, options
 
 BUDGET = "updates=20 eval_every=20 eval_episodes=1 eval_acting=[] net.width=16 net.depth=1 compare=[]".split()  # noqa: SIM905
 BUDGETS = {
@@ -72,12 +72,17 @@ def words_of(text: str, rule: Rule | None) -> tuple[dict[str, str], list[str]]:
 
 def compose(words: list[str], scratch: Path) -> None:
     """Compose the configuration of a command; of a sweep, its first run. Raises Failed if Hydra or the program refuses it."""
-    names = [word for word in words[1:] if word != "-m"]
-    if "-m" in words:
-        names = [re.sub(r"=([^\[(,]*),.*", r"=\1", word) for word in names if not re.search(r"=\w+\(", word)]
+    sweeps = [word.partition("=")[2] for word in words if word.startswith("+sweep=")]
+    if unknown := [name for name in sweeps if name not in options("sweep")]:
+        raise Failed(f"conf/sweep has no {unknown[0]}")
     try:
         with contextlib.chdir(scratch):
-            composed(words[0], hydra_words(words[0], names))
+            names = [
+                word for word in hydra_words(words[0], words[1:]) if word != "-m" and not word.startswith("+sweep=")
+            ]
+            if "-m" in words:
+                names = [re.sub(r"=([^\[(,]*),.*", r"=\1", name) for name in names if not re.search(r"=\w+\(", name)]
+            composed(words[0], names)
     except Exception as error:  # what Hydra raises has no common class
         raise Failed(f"{shlex.join(words)}\n{error}") from error
 
