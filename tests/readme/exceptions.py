@@ -67,6 +67,7 @@ RULES = [
         r"data=vault|data convert mpe", COMPOSED, "needs a vault of the reader; tests/datamodules converts such vaults"
     ),
     Rule(r"hydra/launcher=ray", LEFT, "needs the extra ray; `make test-ray` runs such sweeps"),
+    Rule(r"^docs/python.md ", LEFT, "trains for its whole budget; tests/api/test_pages.py runs it with a small one"),
     Rule(r"[+]sweep=", COMPOSED, "takes days, and needs internet; tests/run has small sweeps"),
     Rule(r"experiment=mamujoco_", COMPOSED, "needs internet; tests/datamodules has a stand-in for the hub"),
     Rule(r"logger=(wandb|mlflow)", COMPOSED, "needs an account or a package; tests/run has the loggers' interface"),
