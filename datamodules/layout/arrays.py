@@ -85,7 +85,7 @@ def write_episodes(
     attributes = {
         "name": name or path.stem,
         "env_id": env_id or f"{NO_ENVIRONMENT}{name or path.stem}",
-        "env_kwargs": json.dumps(env_kwargs or {}, sort_keys=True),
+        "env_kwargs": _json(path, env_kwargs or {}),
         "n_agents": first.n_agents,
         "action_dim": first.action_dim,
         "discrete": int(first.discrete),
@@ -99,6 +99,14 @@ def write_episodes(
         write(path, table.columns(_steps(found, table), attributes, known))
     except DataError as error:
         raise DataError(ROW.sub(lambda place: _named(int(place[1]), table), error.args[0]), error.command) from None
+
+
+def _json(path: Path, env_kwargs: Mapping[str, Any]) -> str:
+    """Return arguments as JSON; numbers and arrays of numpy become those of Python. Raises DataError."""
+    try:
+        return json.dumps(env_kwargs, sort_keys=True, default=lambda value: value.tolist())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: env_kwargs cannot be stored as JSON; give text, numbers, lists and dicts") from error
 
 
 def _end(episode: Taken, limit: int) -> int:

@@ -21,6 +21,12 @@ LARGEST = int(np.iinfo(np.int16).max)  # of an index
 OBSERVED = ("obs", "robot_observation")  # an episode has one of them
 FLAGS = ("terminated", "truncated")
 NAMES = (*OBSERVED, "action", "reward", *FLAGS, "legal", "state", "seed")
+ELSEWHERE = {  # names of other programs -> ours
+    **dict.fromkeys(("observation", "observations"), "obs"),
+    **dict.fromkeys(("done", "dones", "terminal", "terminals"), "terminated"),
+    **dict.fromkeys(("timeout", "timeouts"), "truncated"),
+    **dict.fromkeys(("mask", "action_mask", "legal_actions", "avail_actions"), "legal"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,27 +62,36 @@ def taken(path: Path, episodes: Sequence[Mapping[str, Any]], n_actions: int | No
     """Return the episodes in the types of our layout. Raises DataError, which names the first wrong one."""
     if not episodes:
         raise DataError(f"{path}: there is no episode; give at least one")
+    if n_actions is not None and (isinstance(n_actions, bool) or not 1 <= as_count(n_actions) <= LARGEST):
+        raise DataError(f"{path}: n_actions is {n_actions!r}; give a whole number from 1 to {LARGEST}")
     found = [_Reader(path, number, episode, n_actions).taken() for number, episode in enumerate(episodes)]
-    first = found[0]
+    first = _form(found[0])
     for number, each in enumerate(found):
-        forms = [
-            {
-                "N": part.n_agents,
-                "A": part.action_dim,
-                "discrete": part.discrete,
-                "final observation": part.finals,
-                **{name: array.shape[1:] for name, array in part.per_row.items()},
-                "seed": part.seed is not None,
-            }
-            for part in (first, each)
-        ]
-        for name in forms[0] | forms[1]:
-            mine, other = forms[1].get(name), forms[0].get(name)
+        form = _form(each)
+        for name in first | form:
+            mine, other = form.get(name, "missing"), first.get(name, "missing")
             if mine != other:
                 raise DataError(
                     f"{path}: episode {number}: {name} is {mine}, but {other} in episode 0; make them equal"
                 )
     return found
+
+
+def as_count(value: object) -> int:
+    """Return a whole number of Python or numpy; 0 for everything else."""
+    return int(value) if isinstance(value, int | np.integer) else 0
+
+
+def _form(episode: Taken) -> dict[str, object]:
+    """Return what must be equal in all episodes: name for messages -> value."""
+    return {
+        "the kind of actions": "discrete" if episode.discrete else "continuous",
+        "N": episode.n_agents,
+        "A": episode.action_dim,
+        "the final observation": "given" if episode.finals else "missing",
+        **{f"the shape of {name}": array.shape[1:] for name, array in episode.per_row.items()},
+        "seed": "missing" if episode.seed is None else "given",
+    }
 
 
 class _Reader:
@@ -90,15 +105,19 @@ class _Reader:
 
     def taken(self) -> Taken:
         if not isinstance(self.episode, Mapping):
-            raise self.wrong(f"is a {type(self.episode).__name__}; give a dict of arrays")
+            raise self.wrong(f"this is a {type(self.episode).__name__}; give a dict of arrays")
         for name in self.episode:
             if name not in NAMES:
-                raise self.wrong(f"unknown name {name!r}{nearest(str(name), NAMES)}")
+                ours = ELSEWHERE.get(name)
+                hint = f"; it is called '{ours}' here" if ours else nearest(str(name), NAMES)
+                raise self.wrong(f"unknown name {name!r}{hint}")
         observed = [name for name in OBSERVED if name in self.episode]
         if len(observed) != 1:
             raise self.wrong("give 'obs' (T, N, O), or 'robot_observation' (T, D), and not both")
         action, discrete = self._action()
         T, N = action.shape[:2]
+        if self.n_actions is not None and not discrete:
+            raise self.wrong("n_actions belongs to discrete actions, and these are continuous")
         width = self._n_actions(N) if discrete else action.shape[2]
         seen = self._array(observed[0], "f", (None, N, None) if observed[0] == "obs" else (None, None))
         if len(seen) not in (T, T + 1):
@@ -131,6 +150,8 @@ class _Reader:
             array = np.empty(0, object)
         if array.dtype.kind not in "biuf":
             raise self.wrong(f"{name} has type {array.dtype}; give an array of numbers")
+        if array.ndim and not len(array):
+            raise self.wrong(f"{name} has no steps; leave this episode out")
         fits = array.ndim == len(shape) and all(
             have >= 1 and have == (want or have) for have, want in zip(array.shape, shape, strict=True)
         )
@@ -146,7 +167,9 @@ class _Reader:
             return self._array("action", "f", (None, None, None)), False
         action = self._array("action", "i", (None, None))
         if action.dtype.kind not in "iu":
-            raise self.wrong(f"action has shape {action.shape} and type {action.dtype}; give (T, N, A), or indices")
+            raise self.wrong(
+                f"action has shape {action.shape} and type {action.dtype}; give (T, N, A), or indices of type int"
+            )
         return action, True
 
     def _n_actions(self, agents: int) -> int:

@@ -149,6 +149,9 @@ WRONG = {
     "an object": (lambda: vgm2p.fit(net=object()), ConfigError, "net is a object; give text, a number"),
     "a key of Hydra": (lambda: vgm2p.fit(**{"hydra.launcher": "joblib"}), ConfigError, "not the name of a key"),
     "a key with a space": (lambda: vgm2p.fit(**{"a b": 1}), ConfigError, "'a b' is not the name of a key"),
+    "arrays as data": (lambda: vgm2p.fit(data=[{"obs": 1}]), ConfigError, "write arrays with vgm2p.write_dataset"),
+    "a number as a run": (lambda: vgm2p.load(5), ConfigError, "run is a int; give a run folder"),
+    "nothing as a run": (lambda: vgm2p.results(None), ConfigError, "run is a NoneType; give a run folder"),
     "no run to load": (lambda: vgm2p.load("nowhere"), MissingInput, "nowhere: not a run folder or checkpoint file"),
     "no run to evaluate": (lambda: vgm2p.evaluate("nowhere"), MissingInput, "nowhere: not a run folder"),
     "no results": (lambda: vgm2p.results("nowhere"), MissingInput, "nowhere: the run has no results.json"),
@@ -212,7 +215,7 @@ def test_a_file_in_place_of_a_dataset_is_read_with_the_vectors_that_it_stores(pl
     )
     assert code == 2
     assert "data.view=raw_onehot: line stores the agents' own vectors; use native" in text
-    with pytest.raises(vgm2p.UserError, match="unknown data 'nowhere"):
+    with pytest.raises(vgm2p.UserError, match=r"nowhere\.h5: no such dataset file"):
         vgm2p.fit(data="nowhere.h5")
 
 

@@ -103,17 +103,33 @@ WRONG = {
         {"obs": GOOD["obs"][:, :2], "action": GOOD["action"][:, :2]},
         "episode 1: N is 2, but 3 in episode 0",
     ),
-    "another width": ({"obs": GOOD["obs"][..., :3]}, "episode 1: obs is (3, 3), but (3, 4) in episode 0"),
+    "another width": ({"obs": GOOD["obs"][..., :3]}, "episode 1: the shape of obs is (3, 3), but (3, 4) in episode 0"),
     "too few rows": ({"obs": GOOD["obs"][:4]}, "episode 1: obs has 4 rows for 5 actions; give 5, or 6 with the last"),
-    "no final observation": ({"obs": GOOD["obs"][:5]}, "episode 1: final observation is False, but True in episode 0"),
+    "no final observation": (
+        {"obs": GOOD["obs"][:5]},
+        "episode 1: the final observation is missing, but given in episode 0",
+    ),
     "rewards of another length": ({"reward": GOOD["reward"][:4]}, "episode 1: reward has shape (4,); give (5,)"),
     "no reward": ({"reward": None}, "episode 1: 'reward' is missing"),
     "no action": ({"action": None}, "episode 1: 'action' is missing"),
     "no observation": ({"obs": None}, "episode 1: give 'obs' (T, N, O), or 'robot_observation' (T, D)"),
     "a misspelt name": ({"rewards": GOOD["reward"]}, "episode 1: unknown name 'rewards'; did you mean 'reward'?"),
+    "a name of other programs": (
+        {"obs": None, "observations": GOOD["obs"]},
+        "episode 1: unknown name 'observations'; it is called 'obs' here",
+    ),
+    "no steps": ({"action": GOOD["action"][:0]}, "episode 1: action has no steps; leave this episode out"),
+    "actions of the other kind": (
+        {"action": INDICES["action"], "legal": INDICES["legal"]},
+        "episode 1: the kind of actions is discrete, but continuous in episode 0",
+    ),
+    "a seed in one episode": ({"seed": 3}, "episode 1: seed is given, but missing in episode 0"),
     "text": ({"reward": ["a"] * 5}, "episode 1: reward has type <U1; give an array of numbers"),
     "ragged rows": ({"obs": [[1.0], [1.0, 2.0]]}, "episode 1: obs has type object; give an array of numbers"),
-    "actions without a width": ({"action": GOOD["action"][..., 0]}, "and type float64; give (T, N, A), or indices"),
+    "actions without a width": (
+        {"action": GOOD["action"][..., 0]},
+        "and type float64; give (T, N, A), or indices of type int",
+    ),
     "an early end": (
         {"terminated": [0, 1, 0, 0, 0]},
         "episode 1: terminated is True in step 1, and the last step is 4",
@@ -184,7 +200,13 @@ def test_other_mistakes_are_one_line(tmp_path):
     for call, kind, says in (
         (lambda: vgm2p.write_dataset(tmp_path / "a.npz", [GOOD]), ConfigError, "ends with .h5 or .hdf5"),
         (lambda: vgm2p.write_dataset(tmp_path / "a.h5", []), DataError, "there is no episode"),
-        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", [[1, 2]]), DataError, "episode 0: is a list; give a dict"),
+        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", [[1, 2]]), DataError, "episode 0: this is a list; give a dict"),
+        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", GOOD), ConfigError, "episodes is a dict; give a list"),
+        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", 5), ConfigError, "episodes is a int; give a list"),
+        (lambda: vgm2p.write_dataset(5, [GOOD]), ConfigError, "path is a int; give the name of a file"),
+        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", [GOOD], n_actions=2), DataError, "these are continuous"),
+        (lambda: vgm2p.write_dataset(tmp_path / "a.h5", [GOOD], env_kwargs={"a": {1}}), DataError, "stored as JSON"),
+        (lambda: vgm2p.read_dataset(None), ConfigError, "path is a NoneType"),
         (lambda: vgm2p.read_dataset(tmp_path / "b.h5"), vgm2p.UserError, "no such dataset"),
     ):
         with pytest.raises(kind) as error:
@@ -192,12 +214,35 @@ def test_other_mistakes_are_one_line(tmp_path):
         assert says in str(error.value)
 
 
-def test_own_arrays_are_trained_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", ["2", 2.0, True, 0, -1, 1 << 15])
+def test_a_wrong_number_of_actions_is_named(tmp_path, count):
+    with pytest.raises(DataError, match=r"n_actions is .*; give a whole number from 1 to 32767"):
+        vgm2p.write_dataset(tmp_path / "a.h5", [episode(discrete=True, legal=None)], n_actions=count)
+
+
+def test_the_home_folder_and_numbers_of_numpy_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    kwargs = {"speed": np.float32(0.5), "place": np.arange(2)}
+    written = vgm2p.write_dataset(
+        "~/a.h5", [episode(discrete=True, legal=None)], n_actions=np.int64(2), env_kwargs=kwargs
+    )
+    assert written == tmp_path / "home" / "a.h5"
+    assert vgm2p.read_dataset("~/a.h5").task["env_kwargs"] == {"speed": 0.5, "place": [0, 1]}
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]
+
+
+def test_own_arrays_are_trained_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     vgm2p.write_dataset("mine.h5", [episode(seed=number, finals=1) for number in range(4)])
     keys = {"data": "files", "data.source.paths": ["mine.h5"], "data.view": "native", "evaluate": "none", "compare": []}
     tiny = {"updates": 4, "net": {"width": 8, "depth": 1}, "data.batch_size": 4, "logger.tensorboard": None}
-    run = vgm2p.fit(algo="bc_gaussian", quiet=True, **keys, **tiny)
+    run = vgm2p.fit(algo="bc_flow", **keys, **tiny)
     assert (run.returns, run.own, run.random_return) == ((), None, None)
     assert run.env_id == "own/mine"
     assert run.policy().act(GOOD["obs"][0]).shape == (N, A)
+    (other,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("other algorithm")]
+    assert other.endswith("algo=bc_gaussian")
+    folder = vgm2p.export_policy(run, formats="safetensors")
+    assert "evaluate" not in capsys.readouterr().out  # the data name no environment
+    assert "vgm2p evaluate run=<this folder> env=<name> episodes=100" in (folder / "README.md").read_text()

@@ -11,7 +11,7 @@ from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.config.settings import PolicySettings
 from vgm2p.errors import ConfigError, Diverged
-from vgm2p.execution.trained import TrainedPolicy
+from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.groups import Net
 
 OBS, LEGAL = np.zeros((3, 5), np.float32), np.ones((3, 4), bool)
@@ -36,6 +36,7 @@ CONTINUOUS = {
     "NaN": ({"obs": np.where(np.arange(15).reshape(3, 5) == 7, np.nan, OBS)}, r"not finite \(agent 1\); look"),
     "infinity in a batch": ({"obs": np.stack([OBS, OBS + np.inf])}, r"not finite \(agent 0 of episode 1\)"),
     "text": ({"obs": "here"}, r"obs: give an array of numbers of shape \(3, 5\)"),
+    "complex numbers": ({"obs": OBS * 1j}, "obs: give an array of numbers"),
     "rows of different lengths": ({"obs": [[1.0], [1.0, 2.0]]}, "obs: give an array of numbers"),
     "a seed too many": ({"obs": OBS, "seed": 2}, "seed=2: the run has 2 seeds; give a position from 0 to 1"),
     "a negative seed": ({"obs": OBS, "seed": -1}, "seed=-1"),
@@ -107,6 +108,18 @@ def test_the_number_of_episodes_stays_until_the_reset():
         actor.act(OBS)
     actor.reset()
     assert actor.act(OBS).shape == (3, 2)
+
+
+@pytest.mark.parametrize("number", [-1, "0", 1.5, True, None])
+def test_an_episode_is_a_whole_number_from_0(number):
+    with pytest.raises(ConfigError, match="give the number of an episode, a whole number from 0"):
+        policy(continuous_spec()).reset(number)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:1", None])
+def test_a_device_that_is_not_there_is_named(tmp_path, device):
+    with pytest.raises(ConfigError, match=f"device={device}: this machine has cpu and .* CUDA devices"):
+        load(tmp_path, device)
 
 
 def test_a_policy_that_diverged_does_not_act():

@@ -10,6 +10,7 @@ from vgm2p.api.guest import guest
 from vgm2p.api.results import Evaluated, Fitted, evaluated, fitted
 from vgm2p.commands.start import start
 from vgm2p.config.request import settings_from
+from vgm2p.errors import ConfigError
 from vgm2p.execution.trained import TrainedPolicy
 from vgm2p.execution.trained import load as load_policy
 from vgm2p.io.shell import noted
@@ -104,7 +105,7 @@ def load(run: Place, device: str = "cpu") -> TrainedPolicy:
         vgm2p.UserError: if there is no checkpoint, or it is damaged, or could execute code.
     """
     with guest():
-        return load_policy(os.fspath(run), device)
+        return load_policy(_place(run), device)
 
 
 def results(run: Place) -> Fitted:
@@ -114,4 +115,11 @@ def results(run: Place) -> Fitted:
         vgm2p.UserError: if the run has not finished, or its results are damaged.
     """
     with guest():
-        return fitted(Path(run))
+        return fitted(Path(_place(run)).expanduser())
+
+
+def _place(run: object) -> str:
+    """Return a run as text. Raises ConfigError for other types than `Place`."""
+    if not isinstance(run, str | os.PathLike):
+        raise ConfigError(f"run is a {type(run).__name__}; give a run folder, or what vgm2p.fit returned")
+    return os.fspath(run)

@@ -61,9 +61,11 @@ def write_dataset(
     Raises:
         vgm2p.UserError: if an episode breaks a rule, or the file cannot be written.
     """
+    if isinstance(episodes, Mapping) or not isinstance(episodes, Iterable):
+        raise ConfigError(f"{path}: episodes is a {type(episodes).__name__}; give a list with a dict for each episode")
     given = list(episodes)
     with one_line():
-        file = Path(path)
+        file = _file(path)
         if file.suffix not in ENDINGS:
             raise ConfigError(f"{file}: the name of a dataset ends with .h5 or .hdf5; choose another name")
         if file.exists() and not overwrite:
@@ -82,4 +84,11 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
         vgm2p.UserError: if the file does not exist, is damaged, or has another layout.
     """
     with one_line():
-        return read_episodes(Path(path))
+        return read_episodes(_file(path))
+
+
+def _file(path: object) -> Path:
+    """Return a path; `~` is the home folder. Raises ConfigError for other types."""
+    if not isinstance(path, str | Path | os.PathLike):
+        raise ConfigError(f"path is a {type(path).__name__}; give the name of a file, as text or Path")
+    return Path(path).expanduser()

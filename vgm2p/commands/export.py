@@ -24,6 +24,7 @@ from vgm2p.run.folder import write_json
 from vgm2p.run.hub import SCHEME
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
+from vgm2p.types import NO_ENVIRONMENT
 
 MOST = 1e-4  # difference of an exported graph's actions to those of `act` that rounding explains
 FUNCTIONS = {"onnx": onnx_function, "torch": torch_function}
@@ -62,7 +63,8 @@ def run(settings: ExportSettings, stop: StopFlag) -> Path:
     _tell(out, chosen, written)
     if settings.hub is not None:
         push(out, document, settings.hub, settings.private, say)
-        say(f"evaluate it  {command('evaluate', f'hub={settings.hub}')}")
+        if not chosen.spec.env_id.startswith(NO_ENVIRONMENT):
+            say(f"evaluate it  {command('evaluate', f'hub={settings.hub}')}")
     return out
 
 
@@ -139,4 +141,5 @@ def _tell(out: Path, policy: TrainedPolicy, written: Sequence[Written]) -> None:
     if written:
         say(grid(lines))
     say(f"written to   {out}")
-    say(f"evaluate it  {command('evaluate', f'run={out}')}")
+    if not policy.spec.env_id.startswith(NO_ENVIRONMENT):
+        say(f"evaluate it  {command('evaluate', f'run={out}')}")

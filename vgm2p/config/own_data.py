@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from vgm2p.config.quoting import quoted
-from vgm2p.config.typed import at_home, exists
+from vgm2p.config.typed import at_home
 
 ENDINGS = (".h5", ".hdf5")
 
@@ -16,7 +16,7 @@ def with_own_files(words: list[str]) -> list[str]:
     """Replace `data=<file>` by the words that read this file, with its agents' own vectors if it stores these.
 
     `data=mine.h5` becomes `data=files data.source.paths=[mine.h5] data.view=native`. A view that the user has typed
-    stays.
+    stays. A file that does not exist is refused by its reader.
     """
     return [new for word in words for new in (_own(word, words) if word.startswith("data=") else [word])]
 
@@ -25,7 +25,7 @@ def _own(word: str, words: list[str]) -> list[str]:
     path = at_home(word.removeprefix("data="))
     if len(path) > 1 and path[0] == path[-1] == '"':  # as a call in Python writes it
         path = path[1:-1]
-    if not path.endswith(ENDINGS) or not exists(path):
+    if not path.endswith(ENDINGS):
         return [word]
     typed = any(other.lstrip("+").startswith("data.view=") for other in words)
     view = [] if typed or not _stores_native(Path(path)) else ["data.view=native"]

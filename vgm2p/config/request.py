@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import resolved
 from vgm2p.config.hydra_errors import explained
@@ -40,6 +42,11 @@ def _leaves(keys: Mapping[str, Any], command: str, name: str = "") -> Iterator[t
         dotted = f"{name}.{key}" if name else str(key)
         if not KEY.fullmatch(dotted) or dotted.lstrip("+").startswith("hydra."):
             raise ConfigError(f"{dotted!r} is not the name of a key; see `vgm2p {command} --help`")
+        if dotted == "data" and isinstance(value, list | tuple | np.ndarray):
+            raise ConfigError(
+                "data takes the name of a dataset or one file; write arrays with vgm2p.write_dataset, "
+                "and give several files as data='files' with **{'data.source.paths': [...]}"
+            )
         if dotted in GROUPS and isinstance(value, list | tuple):
             raise ConfigError(f"{dotted} takes one name, got {value!r}; call it once for each")
         if not isinstance(value, Mapping) or name == "env":

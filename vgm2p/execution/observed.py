@@ -52,6 +52,8 @@ def seen_by(spec: Spec, obs: Any, legal: Any = None, reward: Any = None) -> Seen
 def _numbers(given: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an argument as an array. Raises ConfigError if it holds something else than numbers."""
     try:
+        if np.iscomplexobj(given):
+            raise TypeError
         with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused
             return np.asarray(given, np.float32)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor that requires a gradient

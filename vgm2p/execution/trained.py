@@ -80,8 +80,13 @@ class TrainedPolicy:
         until the next `reset`. Row e of a batch uses the noise of evaluation episode `episode` + e. A batch has one
         clock: its episodes begin together. When one has ended, leave its row in (repeat its last observation, and
         ignore its actions) until all have ended.
+
+        Raises:
+            ConfigError: if `episode` is no whole number from 0.
         """
-        self._first = episode
+        if isinstance(episode, bool) or not isinstance(episode, int | np.integer) or episode < 0:
+            raise ConfigError(f"reset({episode!r}): give the number of an episode, a whole number from 0")
+        self._first = int(episode)
         self._key: ActKey | None = None
         self._memory: Any = None
         self._step = 0
@@ -135,7 +140,9 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
     Raises:
         MissingInput: if there is no checkpoint.
         DataError: if it is damaged, does not fit its own configuration, or could execute code (`stored_policy`).
+        ConfigError: if this machine does not have the device.
     """
+    _require_device(device)
     path, origin = find_policy(run)
     content = read_export(path, device) if path.name == DOCUMENT else read_checkpoint(path, device)
     ours = content["vgm2p"]
@@ -157,6 +164,17 @@ def load(run: str | Path, device: str = "cpu") -> TrainedPolicy:
     if ours.get("acting") is not None:  # an export may act in another way than the run
         algorithm.act_by(stored_acting(ours["acting"], path))
     return TrainedPolicy(algorithm.to(device).eval(), settings, update, path, origin)
+
+
+def _require_device(device: str) -> None:
+    """Raise ConfigError for a device that is neither `cpu` nor a CUDA device of this machine."""
+    kind, _, number = str(device).partition(":")
+    gpus = torch.cuda.device_count()
+    if kind == "cpu" and not number:
+        return
+    if kind == "cuda" and (number or "0") in map(str, range(gpus)):
+        return
+    raise ConfigError(f"device={device}: this machine has cpu and {gpus} CUDA devices; give one of them")
 
 
 def _fits(settings: PolicySettings, spec: Spec, weights: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vgm2p.io.text import decimals, grid, markdown
 from vgm2p.run.exported import DOCUMENT, WEIGHTS
+from vgm2p.types import NO_ENVIRONMENT
 
 CARD = "README.md"
 
@@ -23,6 +24,7 @@ def card(document: Mapping[str, Any], hub: str | None) -> str:
     algorithm, task = trained["algorithm"], spec["env_id"]
     load, word = (f"hub:{hub}", f"hub={hub}") if hub else ("<this folder>", "run=<this folder>")
     train = document["commands"]["train"]
+    env = " env=<name>" if task.startswith(NO_ENVIRONMENT) else ""
     again = f"\n{train}   # train it again" if train else ""
     return f"""{_header(algorithm, task)}
 # {markdown(algorithm)} on {markdown(task)}
@@ -51,7 +53,7 @@ action = policy.act(obs{", legal" if spec["discrete"] else ""})
 `obs` has the shape ({spec["n_agents"]}, {spec["obs_dim"]}).
 
 ```bash
-vgm2p evaluate {word} episodes=100{again}
+vgm2p evaluate {word}{env} episodes=100{again}
 ```
 
 Without vgm2p: the ONNX and `.pt2` files take raw observations. `{DOCUMENT}` describes their inputs, the task, and the

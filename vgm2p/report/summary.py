@@ -44,7 +44,8 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
     other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
     say(f"train on         {command('fit', *_longer(folder, stored, words))}")
-    say(f"other algorithm  {command('fit', *other, 'algo=bc_flow')}")
+    algo = "bc_gaussian" if "algo=bc_flow" in words else "bc_flow"
+    say(f"other algorithm  {command('fit', *other, f'algo={algo}')}")
 
 
 def _longer(folder: RunFolder, stored: Mapping[str, Any], words: Sequence[str]) -> list[str]:
