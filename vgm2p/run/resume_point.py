@@ -28,6 +28,8 @@ class ResumePoint:
         finished: whether the results exist, so that nothing is left to do.
         notices: lines about checkpoints that are skipped, and about what cannot be checked.
         marks: marks of the logs when the checkpoint was written; None: an older version wrote it, without marks.
+        in_window: whether updates before the checkpoint were not logged yet. If so, a row of metrics.csv with its
+            number of updates is that of the end of a run.
     """
 
     checkpoint: Path | None = None
@@ -35,6 +37,7 @@ class ResumePoint:
     finished: bool = False
     notices: list[str] = field(default_factory=list)
     marks: Mapping[str, Any] | None = None
+    in_window: bool = False
 
 
 def find_resume_point(
@@ -117,7 +120,7 @@ def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], i
             notices.append(f"wrote {path.name}.sha256 again")
         if marks is None:
             notices.append(f"{path.name} is of an older version: whether the logs were changed cannot be checked")
-        return ResumePoint(path, update, False, notices, marks)
+        return ResumePoint(path, update, False, notices, marks, content["vgm2p"].get("window_count") != 0)
     if foreign:
         raise DataError(foreign[0])
     return ResumePoint(notices=notices)
@@ -145,4 +148,4 @@ def cut_logs(folder: RunFolder, point: ResumePoint) -> None:
     else:
         final = any(int(row["update"]) == point.update and row["act_noise"] for row in episodes.rows())
         episodes.truncate(point.update - (shorter or final))
-        metrics.truncate(point.update)
+        metrics.truncate(point.update - point.in_window)
