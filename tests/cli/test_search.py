@@ -49,6 +49,7 @@ def test_a_search_by_evaluations_warns_and_needs_evaluations(tmp_path):
         ("hydra.sweeper.objective=loss", 2, "hydra.sweeper.objective must be estimate or evaluation, got 'loss'"),
         ("hydra.sweeper.storage=sqlite:///nowhere/at/all.db", 74, "name a file that ends in .json"),
         ("hydra.sweeper.storage=pyproject.json", 65, "damaged"),
+        ("optim.lr=interval(0.001,0.002)", 2, "the search cannot begin: GridSampler only supports discrete"),
     ],
 )
 def test_what_a_search_refuses_is_one_line(tmp_path, monkeypatch, word, code, says):

@@ -1,5 +1,7 @@
 """Sweeps: the plan before, the joint table after, cells that are refused, finished or stopped, words of sweeps."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -13,6 +15,8 @@ from tests.run import zygote
 from tests.run.runs import SHORT, environment, succeeded
 from tests.run.runs import program as run_program
 from vgm2p.io.shell import program
+from vgm2p.run.sweep import Outcome, visible_devices
+from vgm2p.sweeps.plan import conclude
 
 ROBOTS = [*(word for word in TINY if word not in ("evaluate=none", "compare=[]")), "env.episode_limit=60"]
 SWEEP = ["fit", "-m", "algo=bc_flow", "seed=0,1", *ROBOTS]
@@ -73,6 +77,43 @@ def test_a_cell_has_the_folder_of_the_single_run(swept):
     place, _ = swept
     done = short(place, "fit", "algo=bc_flow", "seed=1", "compare=[]", *ROBOTS)
     assert "already finished: " in succeeded(done).stdout
+
+
+def test_cells_that_share_a_folder_are_run_once_or_refused(swept):
+    place, _ = swept
+    twice = succeeded(short(place, *SWEEP, "seed=0,0"))
+    assert "sweep        1 cells: 1 finished; 0 updates to do" in twice.stdout
+    (folder,) = place.glob("runs/*/bc_flow/s0x1-*")
+    done = short(place, *SWEEP, f"out={folder.relative_to(place)}")
+    assert done.returncode == 2 and "sweep        2 cells: 1 finished, 1 refused; 0 updates to do" in done.stdout
+    assert f"{folder.relative_to(place)} is the folder of an earlier cell, too; leave out out=, or" in done.stderr
+
+
+def test_many_failures_with_one_message_are_told_in_four_lines():
+    outcomes = [Outcome(69, "the hub does not answer", None, ["algo=x", f"seed={seed}"]) for seed in range(30)]
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        assert conclude([*outcomes, Outcome(2, "seed is wrong", None, ["algo=x", "seed=a"])], False) == 69
+    lines = errors.getvalue().strip().splitlines()
+    assert lines[0] == "31 failed:" and lines[3] == "  exit 69  seed=2  the hub does not answer"
+    assert lines[4:] == ["  ... and 27 more cells with this message", "  exit 2  seed=a  seed is wrong"]
+
+
+@pytest.mark.parametrize(
+    ("named", "devices"),
+    [("0,3,GPU-5e", ["0", "3", "GPU-5e"]), ("-1", []), ("", []), ("1,-1,0", ["1"]), (" 2 , 0", ["2", "0"])],
+)
+def test_devices_are_those_that_cuda_would_see(monkeypatch, named, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_devices() == devices
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "many"])
+def test_a_wrong_size_of_batches_is_one_line(tmp_path, monkeypatch, size):
+    monkeypatch.chdir(tmp_path)
+    code, text = answer([*SWEEP, f"hydra.sweeper.max_batch_size={size}"])
+    assert code == 2 and "hydra.sweeper.max_batch_size must be a whole number from 1, or null" in text
+    assert text.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):

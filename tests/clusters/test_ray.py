@@ -7,6 +7,7 @@ import signal
 import psutil
 import pytest
 
+from tests.cli.answers import TINY, answer
 from tests.clusters.eight import Sweep, block, blocked, differing, on_one_machine, table
 
 pytest.importorskip("ray", reason="needs the extra ray")
@@ -91,4 +92,22 @@ def test_what_the_cluster_does_not_have_is_one_line(place):
     sweep = Sweep(place, "seed=0,1", "updates=5", *RAY, "hydra.launcher.num_cpus=8")
     printed = sweep.ended()
     assert sweep.process.returncode == 2
-    assert "vgm2p: hydra.launcher.num_cpus=8: the cluster has 4; ask for less" in printed.splitlines()[-1]
+    assert (
+        "vgm2p: hydra.launcher.num_cpus=8: the largest machine of the cluster has 4; ask for less"
+        in printed.splitlines()[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "says"),
+    [
+        ("hydra.launcher.num_cpus=many", 2, "hydra.launcher.num_cpus must be a number from 0, got 'many'"),
+        ("hydra.launcher.max_retries=0.5", 2, "hydra.launcher.max_retries must be a whole number from 0, got 0.5"),
+        ("hydra.launcher.address=127.0.0.1:9", 69, "hydra.launcher.address=127.0.0.1:9: no cluster answers there"),
+    ],
+)
+def test_a_wrong_key_is_one_line_and_no_cluster_is_started(place, monkeypatch, word, code, says):
+    monkeypatch.chdir(place)
+    found, text = answer(["fit", "-m", "seed=0,1", *TINY, *RAY, word])
+    assert found == code and says in text and text.count("\n") == 1, text
+    assert list(place.iterdir()) == []

@@ -71,7 +71,7 @@ def test_a_cell_gets_the_cpus_that_it_was_given(slurm, place):
 
 def test_a_cell_that_reaches_its_time_limit_is_queued_again_and_ends_with_the_same_bits(one, slurm, place):
     _, folders, _ = one
-    words = ["seed=0", "optim.lr=0.001", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"]
+    words = ["seed=0", "optim.lr=0.001", "hydra.launcher.timeout_min=10"]  # submitit takes each end as that limit
     sweep = Sweep(place, *words, *SLURM, "block_updates=1", **slurm.variables)
     sweep.wait_for(1)
     (job,) = slurm.jobs()

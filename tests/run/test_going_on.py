@@ -127,8 +127,8 @@ def test_a_run_with_words_of_its_own_goes_on_by_the_command_that_its_error_shows
     refused = program(tmp_path, "fit", "resume=a run", "updates=6")
     assert refused.returncode == 65 and refused.stderr.count("\n") == 1
     assert "'+callbacks.mine._target_=tests.strangers.watching.Watch' does more than set a value" in refused.stderr
-    program_name, *command = shlex.split(refused.stderr.rpartition("type it again: ")[2])
-    assert program_name == "vgm2p"
+    _, dash, name, *command = shlex.split(refused.stderr.rpartition("type it again: ")[2])
+    assert [dash, name] == ["-m", "vgm2p"]
     done = succeeded(program(tmp_path, *command))
     assert "continuing after update 4" in done.stdout
     assert json.loads((tmp_path / "it's watched.json").read_text())["seen"] == [3, 6]

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TextIO
@@ -80,7 +81,7 @@ class Sweep:
 
     def join_elsewhere(self) -> None:
         """Let this process, which no process of the sweep has started, belong to the sweep."""
-        os.environ[FOLDER] = f"0 {self.folder}"  # on another machine, the owner's number may be that of any process
+        os.environ[FOLDER] = f"-1 {self.folder}"  # on another machine, the owner's number may be that of any process
 
     def stop(self, signum: int) -> None:
         """Tell the workers that a signal arrived."""
@@ -155,10 +156,14 @@ class Worker:
 
 
 def visible_devices() -> list[str]:
-    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """Return the CUDA devices that this process may use, as `CUDA_VISIBLE_DEVICES` names them.
+
+    As for CUDA, the names end before the first that is no device, such as -1.
+    """
     named = os.environ.get(VISIBLE)
     if named is not None:
-        return [device.strip() for device in named.split(",") if device.strip()]
+        names = [device.strip() for device in named.split(",")]
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))
     import torch  # here, because it is slow to import
 
     return [str(number) for number in range(torch.cuda.device_count())]

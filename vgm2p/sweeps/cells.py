@@ -20,6 +20,7 @@ from vgm2p.signals import SIGNALS, StopFlag
 
 STOP = StopFlag()
 FAILURE: list[Exception] = []  # the exception of a single run; at most one
+SIGNALLED = 128  # a larger exit code is that of a cell that a signal has stopped, not always the one that STOP got
 WORKER: list[Worker] = []  # what follows the command, if this is a worker process of a sweep; at most one
 
 
@@ -73,7 +74,7 @@ def run_sweep(command: str, sweep: Sweep, hydra: Callable[[], None]) -> int:
             raise STOP.interruption(_stopped(sweep, total)) from None
         raise
     outcomes = sweep.outcomes()
-    if STOP.requested() and any(outcome.code == 128 + (STOP.signum or 0) for outcome in outcomes):
+    if STOP.requested() and any(outcome.code > SIGNALLED for outcome in outcomes):
         raise STOP.interruption(_stopped(sweep, total))
     return conclude(outcomes, command == "fit")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -12,7 +13,7 @@ from vgm2p.config.build import make_data
 from vgm2p.config.settings import FitSettings
 from vgm2p.config.sweeps.planned import Cell
 from vgm2p.datamodules.sources.published import Published
-from vgm2p.errors import ServiceError, UserError
+from vgm2p.errors import ConfigError, ServiceError, UserError
 from vgm2p.io.text import say
 from vgm2p.report.runs import check_finished, load_runs
 from vgm2p.report.tables import table
@@ -24,7 +25,7 @@ from vgm2p.run.sweep import Outcome, Sweep
 from vgm2p.signals import StopFlag
 from vgm2p.training.finishing import is_complete, sessions_of
 
-SHOWN = 3  # lines about single runs, above the joint table
+SHOWN = 3  # lines about single runs, above the joint table; failed cells with the same message
 
 
 def choose(cells: Sequence[Cell], sweep: Sweep, stop: StopFlag) -> list[Cell]:
@@ -32,6 +33,7 @@ def choose(cells: Sequence[Cell], sweep: Sweep, stop: StopFlag) -> list[Cell]:
 
     Cells that are refused, that are finished, or whose data must come from a hub that does not answer are not started.
     """
+    cells = _with_own_folders(cells)
     remaining: list[tuple[Cell, FitSettings]] = []
     finished: list[FitSettings] = []
     for number, cell in enumerate(cells):
@@ -54,6 +56,22 @@ def choose(cells: Sequence[Cell], sweep: Sweep, stop: StopFlag) -> list[Cell]:
         lost = sum(_source(settings) in missing for _, settings in remaining)
         say(f"sweep        {lost} cells need data that cannot be fetched now, and are not started")
     return [cell for cell, settings in remaining if _source(settings) not in missing]
+
+
+def _with_own_folders(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells, each once. A cell is refused if an earlier one has the same folder and other words."""
+    first: dict[str, Cell] = {}
+    found: list[Cell] = []
+    for cell in cells:
+        earlier = cell if cell.settings is None else first.setdefault(cell.settings.out, cell)
+        if earlier is cell:
+            found.append(cell)
+        elif sorted(earlier.job.words) != sorted(cell.job.words):
+            line = (
+                f"{cell.settings.out} is the folder of an earlier cell, too; leave out out=, or sweep over other keys"
+            )
+            found.append(replace(cell, settings=None, refused=ConfigError(line)))
+    return found
 
 
 def _known(cell: Cell) -> Outcome | None:
@@ -155,9 +173,15 @@ def conclude(outcomes: Sequence[Outcome], table_too: bool) -> int:
         return 0
     print(f"\n{len(failed)} failed:", file=sys.stderr)
     common = set.intersection(*(set(outcome.overrides) for outcome in outcomes)) if len(outcomes) > 1 else set()
+    alike: dict[tuple[int, str], list[Outcome]] = {}
     for outcome in failed:
-        words = " ".join(word for word in outcome.overrides if word not in common)
-        print(f"  exit {outcome.code}  {words}  {outcome.line}", file=sys.stderr)
+        alike.setdefault((outcome.code, outcome.line), []).append(outcome)
+    for (code, line), cells in alike.items():
+        for outcome in cells[:SHOWN]:
+            words = " ".join(word for word in outcome.overrides if word not in common)
+            print(f"  exit {code}  {words}  {line}", file=sys.stderr)
+        if len(cells) > SHOWN:
+            print(f"  ... and {len(cells) - SHOWN} more cells with this message", file=sys.stderr)
     return max(outcome.code for outcome in failed)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -24,11 +23,12 @@ from vgm2p.config.hydra_errors import explained
 from vgm2p.config.job import Job, cell_name, this_job
 from vgm2p.config.nodes import settings_of
 from vgm2p.config.settings import FitSettings, training_part
+from vgm2p.config.sweeps.workers import make_launcher
 from vgm2p.config.words import SETTINGS
-from vgm2p.errors import UserError
+from vgm2p.errors import ConfigError, UserError
 from vgm2p.io.text import say
 from vgm2p.run.fingerprint import run_name
-from vgm2p.run.sweep import Outcome, Sweep, born_deaf, visible_devices
+from vgm2p.run.sweep import Outcome, Sweep
 from vgm2p.signals import StopFlag
 
 SECONDS = 10.0  # between lines of progress
@@ -86,19 +86,17 @@ class Planned(Sweeper):
         self.max_batch_size, self.params = max_batch_size, params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher. On a machine with CUDA devices, joblib gets one worker per device."""
-        if _is_joblib(config) and config.hydra.launcher.get("n_jobs", 0) == -1 and (devices := visible_devices()):
-            with open_dict(config):
-                config.hydra.launcher.n_jobs = len(devices)
+        """Make the launcher."""
         self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        self.launcher = make_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep. Raises Hydra's errors for words that it refuses, and Interrupted while cells are composed."""
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra executes this module once more
 
+        size = self.max_batch_size
+        if size is not None and not (isinstance(size, int) and size > 0):
+            raise ConfigError(f"hydra.sweeper.max_batch_size must be a whole number from 1, or null, got {size!r}")
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         batches = BasicSweeper.split_arguments(parser.parse_overrides(words), self.max_batch_size)
@@ -106,13 +104,7 @@ class Planned(Sweeper):
         size = self.max_batch_size or max(1, len(chosen))
         for begun in range(0, len(chosen), size):
             batch = [cell.overrides for cell in chosen[begun : begun + size]]
-            keep(self.hooks.sweep, begun, self._launched(batch, begun))
-
-    def _launched(self, batch: list[list[str]], first: int) -> Sequence[JobReturn]:
-        if not _is_joblib(self.config):
-            return self.launcher.launch(batch, initial_job_idx=first)
-        with born_deaf():
-            return self.launcher.launch(batch, initial_job_idx=first)
+            keep(self.hooks.sweep, begun, self.launcher.launch(batch, initial_job_idx=begun))
 
     def _composed(self, cells: list[list[str]]) -> list[Cell]:
         """Return the cells with their settings. Says how far it is, because hundreds of cells take a while."""
@@ -152,7 +144,9 @@ class Planned(Sweeper):
             except UserError as error:
                 return Cell(job, words, None, error), None
             uses_seed = OF_SEED.search(repr(OmegaConf.to_container(config)))
-            derivable = not uses_seed and job.command == "fit" and any(word.startswith(SEED) for word in words)
+            names_out = any(word.lstrip("+").startswith("out=") for word in words)
+            derivable = not (uses_seed or names_out) and job.command == "fit"
+            derivable = derivable and any(word.startswith(SEED) for word in words)
             return cell, FirstSeed(cell, values) if derivable and named_by_settings(values) else None
         finally:
             HydraConfig.instance().cfg = before
@@ -194,7 +188,3 @@ def keep(sweep: Sweep, first: int, returns: Sequence[JobReturn]) -> None:
         outcome = returned.return_value
         assert isinstance(outcome, Outcome)
         sweep.note(cell_name(number), outcome)
-
-
-def _is_joblib(config: Any) -> bool:
-    return "joblib" in str(config.hydra.launcher._target_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from vgm2p.io.text import say
 from vgm2p.run.sweep import Outcome
 
 SECONDS = 1.0  # between two looks at the flag of signals
+PATIENCE = 10.0  # seconds in which a cluster must answer
 KEYS = {  # of hydra/launcher=ray
     "address": None,  # of a running cluster, such as auto; None: a cluster of this machine is started for the sweep
     "num_cpus": 1,  # of each cell
@@ -50,10 +52,11 @@ class Ray(Launcher):
 
         Raises:
             ServiceError: if there is no cluster at the address.
-            ConfigError: if a cell asks for more than the cluster has.
+            ConfigError: for a key that is no number, or if a cell asks for more than any machine of the cluster has.
         """
         import ray
 
+        self._check()
         self._connect()
         cells = [list(words) for words in job_overrides]
         task = ray.remote(**self.each)(run_cell)
@@ -63,6 +66,23 @@ class Ray(Launcher):
             for number, words in enumerate(cells, initial_job_idx)
         ]
         return self._waited(refs, cells)
+
+    def _check(self) -> None:
+        """Raise ConfigError for a key that is no number, and ServiceError if nobody listens at the address.
+
+        Ray itself would ask the address for minutes.
+        """
+        for key, value in {**self.each, "total_cpus": 1 if self.total_cpus is None else self.total_cpus}.items():
+            whole = key in ("total_cpus", "max_retries")
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value < 0:
+                raise ConfigError(f"hydra.launcher.{key} must be a {'whole ' * whole}number from 0, got {value!r}")
+        host, colon, port = (self.address or "").rpartition(":")
+        if not colon or "/" in host:
+            return
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise ServiceError(f"hydra.launcher.address={self.address}: no cluster answers there ({error})") from error
 
     def _connect(self) -> None:
         """Start a cluster or connect to one, the first time."""
@@ -84,10 +104,12 @@ class Ray(Launcher):
             raise ServiceError(f"hydra.launcher.address={self.address}: Ray does not start ({line})") from error
         Planned.hooks.stop.install()  # Ray has just installed its own handlers
         has = ray.cluster_resources()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for name, key in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
-            if self.each[key] > has.get(name, 0):
-                found = f"the cluster has {has.get(name, 0):g}"
-                raise ConfigError(f"hydra.launcher.{key}={self.each[key]}: {found}; ask for less, or start more of it")
+            most = max((node.get(name, 0) for node in nodes), default=0)
+            if self.each[key] > most:
+                found = f"the largest machine of the cluster has {most:g}"
+                raise ConfigError(f"hydra.launcher.{key}={self.each[key]}: {found}; ask for less, or add a larger one")
         say(f"ray          {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs in the cluster")
 
     def _waited(self, refs: list[Any], cells: list[list[str]]) -> list[JobReturn]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -15,9 +14,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vgm2p.config.sweeps.planned import Planned, keep
+from vgm2p.config.sweeps.workers import make_launcher
 from vgm2p.errors import ConfigError, DataError, StorageError
 from vgm2p.io.text import command, say, shown
 from vgm2p.run.folder import read_json, write_json
+from vgm2p.run.lock import OutputLock
 
 OBJECTIVES = ("estimate", "evaluation")
 
@@ -52,36 +53,47 @@ class Search(Sweeper):
         with open_dict(aside):
             aside.hydra.sweep.dir = str(Planned.hooks.sweep.folder)
         self.optuna.setup(hydra_context=hydra_context, task_function=task_function, config=aside)
-        self.launcher = Plugins.instance().instantiate_launcher(
-            config=config, hydra_context=hydra_context, task_function=task_function
-        )
+        self.launcher = make_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Do the trials that are missing, and print the best one with the command that trains it.
 
         Raises:
-            ConfigError: if no trial has a return, or for another objective.
+            ConfigError: if no trial has a return, for another objective, or if Optuna refuses the search.
             DataError: if the file of the trials is damaged.
-            StorageError: if the storage cannot be used.
+            StorageError: if the storage cannot be used, or if another search uses it.
         """
         import optuna
 
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"hydra.sweeper.objective must be {' or '.join(OBJECTIVES)}, got {self.objective!r}")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with contextlib.ExitStack() as stack:
+            if self.file is not None:
+                if not self.file.parent.exists():
+                    self.file.parent.mkdir(parents=True)
+                    stack.callback(remove_if_empty, self.file.parent)  # the search may be refused
+                stack.enter_context(OutputLock(self.file, say))
+            self._search(arguments)
+
+    def _search(self, arguments: list[str]) -> None:
         impl = self.optuna
         study = self._study()
         if self.file is not None:
             self._recall(study, arguments)
-        impl.launcher = Kept(self.launcher, self.objective, study, self.file)
+        kept = impl.launcher = Kept(self.launcher, self.objective, study, self.file)
         done = sum(trial.state.is_finished() for trial in study.trials)
         impl.n_trials = max(0, self.n_trials - done)
         say(f"search       {self.n_trials} trials by their {self.objective} return: {done} are done")
         if self.objective == "evaluation":
             say("warning      the best of many evaluations is too high by chance: judge it on fresh episodes")
         if impl.n_trials:
-            with contextlib.suppress(ValueError):  # no trial has a return, which is told below
+            try:
                 impl.sweep(arguments)
+            except ValueError as error:
+                if not kept.launched:
+                    raise ConfigError(f"the search cannot begin: {' '.join(str(error).split())[:150]}") from error
+                # otherwise, no trial has a return, which is told below
         self._print_best(study)
 
     def _study(self) -> Any:
@@ -161,27 +173,39 @@ class Kept(Launcher):
     def __init__(self, launcher: Launcher, objective: str, study: Any, file: Path | None) -> None:
         self.launcher, self.objective, self.study, self.file = launcher, objective, study, file
         self.trials = [_entry(trial, trial.value) for trial in study.trials]
+        self.launched = 0  # trials
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Do nothing: the launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run trials, and return their outcomes. Raises Interrupted if a signal arrived."""
+        """Run trials, and return their outcomes.
+
+        Raises Interrupted if a signal arrived; trials that it has stopped are not kept, and those that ended are.
+        """
         stop = Planned.hooks.stop
         asked = self.study.trials[-len(job_overrides) :]
+        self.launched += len(job_overrides)
         returns = list(self.launcher.launch(job_overrides, initial_job_idx))
         keep(Planned.hooks.sweep, initial_job_idx, returns)
-        if stop.requested():
-            raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
         for trial, words, found in zip(asked, job_overrides, returns, strict=True):
             value = found.return_value.objective
+            if value is None and stop.requested():
+                continue
             self.trials.append(_entry(trial, value))
             text = "failed" if value is None else f"{self.objective} return {shown(value)}"
             say(f"trial        {text}: {' '.join(words)}")
         if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.file, {"trials": self.trials})
+        if stop.requested():
+            raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
         return returns
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder if nothing is in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _entry(trial: Any, value: float | None) -> dict[str, Any]:

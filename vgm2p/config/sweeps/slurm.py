@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -15,10 +16,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from vgm2p.config.sweeps.jobs import Remote, lost, stopped
+from vgm2p.config.sweeps.jobs import Remote, lost, returned, stopped
 from vgm2p.config.sweeps.planned import Planned
 from vgm2p.errors import ConfigError, Interrupted, MissingInput
 from vgm2p.io.text import say
+from vgm2p.run.sweep import Outcome
 
 SECONDS = 2.0  # between two looks at the jobs
 GONE = 10.0  # a job that is not in the queue for so many seconds, and has no result, has been killed
@@ -84,32 +86,40 @@ class Slurm(Launcher):
         stop = Planned.hooks.stop
         seen = dict.fromkeys(range(len(jobs)), time.monotonic())  # jobs that run -> when they were last in the queue
         ended: dict[int, JobReturn] = {}
-        told = cancelled = False
+        told = False
         while len(ended) < len(jobs):
             waiting = queued(jobs[0].job_id.partition("_")[0])
             for place in [place for place in seen if place not in ended]:
                 job = jobs[place]
-                if job.paths.result_pickle.exists():
+                if has_result(job):
                     ended[place] = self._result(job, cells[place])
                     say(f"slurm        {len(ended)} of {len(jobs)} jobs have ended")
-                elif waiting is None or job.job_id in waiting:
+                elif job.job_id in waiting if waiting is not None else not told:  # a signal ends it without Slurm
                     seen[place] = time.monotonic()
                 elif time.monotonic() - seen[place] > GONE:
-                    ended[place] = lost(cells[place], _why(job, cancelled))
+                    ended[place] = self._gone(job, cells[place])
             if stop.requested() and not told:
                 told = True
-                cancelled = self._end(jobs[0].job_id.partition("_")[0])
+                self._end(jobs[0].job_id.partition("_")[0])
             time.sleep(SECONDS if len(ended) < len(jobs) else 0.0)
         return [ended[place] for place in range(len(jobs))]
 
-    def _end(self, name: str) -> bool:
+    def _end(self, name: str) -> None:
         """End the jobs after a signal to the command. Raises Interrupted if they are to go on."""
         stop = Planned.hooks.stop
         if stop.signum not in ENDS:
             raise stop.interruption(f"the command has ended, and its jobs go on; `scancel {name}` ends them")
         say("slurm        the jobs are told to save their state and to end")
-        subprocess.run(["scancel", name], check=False, timeout=60)
-        return True
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # they go on, and are waited for
+            subprocess.run(["scancel", name], check=False, timeout=60)
+
+    def _gone(self, job: Any, words: list[str]) -> JobReturn:
+        """Return the outcome of a job that has left the queue without a result."""
+        stop = Planned.hooks.stop
+        if stop.signum is not None:
+            return returned(Outcome(128 + stop.signum, f"job {job.job_id} was ended", None, words))
+        why = "was ended without an answer (memory, scancel?)"
+        return lost(words, f"job {job.job_id} {why}; its log: {job.paths.stderr}")
 
     def _result(self, job: Any, words: list[str]) -> JobReturn:
         kind, result = job._get_outcome_and_result()
@@ -166,6 +176,14 @@ def preempted() -> bool:
     return when is not None and when[1] not in ("None", "(null)", "N/A")
 
 
+def has_result(job: Any) -> bool:
+    """Return whether a job has written its result. The folder is listed, because a network file system then asks."""
+    try:
+        return job.paths.result_pickle.name in os.listdir(job.paths.folder)
+    except OSError:
+        return False
+
+
 def queued(name: str) -> set[str] | None:
     """Return the jobs of an array that are not over; None if Slurm does not answer."""
     words = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={name}"]
@@ -176,12 +194,6 @@ def queued(name: str) -> set[str] | None:
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
     return set(done.stdout.split())
-
-
-def _why(job: Any, cancelled: bool) -> str:
-    if cancelled:
-        return f"job {job.job_id} was ended before it began"
-    return f"job {job.job_id} was ended without an answer (memory, scancel?); its log: {job.paths.stderr}"
 
 
 def keys() -> Mapping[str, Any]:
