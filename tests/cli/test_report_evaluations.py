@@ -10,6 +10,7 @@ from tests.run.runs import program, succeeded
 from vgm2p.report.evaluations import with_evaluations
 from vgm2p.report.runs import load_run
 from vgm2p.report.tables import as_csv
+from vgm2p.report.variants import name_variants
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import RunFolder, read_json, write_json
 
@@ -75,6 +76,34 @@ def test_another_environment_has_a_table_of_its_own_without_the_datas_mean(copie
     assert rows and {method for _, method in rows} == {"vgm2p_plus"}
     assert lines[1].startswith(f"taken: {place.parent}: 3 episodes per seed (act_noise")
     assert [len(values) for values in runs[0].final["return"][1.0].values()] == [1]
+
+
+def test_environments_of_one_name_with_other_keys_are_not_mixed(copied):
+    for name, limit in (("update-20-n3", 7), ("update-20-n4-0.5", 8)):
+        place = stored(copied, name) / "results.json"
+        content = json.loads(place.read_text())
+        content["env"]["episode_limit"] = limit
+        write_json(place, content | {"environment": "mamujoco/other"})
+    runs, _ = shown(copied)
+    elsewhere = [run for run in runs if run.key[0] != "quickstart"]
+    played = {run.manifest["config"]["env"]["episode_limit"]: list(run.final["return"]) for run in elsewhere}
+    assert played == {7: [1.0, 0.5, 0.25, 0.0, "shared"], 8: [0.5]}
+    named, notices = name_variants(runs)
+    assert {run.name for run in named[1:]} == {
+        f"vgm2p_plus env.episode_limit={limit}" for limit in (7, 8)
+    } and not notices
+
+
+def test_an_evaluation_without_episodes_is_left_out(copied):
+    place = stored(copied, "update-20-n3")
+    log = CsvLog(place / "episodes.csv")
+    log.path.write_text(log.path.read_text().partition("\n")[0] + "\n")
+    write_json(
+        place / "results.json",
+        json.loads((place / "results.json").read_text()) | {"by_act_noise": [], "log": log.mark()},
+    )
+    _, lines = shown(copied)
+    assert any(line.startswith(f"left out: {place}: ") and "damaged" in line for line in lines)
 
 
 def test_an_evaluation_of_other_updates_or_with_changed_files_is_left_out(copied):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.report.colours import contrast, distance
 from vgm2p.report.curves import draw_diagnostic, draw_panel, draw_ways
+from vgm2p.report.estimates import wilson
+from vgm2p.report.learning import levels
 from vgm2p.report.looks import COLOURS, DARK, DASHES, looks
 from vgm2p.report.panels import PANELS
 from vgm2p.report.runs import Run
@@ -35,9 +37,10 @@ def test_every_way_to_act_has_a_point_with_its_interval(axis, measure):
     low, high = zip(*[(line[0, 1], line[1, 1]) for line in bars.get_segments()], strict=True)
     assert list(points.get_ydata()) == middle
     assert low[0] < middle[0] < high[0]
-    assert (low[1], high[1]) == (middle[1], middle[1])
+    assert (low[1], high[1]) == ((3.0, 3.0) if measure == "return" else pytest.approx(wilson(2, 2)))
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "mode"]
-    assert axis.get_title() == {"return": "return at the end", "won": "win rate at the end"}[measure]
+    assert axis.get_title() == {"return": "return", "won": "win rate"}[measure] + " at the end (mean, 95 %)"
+    assert axis.get_legend() is None  # its point would look like one of the policy
 
 
 def test_no_two_methods_of_a_panel_look_alike_and_the_axis_begins_at_update_0(axis):
@@ -51,6 +54,22 @@ def test_no_two_methods_of_a_panel_look_alike_and_the_axis_begins_at_update_0(ax
     assert len(seen) == len(names)
     assert len({line.get_color() for line in drawn[: len(COLOURS)]}) == len(COLOURS)
     assert axis.get_xlim()[0] == 0
+
+
+def test_a_curve_has_points_where_all_seeds_were_evaluated_and_levels_of_the_runs_that_know_them(axis):
+    known = {"dataset_return_mean": 900.0, "random_return_mean": -41.0, "data_digest": "a"}
+    often = Run(Path(), {}, {"data_digest": "a"}, "m", curve={0: {0: [0.0]}, 5: {0: [50.0]}, 10: {0: [10.0]}})
+    seldom = Run(Path(), {}, known, "m", curve={0: {1: [2.0]}, 10: {1: [20.0]}})
+    never = Run(Path(), {}, known, "m")
+    draw_panel(axis, "experiment", {"m": [often, seldom, never]}, looks(["m"]))
+    line, data, random = axis.get_lines()
+    assert [*line.get_xdata()] == [0, 10] and [*line.get_ydata()] == [1.0, 15.0]
+    assert not line.get_clip_on()  # the whole point at update 0 is seen
+    assert (data.get_ydata()[0], random.get_ydata()[0]) == (900.0, -41.0)
+    bottom, top = axis.get_ylim()
+    assert bottom < -41 - 20 and top > 900 + 20
+    other = Run(Path(), {}, {**known, "data_digest": "b"}, "other", curve={0: {0: [0.0]}})
+    assert levels([often, other], False) == {"random policy": -41.0}  # two datasets have no common mean
 
 
 def test_curves_of_an_environment_with_victories_show_the_win_rate(axis):

@@ -1,5 +1,7 @@
 """Statistics against closed forms, and the torchmetrics against numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from vgm2p.report.estimates import (
     iqm,
     mean,
     per_seed,
+    rate_difference,
     rate_interval,
     resampled_means,
     wilson,
@@ -109,6 +112,20 @@ def test_the_difference_of_two_methods():
     centre, low, high = difference(a, b)
     assert centre == pytest.approx(11.5 - 2.0)
     assert 0 < low < centre < high
+
+
+def test_the_difference_of_rates_is_never_certain():
+    """Newcombe (1998), Statistics in Medicine 17, table II, method 10; with spread on both sides it is the bootstrap's."""
+    for won, of, expected in (
+        ((10, 0), (10, 10), (0.6075, 1)),
+        ((10, 0), (10, 20), (0.6791, 1)),
+        ((0, 0), (10, 20), (-0.1611, 0.2775)),
+    ):
+        first, second = ([[1.0] * k + [0.0] * (n - k)] for k, n in zip(won, of, strict=True))
+        assert rate_difference(first, second) == pytest.approx((won[0] / of[0], *expected), abs=1e-4)
+    mixed = [[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    assert rate_difference(mixed, mixed) == difference(mixed, mixed)
+    assert all(map(math.isnan, rate_difference([[1.0]], mixed)[1:]))
 
 
 def test_small_returns_keep_the_digits_that_tell_them_apart():

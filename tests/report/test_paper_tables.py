@@ -3,6 +3,8 @@
 import csv
 import math
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,14 +17,16 @@ from tests.report.finished_runs import row_cells, write_run
 from tests.run.runs import program, succeeded
 from tools.results.cells import Row
 from vgm2p.config.compose import config_folder, options
-from vgm2p.report.aggregates import improvement, pooled_iqm
+from vgm2p.errors import ConfigError
+from vgm2p.report.aggregates import aggregate_text, improvement, pooled_iqm, seed_scores
 from vgm2p.report.estimates import iqm
 from vgm2p.report.paper.cells import cells_of, difference_to
 from vgm2p.report.paper.layout import notes, paper_csv, paper_table
 from vgm2p.report.paper.published import AVERAGE, published
 from vgm2p.report.paper.scaling import Scale, normalised
 from vgm2p.report.runs import load_runs
-from vgm2p.run.folder import write_json
+from vgm2p.report.tables import versus
+from vgm2p.run.folder import RunFolder, write_json
 
 MEDIUM, EXPERT = "mamujoco_3hopper_medium", "mamujoco_3hopper_expert"
 
@@ -237,3 +241,51 @@ def test_the_command_reads_the_folder_runs_and_writes_both_files(runs, tmp_path)
     )
     empty = succeeded(program(tmp_path, "report", "table=1"))
     assert "150 of 150 cells lack 900 runs" in empty.stdout and "16.0 ± 1.0" in empty.stdout
+
+
+def test_methods_of_a_dataset_have_one_scale_and_seeds_that_diverged_are_marked(runs, tmp_path):
+    place = tmp_path / MEDIUM
+    for method, changes in (
+        ("vgm2p", {"diverged_seeds": [2]}),
+        ("ma_td3bc", {"random_return_mean": -900.0, "random_return_ci95": [-950, -850]}),
+    ):
+        shutil.copytree(runs / "a" / MEDIUM / method, place / method)
+        folder = RunFolder(place / method)
+        write_json(folder.results, folder.read_results() | changes)
+    loaded, _ = load_runs([place / "vgm2p", place / "ma_td3bc"])
+    scores = {method: found[MEDIUM] for method, found in seed_scores(loaded).items()}
+    for method, first in (("vgm2p", 1000.0), ("ma_td3bc", 500.0)):  # of the first run: -1 is 0, 140 is 100
+        expected = [100 * (first + 10 * seed + 9.5 + 1) / 141 for seed in range(6)]
+        assert scores[method] == pytest.approx(expected)
+    text = aggregate_text(loaded, with_iqm=True, base="ma_td3bc")
+    assert row_cells(text, "vgm2p ")[-2].endswith("x") and row_cells(text, "vgm2p ")[-1] == "1.00 [1.00, 1.00]x"
+    assert not row_cells(text, "ma_td3bc ")[-2].endswith("x") and "x a seed diverged" in text
+    assert row_cells(versus(loaded, "vgm2p"), MEDIUM)[-1].endswith("]x")
+    cells, _ = cells_of(2, loaded)
+    (line,) = [row for row in csv.DictReader(paper_csv(2, cells, Scale()).splitlines()) if row["diverged"] == "1"]
+    assert (line["experiment"], line["algorithm"]) == (MEDIUM, "vgm2p")
+
+
+def test_the_method_to_compare_with_is_found_by_its_algorithm_or_refused(runs, tmp_path):
+    loaded, _ = load_runs([runs / "a" / MEDIUM / "vgm2p", runs / "a" / MEDIUM / "ma_td3bc"])
+    centralised = [replace(loaded[1], name="ma_td3bc (centralised)"), loaded[0]]
+    assert row_cells(aggregate_text(centralised, with_iqm=False, base="ma_td3bc"), "vgm2p ")[-1].startswith("1.00")
+    variants = [*centralised, replace(loaded[1], name="ma_td3bc alpha=1")]
+    for runs_, name, said in ((variants, "ma_td3bc", "several methods are"), (loaded, "vgm2", "no method here is")):
+        with pytest.raises(ConfigError, match=said) as error:
+            aggregate_text(runs_, with_iqm=False, base=name)
+        assert len(error.value.line) < 200
+    done = program(tmp_path, "report", "table=2", str(runs / "a" / MEDIUM / "vgm2p"), "improvement=true")
+    assert done.returncode != 0 and done.stderr.count("\n") == 1 and "'bc_meanflow'" in done.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_runs_with_a_label_count_and_algorithms_without_a_column_are_named(tmp_path):
+    outcome = lambda way, seed, episode: (1000.0 + seed, "")  # noqa: E731
+    row = Row("mine", ("algo=vgm2p", "label=mine"), 1, ())
+    write_run(tmp_path, MEDIUM, row, [1.0], outcome, seeds=2, updates=500_000)
+    write_run(tmp_path, MEDIUM, Row("bc_meanflow", ("algo=bc_meanflow",), 1, ()), [1.0], outcome)
+    loaded, _ = load_runs([tmp_path / MEDIUM / "mine", tmp_path / MEDIUM / "bc_meanflow"])
+    cells, lines = cells_of(2, loaded)
+    assert [run.name for run in cell(cells, MEDIUM, "vgm2p").runs] == ["vgm2p"]
+    assert lines == ["not in table 2: runs of the algorithms bc_meanflow"]

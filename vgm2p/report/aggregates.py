@@ -12,9 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import grid, markdown
 from vgm2p.report.estimates import FIXED_SEED, NO_INTERVAL, RESAMPLES, iqm
-from vgm2p.report.paper.scaling import NORMALISED, references
+from vgm2p.report.paper.scaling import NORMALISED, normalised
 from vgm2p.report.runs import Run, final_values, pooled
 from vgm2p.report.tables import Cell, bounds
 
@@ -24,15 +25,31 @@ PAIRS = 2
 
 
 def seed_scores(runs: Sequence[Run]) -> dict[str, dict[str, list[float]]]:
-    """Return method -> experiment -> normalised mean return of each seed, where the scale is known."""
+    """Return method -> experiment -> normalised mean return of each seed, where the scale is known.
+
+    All methods of an experiment have one scale: that of its first run that knows it.
+    """
+    known = normalised(runs).known
     found: dict[str, dict[str, list[float]]] = {}
     for (experiment, method), group in pooled(runs).items():
-        ends = next((ends for run in group if (ends := references(run)) is not None), None)
         values = final_values(group, group[0].results["act_noise"])
-        if ends is not None and values:
-            scale = [100 * (float(np.mean(each)) - ends[0]) / (ends[1] - ends[0]) for each in values]
-            found.setdefault(method, {})[experiment] = scale
+        if experiment in known and values:
+            low, high = known[experiment]
+            scores = [100 * (float(np.mean(each)) - low) / (high - low) for each in values]
+            found.setdefault(method, {})[experiment] = scores
     return found
+
+
+def method_named(runs: Sequence[Run], name: str) -> str:
+    """Return the method of which `name` is the name in tables, or the algorithm. Raises ConfigError if not one is."""
+    methods = {method: group[0].results["algorithm"] for (_, method), group in pooled(runs).items()}
+    found = [name] if name in methods else [method for method, algorithm in methods.items() if algorithm == name]
+    if len(found) == 1:
+        return found[0]
+    reason = "several methods are" if found else "no method here is"
+    raise ConfigError(
+        f"improvement=true: {reason} '{name}'; name one with versus=<method>{nearest(name, found or methods)}"
+    )
 
 
 def pooled_iqm(scores: Scores) -> Cell:
@@ -79,19 +96,27 @@ def _with_interval(
 
 
 def aggregate_text(runs: Sequence[Run], with_iqm: bool, base: str | None) -> str:
-    """Return the table of the interquartile mean and, with `base`, of the probability of improvement over a method."""
+    """Return the table of the interquartile mean and, with `base`, of the probability of improvement over a method.
+
+    Raises ConfigError if `base` names no method of these runs, or several.
+    """
+    base = None if base is None else method_named(runs, base)
     scores = seed_scores(runs)
+    lost = {run.name for run in runs if run.diverged}
     header = ["method", "experiments", "seeds"]
     header += ["interquartile mean"] if with_iqm else []
     header += [f"P(better than {markdown(base)})"] if base is not None else []
     lines = [header]
     for method, mine in scores.items():
         row = [markdown(method), str(len(mine)), str(sum(map(len, mine.values())))]
-        row += [bounds(pooled_iqm(mine), 1)] if with_iqm else []
+        row += [bounds(pooled_iqm(mine), 1) + "x" * (method in lost)] if with_iqm else []
         if base is not None:
             other = scores.get(base, {})
             compared = method != base and any(experiment in other for experiment in mine)
-            row.append(bounds(improvement(mine, other), 2) if compared else "")
+            row.append(
+                bounds(improvement(mine, other), 2) + "x" * (not lost.isdisjoint((method, base))) if compared else ""
+            )
         lines.append(row)
     note = f"{NORMALISED}; 95 % intervals by bootstrap over the seeds of each experiment"
+    note += "; x a seed diverged: its value is no result" if lost else ""
     return f"{grid(lines)}\n\n{note}"

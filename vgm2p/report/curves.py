@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import warn_once
-from vgm2p.report.estimates import interval, mean
-from vgm2p.report.learning import levels, points
+from vgm2p.report.estimates import interval, mean, rate_interval
+from vgm2p.report.learning import levels, points, shared_updates
 from vgm2p.report.looks import COLOURS, DASHES, MARKERS, Look, looks
 from vgm2p.report.panels import Panel, panels_of
 from vgm2p.report.runs import Run, final_values, load_run, pooled, ways_of
@@ -61,14 +61,16 @@ def draw_panel(
     """
     for method, group in methods.items():
         look, curves = styles[method], [run.wins if won else run.curve for run in group]
-        found = points(curves, rates=won)
+        found = points(curves, shared_updates(curves), won)
         if not found:
             continue
         updates, middle, low, high = zip(*found, strict=True)
-        axis.plot(updates, middle, label=_label(method, group), **_drawn(look))
+        axis.plot(updates, middle, label=_label(method, group), clip_on=False, **_drawn(look))
         axis.fill_between(updates, low, high, color=COLOURS[look.colour], alpha=0.18, linewidth=0)
-    for (name, value), line in zip(levels(next(iter(methods.values()))[0].results, won).items(), LINES, strict=False):
+    runs = [run for group in methods.values() for run in group]
+    for (name, value), line in zip(levels(runs, won).items(), LINES, strict=False):
         axis.axhline(value, color="0.45", linestyle=line, linewidth=1.2, label=name)
+    axis.autoscale_view(scalex=False)  # with a margin at the outermost level, too
     axis.set_title(title)
     axis.set_xlabel("updates")
     axis.set_ylabel(f"{'win rate' if won else 'return'} (mean, 95 % interval)")
@@ -128,15 +130,13 @@ def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
     measure = "won" if run.final.get("won") else "return"
     values = [final_values([run], way, measure) for way in ways]
     middle = [mean(found) for found in values]
-    bounds = np.array([interval(found) for found in values]).T
-    axis.errorbar(
-        range(len(ways)), middle, np.abs(bounds - middle), fmt="o", color=COLOURS[0], capsize=3, label="mean, 95 %"
-    )
+    around = rate_interval if measure == "won" else interval
+    bounds = np.array([around(found) for found in values]).T
+    axis.errorbar(range(len(ways)), middle, np.abs(bounds - middle), fmt="o", color=COLOURS[0], capsize=3)
     axis.set_xticks(range(len(ways)), [f"{way:g}" if isinstance(way, float) else str(way) for way in ways])
     axis.set_xlim(-0.5, len(ways) - 0.5)
     axis.set_xlabel("way to act (a number: scale of the noise)")
-    axis.set_title("win rate at the end" if measure == "won" else "return at the end")
-    axis.legend(loc="best", frameon=False, fontsize=8)
+    axis.set_title(f"{'win rate' if measure == 'won' else 'return'} at the end (mean, 95 %)")
     axis.grid(alpha=0.25)
 
 

@@ -97,6 +97,26 @@ def difference(first: Seeds, second: Seeds) -> tuple[float, float, float]:
     return mean(first) - mean(second), float(low), float(high)
 
 
+def rate_difference(first: Seeds, second: Seeds) -> tuple[float, float, float]:
+    """Return the difference of two rates and the ends of its 95 % interval, from outcomes 0 or 1.
+
+    If all outcomes of a side are equal, its bootstrap has no spread. Then the interval joins those of both rates
+    (Newcombe, 1998, method 10). Otherwise it is that of `difference`.
+    """
+    sides = (first, second)
+    if any(_single(side) for side in sides) or not any(map(_certain, sides)):
+        return difference(first, second)
+    one, two = mean(first), mean(second)
+    (low1, high1), (low2, high2) = map(rate_interval, sides)
+    low = one - two - math.hypot(one - low1, high2 - two)
+    return one - two, low, one - two + math.hypot(high1 - one, two - low2)
+
+
+def _certain(seeds: Seeds) -> bool:
+    """Return whether all outcomes are equal."""
+    return len({outcome for values in seeds for outcome in values}) == 1
+
+
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a rate; (0, 1) without trials."""
     if trials == 0:
@@ -113,7 +133,7 @@ def rate_interval(seeds: Seeds) -> tuple[float, float]:
     Wilson's interval is used for a single seed. It is also used if all outcomes are equal, because then all bootstrap
     samples are the same. It counts the episodes of one seed, because all seeds have the same initial states.
     """
-    alone = len(seeds) == 1 or len({outcome for values in seeds for outcome in values}) == 1
+    alone = len(seeds) == 1 or _certain(seeds)
     return wilson(int(sum(seeds[0])), len(seeds[0])) if alone else interval(seeds)
 
 

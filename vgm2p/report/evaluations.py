@@ -7,6 +7,7 @@ everywhere. An evaluation in another environment is shown as an experiment of it
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -81,15 +82,15 @@ def with_evaluations(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     found: list[Run] = []
     lines: list[str] = []
     for run in runs:
-        elsewhere: dict[str, Run] = {}
+        elsewhere: dict[str, Run] = {}  # environment with its keys -> the run there
         stored, left_out = _all_stored(run)
         lines += left_out
         for each in stored:
             if each.env == environment_part(run.manifest["config"].get("env") or {}):
                 run, line = _taken(run, each)
             else:
-                other = elsewhere.get(each.environment) or _empty(run, each)
-                elsewhere[each.environment], line = _taken(other, each)
+                place = json.dumps([each.environment, each.env], sort_keys=True)
+                elsewhere[place], line = _taken(elsewhere.get(place) or _empty(run, each), each)
             lines += [line] if line else []
         found += [each for each in (run, *elsewhere.values()) if each.final]
         if not run.final and not elsewhere:
@@ -150,6 +151,8 @@ def _read(folder: Path, run: Run) -> Stored:
             values = list(final["return"][entry["act_noise"]].values())
             if not math.isclose(mean(values), entry["return_mean"], rel_tol=CLOSE, abs_tol=CLOSE):
                 raise ValueError("return_mean")
+        if not final.get("return"):
+            raise ValueError("no episodes")
     except (KeyError, ValueError) as error:
         raise DataError(f"{folder}: an evaluation whose files are damaged; repeat it:", again) from error
     return Stored(

@@ -6,27 +6,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vgm2p.report.estimates import interval, mean, rate_interval
-from vgm2p.report.runs import data_mean
+from vgm2p.report.runs import Run, data_mean
 
 Curve = dict[int, dict[int, list[float]]]  # update -> seed -> values of the episodes
 Point = tuple[int, float, float, float]  # update, mean, and the ends of the 95 % interval
 
 
-def points(curves: Sequence[Curve], updates: Sequence[int] | None = None, rates: bool = False) -> list[Point]:
+def shared_updates(curves: Sequence[Curve]) -> list[int]:
+    """Return the updates at which all runs of a method were evaluated, in order; runs without a curve do not count.
+
+    At other updates the mean would be of other seeds: a jump of the curve would be no progress.
+    """
+    return sorted(set.intersection(*(set(curve) for curve in curves if curve))) if any(curves) else []
+
+
+def points(curves: Sequence[Curve], updates: Sequence[int], rates: bool = False) -> list[Point]:
     """Return the curve of a method, in order of updates.
 
     Args:
         curves: those of its runs; their seeds count together.
-        updates: the evaluations to take; None: all.
+        updates: the evaluations to take, of `shared_updates`.
         rates: whether the values are victories, 0 or 1.
     """
-    merged: dict[int, list[list[float]]] = {}
-    for curve in curves:
-        for update, seeds in curve.items():
-            merged.setdefault(update, []).extend(seeds.values())
     around = rate_interval if rates else interval
-    chosen = sorted(merged) if updates is None else updates
-    return [(update, mean(merged[update]), *around(merged[update])) for update in chosen]
+    found = []
+    for update in updates:
+        values = [seed for curve in curves for seed in curve.get(update, {}).values()]
+        found.append((update, mean(values), *around(values)))
+    return found
 
 
 def single_seeds(curves: Sequence[Curve], updates: Sequence[int]) -> list[list[tuple[int, float]]]:
@@ -39,15 +46,24 @@ def single_seeds(curves: Sequence[Curve], updates: Sequence[int]) -> list[list[t
     return found
 
 
-def levels(results: Mapping[str, Any], won: bool) -> dict[str, float]:
+def levels(runs: Sequence[Run], won: bool) -> dict[str, float]:
     """Return the levels to compare curves of returns or win rates with: of the dataset and of the random policy.
 
-    `results` is the content of results.json. A level that is not known is left out.
+    Each is of the first run that knows it. A level that no run knows is left out, and that of the dataset if the runs
+    had several datasets.
     """
-    measure = "won" if won else "return"
-    scored = not won and "score_mean" in results  # scores are returns on one scale
-    found = {
+    found: dict[str, float | None] = {"dataset mean": None, "random policy": None}
+    for results in (run.results for run in runs):
+        known = _levels(results, "won" if won else "return")
+        found = {name: known[name] if value is None else value for name, value in found.items()}
+    if len({run.results.get("data_digest") for run in runs}) > 1:
+        found["dataset mean"] = None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _levels(results: Mapping[str, Any], measure: str) -> dict[str, float | None]:
+    scored = measure == "return" and "score_mean" in results  # scores are returns on one scale
+    return {
         "dataset mean": data_mean(dict(results), "score" if scored else measure),
         "random policy": results.get(f"random_{measure}_mean"),
     }
-    return {name: value for name, value in found.items() if value is not None}

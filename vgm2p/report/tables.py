@@ -13,12 +13,12 @@ from typing import Any
 from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import csv_cell, decimals, grid, markdown
-from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, rate_interval
+from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, rate_difference, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
 from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
 
 TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
-RANDOM = "random policy"
+RANDOM, DATASET = "random policy", "dataset mean"
 CSV = "experiment method act_noise measure mean ci95_low ci95_high seeds episodes diverged"  # columns of table.csv
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval; NaN where there is none
 
@@ -65,7 +65,7 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
         results = group[0].results
         floor = data_mean(results, measure)
         digest, have = results["data_digest"], known.setdefault(experiment, [])
-        data = "dataset mean" if floor is not None else "dataset mean (recorder's scale)"
+        data = DATASET if floor is not None else f"{DATASET} (recorder's scale)"
         data += f" {digest[:8]}" if any(each != RANDOM for each in have) else ""
         for mark, name, key in ((RANDOM, RANDOM, f"random_{measure}"), (digest, data, f"dataset_{measure}")):
             reference = _reference(experiment, name, results, key, ways) if mark not in have else []
@@ -190,6 +190,7 @@ class Difference:
         measure: what is compared.
         cell: mean of the first minus mean of the second, and the ends of the interval.
         digits: number of decimals that suits the values of both.
+        lost: whether a seed of a side diverged, so that its values are no result.
     """
 
     experiment: str
@@ -198,6 +199,7 @@ class Difference:
     measure: str
     cell: Cell
     digits: int
+    lost: bool = False
 
     @property
     def title(self) -> str:
@@ -235,18 +237,25 @@ def differences_between(first: Sequence[Run], second: Sequence[Run], best: bool 
     sides = [(part, best_way(part) if best else part[0].results["act_noise"]) for part in (first, second)]
     values = {measure: [final_values(part, way, measure) for part, way in sides] for measure in MEASURES}
     one, two = ((part[0].name, way) for part, way in sides)
+    lost = any(run.diverged for part in (first, second) for run in part)
     found = []
     for measure, both in values.items():
         if all(both) and (measure != "score" or both != values["return"]):
             digits = decimals(value for side in both for row in side for value in row)
-            found.append(Difference(first[0].key[0], one, two, measure, difference(*both), digits))
+            between = rate_difference if measure == "won" else difference
+            found.append(Difference(first[0].key[0], one, two, measure, between(*both), digits, lost))
     return found
 
 
 def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
     """Return a table of the differences `algorithm` - other method (`differences_of`), with 95 % intervals."""
     found = [
-        [markdown(each.experiment), markdown(each.title), each.measure, bounds(each.cell, each.digits)]
+        [
+            markdown(each.experiment),
+            markdown(each.title),
+            each.measure,
+            bounds(each.cell, each.digits) + "x" * each.lost,
+        ]
         for each in differences_of(runs, algorithm, best)
     ]
     return grid([["experiment", "difference", "of", "mean [95 % interval]"], *found])

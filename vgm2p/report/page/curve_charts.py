@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vgm2p.report.learning import levels, points, single_seeds
+from vgm2p.report.learning import levels, points, shared_updates, single_seeds
 from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import thinned
 from vgm2p.report.page.charts import Chart, Line
@@ -25,7 +25,7 @@ def curve_charts(
         places: name -> number of the method on the page.
         most: largest number of points of a line.
     """
-    results = next((runs[0].results for runs in methods.values()), {})
+    runs = [run for group in methods.values() for run in group]
     charts = []
     for measure, title in TITLES.items():
         lines = []
@@ -34,13 +34,13 @@ def curve_charts(
             lines += [] if line is None else [line]
         if lines:
             won = measure == "won"
-            charts.append(Chart(f"{key}-{measure}", title, lines, levels(results, won), share=won, wide=True))
+            charts.append(Chart(f"{key}-{measure}", title, lines, levels(runs, won), share=won, wide=True))
     return charts
 
 
 def _line(runs: Sequence[Run], won: bool, method: str, look: Look, place: int, most: int) -> Line | None:
     curves = [run.wins if won else run.curve for run in runs]
-    updates = sorted({update for curve in curves for update in curve})
+    updates = shared_updates(curves)
     if not updates:
         return None
     chosen = [updates[k] for k in thinned(len(updates), most)]

@@ -10,7 +10,7 @@ from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import LARGEST, Scale, scale_of, tick_text
 from vgm2p.report.page.markup import Content, Markup, element, joined
 from vgm2p.report.runs import MEASURES, Run, pooled, ways_of
-from vgm2p.report.tables import Cell, Difference, Entry, bounds, differences_between, entries_of, way_title
+from vgm2p.report.tables import DATASET, Cell, Difference, Entry, bounds, differences_between, entries_of, way_title
 from vgm2p.run.folder import Way
 
 MOST_BASES = 12  # with more methods, differences are shown to one of them alone
@@ -37,7 +37,8 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
     digits = decimals(bound for cell in cells for bound in cell)
     shown = {id(entry): _shown_way(entry) for entry in entries}
     scale = scale_of(bound for entry in entries for bound in entry.cells.get(shown[id(entry)]) or ())
-    level = next((entry.cells[ways[0]] for entry in entries if entry.method.startswith("dataset mean")), None)
+    data = [entry for entry in entries if not entry.counts and entry.method.startswith(DATASET)]
+    level = data[0].cells[ways[0]] if [entry.method for entry in data] == [DATASET] else None
     best = max((entry for entry in entries if entry.counts), key=lambda entry: _centre(entry, shown[id(entry)]))
     head = [
         _header("method", "text"),
@@ -52,7 +53,7 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
         own = entry.cells.get(shown[id(entry)])
         value = None if own is None else f"{own[0]:.6g}"
         drawn = element("td", _drawn(own, scale, look, level), class_="plotted", data_value=value)
-        numbers = [_number(entry, way, digits) for way in ways]
+        numbers = [_number(entry, way, digits, way == shown[id(entry)]) for way in ways]
         kind = "best" if entry is best else None if entry.counts else "reference"
         lines.append(element("tr", title, drawn, numbers, _per_seed(entry, digits), class_=kind))
     return element(
@@ -108,7 +109,8 @@ def _drawn(cell: Cell | None, scale: Scale, look: Look | None, level: Cell | Non
     return element("svg", parts, class_=f"interval {kind}", aria_hidden="true")
 
 
-def _number(entry: Entry, way: Way, digits: int) -> Markup:
+def _number(entry: Entry, way: Way, digits: int, drawn: bool) -> Markup:
+    """Return the cell of a way to act; `drawn` says whether its interval is drawn at the left."""
     cell = entry.cells[way]
     if cell is None:
         return element("td", class_="number")
@@ -123,16 +125,17 @@ def _number(entry: Entry, way: Way, digits: int) -> Markup:
         data_seeds=seeds,
         data_episodes=episodes,
         data_diverged=None if seeds is None else entry.lost,
+        class_="number drawn" if drawn else "number",
     )
 
 
-def _cell(cell: Cell, digits: int, mark: Markup | None, **data: Content) -> Markup:
+def _cell(cell: Cell, digits: int, mark: Markup | None, class_: str = "number", **data: Content) -> Markup:
     """Return a mean with its interval as a cell; its attributes hold the text of table.csv."""
     centre, _, interval = bounds(cell, digits).partition(" ")
     mean, low, high = ("" if math.isnan(value) else f"{value:.6g}" for value in cell)
     text = [element("b", centre), " ", element("span", interval, class_="interval-text")]
     numbers = {"data_value": mean, "data_mean": mean, "data_low": low, "data_high": high}
-    return element("td", text, mark, class_="number", **numbers, **data)
+    return element("td", text, mark, class_=class_, **numbers, **data)
 
 
 def _per_seed(entry: Entry, digits: int) -> Markup:
@@ -208,6 +211,7 @@ def _difference(found: Difference, scale: Scale, styles: Mapping[str, Look], sho
     """Return a line of the table of differences. One that excludes 0 is marked."""
     other, way = found.second
     clear = found.cell[1] > 0 or found.cell[2] < 0
+    marks = " ".join(["x"] * found.lost + ["clear"] * clear)
     zero = (0.0, 0.0, 0.0)
     return element(
         "tr",
@@ -222,7 +226,9 @@ def _difference(found: Difference, scale: Scale, styles: Mapping[str, Look], sho
         _cell(
             found.cell,
             found.digits,
-            element("span", "clear", class_="mark", title="the interval excludes 0") if clear else None,
+            element("span", marks, class_="mark", title="the interval excludes 0" if clear else None)
+            if marks
+            else None,
         ),
         element("td", _drawn(found.cell, scale, styles[found.first[0]], zero), class_="plotted"),
         element("td", MEASURED[found.measure], data_value=found.measure),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,21 +101,31 @@ def cells_of(number: Number, runs: Sequence[Run], compose: Compose = standard) -
         if each.row == AVERAGE:
             continue
         others.pop(each.experiment, None)
-        mine = [run for run in runs if run.key[0] == each.experiment and _algorithm(run) == each.algorithm]
-        reference = compose(each.experiment, each.algorithm) if mine else {}
-        good = []
-        for run in mine:
-            reason = unlike(run, reference)
-            if reason:
-                lines.append(f"left out: {run.folder}: {reason}")
-            else:
-                good.append(run)
-        chosen, more = _one_variant(good)
+        chosen, more = standard_runs(runs, each.experiment, each.algorithm, compose)
         found.append(PaperCell(each, tuple(chosen)))
         lines += more
+    columns = {each.algorithm for each in published(number) if each.row != AVERAGE}
+    without = dict.fromkeys(a for run in runs if run.key[0] not in others and (a := algorithm_of(run)) not in columns)
+    if without:
+        lines.append(f"not in table {number}: runs of the algorithms {', '.join(map(name, without))}")
     if others:
         lines.append(f"not in table {number}: runs of {', '.join(others)}")
     return found, lines
+
+
+def standard_runs(
+    runs: Sequence[Run], experiment: str, algorithm: str, compose: Compose = standard
+) -> tuple[list[Run], list[str]]:
+    """Return the runs of an experiment and algorithm with the settings of `compose`, and a line for each left out.
+
+    Each seed is there once. The runs are named after the algorithm, also those with a label.
+    """
+    mine = [run for run in runs if run.key[0] == experiment and algorithm_of(run) == algorithm]
+    reference = compose(experiment, algorithm) if mine else {}
+    reasons = [(run, unlike(run, reference)) for run in mine]
+    lines = [f"left out: {run.folder}: {reason}" for run, reason in reasons if reason]
+    chosen, more = _one_variant([replace(run, name=algorithm) for run, reason in reasons if not reason])
+    return chosen, lines + more
 
 
 def unlike(run: Run, reference: dict[str, Any]) -> str:
@@ -135,7 +145,7 @@ def unlike(run: Run, reference: dict[str, Any]) -> str:
     return f"other settings than the table's: {'; '.join(changed[:MOST_NAMED])}{more}" if changed else ""
 
 
-def _algorithm(run: Run) -> str:
+def algorithm_of(run: Run) -> str:
     """Return the algorithm of a run, also if it has a label."""
     config = run.manifest["config"]
     if not config.get("label"):

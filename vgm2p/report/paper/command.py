@@ -10,7 +10,7 @@ from vgm2p.io.files import remove_stale, write_atomic
 from vgm2p.io.text import say
 from vgm2p.report.aggregates import aggregate_text
 from vgm2p.report.evaluations import load_with_evaluations
-from vgm2p.report.paper.cells import PaperCell, cells_of, standard, unlike
+from vgm2p.report.paper.cells import PaperCell, cells_of, standard_runs
 from vgm2p.report.paper.layout import notes, paper_csv, paper_table
 from vgm2p.report.paper.published import Number, published
 from vgm2p.report.paper.scaling import Scale, normalised
@@ -25,7 +25,7 @@ RUNS = Path("runs")  # where `fit` writes by default
 def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[], None]) -> None:
     """Write and print a table of the paper; `wait` is called while another command writes it.
 
-    Raises MissingInput for a name without a folder.
+    Raises MissingInput for a name without a folder, ConfigError if `versus` names no method with runs.
     """
     experiments = list(dict.fromkeys(each.experiment for each in published(number) if each.experiment))
     chosen = [str(name) for name in settings.runs] or _default(experiments)
@@ -37,7 +37,8 @@ def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[
     parts = [paper_table(number, cells, scale), notes(number, cells)]
     if settings.iqm or settings.improvement:
         base = settings.versus or CLONE
-        compared = _compared(cells, complete, base if settings.improvement else None)
+        compared, more = _compared(cells, complete, base if settings.improvement else None)
+        left_out += more
         parts.append(aggregate_text(compared, settings.iqm, base if settings.improvement else None))
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -59,11 +60,15 @@ def _default(experiments: Sequence[str]) -> list[str]:
     return [str(path.parent) for each in experiments for path in sorted((RUNS / each).glob("*/*/manifest.json"))]
 
 
-def _compared(cells: Sequence[PaperCell], runs: Sequence[Run], base: str | None) -> list[Run]:
-    """Return the runs of the cells, and those of `base` on the same datasets, if the table has no such column."""
-    found = [run for cell in cells for run in cell.runs]
-    if base is None or base in {cell.published.algorithm for cell in cells}:
-        return found
-    experiments = {cell.published.experiment for cell in cells}
-    others = [run for run in runs if run.key[0] in experiments and run.results["algorithm"] == base]
-    return found + [run for run in others if not unlike(run, standard(run.key[0], base))]
+def _compared(cells: Sequence[PaperCell], runs: Sequence[Run], base: str | None) -> tuple[list[Run], list[str]]:
+    """Return the runs of the cells, and those of `base` on the same datasets, if the table has no such column.
+
+    Also return a line for every run of `base` that is left out.
+    """
+    found, lines = [run for cell in cells for run in cell.runs], []
+    if base is not None and base not in {cell.published.algorithm for cell in cells}:
+        for experiment in dict.fromkeys(cell.published.experiment for cell in cells):
+            chosen, more = standard_runs(runs, experiment, base)
+            found += chosen
+            lines += more
+    return found, lines

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from vgm2p.config.settings import PAPER
-from vgm2p.io.text import command, csv_cell, decimals, grid, name
+from vgm2p.io.text import command, csv_cell, grid, name
 from vgm2p.report.paper.cells import PaperCell
 from vgm2p.report.paper.published import AVERAGE, EPISODES, SEEDS, SOURCE, Number, published
 from vgm2p.report.paper.scaling import Scale
@@ -17,10 +17,11 @@ from vgm2p.report.tables import bounds
 
 WIDEST = 118  # characters of a printed table; further algorithms stand in the next one
 LINES = ("paper", "ours", "difference")
+MARKS = "†!x"  # other seeds, missing episodes, diverged
 CSV = (
     *("table", "dataset", "experiment", "column", "algorithm", "scale", "paper_mean", "paper_std"),
     *("mean", "ci95_low", "ci95_high", "difference", "difference_low", "difference_high"),
-    *("seeds", "episodes", "missing_seeds", "command"),
+    *("seeds", "episodes", "diverged", "missing_seeds", "command"),
 )
 DIFFERENCE = (
     "difference: ours minus paper; its 95 % interval joins our bootstrap with the error of the paper's mean, its "
@@ -68,7 +69,8 @@ def _column(number: Number, column: str, cells: Sequence[PaperCell], scale: Scal
             found.append(((f"{AVERAGE} {group}", "paper"), f"{average.mean:.1f}"))
             complete = [cell.value() for cell in part]
             ours = [value[0] for value in complete if value is not None]
-            text = f"{sum(ours) / len(ours):.1f}" if len(ours) == len(part) else ""
+            marks = "".join(mark for mark in MARKS if any(mark in _marks(cell) for cell in part))
+            text = f"{sum(ours) / len(ours):.1f}{marks}" if len(ours) == len(part) else ""
             found.append(((f"{AVERAGE} {group}", "ours"), text))
     return found
 
@@ -82,11 +84,15 @@ def _texts(cell: PaperCell, scale: Scale) -> tuple[str, str, str]:
     if value is None or gap is None or paper is None:
         return theirs, "", ""
     shown, far = scale.cell(cell, value), scale.differing(cell, gap)
-    digits = decimals((*shown, paper)) if max(map(abs, (shown[0], paper))) >= 100 else 1
-    marks = ("†" if len(cell.seeds) != SEEDS else "") + ("!" if any(run.short for run in cell.runs) else "")
-    marks += "x" if any(run.diverged for run in cell.runs) else ""
+    digits = 0 if max(map(abs, (shown[0], paper))) >= 100 else 1
     star = "*" if far[1] > 0 or far[2] < 0 else ""
-    return theirs, bounds(shown, digits) + marks, bounds(far, digits) + star
+    return theirs, bounds(shown, digits) + _marks(cell), bounds(far, digits) + star
+
+
+def _marks(cell: PaperCell) -> str:
+    """Return the marks of a cell with runs of ours, of `MARKS`."""
+    short, lost = any(run.short for run in cell.runs), any(run.diverged for run in cell.runs)
+    return "†" * (len(cell.seeds) != SEEDS) + "!" * short + "x" * lost
 
 
 def _width(column: Column, title: str) -> int:
@@ -113,7 +119,7 @@ def notes(number: Number, cells: Sequence[PaperCell]) -> str:
         "MADiff: the paper does not say which one; ours is madiff_d, the decentralised one",
     ]
     if runs:
-        counts = [f"{n} seeds" for n in sorted({len(cell.seeds) for cell in cells if cell.runs})]
+        counts = [f"{n} seed{'' if n == 1 else 's'}" for n in sorted({len(cell.seeds) for cell in cells if cell.runs})]
         episodes = sorted({len(values) for cell in cells for values in cell.ours})
         versions = dict.fromkeys(
             f"{name(key)} {name(version)}"
@@ -121,7 +127,8 @@ def notes(number: Number, cells: Sequence[PaperCell]) -> str:
             for key, version in run.manifest.get("environment_versions", {}).items()
         )
         lines += [
-            f"ours: mean [95 % interval, bootstrap over seeds, then episodes], protocol={PAPER}, {', '.join(counts)}, "
+            "ours: mean [95 % interval, bootstrap over seeds, then episodes; too short with few seeds], "
+            f"protocol={PAPER}, {', '.join(counts)}, "
             f"{', '.join(map(str, episodes))} episodes each, every algorithm in its own way to act",
             f"simulator: {', '.join(versions) or 'not known'}; the paper does not name its versions",
             DIFFERENCE,
@@ -154,7 +161,8 @@ def paper_csv(number: Number, cells: Sequence[PaperCell], scale: Scale) -> str:
         paper = scale.of(cell, each.mean)
         theirs = [math.nan if paper is None else paper, scale.width(cell, each.std or 0.0)]
         numbers = ["" if math.isnan(number) else f"{number:.6g}" for number in (*theirs, *own)]
-        counts = [len(cell.seeds), sum(map(len, cell.ours))] if cell.runs else ["", ""]
+        lost = sum(len(run.diverged) for run in cell.runs)
+        counts = [len(cell.seeds), sum(map(len, cell.ours)), lost] if cell.runs else ["", "", ""]
         labels = [number, each.row, each.experiment, each.column, each.algorithm, scale.name]
         writer.writerow([*map(csv_cell, labels), *numbers, *counts, len(cell.missing), cell.command()])
     return text.getvalue()
