@@ -80,9 +80,12 @@ class Clipped:
         scale = (
             "" if declared.action_scale is None else f"actions are divided by action_scale={declared.action_scale:g}; "
         )
-        lines = [
-            f"{scale}{self.share:.2%} of the actions are outside [-1, 1] and are clipped (largest {self.largest:.4g})"
-        ]
+        found = (
+            f"{self.share:.2%} of the actions are outside [-1, 1] and are clipped"
+            if self._outside
+            else "no action is outside [-1, 1]"
+        )
+        lines = [f"{scale}{found} (largest {self.largest:.4g})"]
         if self.whole:
             lines.append(
                 f"actions are taken as continuous, but all are whole numbers; if they are indices, store {LEGALS}"

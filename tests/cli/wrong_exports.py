@@ -15,6 +15,12 @@ EXPORTS = [
     Wrong("hub and run", command("evaluate", "run=x", "hub=a/b"), 2, "or hub=<owner>/<name>, one of them"),
     Wrong("export with another seed", with_run(nothing, "export", "run={run}", "seed=5"), 2, "has the seeds 0"),
     Wrong("export of an agent too many", with_run(nothing, "export", "run={run}", "agent=6"), 2, "agents 0 to 5"),
+    Wrong(
+        "weights of an agent",
+        with_run(nothing, "export", "run={run}", "agent=0", "formats=safetensors"),
+        2,
+        "the weights are those of the team",
+    ),
     Wrong("export over a run", with_run(nothing, "export", "run={run}", "out={run}"), 74, "is no export"),
     Wrong("export of a damaged run", with_run(flip_checkpoint, "export", "run={run}"), 65, "damaged"),
 ]

@@ -127,14 +127,14 @@ def _origins(settings: DataSettings, say: Say) -> list[Origin]:
         vaults = vaults_below(Path(name)) if Path(name).is_dir() else []
         if vaults and settings.revision is not None:
             raise ConfigError(f"revision= is for published datasets; {name} is your own vault: remove revision=")
+        published = [] if vaults else _selected(name, settings)
         if settings.declared and not vaults:
             key = next(iter(settings.declared))
             raise ConfigError(f"{key}= is for your own data; the catalogue describes {name}: remove {key}=")
         if team := [key for key in TEAM if key in settings.declared]:
             raise ConfigError(f"{team[0]}= is for files of one agent; the vault {name} has a team: remove {team[0]}=")
         found += [VaultFolder(str(folder), settings.cache, say, **settings.declared) for folder in vaults]
-        if not vaults:
-            found += [_published(entry, settings, say) for entry in _selected(name, settings)]
+        found += [_published(entry, settings, say) for entry in published]
     return found
 
 

@@ -49,6 +49,8 @@ def run(settings: ExportSettings, stop: StopFlag) -> Path:
     out = Path(settings.out or policy.home / "export").expanduser()
     _refuse_other(out)
     acts = [form for form in forms if form in FUNCTIONS]
+    if not acts and settings.whose != ["team"]:
+        raise ConfigError(f"agent={settings.agent}: the weights are those of the team; add onnx or torch to formats")
     graphs = [Graph(chosen, acting, who) for who in settings.whose] if acts else []
     out.parent.mkdir(parents=True, exist_ok=True)
     with OutputLock(out, say, wait=stop.check), folder_aside(out) as folder:

@@ -63,6 +63,7 @@ class PettingZoo:
         widths = [
             vector_width(space, f"the observation of {agent}") for agent, space in zip(self._agents, seen, strict=True)
         ]
+        self._widths = widths
         state = self._state_of(first)
         self.spec = Spec(
             n_agents=len(self._agents),
@@ -160,7 +161,7 @@ class PettingZoo:
         self._steps[e] += 1
         over = not env.agents or all(ends.get(agent) or cuts.get(agent) for agent in acting)
         self._place(e, observations, infos, list(acting) if over else env.agents)
-        given = [float(value) for value in rewards.values()]
+        given = [float(rewards[agent]) for agent in acting if agent in rewards]  # some also pay agents that have left
         total = sum(given) / (max(1, len(given)) if self._reward == "mean" else 1)
         if not np.isfinite(total) or not np.isfinite(self._obs[e]).all():
             raise ValueError("an observation or a reward is not finite")
@@ -182,6 +183,11 @@ class PettingZoo:
             mask = seen.get(MASK) if isinstance(seen, Mapping) else None
             if here:
                 vector = np.asarray(seen["observation"] if isinstance(seen, Mapping) else seen, np.float32).reshape(-1)
+                if len(vector) != self._widths[i]:
+                    raise ConfigError(
+                        f"{self._module}: agent {agent} sees {len(vector)} numbers, its observation_space has "
+                        f"{self._widths[i]}; correct one of them"
+                    )
                 self._obs[e, i, : len(vector)] = vector
             if self._legal is None:
                 continue

@@ -66,9 +66,16 @@ class TeamActions:
                 )
 
     def legal(self, agent: int, mask: Any = None) -> NDArray[np.bool_]:
-        """Return which discrete actions (A,) are legal: those of a mask, or all that the agent has."""
-        found = np.zeros(self.width, bool)
-        found[: self.counts[agent]] = True if mask is None else np.asarray(mask, bool).reshape(-1)
+        """Return which discrete actions (A,) are legal: those of a mask, or all that the agent has.
+
+        Raises ConfigError for a mask of another length.
+        """
+        found, count = np.zeros(self.width, bool), self.counts[agent]
+        if mask is not None and np.size(mask) != count:
+            raise ConfigError(
+                f"an action mask of agent {agent} has {np.size(mask)} entries for {count} actions; correct it"
+            )
+        found[:count] = True if mask is None else np.asarray(mask, bool).reshape(-1)
         return found
 
     def to_env(self, agent: int, action: Any) -> Any:

@@ -32,7 +32,7 @@ def push(folder: Path, document: Mapping[str, Any], repository: str, private: bo
         return f"hub={repository}: {why}; set HF_TOKEN to a token that may write; {folder} is complete"
 
     if offline():
-        raise ServiceError(unreachable("HF_HUB_OFFLINE is set"))
+        raise ServiceError(f"hub={repository}: HF_HUB_OFFLINE is set; remove this variable; {folder} is complete")
     names = [DOCUMENT, CARD, *document["files"]]
     for name in document["files"]:
         verify_file(folder, name, document)

@@ -205,4 +205,6 @@ def test_a_file_of_omiga_that_contradicts_itself_is_refused(tmp_path):
 
 def test_keys_of_a_team_are_refused_where_nothing_reads_them(tmp_path):
     assert "is for your own data" in answer(["data", "convert", "smac_v1/3m/Good", "agents=3"])[1]
+    code, text = answer(["data", "convert", "nowhere/at-all", "agents=3"])
+    assert (code, "is for your own data" in text, "nowhere/at-all" in text) == (2, False, True)
     assert "data check does not read agents=" in answer(["data", "check", "agents=3"])[1]
