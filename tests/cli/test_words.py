@@ -56,7 +56,7 @@ def test_bare_words_are_files_and_a_file_is_not_taken_for_a_key(here):
 
 def test_a_value_that_hydra_cannot_parse_is_text(here):
     words = ["out=/tmp/my run/ä", "label=a # b", "seed=1,2", "compare=[a,b]", "algo.omega=0.5", "-m"]
-    assert hydra_words("fit", words) == ['out="/tmp/my run/ä"', 'label="a # b"', *words[2:]]
+    assert hydra_words("fit", words) == ["-m", 'out="/tmp/my run/ä"', 'label="a # b"', *words[2:-1]]  # options first
 
 
 @pytest.mark.parametrize("word", ["out=~/runs/a", "out='~/runs/a'", 'out="~/runs/a"'])
@@ -123,7 +123,7 @@ def test_convert_to_one_file_takes_one_dataset(here):
         (["data", "show", "set.h5", "+nonsense=1"], "unknown key 'nonsense'"),
         (["data", "show", "set.h5", "nonsense=1"], "unknown key 'nonsense'"),
         (["report", "runs", "acting=best"], "versus=<method>"),
-        (["evaluate", "run=a", "ckpt=b"], "not both"),
+        (["evaluate", "run=a", "ckpt=b"], "only one of them"),
         (["evaluate", "run=a", "+seed=1"], "unknown key 'seed'"),
         (["collect", "out=x.h5", "+data.source=1"], "unknown key 'data.source'"),
         (["collect", "out=x.h5", "episodes=many"], "episodes must be a whole number from 1 or a list"),

@@ -42,7 +42,7 @@ class EvaluateSettings:
         """Raise ConfigError unless exactly one policy is named; also for a wrong timeout or way to act."""
         named = [name for name in (self.run, self.ckpt, self.hub) if name is not None]
         if len(named) != 1:
-            one = ", one of them" if named else ""
+            one = ", only one of them" if named else ""
             raise ConfigError(f"evaluate needs run=<run folder>, ckpt=<checkpoint file> or hub=<owner>/<name>{one}")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ConfigError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")

@@ -23,6 +23,7 @@ from vgm2p.run.folder import RunFolder, Way
 
 NAMES: dict[Any, Any] = {"text.parse_math": False}  # a name from a file is text, also between dollar signs
 COLUMNS = 4
+TALLEST = 18  # names in a column of a legend beside a panel
 LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
 Rows = list[dict[str, str]]  # of metrics.csv
 
@@ -48,7 +49,8 @@ def curves(runs: Sequence[Run], path: Path) -> None:
     for axis, (experiment, won) in zip(axes[:, 0], panels, strict=True):
         methods = {method: group for (there, method), group in groups.items() if there == experiment}
         draw_panel(axis, experiment, methods, styles, won)
-        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+        columns = -(-len(axis.get_lines()) // TALLEST)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, ncols=columns)
     _save(figure, path)
 
 

@@ -39,7 +39,7 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
     scale = scale_of(bound for entry in entries for bound in entry.cells.get(shown[id(entry)]) or ())
     data = [entry for entry in entries if not entry.counts and entry.method.startswith(DATASET)]
     level = data[0].cells[ways[0]] if [entry.method for entry in data] == [DATASET] else None
-    best = max((entry for entry in entries if entry.counts), key=lambda entry: _centre(entry, shown[id(entry)]))
+    best = max(_centre(entry, shown[id(entry)]) for entry in entries if entry.counts)
     head = [
         _header("method", "text"),
         _header("default way to act", "number", "plotted", _ruler(scale)),
@@ -54,7 +54,7 @@ def results_table(runs: Sequence[Run], measure: str, styles: Mapping[str, Look])
         value = None if own is None else f"{own[0]:.6g}"
         drawn = element("td", _drawn(own, scale, look, level), class_="plotted", data_value=value)
         numbers = [_number(entry, way, digits, way == shown[id(entry)]) for way in ways]
-        kind = "best" if entry is best else None if entry.counts else "reference"
+        kind = "reference" if not entry.counts else "best" if _centre(entry, shown[id(entry)]) == best else None
         lines.append(element("tr", title, drawn, numbers, _per_seed(entry, digits), class_=kind))
     return element(
         "table",
