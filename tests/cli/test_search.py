@@ -49,6 +49,11 @@ def test_a_search_by_evaluations_warns_and_needs_evaluations(tmp_path):
         ("hydra.sweeper.objective=loss", 2, "hydra.sweeper.objective must be estimate or evaluation, got 'loss'"),
         ("hydra.sweeper.storage=sqlite:///nowhere/at/all.db", 74, "name a file that ends in .json"),
         ("hydra.sweeper.storage=pyproject.json", 65, "damaged"),
+        ("hydra.sweeper.n_jobs=0", 2, "hydra.sweeper.n_jobs must be a whole number from 1, got 0"),
+        ("hydra.sweeper.n_trials=few", 2, "hydra.sweeper.n_trials"),
+        ("hydra.sweeper.direction=up", 2, "hydra.sweeper.direction must be maximize or minimize, got 'up'"),
+        ("hydra/sweeper/sampler=nosuch", 2, "unknown hydra/sweeper/sampler 'nosuch'"),
+        ("optim.lr=interval(2,1)", 2, "the search cannot begin: The `low` value must be smaller"),
         ("optim.lr=interval(0.001,0.002)", 2, "the search cannot begin: GridSampler only supports discrete"),
     ],
 )

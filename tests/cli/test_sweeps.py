@@ -108,12 +108,22 @@ def test_devices_are_those_that_cuda_would_see(monkeypatch, named, devices):
     assert visible_devices() == devices
 
 
-@pytest.mark.parametrize("size", ["0", "-1", "many"])
-def test_a_wrong_size_of_batches_is_one_line(tmp_path, monkeypatch, size):
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["hydra.sweeper.max_batch_size=0"],
+            "hydra.sweeper.max_batch_size must be a whole number from 1, or null, got 0",
+        ),
+        (["hydra.sweeper.max_batch_size=many"], "must be a whole number from 1, or null, got 'many'"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs must be a number of workers"),
+    ],
+)
+def test_a_wrong_number_of_batches_or_workers_is_one_line(tmp_path, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)
-    code, text = answer([*SWEEP, f"hydra.sweeper.max_batch_size={size}"])
-    assert code == 2 and "hydra.sweeper.max_batch_size must be a whole number from 1, or null" in text
-    assert text.count("\n") == 1 and list(tmp_path.iterdir()) == []
+    code, text = answer([*SWEEP, *words])
+    assert code == 2 and says in text and text.count("\n") == 1, text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):

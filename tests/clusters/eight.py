@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from tests.run.runs import differences, environment
 
@@ -42,6 +45,11 @@ class Sweep:
         while self.training() < count:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that hold the lock of a run folder."""
+        locks = [json.loads(path.read_text()) for path in sorted(self.place.glob("runs/*/*/*/.lock"))]
+        return [psutil.Process(lock["pid"]) for lock in locks]
 
     def ended(self, seconds: float = 550) -> str:
         """Return what it has printed when it has ended."""

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 
-import psutil
 import pytest
 
 from tests.cli.answers import TINY, answer
@@ -27,18 +26,12 @@ def place(tmp_path):
     return tmp_path / "work"
 
 
-def workers(sweep):
-    """Return the processes of Ray that hold the lock of a run folder."""
-    locks = [json.loads(path.read_text()) for path in sweep.place.glob("runs/*/*/*/.lock")]
-    return [psutil.Process(lock["pid"]) for lock in locks]
-
-
 def test_eight_cells_of_which_two_are_preempted_and_one_fails(one, place):
     machine, folders, text = one
     block(place, blocked(machine))
     sweep = Sweep(place, *RAY)
     sweep.wait_for(3)
-    for process in workers(sweep)[:2]:
+    for process in sweep.processes()[:2]:
         process.send_signal(signal.SIGTERM)
     printed = sweep.ended()
     assert sweep.process.returncode == 2, printed
@@ -52,7 +45,7 @@ def test_a_cell_whose_process_is_killed_begins_again_and_ends_with_the_same_bits
     _, folders, _ = one
     sweep = Sweep(place, "seed=0", "optim.lr=0.001", *RAY)
     sweep.wait_for(1)
-    for process in workers(sweep):
+    for process in sweep.processes():
         process.kill()
     printed = sweep.ended()
     assert sweep.process.returncode == 0, printed

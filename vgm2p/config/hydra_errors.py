@@ -56,7 +56,7 @@ def explain(error: Exception, command: str) -> UserError:
         word = shlex.quote(f"{key}={one}")
         return ConfigError(f"{key} has several values: use -m to start several runs, or {word} for one {what}")
     for name, extra in EXTRAS.items():
-        if f"'{name}'" in text:
+        if f"Could not find '{name}'" in text:
             return MissingInput(
                 f"{'='.join(name.rsplit('/', 1))} needs the extra {extra}; `pip install 'vgm2p[{extra}]'`"
             )

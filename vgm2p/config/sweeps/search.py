@@ -65,8 +65,7 @@ class Search(Sweeper):
         """
         import optuna
 
-        if self.objective not in OBJECTIVES:
-            raise ConfigError(f"hydra.sweeper.objective must be {' or '.join(OBJECTIVES)}, got {self.objective!r}")
+        self._check()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with contextlib.ExitStack() as stack:
             if self.file is not None:
@@ -75,6 +74,16 @@ class Search(Sweeper):
                     stack.callback(remove_if_empty, self.file.parent)  # the search may be refused
                 stack.enter_context(OutputLock(self.file, say))
             self._search(arguments)
+
+    def _check(self) -> None:
+        """Raise ConfigError for a key with a value that Optuna would refuse late."""
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(f"hydra.sweeper.objective must be {' or '.join(OBJECTIVES)}, got {self.objective!r}")
+        for name, number in (("n_trials", self.n_trials), ("n_jobs", self.optuna.n_jobs)):
+            if not isinstance(number, int) or number < 1:
+                raise ConfigError(f"hydra.sweeper.{name} must be a whole number from 1, got {number!r}")
+        if self.optuna._get_directions() not in (["maximize"], ["minimize"]):
+            raise ConfigError(f"hydra.sweeper.direction must be maximize or minimize, got {self.optuna.direction!r}")
 
     def _search(self, arguments: list[str]) -> None:
         impl = self.optuna
@@ -92,7 +101,7 @@ class Search(Sweeper):
                 impl.sweep(arguments)
             except ValueError as error:
                 if not kept.launched:
-                    raise ConfigError(f"the search cannot begin: {' '.join(str(error).split())[:150]}") from error
+                    raise _refusal(error) from error
                 # otherwise, no trial has a return, which is told below
         self._print_best(study)
 
@@ -122,7 +131,10 @@ class Search(Sweeper):
         assert self.file is not None
         if not self.file.exists():
             return
-        space, _ = create_params_from_overrides([*self.optuna._parse_sweeper_params_config(), *arguments])
+        try:
+            space, _ = create_params_from_overrides([*self.optuna._parse_sweeper_params_config(), *arguments])
+        except ValueError as error:
+            raise _refusal(error) from error
         entries: Any = read_json(self.file, "the search").get("trials")
         states = optuna.trial.TrialState
         left_out = 0
@@ -200,6 +212,10 @@ class Kept(Launcher):
         if stop.requested():
             raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
         return returns
+
+
+def _refusal(error: ValueError) -> ConfigError:
+    return ConfigError(f"the search cannot begin: {' '.join(str(error).split())[:150]}")
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -86,9 +86,12 @@ class Slurm(Launcher):
         stop = Planned.hooks.stop
         seen = dict.fromkeys(range(len(jobs)), time.monotonic())  # jobs that run -> when they were last in the queue
         ended: dict[int, JobReturn] = {}
-        told = False
+        told, said = False, {"None"}
         while len(ended) < len(jobs):
             waiting = queued(jobs[0].job_id.partition("_")[0])
+            for reason in sorted({*(waiting or {}).values()} - said):
+                said.add(reason)
+                say(f"slurm        jobs wait: {reason.strip()}")
             for place in [place for place in seen if place not in ended]:
                 job = jobs[place]
                 if has_result(job):
@@ -184,16 +187,19 @@ def has_result(job: Any) -> bool:
         return False
 
 
-def queued(name: str) -> set[str] | None:
-    """Return the jobs of an array that are not over; None if Slurm does not answer."""
-    words = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={name}"]
+def queued(name: str) -> dict[str, str] | None:
+    """Return the jobs of an array that are not over, with the reason why they wait (None: they run).
+
+    None if Slurm does not answer.
+    """
+    words = ["squeue", "--noheader", "--array", "--format=%i %r", f"--jobs={name}"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
     if done.returncode and "Invalid job id" not in done.stderr:
         return None
-    return set(done.stdout.split())
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
 def keys() -> Mapping[str, Any]:

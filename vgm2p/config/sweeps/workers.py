@@ -11,12 +11,18 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from vgm2p.errors import ConfigError
 from vgm2p.run.sweep import VISIBLE, born_deaf, visible_devices
 
 
 def make_launcher(context: HydraContext, task: TaskFunction, config: DictConfig) -> Launcher:
-    """Return the launcher that a sweep names. On a machine with CUDA devices, joblib gets one worker per device."""
+    """Return the launcher that a sweep names. On a machine with CUDA devices, joblib gets one worker per device.
+
+    Raises ConfigError for no worker.
+    """
     joblib = "joblib" in str(config.hydra.launcher._target_)
+    if joblib and config.hydra.launcher.get("n_jobs") == 0:
+        raise ConfigError("hydra.launcher.n_jobs must be a number of workers from 1, or -1 for as many as fit, got 0")
     if joblib and (devices := visible_devices()):
         os.environ[VISIBLE] = ",".join(devices)  # workers do not ask CUDA, which would fix the device of their process
         if config.hydra.launcher.get("n_jobs", 0) == -1:
