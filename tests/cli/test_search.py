@@ -23,7 +23,7 @@ def test_a_search_goes_on_after_failed_trials_and_prints_the_best_and_its_comman
     assert "1 failed:" in done.stderr and "optim.lr must be a number from 0, got -1" in done.stderr
     (file,) = tmp_path.glob("runs/search-*.json")
     values = {trial["params"]["optim.lr"]: trial["value"] for trial in json.loads(file.read_text())["trials"]}
-    assert len(values) == 3 and values["-1"] is None
+    assert len(values) == 3 and values[-1] is None
     best = max((lr for lr in values if values[lr] is not None), key=lambda lr: values[lr])
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("train it"))
     words = shlex.split(line.partition("`")[2].rstrip("`").partition(" -m vgm2p ")[2])
@@ -33,7 +33,8 @@ def test_a_search_goes_on_after_failed_trials_and_prints_the_best_and_its_comman
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
     again = program(tmp_path, *SEARCH, *FEW)
     assert again.returncode == 0 and "3 trials by their estimate return: 3 are done" in again.stdout
-    assert "folder       " not in again.stdout and line in again.stdout
+    assert again.stderr == ""
+    assert "\nfolder       " not in again.stdout and line in again.stdout
 
 
 @pytest.mark.slow
@@ -63,3 +64,11 @@ def test_what_a_search_refuses_is_one_line(tmp_path, monkeypatch, word, code, sa
     found, text = answer([*SEARCH, word])
     assert found == code and says in text and text.count("\n") == 1, text
     assert {path.name for path in tmp_path.iterdir()} == {"pyproject.json"}
+
+
+def test_a_grid_whose_last_trial_fails_ends_like_any_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = answer([*SEARCH, "hydra.sweeper.n_trials=2", "optim.lr=choice(-1,-2)"])
+    assert code == 2 and text.splitlines()[-1] == "vgm2p: no trial of the search has a return; see the failures above"
+    (file,) = tmp_path.glob("runs/search-*.json")
+    assert [trial["value"] for trial in json.loads(file.read_text())["trials"]] == [None, None]

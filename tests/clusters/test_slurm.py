@@ -118,7 +118,7 @@ def test_a_job_that_is_killed_is_told_and_does_not_stop_the_others(slurm, place)
     ("word", "says"),
     [
         ("hydra.launcher.partition=nosuch", "invalid partition"),
-        ("hydra.launcher.cpus_per_task=400", "CPU count"),
+        ("hydra.launcher.cpus_per_task=400", "More processors requested than permitted"),
     ],
 )
 def test_what_slurm_refuses_is_one_line(slurm, place, word, says):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,13 @@ class Search(Sweeper):
             raise ConfigError(f"hydra.sweeper.direction must be maximize or minimize, got {self.optuna.direction!r}")
 
     def _search(self, arguments: list[str]) -> None:
+        import optuna
+
         impl = self.optuna
         study = self._study()
         if self.file is not None:
-            self._recall(study, arguments)
+            with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+                self._recall(study, arguments)
         kept = impl.launcher = Kept(self.launcher, self.objective, study, self.file)
         done = sum(trial.state.is_finished() for trial in study.trials)
         impl.n_trials = max(0, self.n_trials - done)
@@ -103,6 +107,10 @@ class Search(Sweeper):
                 if not kept.launched:
                     raise _refusal(error) from error
                 # otherwise, no trial has a return, which is told below
+            except RuntimeError as error:
+                if "Study.stop" not in str(error):
+                    raise
+                kept.tell()  # the last trial of a grid has failed; Optuna's sweeper does not expect this
         self._print_best(study)
 
     def _study(self) -> Any:
@@ -162,7 +170,8 @@ class Search(Sweeper):
             best = study.best_trial
         except ValueError:
             raise ConfigError("no trial of the search has a return; see the failures above") from None
-        keys = {key: value for key, value in {**best.params, **best.user_attrs}.items() if key != "+sweep"}
+        given = sorted({**best.params, **best.user_attrs}.items())  # a file of trials does not keep their order
+        keys = {key: value for key, value in given if key != "+sweep"}
         words = [f"{key}={value}" for key, value in keys.items() if key != "compare"]
         others = [word for word in words if not word.startswith(("seed=", "seeds="))]
         say(f"\nbest         trial {best.number} of {len(study.trials)}: {self.objective} return {shown(best.value)}")
@@ -186,6 +195,7 @@ class Kept(Launcher):
         self.launcher, self.objective, self.study, self.file = launcher, objective, study, file
         self.trials = [_entry(trial, trial.value) for trial in study.trials]
         self.launched = 0  # trials
+        self.newest: dict[int, float | None] = {}  # number of a trial of the newest batch -> its return
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Do nothing: the launcher is ready."""
@@ -198,12 +208,14 @@ class Kept(Launcher):
         stop = Planned.hooks.stop
         asked = self.study.trials[-len(job_overrides) :]
         self.launched += len(job_overrides)
+        self.newest = {}
         returns = list(self.launcher.launch(job_overrides, initial_job_idx))
         keep(Planned.hooks.sweep, initial_job_idx, returns)
         for trial, words, found in zip(asked, job_overrides, returns, strict=True):
             value = found.return_value.objective
             if value is None and stop.requested():
                 continue
+            self.newest[trial.number] = value
             self.trials.append(_entry(trial, value))
             text = "failed" if value is None else f"{self.objective} return {shown(value)}"
             say(f"trial        {text}: {' '.join(words)}")
@@ -212,6 +224,15 @@ class Kept(Launcher):
         if stop.requested():
             raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
         return returns
+
+    def tell(self) -> None:
+        """Tell the study how the trials of the newest batch ended, where it does not know it."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        for number, value in self.newest.items():
+            if not self.study.trials[number].state.is_finished():
+                self.study.tell(number, value, states.FAIL if value is None else states.COMPLETE)
 
 
 def _refusal(error: ValueError) -> ConfigError:
