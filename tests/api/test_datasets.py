@@ -246,3 +246,14 @@ def test_own_arrays_are_trained_on(tmp_path, monkeypatch, capsys):
     folder = vgm2p.export_policy(run, formats="safetensors")
     assert "evaluate" not in capsys.readouterr().out  # the data name no environment
     assert "vgm2p evaluate run=<this folder> env=<name> episodes=100" in (folder / "README.md").read_text()
+
+
+def test_hints_after_training_without_an_environment_name_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    vgm2p.write_dataset("mine.h5", [episode(seed=number, finals=1) for number in range(4)], env_id="Mine-v0")
+    tiny = {"updates": 4, "net": {"width": 8, "depth": 1}, "data.batch_size": 4, "logger.tensorboard": None}
+    run = vgm2p.fit(algo="bc_flow", data="mine.h5", env="none", evaluate="none", compare=[], **tiny)
+    vgm2p.export_policy(run, formats="safetensors")
+    told = capsys.readouterr().out
+    assert "vgm2p evaluate" not in told
+    assert f"vgm2p estimate run={run.folder.relative_to(tmp_path)}" in told

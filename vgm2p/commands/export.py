@@ -18,13 +18,13 @@ from vgm2p.export.parity import largest_difference, onnx_function, torch_functio
 from vgm2p.export.publish import push
 from vgm2p.io.files import folder_aside, refuse_link, sha256_file
 from vgm2p.io.text import command, grid, say
+from vgm2p.report.runs import playable
 from vgm2p.run.checkpoint import read_checkpoint
 from vgm2p.run.exported import DOCUMENT, WEIGHTS, is_export, read_document
 from vgm2p.run.folder import write_json
 from vgm2p.run.hub import SCHEME
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
-from vgm2p.types import NO_ENVIRONMENT
 
 MOST = 1e-4  # difference of an exported graph's actions to those of `act` that rounding explains
 FUNCTIONS = {"onnx": onnx_function, "torch": torch_function}
@@ -65,7 +65,7 @@ def run(settings: ExportSettings, stop: StopFlag) -> Path:
     _tell(out, chosen, written)
     if settings.hub is not None:
         push(out, document, settings.hub, settings.private, say)
-        if not chosen.spec.env_id.startswith(NO_ENVIRONMENT):
+        if playable(chosen.spec.env_id, chosen.settings.env):
             say(f"evaluate it  {command('evaluate', f'hub={settings.hub}')}")
     return out
 
@@ -143,5 +143,5 @@ def _tell(out: Path, policy: TrainedPolicy, written: Sequence[Written]) -> None:
     if written:
         say(grid(lines))
     say(f"written to   {out}")
-    if not policy.spec.env_id.startswith(NO_ENVIRONMENT):
+    if playable(policy.spec.env_id, policy.settings.env):
         say(f"evaluate it  {command('evaluate', f'run={out}')}")

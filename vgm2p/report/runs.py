@@ -107,9 +107,15 @@ def load_runs(patterns: Sequence[str | Path], load: Callable[[Path], Run] | None
     return runs, notices
 
 
-def playable(results: Mapping[str, Any]) -> bool:
-    """Whether the data of a run name an environment, so that a policy can be evaluated. `results`: of results.json."""
-    return not str(results.get("environment", "")).startswith(NO_ENVIRONMENT)
+def playable(env_id: object, env: object) -> bool:
+    """Whether `evaluate` finds the environment of a policy: its data name one, and it was not trained with `env=none`.
+
+    Args:
+        env_id: the task's `env_id`.
+        env: the node `env` of the run's configuration.
+    """
+    absent = isinstance(env, Mapping) and str(env.get("_target_", "")).endswith(".NoSimulator")
+    return not absent and not str(env_id).startswith(NO_ENVIRONMENT)
 
 
 def load_run(path: Path) -> Run:
@@ -123,10 +129,8 @@ def load_run(path: Path) -> Run:
     manifest, results = folder.read_manifest(), folder.read_results()
     if "return_mean" not in results and results.get("diverged"):
         raise MissingInput(f"{path}: no seed has a result ({results['diverged'][0]}); train it with other settings")
-    if "return_mean" not in results and not playable(results):
-        raise MissingInput(
-            f"{path}: its data name no environment (env_id); judge it:", command("estimate", f"run={path}")
-        )
+    if "return_mean" not in results and not playable(results.get("environment"), manifest["config"].get("env")):
+        raise MissingInput(f"{path}: trained without an environment; judge it:", command("estimate", f"run={path}"))
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it:", command("evaluate", f"run={path}"))
     run = Run(path, manifest, results, checked_name(folder, results))

@@ -35,11 +35,11 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
             curves(runs, together)
             say(f"all methods      {together}")
     say(f"run folder       {folder.path}")
-    if playable(folder.read_results()):
+    stored = folder.read_manifest()["config"]
+    if playable(folder.read_results().get("environment"), stored.get("env")):
         say(f"evaluate again   {command('evaluate', f'run={folder.path}', 'episodes=100')}")
     else:
         say(f"estimate it      {command('estimate', f'run={folder.path}')}")
-    stored = folder.read_manifest()["config"]
     typed = stored.get("overrides", [])
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
     other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
