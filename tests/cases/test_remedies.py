@@ -9,13 +9,17 @@ import yaml
 
 from tests.house import ROOT, SOURCES
 from vgm2p.cli import COMMANDS
+from vgm2p.config.sweeps.ray_tasks import KEYS as RAY_KEYS
+from vgm2p.config.sweeps.search import keys as search_keys
 from vgm2p.config.words import ACTIONS
 
 ERRORS = re.compile(r"(Error|MissingInput|Diverged|OutOfMemory|Doubt|Unplayable|Unsound)$")
 TOLD = {"say", "warn_once"}  # functions that print a line
 GROUPS = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
 HYDRA = {"hydra.launcher", "hydra/launcher"}
+HYDRA |= {f"hydra.launcher.{key}" for key in RAY_KEYS} | {f"hydra.sweeper.{key}" for key in search_keys()}
 NO_KEY = {"key", "shape"}  # left of `=` in text: a placeholder, and a word of `bench`
+NO_KEY |= {"overwrite", "render_mode", "data_format"}  # arguments of `vgm2p.write_dataset`, gymnasium, Minari
 
 
 def texts(tree):
@@ -81,7 +85,23 @@ def test_the_messages_are_found():
 def test_every_command_exists():
     words = named(r"\bvgm2p ([a-z]+)\b", ANYTHING)
     assert len(words) > 10
-    prose = {"is", "has", "and", "in", "at", "wrote", "reads", "writes", "needs", "version", "knows", "cannot", "or"}
+    prose = {
+        "is",
+        "has",
+        "and",
+        "in",
+        "at",
+        "wrote",
+        "reads",
+        "writes",
+        "needs",
+        "version",
+        "knows",
+        "cannot",
+        "or",
+        "policy",
+    }
+    prose |= {"unpickles"}
     assert [(file, word) for file, word in words if word not in COMMANDS and word not in prose] == []
     actions = named(r"\bvgm2p data ([a-z]+)\b", ANYTHING)
     assert [(file, word) for file, word in actions if word not in ACTIONS] == []
