@@ -172,8 +172,8 @@ def _layout(
         )
     if limit is not None and layout == "native" and proven:
         raise DataError(
-            f"{where}: declared native, but its rows are delimiter_row: episodes of up to {longest} rows for "
-            f"a limit of {limit} end with a row of zeros; {_other('delimiter_row', published)}"
+            f"{where}: declared native, but its rows are delimiter_row: {longest} rows for {limit} steps, the last "
+            f"with zeros; {_other('delimiter_row', published)}"
         )
     if limit is not None and longest > limit + (layout == "delimiter_row"):
         raise DataError(

@@ -198,4 +198,4 @@ def test_a_wrong_declaration_is_a_wrong_key(word, says, tmp_path):
     code, _, line = said("data", "convert", vault, f"cache={tmp_path / 'cache'}", word)
     assert code == 2 and says in line
     code, _, line = said("data", "convert", "og_marl/smac_v1/3m/Good", f"cache={tmp_path / 'cache'}", "clip=true")
-    assert code == 2 and "clip= is for your own vaults" in line
+    assert code == 2 and "clip= is for your own data" in line

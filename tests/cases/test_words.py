@@ -246,7 +246,7 @@ def test_printed_commands_work_as_they_are_pasted(name, here, monkeypatch):
 def test_a_command_of_hidden_characters_can_be_pasted(word):
     line = command("report", word)
     assert line.isprintable()
-    done = subprocess.run(["bash", "-c", f"set -- {line}\nprintf '%s' \"$3\""], capture_output=True, check=True)
+    done = subprocess.run(["bash", "-c", f"set -- {line}\nprintf '%s' \"${{!#}}\""], capture_output=True, check=True)
     assert os.fsdecode(done.stdout) == word
 
 

@@ -39,7 +39,7 @@ def refused(folder, arrays, *words, fit=False):
     write_vault(vault, arrays)
     code, _, line = said("data", "convert", vault, f"cache={cache}", *words)
     assert code == 65, line
-    assert "mine.vlt/Good" in line and len(line) <= 207 and "fetch" not in line
+    assert "mine.vlt/Good" in line and len(line) <= 207 and "fetch" not in line, line
     if fit:
         keys = [f"data.source.path={vault}", f"data.cache={cache}", *(f"data.source.{word}" for word in words)]
         assert said("fit", *TINY, "data=vault", f"out={folder / 'run'}", *keys)[0::2] == (65, line)
