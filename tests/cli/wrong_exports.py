@@ -12,7 +12,7 @@ EXPORTS = [
     Wrong("several ways in an export", command("export", "run=x", "act_noise=[0,1]"), 2, "acts in one way"),
     Wrong("hub that is no name", command("export", "run=x", "hub=mine"), 2, "<owner>/<name>"),
     Wrong("private without a hub", command("export", "run=x", "private=true"), 2, "is for a repository on the hub"),
-    Wrong("hub and run", command("evaluate", "run=x", "hub=a/b"), 2, "or hub=<owner>/<name>, one of them"),
+    Wrong("hub and run", command("evaluate", "run=x", "hub=a/b"), 2, "or hub=<owner>/<name>, only one of them"),
     Wrong("export with another seed", with_run(nothing, "export", "run={run}", "seed=5"), 2, "has the seeds 0"),
     Wrong("export of an agent too many", with_run(nothing, "export", "run={run}", "agent=6"), 2, "agents 0 to 5"),
     Wrong(
