@@ -17,9 +17,9 @@ RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c /wheels/const
         "$(echo /wheels/*.whl)[video,joblib,vault]" \
     && rm -rf /wheels
 # The results of a run do not belong to root.
-RUN useradd --create-home --uid 1000 vgm2p && mkdir -p /work && chown vgm2p /work
+RUN useradd --create-home --uid 1000 vgm2p
 USER vgm2p
-WORKDIR /work
-ENV MUJOCO_GL=osmesa VGM2P_DATA=/work/data VGM2P_CACHE=/work/cache PYTHONUNBUFFERED=1
+WORKDIR /home/vgm2p
+ENV MUJOCO_GL=osmesa VGM2P_DATA=/home/vgm2p/data VGM2P_CACHE=/home/vgm2p/cache PYTHONUNBUFFERED=1
 ENTRYPOINT ["vgm2p"]
 CMD ["--help"]
