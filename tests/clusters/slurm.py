@@ -108,7 +108,7 @@ def cluster(place: Path) -> Iterator[Cluster]:
                 subprocess.Popen(words, env={**os.environ, **running.variables}, stdout=log, stderr=log)  # type: ignore[arg-type]
             )
             time.sleep(1)
-        wait_until_idle(running)
+        wait_until_idle(running, processes)
         yield running
     finally:
         with contextlib.suppress(subprocess.SubprocessError):
@@ -126,13 +126,15 @@ def cluster(place: Path) -> Iterator[Cluster]:
 MUNGE = {"socket": "socket", "key-file": "key", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
 
 
-def wait_until_idle(running: Cluster) -> None:
-    deadline = time.monotonic() + 60
+def wait_until_idle(running: Cluster, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until the node takes jobs. The limit is that of every test."""
     while True:
         with contextlib.suppress(subprocess.SubprocessError):
             if "idle" in running.tell("sinfo", "--noheader", "--format=%T"):
                 return
-        assert time.monotonic() < deadline, (running.place / "slurmctld.log").read_text()[-2000:]
+        assert all(process.poll() is None for process in processes), (running.place / "slurmctld.log").read_text()[
+            -2000:
+        ]
         time.sleep(0.5)
 
 

@@ -37,9 +37,7 @@ def preempt(slurm, cpus):
     """Submit a short job that needs CPUs of jobs in the partition `low`, and wait until it has run."""
     said = slurm.tell("sbatch", "--partition=high", f"--cpus-per-task={cpus}", "--output=/dev/null", "--wrap=sleep 5")
     number = re.search(r"\d+", said)[0]
-    deadline = time.monotonic() + 200
     while number in slurm.jobs():
-        assert time.monotonic() < deadline, slurm.tell("squeue")
         time.sleep(1)
 
 
