@@ -35,7 +35,7 @@ def test_rewards_of_agents_that_have_left_do_not_count(monkeypatch):
 def test_an_observation_of_another_width_is_named(monkeypatch):
     env = walk()
     env.reset([0])
-    env._envs[0].widths = {"a": 3, "b": 4, "c": 4}
+    env._copies[0].widths = {"a": 3, "b": 4, "c": 4}
     monkeypatch.setattr(Walk, "observation_space", None)
     with pytest.raises(ConfigError, match="agent b sees 4 numbers, its observation_space has 5; correct one"):
         env.step(np.array([[1, 1, 1]]), ON)

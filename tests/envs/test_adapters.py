@@ -89,7 +89,7 @@ def test_an_environment_that_cuts_before_the_limit_is_refused_with_the_limit():
 def test_continuous_actions_reach_the_bounds_of_the_box_and_no_further():
     env = walk(continuous=True)
     env.reset([0])
-    inner = env._envs[0]
+    inner = env._copies[0]
     for given, done in ((-1.0, [-1.0, 0.0]), (0.0, [0.0, 2.0]), (1.0, [1.0, 4.0]), (7.0, [1.0, 4.0])):
         env.reset([0])
         env.step(np.full((1, 3, 2), given, np.float32), ON)
@@ -100,7 +100,7 @@ def test_continuous_actions_reach_the_bounds_of_the_box_and_no_further():
 def test_a_failure_of_the_environment_is_a_fault():
     env = walk()
     env.reset([0])
-    env._envs[0].place = {}
+    env._copies[0].place = {}
     step = env.step(np.array([[1, 1, 1]]), ON)
     assert step.fault[0]
     assert "KeyError" in step.info["cause"][0]

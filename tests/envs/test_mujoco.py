@@ -152,7 +152,7 @@ def test_a_broken_simulator_is_a_fault_of_its_row_alone(breakage, cause):
     env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
     env.make(2)
     env.reset([0, 1])
-    robot = env._robots[1]
+    robot = env._copies[1]
     if breakage == "diverges":  # MuJoCo warns, resets the robot and goes on as if nothing had happened
         robot.data.qvel[:] = 1e12
     else:
@@ -198,7 +198,7 @@ def test_a_picture_far_from_the_start_shows_robot_and_floor():
     env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
     env.reset([0])
     near = env.render()
-    robot = env._robots[0].unwrapped
+    robot = env._copies[0].unwrapped
     sizes = robot.model.geom_size.copy()
     robot.data.qpos[0] += 8 * 20  # in whole squares of the floor, which ends after 40 m in gymnasium's model
     robot.set_state(robot.data.qpos, robot.data.qvel)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.base import Frame
+from vgm2p.envs.copies import Copies, Failure
 from vgm2p.envs.observation import VIEWS, agents_view_numpy
 from vgm2p.envs.render import choose_backend
 from vgm2p.envs.spaces import TeamActions, vector_width, within
@@ -24,7 +23,7 @@ from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
 
 
-class GymnasiumTeam:
+class GymnasiumTeam(Copies):
     """E vector environments of one copy that step together (implements `VectorEnv`).
 
     Actions of a Box are mapped linearly from [-1, 1] to its bounds. A `MultiDiscrete` space gives every agent one
@@ -46,7 +45,7 @@ class GymnasiumTeam:
         ConfigError: for an unknown id, for spaces that are not supported, or if the team does not fit them.
     """
 
-    max_active: int | None = None
+    packages = ("gymnasium", "mujoco")
 
     def __init__(
         self,
@@ -61,8 +60,8 @@ class GymnasiumTeam:
         from gymnasium.spaces import Discrete, MultiDiscrete
 
         self._id, self._kwargs = env_id, dict(env_kwargs or {})
-        self._slots = [make_vector(env_id, self._kwargs)]
-        first = self._slots[0]
+        self._copies = [make_vector(env_id, self._kwargs)]
+        first = self._copies[0]
         width = vector_width(first.single_observation_space, "the observation")
         space = self._space = first.single_action_space
         self._single = isinstance(space, Discrete)  # one agent with one index
@@ -96,58 +95,12 @@ class GymnasiumTeam:
         )
         self._allocate()
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of gymnasium and, if it is installed, of mujoco."""
-        found = {}
-        for name in ("gymnasium", "mujoco"):
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-        return found
-
-    def make(self, n_envs: int) -> None:
-        """Change the number of slots to `n_envs`."""
-        while len(self._slots) < n_envs:
-            self._slots.append(make_vector(self._id, self._kwargs))
-        for slot in self._slots[n_envs:]:
-            slot.close()
-        self._slots = self._slots[:n_envs]
-        self._allocate()
-
-    def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the slots whose seed is not None."""
-        for e, seed in enumerate(seeds):
-            if seed is not None:
-                observation, _ = self._slots[e].reset(seed=int(seed))
-                self._state[e], self._steps[e] = np.asarray(observation[0]).reshape(-1), 0
-        return self._frame()
-
-    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active slots with actions (E, N, A) in [-1, 1], or (E, N) indices. If one fails, its row has a fault.
-
-        Raises:
-            ConfigError: if the environment cut an episode before `episode_limit`.
-        """
-        count = len(self._slots)
-        reward, cause = np.zeros(count), np.full(count, "", object)
-        terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
-        for e in np.flatnonzero(active).tolist():
-            try:
-                reward[e], terminated[e], truncated[e] = self._step(e, actions[e])
-            except ConfigError:
-                raise
-            except Exception as error:  # after any failure of the environment, the episode must be repeated
-                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
-        return Step(self._frame(), reward, terminated, truncated, fault, {"cause": cause})
-
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Return the picture that the environment draws. Raises ServiceError if it draws none."""
         try:
-            if self._slots[index].spec and "mujoco" in str(self._slots[index].spec.entry_point):
+            if self._copies[index].spec and "mujoco" in str(self._copies[index].spec.entry_point):
                 choose_backend()
-            pictures = self._slots[index].render()
+            pictures = self._copies[index].render()
         except ServiceError:
             raise
         except Exception as error:  # a simulator may raise anything
@@ -157,31 +110,32 @@ class GymnasiumTeam:
             raise ServiceError(f"{self._id} draws no pictures (render_mode='rgb_array'); remove video=true")
         return np.asarray(pictures[0], np.uint8)
 
-    def close(self) -> None:
-        """Release the environments."""
-        while self._slots:
-            self._slots.pop().close()
-
     def _limit(self, given: int | None) -> int:
-        limit = given or getattr(self._slots[0].spec, "max_episode_steps", None)
+        limit = given or getattr(self._copies[0].spec, "max_episode_steps", None)
         if limit is None:
             raise ConfigError(f"{self._id} has no step limit; give env.episode_limit=<steps>")
         return int(limit)
 
     def _allocate(self) -> None:
+        super()._allocate()
         assert self.spec.state_dim is not None
-        self._state = np.zeros((len(self._slots), self.spec.state_dim), np.float32)
-        self._steps = np.zeros(len(self._slots), int)
+        self._state = np.zeros((len(self._copies), self.spec.state_dim), np.float32)
+
+    def _new(self) -> Any:
+        return make_vector(self._id, self._kwargs)
+
+    def _begin(self, e: int, seed: int) -> None:
+        observation, _ = self._copies[e].reset(seed=seed)
+        self._state[e] = np.asarray(observation[0]).reshape(-1)
 
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
-        """Step one slot. Return its team reward, and whether the episode terminated or was truncated."""
-        observation, rewards, ends, cuts, infos = self._slots[e].step(self._joint(actions))
+        observation, rewards, ends, cuts, infos = self._copies[e].step(self._joint(actions))
         self._steps[e] += 1
         over = bool(ends[0] or cuts[0])
         final = infos.get("final_obs") if over else None  # where the slot has begun its next episode already
         seen = np.asarray(observation[0] if final is None else final[0], np.float32).reshape(-1)
         if not (np.isfinite(seen).all() and np.isfinite(rewards[0])):
-            raise ValueError("an observation or a reward is not finite")
+            raise Failure("an observation or a reward is not finite")
         self._state[e] = seen
         last = self._steps[e] >= self.spec.episode_limit
         if cuts[0] and not ends[0] and not last:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.base import Frame
+from vgm2p.envs.copies import DIVERGED, Copies, Failure
 from vgm2p.envs.observation import agents_view_numpy
 from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
@@ -31,7 +31,7 @@ PLANE = 0  # mjGEOM_PLANE
 CAMERA_DISTANCE = 4.0
 
 
-class MAMuJoCo:
+class MAMuJoCo(Copies):
     """E robots that step together (implements `VectorEnv`).
 
     Args:
@@ -49,7 +49,7 @@ class MAMuJoCo:
     """
 
     discrete = False
-    max_active: int | None = None
+    packages = ("gymnasium", "mujoco")  # mujoco 3.5 changed contacts
 
     def __init__(
         self,
@@ -60,9 +60,10 @@ class MAMuJoCo:
         episode_limit: int = 1000,
         obs_width: int | None = None,
     ) -> None:
-        self._id, self._kwargs, self._width = env_id, dict(env_kwargs or {}), obs_width
-        self._robots = [make_robot(env_id, self._kwargs)]
-        robot = self._robots[0]
+        super().__init__()
+        self._id, self._kwargs = env_id, dict(env_kwargs or {})
+        robot = self._new()
+        self._copies.append(robot)
         actuators = robot.action_space.shape[0]
         if n_agents < 1 or actuators % n_agents:
             raise ConfigError(f"env.n_agents={n_agents} cannot share the {actuators} actuators of {env_id} equally")
@@ -81,54 +82,11 @@ class MAMuJoCo:
         self._viewer: Any = None
         self._allocate()
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of the packages that determine the physics (mujoco 3.5 changed contacts)."""
-        return {name: version(name) for name in ("gymnasium", "mujoco")}
-
-    def make(self, n_envs: int) -> None:
-        """Change the number of robots to `n_envs`."""
-        while len(self._robots) < n_envs:
-            self._robots.append(make_robot(self._id, self._kwargs))
-        for robot in self._robots[n_envs:]:
-            robot.close()
-        self._robots = self._robots[:n_envs]
-        self._allocate()
-
-    def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the robots whose seed is not None."""
-        for e, seed in enumerate(seeds):
-            if seed is not None:
-                observation, _ = self._robots[e].reset(seed=int(seed))
-                self._place(e, observation)
-                self._steps[e] = 0
-        return self._frame()
-
-    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active robots with actions (E, N, A), clipped to [-1, 1]. If a robot fails, its row has a fault."""
-        joint = np.clip(actions.reshape(len(self._robots), -1), -1.0, 1.0).astype(np.float64)
-        reward = np.zeros(len(self._robots))
-        terminated, truncated, fault = (np.zeros(len(self._robots), bool) for _ in range(3))
-        cause = np.full(len(self._robots), "", object)
-        for e in np.flatnonzero(active).tolist():
-            try:
-                observation, reward[e], terminated[e], _, _ = self._robots[e].step(joint[e])
-            except Exception as error:  # after any failure of the simulator, the episode must be repeated
-                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
-                continue
-            if _diverged(self._robots[e]) or not (np.isfinite(observation).all() and np.isfinite(reward[e])):
-                fault[e], cause[e], reward[e] = True, "the physics diverged", 0.0
-                continue
-            self._place(e, observation)
-            self._steps[e] += 1
-            truncated[e] = not terminated[e] and self._steps[e] >= self.spec.episode_limit
-        return Step(self._frame(), reward, terminated & ~fault, truncated, fault, {"cause": cause})
-
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Draw robot `index` without a display. Raises ServiceError if neither EGL nor OSMesa works."""
         from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
-        robot = self._robots[index]
+        robot = self._copies[index]
         if self._viewer is None:
             choose_backend()
             try:
@@ -148,13 +106,28 @@ class MAMuJoCo:
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
-        for robot in self._robots:
-            robot.close()
+        super().close()
+
+    def _new(self) -> Any:
+        return make_robot(self._id, self._kwargs)
 
     def _allocate(self) -> None:
+        super()._allocate()
         assert self.spec.state_dim is not None
-        self._state = np.zeros((len(self._robots), self.spec.state_dim))
-        self._steps = np.zeros(len(self._robots), int)
+        self._state = np.zeros((len(self._copies), self.spec.state_dim))
+
+    def _begin(self, e: int, seed: int) -> None:
+        observation, _ = self._copies[e].reset(seed=seed)
+        self._place(e, observation)
+
+    def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
+        joint = np.clip(actions.reshape(-1), -1.0, 1.0).astype(np.float64)
+        observation, reward, terminated, _, _ = self._copies[e].step(joint)
+        if _diverged(self._copies[e]) or not (np.isfinite(observation).all() and np.isfinite(reward)):
+            raise Failure(DIVERGED)
+        self._place(e, observation)
+        self._steps[e] += 1
+        return float(reward), terminated, not terminated and self._steps[e] >= self.spec.episode_limit
 
     def _place(self, e: int, observation: NDArray[Any]) -> None:
         self._state[e, : len(observation)] = observation

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.base import Frame
+from vgm2p.envs.copies import Copies, Failure
 from vgm2p.envs.spaces import TeamActions, vector_width
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
@@ -19,7 +19,7 @@ from vgm2p.types import Spec
 MASK = "action_mask"  # legal actions of an agent, in its info or its observation, as in PettingZoo's documentation
 
 
-class PettingZoo:
+class PettingZoo(Copies):
     """E copies of a parallel environment that step together (implements `VectorEnv`).
 
     The team are `possible_agents`, in their order. Shorter observations are padded with zeros at the end, to the width
@@ -39,8 +39,6 @@ class PettingZoo:
         ConfigError: if there is no such module, or its spaces are not supported (see `spaces.py`).
     """
 
-    max_active: int | None = None
-
     def __init__(
         self,
         module: str,
@@ -51,9 +49,11 @@ class PettingZoo:
     ) -> None:
         if view != "native":
             raise ConfigError(f"data.view={view} does not exist for {module}; use data.view=native")
+        super().__init__()
         self._module, self._kwargs, self._reward = module, dict(env_kwargs or {}), reward
-        self._envs = [self._parallel()]
-        first = self._envs[0]
+        self.packages = ("pettingzoo", module.partition(".")[0])
+        first = self._new()
+        self._copies.append(first)
         observations, _ = first.reset(seed=0)
         self._agents: list[Any] = list(getattr(first, "possible_agents", ()))
         if not self._agents or not set(observations) <= set(self._agents):
@@ -78,57 +78,10 @@ class PettingZoo:
         )
         self._allocate()
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of PettingZoo and of the package of the module, if it has one."""
-        found = {}
-        for name in ("pettingzoo", self._module.partition(".")[0]):
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:  # a module in the working folder
-                continue
-        return found
-
-    def make(self, n_envs: int) -> None:
-        """Change the number of copies to `n_envs`."""
-        while len(self._envs) < n_envs:
-            self._envs.append(self._parallel())
-        for env in self._envs[n_envs:]:
-            env.close()
-        self._envs = self._envs[:n_envs]
-        self._allocate()
-
-    def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the copies whose seed is not None."""
-        for e, seed in enumerate(seeds):
-            if seed is not None:
-                observations, infos = self._envs[e].reset(seed=int(seed))
-                self._steps[e] = 0
-                self._place(e, observations, infos, self._envs[e].agents)
-        return self._frame()
-
-    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active copies with actions (E, N, A) in [-1, 1], or (E, N) indices. If one fails, its row has a fault.
-
-        Raises:
-            ConfigError: if the environment cut an episode before `episode_limit`.
-        """
-        count = len(self._envs)
-        reward, cause = np.zeros(count), np.full(count, "", object)
-        terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
-        for e in np.flatnonzero(active).tolist():
-            try:
-                reward[e], terminated[e], truncated[e] = self._step(e, actions[e])
-            except ConfigError:
-                raise
-            except Exception as error:  # after any failure of the environment, the episode must be repeated
-                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
-        return Step(self._frame(), reward, terminated, truncated, fault, {"cause": cause})
-
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Return the picture that the environment draws. Raises ServiceError if it draws none."""
         try:
-            picture = self._envs[index].render()
+            picture = self._copies[index].render()
         except Exception as error:  # a simulator may raise anything
             detail = " ".join(str(error).split())[:60]
             raise ServiceError(f"{self._module} cannot draw here ({detail}); remove video=true") from error
@@ -136,24 +89,23 @@ class PettingZoo:
             raise ServiceError(f"{self._module} draws no pictures (render_mode='rgb_array'); remove video=true")
         return np.asarray(picture, np.uint8)[..., :3]
 
-    def close(self) -> None:
-        """Release the environments."""
-        while self._envs:
-            self._envs.pop().close()
-
-    def _parallel(self) -> Any:
+    def _new(self) -> Any:
         return make_parallel(self._module, self._kwargs)
 
     def _allocate(self) -> None:
-        spec, count = self.spec, len(self._envs)
+        super()._allocate()
+        spec, count = self.spec, len(self._copies)
         self._obs = np.zeros((count, spec.n_agents, spec.obs_dim), np.float32)
         self._legal = np.ones((count, spec.n_agents, spec.action_dim), bool) if spec.discrete else None
         self._state = None if spec.state_dim is None else np.zeros((count, spec.state_dim), np.float32)
-        self._steps = np.zeros(count, int)
+
+    def _begin(self, e: int, seed: int) -> None:
+        env = self._copies[e]
+        observations, infos = env.reset(seed=seed)
+        self._place(e, observations, infos, env.agents)
 
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
-        """Step one copy. Return its team reward, and whether the episode terminated or was truncated."""
-        env = self._envs[e]
+        env = self._copies[e]
         acting = {
             agent: self._actions.to_env(i, actions[i]) for i, agent in enumerate(self._agents) if agent in env.agents
         }
@@ -164,7 +116,7 @@ class PettingZoo:
         given = [float(rewards[agent]) for agent in acting if agent in rewards]  # some also pay agents that have left
         total = sum(given) / (max(1, len(given)) if self._reward == "mean" else 1)
         if not np.isfinite(total) or not np.isfinite(self._obs[e]).all():
-            raise ValueError("an observation or a reward is not finite")
+            raise Failure("an observation or a reward is not finite")
         cut = over and any(cuts.get(agent) for agent in acting)
         last = self._steps[e] >= self.spec.episode_limit
         if cut and not last:
@@ -196,7 +148,7 @@ class PettingZoo:
             if not self._legal[e, i].any():
                 raise ConfigError(f"{self._module}: agent {agent} has no legal action; correct its {MASK}")
         if self._state is not None:
-            self._state[e] = self._state_of(self._envs[e])
+            self._state[e] = self._state_of(self._copies[e])
 
     def _frame(self) -> Frame:
         legal, state = self._legal, self._state

@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.envs.base import Frame, Step
+from vgm2p.envs.base import Frame
+from vgm2p.envs.copies import DIVERGED, Copies, Failure
 from vgm2p.envs.render import import_mujoco
 from vgm2p.envs.team import Team, team_of
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
 
 
-class RoboticsMAMuJoCo:
+class RoboticsMAMuJoCo(Copies):
     """E tasks of `gymnasium_robotics.mamujoco_v1` that step together (implements `VectorEnv`).
 
     Args:
@@ -40,7 +39,7 @@ class RoboticsMAMuJoCo:
     """
 
     discrete = False
-    max_active: int | None = None
+    packages = ("gymnasium-robotics", "gymnasium", "mujoco")
 
     def __init__(
         self,
@@ -53,14 +52,15 @@ class RoboticsMAMuJoCo:
     ) -> None:
         if view != "native":
             raise ConfigError(f"data.view={view} does not exist for {scenario} {agent_conf}; use data.view=native")
+        super().__init__()
         self._arguments = {
             "scenario": scenario,
             "agent_conf": agent_conf,
             "agent_obsk": agent_obsk,
             **(env_kwargs or {}),
         }
-        self._envs = [make_parallel(self._arguments)]
-        first = self._envs[0]
+        first = self._new()
+        self._copies.append(first)
         self._agents: list[str] = list(first.possible_agents)
         widths = [first.action_space(agent).shape[0] for agent in self._agents]
         if len(set(widths)) > 1:
@@ -81,71 +81,37 @@ class RoboticsMAMuJoCo:
         )
         self._allocate()
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of the packages that determine the physics."""
-        return {name: version(name) for name in ("gymnasium-robotics", "gymnasium", "mujoco")}
-
-    def make(self, n_envs: int) -> None:
-        """Change the number of tasks to `n_envs`."""
-        while len(self._envs) < n_envs:
-            self._envs.append(make_parallel(self._arguments))
-        for env in self._envs[n_envs:]:
-            env.close()
-        self._envs = self._envs[:n_envs]
-        self._allocate()
-
-    def reset(self, seeds: Sequence[int | None]) -> Frame:
-        """Reset the tasks whose seed is not None."""
-        for e, seed in enumerate(seeds):
-            if seed is not None:
-                observations, _ = self._envs[e].reset(seed=int(seed))
-                self._place(e, observations)
-                self._steps[e] = 0
-        return self._frame()
-
-    def step(self, actions: NDArray[Any], active: NDArray[np.bool_]) -> Step:
-        """Step active tasks with actions (E, N, A), clipped to [-1, 1]."""
-        count = len(self._envs)
-        clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
-        reward = np.zeros(count)
-        terminated, truncated, fault = (np.zeros(count, bool) for _ in range(3))
-        cause = np.full(count, "", object)
-        for e in np.flatnonzero(active).tolist():
-            try:
-                joint = {agent: clipped[e, i] for i, agent in enumerate(self._agents)}
-                observations, rewards, ends, _, _ = self._envs[e].step(joint)
-                self._place(e, observations)
-                reward[e], terminated[e] = rewards[self._agents[0]], ends[self._agents[0]]
-            except Exception as error:  # after any failure of the simulator, the episode must be repeated
-                fault[e], cause[e] = True, f"{type(error).__name__}: {error}"
-                continue
-            if not (np.isfinite(self._obs[e]).all() and np.isfinite(reward[e])):
-                fault[e], cause[e] = True, "the physics diverged"
-            self._steps[e] += 1
-            truncated[e] = not terminated[e] and self._steps[e] >= self.spec.episode_limit
-        reward[fault] = 0.0
-        return Step(self._frame(), reward, terminated & ~fault, truncated & ~fault, fault, {"cause": cause})
-
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Raise ServiceError: the package draws only in environments that were made for drawing."""
         raise ServiceError("env=robotics/... cannot draw pictures; for video=true use an env of mamujoco/")
 
-    def close(self) -> None:
-        """Release the tasks."""
-        for env in self._envs:
-            env.close()
+    def _new(self) -> Any:
+        return make_parallel(self._arguments)
 
     def _allocate(self) -> None:
+        super()._allocate()
         assert self.spec.state_dim is not None
-        self._obs = np.zeros((len(self._envs), self.spec.n_agents, self.spec.obs_dim), np.float32)
-        self._state = np.zeros((len(self._envs), self.spec.state_dim), np.float32)
-        self._steps = np.zeros(len(self._envs), int)
+        self._obs = np.zeros((len(self._copies), self.spec.n_agents, self.spec.obs_dim), np.float32)
+        self._state = np.zeros((len(self._copies), self.spec.state_dim), np.float32)
+
+    def _begin(self, e: int, seed: int) -> None:
+        observations, _ = self._copies[e].reset(seed=seed)
+        self._place(e, observations)
+
+    def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
+        clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
+        observations, rewards, ends, _, _ = self._copies[e].step(dict(zip(self._agents, clipped, strict=True)))
+        self._place(e, observations)
+        reward, terminated = float(rewards[self._agents[0]]), bool(ends[self._agents[0]])
+        if not (np.isfinite(self._obs[e]).all() and np.isfinite(reward)):
+            raise Failure(DIVERGED)
+        self._steps[e] += 1
+        return reward, terminated, not terminated and self._steps[e] >= self.spec.episode_limit
 
     def _place(self, e: int, observations: dict[str, NDArray[Any]]) -> None:
         for i, agent in enumerate(self._agents):
             self._obs[e, i, : len(observations[agent])] = observations[agent]
-        self._state[e] = self._envs[e].state()
+        self._state[e] = self._copies[e].state()
 
     def _frame(self) -> Frame:
         return Frame(self._obs.copy(), None, self._state.copy())
