@@ -78,7 +78,8 @@ class TensorBoard(TensorBoardLogger):
     def for_run(cls, run: Run, **keys: Any) -> TensorBoard:
         """Return the logger of a run; `keys` are arguments of Lightning's class."""
         place: dict[str, Any] = {"save_dir": run.folder.path / "tensorboard", "name": "", "version": ""}
-        purge = 0 if run.point.checkpoint is None else run.point.update + 1  # those of the checkpoint's update stay
+        # the events of a checkpoint's own update stay; a finished run without its pictures logs its last update again
+        purge = run.point.update + (run.point.checkpoint is not None)
         return cls(**place | {"default_hp_metric": False, "purge_step": purge} | keys)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -98,6 +99,7 @@ class TensorBoard(TensorBoardLogger):
             self.experiment.add_custom_scalars({"evaluation": bands})
             self._has_charts = True
         super().log_metrics(metrics, step)
+        self.experiment.flush()  # what is only in memory is lost when the process is killed
 
     def log_seed(self, seed: int, metrics: Mapping[str, float], step: int) -> None:
         """Write the numbers of one of several seeds to its own folder."""
@@ -106,6 +108,7 @@ class TensorBoard(TensorBoardLogger):
             self._seeds[seed] = SummaryWriter(str(folder), purge_step=self._purge_step)
         for name, number in metrics.items():
             self._seeds[seed].add_scalar(self.LOGGER_JOIN_CHAR.join(filter(None, (self._prefix, name))), number, step)
+        self._seeds[seed].flush()
 
     def finalize(self, status: str) -> None:
         """Write the remaining events. If a file is opened again after this, no events are hidden."""

@@ -39,7 +39,9 @@ def test_a_run_on_data_without_an_environment_is_not_told_to_evaluate(vault, tmp
     assert code == 0, errors
     code, _, line = said("evaluate", f"run={tmp_path / 'run'}", "episodes=1")
     text, _, advised = line.strip().rpartition(" -m vgm2p ")
-    assert code == 2 and "its data name no environment" in text, line
+    assert code == 2 and "its data name no environment; give one of conf/env (ours or yours) with env=<name>" in text, (
+        line
+    )
     assert said(*shlex.split(advised), *small)[0] == 0
     code, text, _ = said("report", tmp_path / "run")
     assert code == 66 and "estimate run=" in text and "evaluate" not in text
