@@ -234,7 +234,7 @@ FOLDERS = [
     Hostile(
         "log of metrics is a link", folder(each(linked("metrics.csv", "notes.txt"), words("log_every=4"))), works=True
     ),
-    Hostile("log of episodes is a link", folder(linked("episodes.csv", "episodes.csv"), run="evaluated"), works=True),
+    Hostile("log of episodes is a link", folder(linked("episodes.csv", "episodes.csv"), run="evaluated")),
     Hostile(
         "log of a comparison is a link",
         folder(each(linked("compare-bc_flow.log", "notes.txt"), words("compare=[bc_flow]"))),
@@ -247,7 +247,7 @@ FOLDERS = [
     Hostile("plots are the user's", folder(linked("plots", "plots"))),
     Hostile("events are the user's", folder(linked("tensorboard", "."))),
     Hostile("evaluations are the user's", folder(linked("evaluations", "."), "again")),
-    Hostile("one evaluation is the user's", folder(linked("evaluations/update-4-n1", "."), "again")),
+    Hostile("one evaluation is the user's", folder(linked("evaluations/update-4-n1-1", "."), "again")),
     Hostile("manifest is a FIFO", folder(fifo("manifest.json"))),
     Hostile("manifest is a FIFO, reported", folder(fifo("manifest.json"), "report")),
     Hostile("results are a FIFO", folder(fifo("results.json"))),
