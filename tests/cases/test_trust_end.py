@@ -199,7 +199,7 @@ def test_an_odd_folder_is_named_and_left_out_of_a_report(drawn, tmp_path, odd):
     runs, notices = load_runs([damaged, drawn])
     assert [run.folder for run in runs] == [drawn]
     (line,) = notices
-    assert line.startswith("left out: ") and str(damaged) in line
+    assert line.startswith("left out: ") and f"/{damaged.name}" in line  # a long path loses its first folders
 
 
 def test_a_manifest_without_settings_is_reported(drawn, tmp_path):
