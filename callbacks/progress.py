@@ -54,15 +54,19 @@ class Progress(Callback):
         """Return the callback of a run."""
         return cls(run.settings.updates, seconds, show=run.say)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and in a terminal the bar."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the evaluation of the untrained policy, and in a terminal the bar."""
         assert isinstance(pl_module, OfflineModule)
-        self._module, now = pl_module, self.clock()
-        self._speed, self._last = Speed(pl_module.done, now), now - self.seconds + min(FIRST_SECONDS, self.seconds)
+        self._module, self._last = pl_module, self.clock() - self.seconds + min(FIRST_SECONDS, self.seconds)
         for evaluation in evaluation_logs(trainer):
             self._evaluation, evaluation.on_step = evaluation, self._evaluating
         if sys.stderr.isatty():
             self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the speed."""
+        assert isinstance(pl_module, OfflineModule)
+        self._speed = Speed(pl_module.done, self.clock(), self._waited())
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Show the progress after a block."""
@@ -109,6 +113,10 @@ class Progress(Callback):
 
     def _pace(self, done: int) -> list[str]:
         """Return the speed since the last line, and the time left."""
-        self._speed.look(done, self.clock(), 0.0 if self._evaluation is None else self._evaluation.seconds)
+        self._speed.look(done, self.clock(), self._waited())
         left = self._speed.left(self.total - done)
         return [f"{self._speed.rate:.1f} updates/s", f"left {'?' if left is None else format_seconds(left)}"]
+
+    def _waited(self) -> float:
+        """Return the seconds of all evaluations so far."""
+        return 0.0 if self._evaluation is None else self._evaluation.seconds

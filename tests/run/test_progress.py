@@ -40,6 +40,7 @@ def shown():
     clock, lines, evaluation = Clock(), [], Evaluation()
     progress, module = Progress(1000, 10.0, clock, lines.append), module_of(*FIRST)
     trainer = SimpleNamespace(callbacks=[evaluation, progress])
+    progress.on_fit_start(trainer, module)
     progress.on_train_start(trainer, module)
 
     def block(updates, seconds):
@@ -71,6 +72,22 @@ def test_waiting_for_evaluations_is_time_left_but_no_lack_of_speed(shown):
     line = shown.block(200, 60.0)  # 20 seconds of training, 40 of evaluation
     assert "10.0 updates/s" in line
     assert line.endswith("left 0:04:00")  # 800 updates at 10 per second, and 160 seconds of evaluations
+
+
+def test_the_evaluation_of_the_untrained_policy_is_shown_and_is_neither_speed_nor_time_left():
+    clock, lines, evaluation = Clock(), [], Evaluation()
+    progress, module = Progress(1000, 10.0, clock, lines.append), module_of(*FIRST)
+    trainer = SimpleNamespace(callbacks=[evaluation, progress])
+    progress.on_fit_start(trainer, module)
+    for step in (1, 2, 3):
+        clock.now += 2.0
+        evaluation.on_step(step, 0, 10)
+    assert lines == ["update 0/1000  evaluating, 0/10 episodes, step 3"]
+    evaluation.seconds += 6.0
+    progress.on_train_start(trainer, module)
+    clock.now, module.done = clock.now + 10.0, 100
+    progress.on_train_batch_end(trainer, module)
+    assert lines[1].endswith("10.0 updates/s  left 0:01:30")
 
 
 def test_the_latest_return_stands_first_then_the_losses(shown):
@@ -115,6 +132,7 @@ def test_the_bar_never_cuts_off_the_return(columns, monkeypatch):
     monkeypatch.setattr("sys.stderr", screen)
     progress, module, evaluation = Progress(1000, 10.0), module_of(*FIRST), Evaluation()
     trainer = SimpleNamespace(callbacks=[evaluation, progress])
+    progress.on_fit_start(trainer, module)
     progress.on_train_start(trainer, module)
     evaluation.latest, module.done = 3374.13, 500
     module.latest = {"policy_loss": 0.1234, "critic_loss": 2.0}

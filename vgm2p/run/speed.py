@@ -12,12 +12,13 @@ class Speed:
     Args:
         done: number of updates so far.
         now: time in seconds.
+        waited: seconds of the evaluations so far, as of the untrained policy.
     """
 
-    def __init__(self, done: int, now: float) -> None:
+    def __init__(self, done: int, now: float, waited: float = 0.0) -> None:
         self._first = self._done = done
         self._now = now
-        self._waited = 0.0
+        self._before = self._waited = waited
         self.rate = 0.0
 
     def look(self, done: int, now: float, waited: float) -> None:
@@ -31,4 +32,4 @@ class Speed:
         """Return how many seconds `remaining` updates take; None before the first update."""
         if not self.rate:
             return None
-        return remaining * (1 / self.rate + self._waited / (self._done - self._first))
+        return remaining * (1 / self.rate + (self._waited - self._before) / (self._done - self._first))
