@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -35,20 +36,26 @@ class Sweep:
                 command, cwd=place, env={**environment(), **variables}, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def training(self) -> int:
-        """Return how many cells train now."""
-        return len([path for path in self.place.glob("runs/*/*/*/metrics.csv") if (path.parent / ".lock").exists()])
+    def training(self) -> list[Path]:
+        """Return the folders of the cells that train now."""
+        return [path.parent for path in self.place.glob("runs/*/*/*/metrics.csv") if (path.parent / ".lock").exists()]
 
     def wait_for(self, count: int) -> None:
         """Wait until so many cells train at the same time. The limit is that of every test."""
-        while self.training() < count:
+        while len(self.training()) < count:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.2)
 
-    def processes(self) -> list[psutil.Process]:
-        """Return the processes that hold the lock of a run folder."""
-        locks = [json.loads(path.read_text()) for path in sorted(self.place.glob("runs/*/*/*/.lock"))]
-        return [psutil.Process(lock["pid"]) for lock in locks]
+    def held(self, count: int) -> list[psutil.Process]:
+        """Return the processes of so many cells. Each is suspended as soon as it trains, so none ends before."""
+        found: dict[Path, psutil.Process] = {}
+        while len(found) < count:
+            assert self.process.poll() is None, self.log.read_text()
+            for folder in set(self.training()) - found.keys():
+                found[folder] = process_of(folder)
+                found[folder].suspend()
+            time.sleep(0.05)
+        return list(found.values())
 
     def ended(self, seconds: float = 550) -> str:
         """Return what it has printed when it has ended."""
@@ -58,6 +65,18 @@ class Sweep:
             self.process.send_signal(signal.SIGTERM)
             raise AssertionError(self.log.read_text()) from None
         return self.log.read_text()
+
+
+def process_of(folder: Path) -> psutil.Process:
+    """Return the process that holds the lock of a run folder."""
+    return psutil.Process(json.loads((folder / ".lock").read_text())["pid"])
+
+
+def let_go(cells: list[psutil.Process]) -> None:
+    """Let suspended cells go on. A cell that the cluster has already woken and ended is left out."""
+    for process in cells:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def table(printed: str) -> str:
