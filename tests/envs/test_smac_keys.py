@@ -11,7 +11,7 @@ import pytest
 
 from vgm2p.envs.smac_install import WORKER_ENVIRONMENT
 from vgm2p.execution.rollout import RandomActor, rollout
-from vgm2p.execution.video import save_replay
+from vgm2p.execution.video import Scene, save_replay
 
 if importlib.util.find_spec("smacv2") is None:
     pytest.skip("smacv2 is not installed: make install-smac test-smac", allow_module_level=True)
@@ -94,6 +94,6 @@ def test_a_replay_holds_one_episode_of_a_new_game(game, make, tmp_path):
     game()
     env = make("3m", workers=1)
     rollout(RandomActor(env.spec), env, 0, [0], 2)
-    steps = save_replay(RandomActor(env.spec), env, tmp_path / "one.SC2Replay", 0, [0])
-    assert steps > 3
+    shown = save_replay(RandomActor(env.spec), env, tmp_path / "one.SC2Replay", Scene(0, [0]))
+    assert shown.steps > 3
     assert (tmp_path / "one.SC2Replay").read_text() == "replay of 1 episodes"

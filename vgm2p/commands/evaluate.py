@@ -18,7 +18,7 @@ from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
 from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
-from vgm2p.execution.video import record, save_replay
+from vgm2p.execution.video import Scene, record, save_replay
 from vgm2p.io.files import refuse_link, remove_stale
 from vgm2p.io.text import command, decimals, grid, say, shown
 from vgm2p.report.evaluations import environment_part
@@ -121,8 +121,8 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
         for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
             if getattr(settings, word):
-                title, seeds = policy.settings.algorithm, list(policy.algorithm.seeds)
-                film = write(policy.algorithm, env, out / name, policy.update, seeds, name=title)
+                title, seeds = policy.settings.algorithm, policy.algorithm.seeds
+                film = write(policy.algorithm, env, out / name, Scene(policy.update, seeds, name=title))
                 say(
                     f"{word:<12} {out / name}: {title}, seed {seeds[0]}, act_noise {own}, {film.steps} steps, "
                     f"return {shown(film.return_)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,25 @@ FILM: dict[str, Any] = {"format": "FFMPEG", "fps": 20, "macro_block_size": 8, "f
 
 
 @dataclass(frozen=True)
+class Scene:
+    """The episode to show.
+
+    Attributes:
+        update: number of updates of the policy.
+        seeds: the training seeds; the first one acts.
+        episode: number of the episode.
+        steps: largest number of steps.
+        name: who acts, for the caption.
+    """
+
+    update: int
+    seeds: Sequence[int]
+    episode: int = 0
+    steps: int = 1000
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Shown:
     """An episode that was shown: number of steps, and return."""
 
@@ -31,19 +50,8 @@ class Shown:
     return_: float
 
 
-def record(
-    actor: Actor,
-    env: VectorEnv,
-    path: Path,
-    update: int,
-    seeds: list[int],
-    episode: int = 0,
-    steps: int = 1000,
-    name: str = "",
-) -> Shown:
-    """Write an episode (of at most `steps` steps) of the first seed's policy to `path`.
-
-    Every picture says `name`, the seed, the step and the return so far.
+def record(actor: Actor, env: VectorEnv, path: Path, scene: Scene) -> Shown:
+    """Write a film of an episode to `path`. Every picture says who acts, the seed, the step and the return so far.
 
     Raises:
         ServiceError: if the machine cannot draw or has no ffmpeg, or if the environment fails.
@@ -60,10 +68,10 @@ def record(
                 film: Any = writer
 
                 def show(step: int, total: float) -> None:
-                    text = f"{name}  seed {seeds[0]}  step {step}  return {total:.1f}".strip()
+                    text = f"{scene.name}  seed {scene.seeds[0]}  step {step}  return {total:.1f}".strip()
                     film.append_data(captioned(env.render(0), text))
 
-                played = play(actor, env, update, seeds, episode, steps, show)
+                played = play(actor, env, scene, show)
             frames, _ = imageio_ffmpeg.count_frames_and_secs(temporary)
         except (OSError, RuntimeError) as error:  # ffmpeg has ended, or cannot read what it has written
             if not _of_ffmpeg(error):
@@ -112,48 +120,30 @@ def _incomplete(path: Path, temporary: Path) -> str:
     return f"{path}: ffmpeg could not write the film ({room(path)}, more than {written} bytes needed); free space"
 
 
-def save_replay(
-    actor: Actor,
-    env: VectorEnv,
-    path: Path,
-    update: int,
-    seeds: list[int],
-    episode: int = 0,
-    steps: int = 1000,
-    name: str = "",
-) -> Shown:
-    """Play an episode of the first seed's policy in a new game, and write its replay to `path`.
+def save_replay(actor: Actor, env: VectorEnv, path: Path, scene: Scene) -> Shown:
+    """Play an episode in a new game, and write its replay to `path`. The environment has a method `save_replay`.
 
-    The arguments are those of `record`; `name` is not used, because the game draws the replay. The environment has a
-    method `save_replay`. Raises ServiceError if the environment fails.
+    Raises ServiceError if the environment fails.
     """
     env.close()  # a replay begins where the game began
-    done = play(actor, env, update, seeds, episode, steps, lambda step, total: None)
+    done = play(actor, env, scene, lambda step, total: None)
     saver: Any = env
     saver.save_replay(path)
     return done
 
 
-def play(
-    actor: Actor,
-    env: VectorEnv,
-    update: int,
-    seeds: list[int],
-    episode: int,
-    steps: int,
-    before: Callable[[int, float], None],
-) -> Shown:
-    """Play an episode (of at most `steps` steps) of the first seed's policy.
+def play(actor: Actor, env: VectorEnv, scene: Scene, before: Callable[[int, float], None]) -> Shown:
+    """Play an episode.
 
     `before` is called ahead of every step, with its number and the return so far. Raises ServiceError if the
     environment fails.
     """
-    env = guarded(env)
+    env, seeds = guarded(env), scene.seeds
     env.make(1)
-    frame = env.reset([episode_seed(episode)])
-    key, memory = ActKey(seeds, update, [episode]), None
+    frame = env.reset([episode_seed(scene.episode)])
+    key, memory = ActKey(seeds, scene.update, [scene.episode]), None
     reward, total = np.zeros(1), 0.0
-    for step in range(steps):
+    for step in range(scene.steps):
         before(step, total)
         obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
         legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
@@ -170,4 +160,4 @@ def play(
             raise ServiceError(f"environment {env.spec.env_id} failed in the episode to be shown; try again")
         if result.terminated[0] or result.truncated[0]:
             return Shown(step + 1, total)
-    return Shown(steps, total)
+    return Shown(scene.steps, total)
