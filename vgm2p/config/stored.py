@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,6 +37,7 @@ MODULE = re.compile(r"[A-Za-z_][\w.]*:(?!//)")
 MODULE_KEY = "env.module"  # the module of an environment of PettingZoo (conf/env/pettingzoo.yaml)
 PACKAGES = ("pettingzoo.", "gymnasium_robotics.")  # packages whose modules define environments, and do nothing else
 LONGEST = 20_000  # characters of the words of a manifest
+Kind = TypeVar("Kind")
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
 
@@ -67,20 +68,21 @@ def stored_policy(config: Any, file: Path) -> PolicySettings:
 
 def stored_spec(spec: Any, file: Path) -> Spec:
     """Return the task of a checkpoint. Raises DataError if it is no Spec."""
-    try:
-        refuse_foreign(spec)
-        return settings_of(spec, Spec)
-    except ConfigError as error:
-        raise DataError(f"{file}: spec: {error.line}; use the run's own files") from None
+    return _stored(spec, Spec, f"{file}: spec", "use the run's own files")
 
 
 def stored_acting(acting: Any, file: Path) -> Acting:
     """Return the way to act of an exported policy. Raises DataError if it is none."""
+    return _stored(acting, Acting, f"{file}: acting", "export or fetch the policy again")
+
+
+def _stored(node: Any, kind: type[Kind], where: str, remedy: str) -> Kind:
+    """Return a dataclass from a node of somebody's file. Raises DataError if the node is none, or could call code."""
     try:
-        refuse_foreign(acting)
-        return settings_of(acting, Acting)
+        refuse_foreign(node)
+        return settings_of(node, kind)
     except ConfigError as error:
-        raise DataError(f"{file}: acting: {error.line}; export or fetch the policy again") from None
+        raise DataError(f"{where}: {error.line}; {remedy}") from None
 
 
 def refuse_foreign(config: Any) -> None:
