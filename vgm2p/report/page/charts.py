@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import LARGEST, Scale, scale_of, tick_text
 from vgm2p.report.page.markup import Markup, element
+from vgm2p.report.runs import Run
 
 UNITS = 1000.0  # width and height of a chart in its own units
 NARROW = 4  # largest number of ticks on the x axis
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What all charts of one experiment share.
+
+    Attributes:
+        key: beginning of the charts' names.
+        methods: name -> runs.
+        styles: name -> look.
+        places: name -> number of the method on the page.
+        most: largest number of points of a line.
+    """
+
+    key: str
+    methods: Mapping[str, Sequence[Run]]
+    styles: Mapping[str, Look]
+    places: Mapping[str, int]
+    most: int
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from vgm2p.errors import UserError
-from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import LARGEST, thinned
-from vgm2p.report.page.charts import Chart, Line
+from vgm2p.report.page.charts import Chart, Drawn, Line
 from vgm2p.report.panels import PANELS, Panel
 from vgm2p.report.runs import Run
 from vgm2p.run.folder import RunFolder
@@ -16,30 +15,16 @@ from vgm2p.run.folder import RunFolder
 Table = dict[str, dict[int, list[float]]]  # column -> update -> numbers of the seeds
 
 
-def diagnostic_charts(
-    key: str, methods: Mapping[str, Sequence[Run]], styles: Mapping[str, Look], places: Mapping[str, int], most: int
-) -> tuple[list[Chart], list[str]]:
-    """Return the charts of one experiment, and a line for every metrics.csv that cannot be read.
-
-    Args:
-        key: beginning of the charts' names.
-        methods: name -> runs.
-        styles: name -> look.
-        places: name -> number of the method on the page.
-        most: largest number of points of a line.
-    """
+def diagnostic_charts(drawn: Drawn) -> tuple[list[Chart], list[str]]:
+    """Return the charts of one experiment, and a line for every metrics.csv that cannot be read."""
     tables, notices = {}, []
-    for name, group in methods.items():
+    for name, group in drawn.methods.items():
         tables[name], lost = _table(group)
         notices += lost
     charts = []
     for panel in PANELS:
-        lines = [
-            line
-            for name, table in tables.items()
-            if (line := _line(panel, table, name, styles[name], places[name], most)) is not None
-        ]
-        charts += _charts(key, panel, lines)
+        lines = [line for name, table in tables.items() if (line := _line(panel, table, name, drawn)) is not None]
+        charts += _charts(drawn.key, panel, lines)
     return charts, notices
 
 
@@ -80,12 +65,12 @@ def _table(runs: Sequence[Run]) -> tuple[Table, list[str]]:
     return found, notices
 
 
-def _line(panel: Panel, table: Table, name: str, look: Look, place: int, most: int) -> Line | None:
+def _line(panel: Panel, table: Table, name: str, drawn: Drawn) -> Line | None:
     first = table.get(panel.first)
     if not first:
         return None
     updates = sorted(first)
-    updates = [updates[k] for k in thinned(len(updates), most)]
+    updates = [updates[k] for k in thinned(len(updates), drawn.most)]
     several = any(len(first[update]) > 1 for update in updates)
     second = []
     for column in panel.columns:
@@ -94,9 +79,9 @@ def _line(panel: Panel, table: Table, name: str, look: Look, place: int, most: i
         if have:
             second.append((have, [_mean(other[update]) for update in have]))
     return Line(
-        place,
+        drawn.places[name],
         name,
-        look,
+        drawn.styles[name],
         updates,
         [_mean(first[update]) for update in updates],
         [min(first[update]) for update in updates] if several else (),

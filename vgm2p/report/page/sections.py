@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from vgm2p.io.shell import program
 from vgm2p.report.looks import looks
-from vgm2p.report.page.charts import Chart
+from vgm2p.report.page.charts import Chart, Drawn
 from vgm2p.report.page.curve_charts import curve_charts
 from vgm2p.report.page.diagnostics import diagnostic_charts
 from vgm2p.report.page.facts import UNKNOWN, each_once, experiment_facts, numbers, text_of, typed, versions
@@ -104,9 +104,9 @@ class Sections:
         groups = {method: group for (there, method), group in self.groups.items() if there == experiment}
         runs = [run for group in groups.values() for run in group]
         trained = {method: group for method, group in groups.items() if any(run.curve for run in group)}
-        chart_words = (f"e{place}", trained, self.styles, self.places, self.most)
-        curves = curve_charts(*chart_words)
-        diagnostics, lost = diagnostic_charts(*chart_words)
+        drawn = Drawn(f"e{place}", trained, self.styles, self.places, self.most)
+        curves = curve_charts(drawn)
+        diagnostics, lost = diagnostic_charts(drawn)
         self.charts += [*curves, *diagnostics]
         facts = [
             element("div", element("dt", key), element("dd", value)) for key, value in experiment_facts(runs).items()
