@@ -21,7 +21,6 @@ from tests.cli.answers import answer
 from tests.run.runs import differences, environment
 from vgm2p.errors import ConfigError, MissingInput
 
-STRANGERS = Path(__file__).parents[1] / "strangers"
 TINY = {
     "compare": [],
     "updates": 20,
@@ -41,14 +40,11 @@ TINY = {
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(project):
     """A working folder with an own environment, and a dataset recorded in it."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(STRANGERS / "conf", tmp_path / "conf")
-    shutil.copy(STRANGERS / "line_world.py", tmp_path)
     made = vgm2p.collect("line.h5", env="line", policy="random", episodes=8, quiet=True, **{"data.view": "native"})
     assert made == Path("line.h5")
-    return tmp_path
+    return project
 
 
 def state():

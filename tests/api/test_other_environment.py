@@ -1,16 +1,12 @@
 """A run that was trained without an environment is evaluated in one that the user names, where the tasks agree."""
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 import vgm2p
 from tests.cli.answers import answer
 
-STRANGERS = Path(__file__).parents[1] / "strangers"
 TINY = {
     "algo": "bc_gaussian",
     "compare": [],
@@ -28,14 +24,6 @@ TINY = {
 }
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(STRANGERS / "conf", tmp_path / "conf")
-    shutil.copy(STRANGERS / "line_world.py", tmp_path)
-    return tmp_path
-
-
 def write(env_id, width=2):
     """Write episodes of the length of the line world, with observations of `width` numbers."""
     rng = np.random.default_rng(0)
@@ -51,7 +39,7 @@ def write(env_id, width=2):
     vgm2p.write_dataset("mine.h5", episodes, env_id=env_id, overwrite=True)
 
 
-def test_data_of_a_known_task_are_evaluated_in_its_environment(place):
+def test_data_of_a_known_task_are_evaluated_in_its_environment(project):
     write("line")
     run = vgm2p.fit(**TINY)
     assert run.returns == ()
@@ -59,7 +47,7 @@ def test_data_of_a_known_task_are_evaluated_in_its_environment(place):
     assert code == 66
     assert "this data's simulator is not part of vgm2p; give env=<yours>, an environment of line" in text
     assert answer(["evaluate", "run=run", "env=line", "episodes=2"]) == (0, "")
-    found = json.loads((place / "run/evaluations/update-4-n2-line/results.json").read_text())
+    found = json.loads((project / "run/evaluations/update-4-n2-line/results.json").read_text())
     assert (found["environment"], found["by_act_noise"][0]["episodes"]) == ("line", 2)
     assert found["by_act_noise"][0]["length_mean"] == 8
     assert (
@@ -74,7 +62,7 @@ def test_data_of_a_known_task_are_evaluated_in_its_environment(place):
     assert 'view: "native" != "raw_onehot"' in text
 
 
-def test_data_that_name_no_environment_fit_every_name_and_no_other_shape(place):
+def test_data_that_name_no_environment_fit_every_name_and_no_other_shape(project):
     write(None)
     vgm2p.fit(**TINY)
     code, text = answer(["evaluate", "run=run"])
