@@ -100,6 +100,19 @@ def test_differences_are_those_of_the_report(place, page):
     assert len([row for row in page.all("tr", "data-base") if "hidden" in row]) == 8  # of the two other methods
 
 
+def test_a_task_without_the_named_method_says_so(tmp_path):
+    write_runs(tmp_path)
+    runs = loaded(tmp_path)
+    elsewhere = [
+        replace(run, results={**run.results, "experiment": "other task"}) for run in runs if run.name != "third"
+    ]
+    write_page([*runs, *elsewhere], tmp_path / "page.html", versus="third")
+    page = Page(tmp_path / "page.html")
+    assert "other task: no run of versus=third; another method is compared with the others" in page.source
+    assert f"{EXPERIMENT}: no run" not in page.source
+    assert [each["value"] for each in page.all("option", "selected")] == ["third", "vgm2p"]
+
+
 def test_nothing_from_a_run_folder_becomes_markup(page):
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"img", "iframe", "object", "embed", "link", "base", "form"}

@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,7 +220,7 @@ def differences_of(runs: Sequence[Run], algorithm: str, best: bool = False) -> l
     `algorithm`.
     """
     groups = pooled(runs)
-    bases = [key for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])]
+    bases = named(groups, algorithm)
     if not bases:
         known = dict.fromkeys(name for _, name in groups)
         raise ConfigError(f"versus='{algorithm}': no such method among these runs{nearest(algorithm, known)}")
@@ -230,6 +230,11 @@ def differences_of(runs: Sequence[Run], algorithm: str, best: bool = False) -> l
         if base[0] == other[0] and base != other and not (other in bases and other < base)
         for found in differences_between(groups[base], groups[other], best)
     ]
+
+
+def named(groups: Mapping[tuple[str, str], Sequence[Run]], algorithm: str | None) -> list[tuple[str, str]]:
+    """Return the keys (experiment, method) of the groups that `algorithm` names, by method or by algorithm."""
+    return [key for key, group in groups.items() if algorithm in (key[1], group[0].results["algorithm"])]
 
 
 def differences_between(first: Sequence[Run], second: Sequence[Run], best: bool = False) -> list[Difference]:

@@ -10,7 +10,17 @@ from vgm2p.report.looks import Look
 from vgm2p.report.page.axes import LARGEST, Scale, scale_of, tick_text
 from vgm2p.report.page.markup import Content, Markup, element, joined
 from vgm2p.report.runs import MEASURES, Run, pooled, ways_of
-from vgm2p.report.tables import DATASET, Cell, Difference, Entry, bounds, differences_between, entries_of, way_title
+from vgm2p.report.tables import (
+    DATASET,
+    Cell,
+    Difference,
+    Entry,
+    bounds,
+    differences_between,
+    entries_of,
+    named,
+    way_title,
+)
 from vgm2p.run.folder import Way
 
 MOST_BASES = 12  # with more methods, differences are shown to one of them alone
@@ -199,10 +209,9 @@ def scrolling(table: Markup) -> Markup:
 
 def _chosen(runs: Sequence[Run], versus: str | None) -> str:
     """Return the method that `versus` names, or else the one with the highest mean return."""
-    groups = pooled(runs)
-    named = [key[1] for key, group in groups.items() if versus in (key[1], group[0].results["algorithm"])]
-    if named:
-        return named[0]
+    found = named(pooled(runs), versus)
+    if found:
+        return found[0][1]
     entries = [entry for entry in entries_of(runs) if entry.counts]
     return max(entries, key=lambda entry: _centre(entry, _shown_way(entry))).method
 

@@ -14,7 +14,7 @@ from vgm2p.report.page.markup import Content, Markup, element, joined
 from vgm2p.report.page.results import MEASURED, differences_table, results_table, scrolling, swatch
 from vgm2p.report.page.videos import Films
 from vgm2p.report.runs import MEASURES, Run, pooled
-from vgm2p.report.tables import notes, scores_are_returns
+from vgm2p.report.tables import named, notes, scores_are_returns
 
 POINTS = 4000  # points of all lines of the charts of one kind: with many methods, each line has fewer
 FEWEST, MOST = 16, 120  # points of a line
@@ -111,6 +111,8 @@ class Sections:
         facts = [
             element("div", element("dt", key), element("dd", value)) for key, value in experiment_facts(runs).items()
         ]
+        if self.versus is not None and not named(pooled(runs), self.versus):
+            lost.append(f"{experiment}: no run of versus={self.versus}; another method is compared with the others")
         differences = differences_table(runs, self.versus, self.best, self.styles)
         section = element(
             "section",
