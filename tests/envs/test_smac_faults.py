@@ -64,7 +64,7 @@ def test_a_game_that_does_not_start_is_a_fault_and_started_again(kind, game, mak
 def test_a_game_that_never_starts_ends_the_evaluation_with_the_cause(game, make):
     game(launch={str(n): "exit" for n in range(1, 20)})
     with pytest.raises(
-        ServiceError, match=r"failed 4 times in episode 0 \(GameDied.* cannot start\); run `vgm2p doctor`"
+        ServiceError, match=r"failed 4 times in episode 0 \(GameDied.* cannot start\); run `.* -m vgm2p doctor`"
     ):
         rollout(Rule("fight"), make("3m", workers=1), 0, [0], 1)
 

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -81,14 +82,14 @@ def test_train_on_collected_episodes_evaluate_and_go_on_with_other_games(place):
     assert results["dataset_score_mean"] == pytest.approx(results["dataset_return_mean"], rel=1e-5)  # our own scale
     said = run(place, "evaluate", "run=whole", "episodes=2", "act_noise=mode", "replay=true")
     assert said.index(" won ") < said.index(" return ")
-    assert (place / "whole/evaluations/update-6-n2/episode0.SC2Replay").read_text() == "replay of 1 episodes"
+    assert (place / "whole/evaluations/update-6-n2-mode/episode0.SC2Replay").read_text() == "replay of 1 episodes"
     assert "draws no pictures; replay=true" in run(place, "evaluate", "run=whole", "video=true", code=2)
-    assert len(rows(place / "whole/evaluations/update-6-n2")) == 4
+    assert len(rows(place / "whole/evaluations/update-6-n2-mode")) == 4
 
 
 def test_episodes_that_cannot_be_played_make_an_evaluation_short(place):
     """Of three episodes, one fails at all four attempts: in training (in another process), and in the last evaluation."""
-    broken = {"numbers": [3, 5, 6, 7, 10, 11, 12, 13], "kinds": ["crash"], "at": 2}
+    broken = {"numbers": [5, 7, 8, 9, 12, 13, 14, 15], "kinds": ["crash"], "at": 2}
     install(place / "broken", faults=broken)
     words = [*TINY, "seeds=1", "env.workers=1", "updates=4", "out=short", "eval_async=true"]
     said = run(place, "fit", *words, game="broken")
@@ -101,7 +102,7 @@ def test_episodes_that_cannot_be_played_make_an_evaluation_short(place):
         game = kept.index("== game.log (last 50 lines)")
         assert kept[game + 1 : game + 51] == [f"the game's line {number}" for number in range(10, 60)]
     found = [(int(row["update"]), int(row["episode"])) for row in rows(place / "short")]
-    assert found == [(2, 0), (2, 2), (4, 0), (4, 1)]
+    assert found == [(0, 0), (0, 1), (0, 2), (2, 0), (2, 2), (4, 0), (4, 1)]
     results = json.loads((place / "short/results.json").read_text())
     assert (results["episodes"], results["unplayed"]) == (2, [2])
     assert "]!<" in said and "some episodes could not be played" in said
@@ -111,7 +112,7 @@ def test_a_game_that_plays_nothing_ends_the_run_and_its_log_is_kept(place):
     install(place / "dead", launch={str(number): "exit" for number in range(1, 99)})
     words = [*TINY, "seeds=1", "updates=4", "out=none played"]
     line = run(place, "fit", *words, code=69, game="dead")
-    assert "failed 4 times in episode 0" in line and "the same command continues" in line
+    assert re.search(r"failed 4 times in episode \d", line) and "the same command continues" in line
     (log,) = (place / "none played").glob("fault-*.log")
     assert "cannot start" in log.read_text()
 
@@ -129,11 +130,11 @@ def test_a_run_trained_without_the_game_is_evaluated_where_there_is_one(place):
     run(place, "fit", *TINY, "updates=2", "out=blind", "evaluate=none")
     assert not (place / "blind/episodes.csv").exists()
     run(place, "evaluate", "run=blind", "episodes=1", "act_noise=0.0")
-    assert len(rows(place / "blind/evaluations/update-2-n1")) == 2
+    assert len(rows(place / "blind/evaluations/update-2-n1-0.0")) == 2
 
 
 def test_without_the_game_training_ends_with_a_line_that_helps(place):
-    for missing, word in (("sc2/Versions", "make sc2 SC2PATH="), ("sc2/Maps", "make smac-maps SC2PATH=")):
+    for missing, word in (("sc2/Versions", " sc2 SC2PATH="), ("sc2/Maps", " smac-maps SC2PATH=")):
         (place / missing).rename(place / "away")
         line = run(place, "fit", *TINY, "updates=2", "out=none", code=66)
         (place / "away").rename(place / missing)
