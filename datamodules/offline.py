@@ -14,10 +14,14 @@ from lightning import LightningDataModule
 from vgm2p.datamodules.layout.combine import best, concatenate, select
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import outline
+from vgm2p.datamodules.layout.sampling import ESS, check_ess
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
 from vgm2p.datamodules.store.flat import UNUSED, WIDE, narrow
 from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.errors import ConfigError, nearest
+
+SAMPLINGS = ("uniform", "return")
 
 
 class FileSource(Protocol):
@@ -90,6 +94,8 @@ class OfflineDataModule(LightningDataModule):
         timeouts: TD target at a time limit: `bootstrap`, `terminal`, `drop` or `self`.
         verify: when the content hash is compared: `auto` (once per file), `full` (always) or `never`.
         best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
+        sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T)).
+        ess: with `sampling=return`, the effective sample size that T gives, as a share of the steps.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free
@@ -106,6 +112,8 @@ class OfflineDataModule(LightningDataModule):
         timeouts: str = "bootstrap",
         verify: str = "auto",
         best_share: float | None = None,
+        sampling: str = "uniform",
+        ess: float = ESS,
         root: str | None = None,
         cache: str | None = None,
         max_resident: str | int = "auto",
@@ -114,7 +122,10 @@ class OfflineDataModule(LightningDataModule):
         self.name, self.source, self.batch_size = name, source, batch_size
         self.root, self.cache = root, cache
         self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
-        self.best_share = best_share
+        if sampling not in SAMPLINGS:
+            raise ConfigError(f"data.sampling='{sampling}' is unknown{nearest(sampling, SAMPLINGS)}")
+        check_ess(ess)
+        self.best_share, self.sampling, self.ess = best_share, sampling, ess
         self.max_resident = max_resident
         self.device = torch.device("cpu")  # the training device; set before the dataset is loaded
         self.memory = ""  # line for the user: memory or disk, and why
@@ -128,7 +139,10 @@ class OfflineDataModule(LightningDataModule):
         if self._store is None:
             whole = self._load(self.source.resolve())
             self._whole = whole.dataset
-            self._store = whole if self.best_share is None else whole.best_episodes(self.best_share)
+            store = whole if self.best_share is None else whole.best_episodes(self.best_share)
+            if self.sampling == "return":
+                store.draw_by_return(self.ess)
+            self._store = store
         return self._store
 
     def achieved(self) -> dict[str, list[float]]:

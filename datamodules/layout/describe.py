@@ -14,6 +14,7 @@ from vgm2p.datamodules.layout.constant import constant_features, constant_line
 from vgm2p.datamodules.layout.facts import facts_of
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.sampling import ESS, by_return, sampling_line
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import decimals, name, one_line, shown
@@ -42,6 +43,7 @@ def describe(path: Path) -> str:
         "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
         "return": f"{mean} +- {deviation} (min {low}, max {high}); 5/25/50/75/95 %: {quantiles}",
         "victories": _victories(columns),
+        "by return": f"data.sampling=return data.ess={ESS} draws with {sampling_line(by_return(columns, ESS).facts)}",
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
         "legal": _legal(columns),

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgm2p.datamodules.layout.sampling import Sampling, by_return
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
 from vgm2p.datamodules.store.returns import episode_ranks, returns_seen, returns_to_go
 from vgm2p.datamodules.store.rows import take
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Needs
 
+TICKS = 2**31  # parts into which the probabilities of drawn transitions are divided: integers, so equal on every device
 PER_TRANSITION = frozenset(
     ("return_to_go", "return_seen", "episode_rank")
 )  # optional fields of a batch that are columns of the table
@@ -60,6 +62,9 @@ class TransitionTable:
         left: (R,) int32, number of rows after this one in its episode.
         has_action: (R,) bool, False for final observations.
 
+    `draw_by_return` adds:
+        edges: (n,) int64, the sums of the transitions' probabilities up to each of them, in units of 1 / TICKS.
+
     Args:
         dataset: the dataset. Its wide columns are not used.
         timeouts: key of TIMEOUTS. ConfigError if it needs final observations that are not stored.
@@ -77,6 +82,24 @@ class TransitionTable:
     def bytes(self) -> int:
         """Bytes of memory that the columns take."""
         return sum(column.numel() * column.element_size() for column in self.columns.values())
+
+    def draw_by_return(self, ess: float) -> Sampling:
+        """Let transitions of episodes with high returns be drawn more often. Raises as `sampling.by_return`."""
+        found = by_return(self._dataset, ess)
+        sums = np.cumsum(np.repeat(found.probabilities, self._dataset.episodes["length"]))
+        self._add("edges", np.rint(sums / sums[-1] * TICKS).astype(np.int64))
+        return found
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a draw chooses from."""
+        return TICKS if "edges" in self.columns else len(self)
+
+    def drawn(self, numbers: Tensor) -> Tensor:
+        """Return the transitions (...) of uniform draws (...) from [0, `numbers`)."""
+        if "edges" not in self.columns:
+            return numbers
+        return torch.searchsorted(self.columns["edges"], numbers.contiguous(), right=True)
 
     def take(self, name: str, index: Tensor) -> Tensor:
         """Return entries (...) of a column. `index` counts transitions or rows, as the column does."""

@@ -12,6 +12,7 @@ import torch
 
 from vgm2p.datamodules.layout.combine import best, check_same_task, concatenate, rows_of, select
 from vgm2p.datamodules.layout.reading import read
+from vgm2p.datamodules.layout.sampling import Sampling
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.flat import map_columns, narrow
 from vgm2p.datamodules.store.gather import gather
@@ -43,6 +44,7 @@ class TransitionStore:
     def __init__(self, rows: RowSource, dataset: Columns, obs_norm: str, timeouts: str, files: list[Path]) -> None:
         self.rows, self.dataset, self.table = rows, dataset, TransitionTable(dataset, timeouts)
         self._obs_norm, self._files = obs_norm, files
+        self.sampling: Sampling | None = None  # None: all steps alike
         self._device = rows.device  # the training device
         self._prefetcher: Prefetcher | None = None
         self._request: tuple[Any, ...] = ()  # arguments with which the prefetcher was made
@@ -138,6 +140,7 @@ class TransitionStore:
     def draw(self, key: Randomness, batch_size: int, needs: Needs = PLAIN) -> Batch:
         """Return a Batch of independently drawn transitions, with leading axes (S, B), on the training device.
 
+        They are drawn all alike, or as `draw_by_return` says.
         The call does not wait for the device. A batch depends only on the seeds and the number of the update, so the
         batches of the next updates are made by the same call.
 
@@ -150,8 +153,8 @@ class TransitionStore:
         Raises the errors of the thread that made the batch, for example OSError.
         """
         if not isinstance(key, UpdateKey):
-            index = key.integers("batch", (batch_size,), len(self.table))
-            return self._delivered(gather(self.rows, self.table, index.to(self.rows.device), needs))
+            index = key.integers("batch", (batch_size,), self.table.numbers).to(self.rows.device)
+            return self._delivered(gather(self.rows, self.table, self.table.drawn(index), needs))
         request = (key.seeds, batch_size, needs)
         if self._prefetcher is None or self._request != request:
             self.close()
@@ -161,7 +164,7 @@ class TransitionStore:
     def _prefetching(self, seeds: tuple[int, ...], batch_size: int, needs: Needs) -> Prefetcher:
         span = max(1, ROWS_AT_ONCE // (len(seeds) * batch_size * (needs.history + needs.ahead)))
         local = threading.local()  # each thread needs its own key, because a key stores the numbers of its last draw
-        device, count, on_host = self._device, len(self.table), not self.resident and self._device.type == "cuda"
+        device, count, on_host = self._device, self.table.numbers, not self.resident and self._device.type == "cuda"
 
         def make(start: int) -> Batch:
             if not hasattr(local, "key"):
@@ -169,8 +172,8 @@ class TransitionStore:
                 local.stream = torch.cuda.Stream(device) if on_host else None  # type: ignore[no-untyped-call]
             # draw the indices on the training device, in a separate stream that does not wait for queued updates
             with torch.cuda.stream(local.stream) if on_host else nullcontext():
-                index = _indices(local.key, batch_size, count, start, span).to(self.rows.device)
-            batch = gather(self.rows, self.table, index, needs)
+                index = _numbers(local.key, batch_size, count, start, span).to(self.rows.device)
+            batch = gather(self.rows, self.table, self.table.drawn(index), needs)
             # a copy to CUDA is asynchronous only from pinned and contiguous memory
             return batch.map(lambda x: x.contiguous().pin_memory()) if on_host else batch
 
@@ -186,6 +189,14 @@ class TransitionStore:
         dataset = select(self.dataset, chosen)
         return TransitionStore(rows, dataset, self._obs_norm, self.table.timeouts, self._files)
 
+    def draw_by_return(self, ess: float) -> None:
+        """Draw steps with probability proportional to exp(return of the episode / T). Raises as `sampling.by_return`.
+
+        Statistics of the data, such as the standardisation of observations, stay those of all steps alike.
+        """
+        self.close()
+        self.sampling = self.table.draw_by_return(ess)
+
     @property
     def summary(self) -> dict[str, Any]:
         """Facts about the data for the headers of runs and for reports."""
@@ -200,6 +211,7 @@ class TransitionStore:
             "return_min": float(returns.min()),
             "return_max": float(returns.max()),
             "length_mean": float(self.dataset.episodes["length"].mean()),
+            "sampling": None if self.sampling is None else self.sampling.facts,
             "constant_features": torch.nonzero(self.constant)[:, 0].tolist(),
             "digest": str(self.dataset.attributes["content_sha256"]),
             "bytes": self.rows.bytes + self.table.bytes,
@@ -211,8 +223,8 @@ class TransitionStore:
         return [float(value) for value in self.dataset.episodes["return"]]
 
 
-def _indices(key: UpdateKey, batch_size: int, count: int, start: int, span: int) -> torch.Tensor:
-    """Return the transitions drawn for updates start .. start + span - 1: (span, S, B) int64."""
+def _numbers(key: UpdateKey, batch_size: int, count: int, start: int, span: int) -> torch.Tensor:
+    """Return the numbers below `count` drawn for updates start .. start + span - 1: (span, S, B) int64."""
     parts, missing = [], span
     while missing:
         drawn = key.at(start + span - missing).integers_ahead("batch", (batch_size,), count, missing)

@@ -15,13 +15,14 @@ from vgm2p.run.folder import RunFolder, write_json
 from vgm2p.signals import StopFlag
 
 FEW = ["updates=4", "batch=8", "critics=2", "draws=1", "net.width=8", "net.depth=1", "share=0.04"]
+CHOSEN = ["data.best_share=0.1", "data.sampling=return"]  # data of training, not of estimates
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Three small runs without evaluation; the first two are the same."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, words in (("a", ["algo=bc_gaussian", "seeds=2"]), ("c", ["algo=bc_flow", "data.best_share=0.1"])):
+    for name, words in (("a", ["algo=bc_gaussian", "seeds=2"]), ("c", ["algo=bc_flow", *CHOSEN])):
         assert answer(["fit", *TINY, *words, f"out={folder / name}"]) == (0, "")
     shutil.copytree(folder / "a", folder / "b")
     return folder

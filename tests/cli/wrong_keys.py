@@ -41,6 +41,8 @@ FIT = {
     "optim.decay_updates": COUNTS[:4],
     "data.batch_size": COUNTS[1:7],
     "data.best_share": ("2", "-0.5", "half", "nan"),
+    "data.sampling": ("often", "3", "true"),
+    "data.ess": ("0", "2", "half", "nan"),
     "data.obs_norm": ("maybe", "3"),
     "data.verify": NAMES[:2],
     "data.timeouts": NAMES[:2],

@@ -32,6 +32,7 @@ from vgm2p.signals import StopFlag
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
 DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
 PLACES = ("root", "cache")  # keys of a source that change no number
+ALL_ALIKE = {"best_share": None, "sampling": "uniform"}  # every step of the dataset, each as often as the others
 SECONDS = 10.0  # between lines of progress
 
 
@@ -101,11 +102,11 @@ def _dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[O
 
 
 def _own_data(subject: Subject) -> Node:
-    """Return the node of a run's dataset, all of its episodes. Raises MissingInput."""
+    """Return the node of a run's dataset, all of its steps alike. Raises MissingInput."""
     node = subject.policy.settings.data
     if node is None:
         raise MissingInput(f"{subject.policy.path}: does not say what it was trained on; name the data with data=")
-    return {**node, "best_share": None} if "best_share" in node else node
+    return node | {key: value for key, value in ALL_ALIKE.items() if key in node}
 
 
 def _identity(node: Node) -> dict[str, Any]:

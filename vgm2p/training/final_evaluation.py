@@ -86,6 +86,7 @@ def _description(
         "diverged": [each.line for each in frozen],
         "decentralised": algorithm.decentralised,
         "updates": module.done,
+        **({} if data["sampling"] is None else {"sampling": data["sampling"]}),
         "dataset_episodes": len(achieved["return"]),
         **references("dataset", achieved),
     }

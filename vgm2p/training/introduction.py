@@ -8,6 +8,7 @@ from typing import Any
 from vgm2p.config.compose import file_keys
 from vgm2p.config.settings import PAPER
 from vgm2p.datamodules.layout.constant import constant_line
+from vgm2p.datamodules.layout.sampling import sampling_line
 from vgm2p.errors import DataError
 from vgm2p.io.text import shown
 from vgm2p.nn.fast.kernels import bfloat16_gain
@@ -41,6 +42,8 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
         f"data         {settings.data['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
         f"mean return {shown(data['return_mean'])}, digest {data['digest'][:12]}"
     )
+    if data["sampling"] is not None:
+        say(f"sampling     by return: {sampling_line(data['sampling'])}")
     if data["constant_features"]:
         say(f"constant     {constant_line(data['constant_features'])}")
     say(f"memory       {memory}")

@@ -101,12 +101,15 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
         assert one is two is None or torch.equal(one, two)
 
 
+@pytest.mark.parametrize("by_return", [False, True])
 @pytest.mark.parametrize("ahead", [1, 100, 2048])
-def test_batches_gathered_ahead_are_those_of_their_updates(ahead, tmp_path, monkeypatch):
+def test_batches_gathered_ahead_are_those_of_their_updates(ahead, by_return, tmp_path, monkeypatch):
     monkeypatch.setattr("vgm2p.datamodules.store.transitions.ROWS_AT_ONCE", ahead)
     store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
     needs = Needs(frozenset(("next_action", "state", "episode_rank")), history=3)
     store.provide(needs, 0.9)
+    if by_return:
+        store.draw_by_return(0.7)
     for update in [*range(60, 70), 62, 200, 199, 0, 1, 130]:  # over the end of a chunk of numbers, back, and far on
         together = store.draw(key.at(update), 20, needs)
         alone = store.draw(static.at(update), 20, needs)
@@ -122,6 +125,33 @@ def test_every_acting_row_is_drawn_equally_often(tmp_path):
         counts += torch.bincount(UpdateKey([0]).at(update).integers("batch", (64,), len(rows))[0], minlength=len(rows))
     expected = counts.sum() / len(rows)
     assert ((counts - expected).square() / expected).sum() < 45  # chi square, 15 degrees of freedom, p = 1e-4
+
+
+def test_draws_by_return_follow_the_probabilities_of_the_episodes(tmp_path):
+    store = store_of(tmp_path, small_columns())
+    store.draw_by_return(0.7)
+    lengths, rows = store.dataset.episodes["length"], store.table.columns["rows"][:, 0]
+    counts = torch.zeros(len(rows))
+    for update in range(300):
+        drawn = store.table.drawn(UpdateKey([0]).at(update).integers("batch", (64,), store.table.numbers))
+        counts += torch.bincount(drawn[0], minlength=len(rows))
+    probabilities = torch.from_numpy(np.repeat(store.table.draw_by_return(0.7).probabilities, lengths))
+    assert probabilities.max() > 2 * probabilities.min()
+    expected = counts.sum() * probabilities
+    assert ((counts - expected).square() / expected).sum() < 45  # chi square, 15 degrees of freedom, p = 1e-4
+    key = UpdateKey([0, 1]).at(7)
+    chosen = store.table.drawn(key.integers("batch", (40,), store.table.numbers))
+    assert torch.equal(store.draw(key.at(7), 40).reward, store.table.take("scalars", chosen)[..., 0])
+
+
+def test_the_last_number_belongs_to_the_last_transition_that_can_be_drawn(tmp_path):
+    columns = small_columns()
+    columns.episodes["return"][:] = np.arange(len(columns.episodes["return"]))[::-1]  # the first episode is the best
+    store = TransitionStore.hold(columns, "raw_onehot", "auto", "bootstrap")
+    store.draw_by_return(0.01)
+    ends = store.table.drawn(torch.tensor([0, store.table.numbers - 1]))
+    assert ends.tolist() == [0, int(columns.episodes["length"][0]) - 1]
+    assert store.sampling.temperature == 0.0
 
 
 def test_discrete_actions_and_legal_masks_of_both_ends(tmp_path):

@@ -26,6 +26,15 @@ def test_the_best_episodes_are_drawn_with_the_same_bits(name, tmp_path):
     assert_same(resident.best_episodes(0.5), mapped.best_episodes(0.5))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_draws_by_return_have_the_same_bits(name, tmp_path):
+    make, options = CASES[name]
+    stores = both(tmp_path, [make()], **options)
+    for store in stores:
+        store.draw_by_return(0.6)
+    assert_same(*stores)
+
+
 def test_several_files_are_mapped_as_one(tmp_path):
     assert_same(*both(tmp_path, [small_columns(0), small_columns(1, LENGTHS), small_columns(2)]))
     other = small_columns()

@@ -1,0 +1,81 @@
+"""Drawing by return: weights exp(R / T), the temperature that an effective sample size gives, and its limits."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vgm2p.datamodules.layout.sampling import by_return, sampling_line
+from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.errors import ConfigError
+
+
+def episodes(returns, lengths):
+    return Columns({}, {"return": np.array(returns, np.float64), "length": np.array(lengths, np.int32)}, {})
+
+
+def test_two_episodes_have_a_closed_form():
+    """Equal lengths and weights 1 and q: the share is (1 + q)^2 / (2 (1 + q^2)), so q = 1/3 gives 0.8."""
+    found = by_return(episodes([0.0, 6.0], [50, 50]), 0.8)
+    assert found.temperature == pytest.approx(6.0 / math.log(3))
+    assert found.probabilities == pytest.approx(np.array([0.25, 0.75]) / 50)
+    assert (found.ess, found.return_mean, found.episodes) == (pytest.approx(0.8), pytest.approx(4.5), 1)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 1000)), min_size=1, max_size=30),
+    st.floats(0.01, 1.0),
+)
+def test_the_effective_sample_size_is_the_requested_one_or_the_least_possible(pairs, ess):
+    returns, lengths = (np.array(each, np.float64) for each in zip(*pairs, strict=True))
+    found = by_return(episodes(returns, lengths), ess)
+    weights = np.repeat(found.probabilities, lengths.astype(int))
+    assert weights.sum() == pytest.approx(1.0)
+    assert 1 / (weights**2).sum() / len(weights) == pytest.approx(found.ess)
+    top = returns >= returns.max() - 1e-9 * np.ptp(returns)
+    if found.temperature == 0.0:
+        assert found.ess == pytest.approx(lengths[top].sum() / lengths.sum()) and found.ess >= ess - 1e-9
+        assert (found.probabilities[~top] == 0).all()
+    elif np.ptp(returns) > 1e-6 * max(1.0, abs(returns).max()):
+        assert found.ess == pytest.approx(ess, rel=1e-6)
+    assert found.return_mean >= (returns @ lengths) / lengths.sum() - 1e-6 * max(1.0, abs(returns).max())
+
+
+def test_its_limits_are_all_steps_alike_and_the_best_episode():
+    dataset = episodes([1.0, 2.0, 3.0], [10, 10, 80])
+    alike = by_return(dataset, 1.0)
+    assert alike.temperature == math.inf and alike.probabilities == pytest.approx(np.full(3, 0.01))
+    best = by_return(dataset, 0.1)  # the best episode alone holds more
+    assert (best.temperature, best.ess, best.episodes) == (0.0, pytest.approx(0.8), 1)
+    assert best.probabilities == pytest.approx([0.0, 0.0, 1 / 80])
+    equal = by_return(episodes([5.0, 5.0], [10, 30]), 0.1)
+    assert equal.temperature == math.inf and equal.probabilities == pytest.approx(np.full(2, 1 / 40))
+
+
+def test_adding_a_constant_or_a_unit_changes_no_probability():
+    returns, lengths = [3.0, -1.0, 8.0, 2.5], [7, 100, 9, 30]
+    first = by_return(episodes(returns, lengths), 0.3)
+    other = by_return(episodes([1000.0 + 50.0 * value for value in returns], lengths), 0.3)
+    assert other.probabilities == pytest.approx(first.probabilities, rel=1e-6)
+    assert other.temperature == pytest.approx(50.0 * first.temperature)
+
+
+def test_episodes_without_steps_are_never_drawn_and_never_count_as_best():
+    found = by_return(episodes([1.0, 99.0, 2.0], [10, 0, 10]), 0.9)
+    assert found.probabilities[1] == 0.0 and found.return_mean < 2.0
+
+
+def test_the_line_says_all_numbers():
+    facts = by_return(episodes([0.0, 6.0], [50, 50]), 0.8).facts
+    assert sampling_line(facts) == (
+        "temperature 5.461, effective sample size 0.8 of the steps, mean return 4.50; 1 episode holds half of the draws"
+    )
+
+
+@pytest.mark.parametrize("ess", [0.0, -0.1, 1.1, math.nan])
+def test_other_shares_are_refused(ess):
+    with pytest.raises(ConfigError, match=r"data\.ess must be above 0 and at most 1"):
+        by_return(episodes([1.0], [5]), ess)
