@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from tests.algos.test_contract import PAIRS, build, train
 from vgm2p.commands.export import FUNCTIONS
@@ -14,23 +18,47 @@ from vgm2p.config.settings import PolicySettings
 from vgm2p.execution.trained import TrainedPolicy
 from vgm2p.export import formats
 from vgm2p.export.graph import Graph, Who
-from vgm2p.export.parity import largest_difference
+from vgm2p.export.parity import Function, largest_difference
 from vgm2p.io.text import grid
 
 TOLERANCE = 1e-6
+# Many passes, each divided by the small share of signal in the noise: float32 itself is this far from the exact action,
+# so a file may be as far from `act` as two roundings can be.
+ROUNDED = ("madiff_c-continuous",)
+TWO_ROUNDINGS = 4.0  # largest ratio of their difference to the difference of one from float64
 CASES = {case.id: case.values for case in PAIRS}
 SETTINGS = PolicySettings("toy", "toy", 0, 1, {}, {}, None, "32-true")
 AGENT = 1
+FILES = ("onnx", "torch")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: largest difference per format, and whether the batch may have any size."""
+    """A line of the table.
+
+    Attributes:
+        case: algorithm, kind of actions and settings.
+        who: the team, or the number of an agent.
+        differences: format -> largest difference to `act`.
+        rounding: largest difference of `act` to the same computation in float64.
+        dynamic: whether the batch may have any size.
+    """
 
     case: str
     who: Who
     differences: dict[str, float]
+    rounding: float
     dynamic: bool
+
+    @property
+    def allowed(self) -> float:
+        """The largest difference to `act` that a file may have."""
+        return max(TOLERANCE, TWO_ROUNDINGS * self.rounding) if self.case in ROUNDED else TOLERANCE
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a file is too far from `act`."""
+        return not max(self.differences.values()) <= self.allowed
 
 
 def policy_of(case: str) -> TrainedPolicy:
@@ -51,21 +79,41 @@ def compared(case: str, folder: Path) -> Iterator[Line]:
         formats.write_onnx(program, graph, files["onnx"])
         formats.write_torch(program, files["torch"])
         found = {form: largest_difference(policy, graph, FUNCTIONS[form](path)) for form, path in files.items()}
-        yield Line(case, who, found, dynamic)
+        yield Line(case, who, found, largest_difference(policy, graph, exact(graph)), dynamic)
+
+
+def exact(graph: Graph) -> Function:
+    """Return a graph as a function that computes in float64."""
+    double = copy.deepcopy(graph)
+    for tensor in (*double.parameters(), *double.buffers()):
+        tensor.data = tensor.data.double() if tensor.is_floating_point() else tensor.data
+
+    def act(inputs: dict[str, Tensor]) -> Tensor:
+        given = [each.double() if each.is_floating_point() else each for each in inputs.values()]
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.no_grad():
+                action: Tensor = double(*given)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        return action
+
+    return act
 
 
 def main(cases: list[str]) -> int:
-    """Print the table for some cases; none: for all. Return the number of lines above the tolerance."""
-    table, wrong = [["algorithm", "for", "onnx", "torch", "batch"]], 0
+    """Print the table for some cases; none: for all. Return the number of lines that are wrong."""
+    table, above, wrong = [["algorithm", "for", *FILES, "float64", "batch"]], 0, 0
     for case in cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
             for line in compared(case, Path(folder)):
-                numbers = [f"{line.differences[form]:.1e}" for form in ("onnx", "torch")]
+                numbers = [f"{each:.1e}" for each in (*(line.differences[form] for form in FILES), line.rounding)]
                 table.append([case, f"{line.who}", *numbers, "any" if line.dynamic else "1"])
-                wrong += not max(line.differences.values()) <= TOLERANCE
+                wrong += line.wrong
+                above += not max(line.differences.values()) <= TOLERANCE
                 print(*table[-1], file=sys.stderr, flush=True)
     print(grid(table))
-    print(f"{len(table) - 1} graphs in two formats, {wrong} above {TOLERANCE:g}")
+    print(f"{len(table) - 1} graphs in two formats, {above} above {TOLERANCE:g}, {wrong} farther than float32 explains")
     return wrong
 
 
