@@ -28,6 +28,7 @@ VARIANTS = {  # further settings that have code of their own
     ("vgm2p_plus", "continuous"): "judge=both",
     ("vgm2p_plus", "discrete"): "judge=both",
     ("bc_diffusion", "continuous"): "sampler=ddpm",
+    ("bc_mse", "continuous"): "output=tanh",
     ("ma_cql", "discrete"): "mixer=qmix",
     ("ma_icq", "continuous"): "target_weight=softmax",
     ("mac_flow", "discrete"): "value_gradient=expected predict=x",

@@ -9,6 +9,7 @@ from tests.support import random_batch
 from vgm2p.algos.bc_flow import BCFlow
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
+from vgm2p.algos.bc_mse import BCSquaredError
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
@@ -35,6 +36,17 @@ def test_bc_gaussian(kind, source):
             allowed = head[batch.legal[0, b, i]].exp().sum()
             total += -(head[batch.action[0, b, i]] - allowed.log())
     close(algorithm.policy_loss(batch), total / len(ref.choices(batch)))
+
+
+@pytest.mark.parametrize("output", ["linear", "tanh"])
+@pytest.mark.parametrize("source", range(3))
+def test_bc_mse(source, output):
+    algorithm = make(BCSquaredError, "continuous", output=output)
+    batch, total = random_batch(SPECS["continuous"], source=source, dtype=F64), 0.0
+    for b, i in ref.rows(batch):
+        mean = ref.plain_mlp(algorithm.policy, ref.encode(algorithm, batch.obs[0, b, i], i))
+        total += (((mean.tanh() if output == "tanh" else mean) - batch.action[0, b, i]) ** 2).mean()
+    close(algorithm.policy_loss(batch), total / len(ref.rows(batch)))
 
 
 @pytest.mark.parametrize(("kind", "source"), CASES)
