@@ -12,6 +12,7 @@ from lightning.fabric.loggers.logger import Logger
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.spread import has_spread, spread
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.run.checkpoint import FORMAT
@@ -147,8 +148,17 @@ class OfflineModule(LightningModule):
         """Send the means since the last log, if there are any, to the loggers (one host transfer)."""
         means = self.diagnostics.means()
         if means:
+            means |= self._spread()
             self.latest = {name: sum(values) / len(values) for name, values in means.items()}
             log_diagnostics(loggers, self.done, self.algorithm.seeds, means)
+
+    def _spread(self) -> dict[str, list[float]]:
+        """Return the spread of the policy's draws on the next batch: name -> S numbers."""
+        if not has_spread(self.algorithm):
+            return {}
+        key = UpdateKey(self.algorithm.seeds, self.device)
+        batch = self._source.draw(key.at(self.done), self._batch_size, self.algorithm.needs)
+        return {name: each.tolist() for name, each in spread(self.algorithm, batch, key, self.done).items()}
 
     def _runner(self) -> Callable[[int], None]:
         """Return the function that does one update: captured (made in Lightning's precision context) or eager."""
