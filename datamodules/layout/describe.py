@@ -43,7 +43,7 @@ def describe(path: Path) -> str:
         "episodes": f"{len(returns)}, transitions {acting}, ends: " + ", ".join(f"{k} {n}" for k, n in ends.items()),
         "return": f"{mean} +- {deviation} (min {low}, max {high}); 5/25/50/75/95 %: {quantiles}",
         "victories": _victories(columns),
-        "by return": f"data.sampling=return data.ess={ESS} draws with {sampling_line(by_return(columns, ESS).facts)}",
+        "by return": f"data.sampling=return data.ess={ESS} gives {sampling_line(by_return(columns, ESS).facts)}",
         "length": f"mean {lengths.mean():.1f} (min {lengths.min()}, max {lengths.max()})",
         "actions": _actions(columns),
         "legal": _legal(columns),

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.envs.outcomes import Recorded, outcomes
 
+UNIT = 1e-6  # share of the largest |return| below which two returns count as equal
+
+
+def rounded_returns(columns: Columns) -> NDArray[np.float64]:
+    """Return the returns (E,), equal where they differ by rounding alone: they are sums of float32 rewards."""
+    returns = columns.episodes["return"].astype(np.float64)
+    unit = max(float(np.abs(returns).max(initial=0.0)), 1e-30) * UNIT
+    return np.round(returns / unit) * unit
+
 
 def achieved(columns: Columns) -> dict[str, NDArray[np.float64]]:
     """Return `return` (E,), and `won` (E,) and `score` (E,) if the rewards tell them (`vgm2p.envs.outcomes`)."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.layout.outcomes import rounded_returns
+from vgm2p.datamodules.layout.schema import INCOMPLETE, Columns
 from vgm2p.errors import ConfigError
 from vgm2p.io.text import shown
 
-ESS = 0.1  # default of data.ess, which is the share of our own trials
-TIE = 1e-9  # returns that differ by this share of their range are equal: no temperature could tell them apart
+ESS = 0.1  # if none is given: the share of our own trials
 WIDEST = 60.0  # exp(-WIDEST) .. exp(WIDEST) times the range of the returns: between them lies every useful temperature
 HALVINGS = 200  # halve the interval of log T; more than a float64 can resolve
 
@@ -28,14 +28,14 @@ class Sampling:
     """How the steps of a dataset are drawn.
 
     Attributes:
-        temperature: T, in units of the return. 0: only the episodes with the highest return; inf: all steps alike.
+        temperature: T, in units of the return. 0: only the episodes with the highest return; None: all steps alike.
         ess: effective sample size (sum w)^2 / sum w^2 over the steps, as a share of the number of steps.
         return_mean: mean return of the drawn steps' episodes.
         episodes: number of episodes that hold half of the draws, the fewest that do.
         probabilities: (E,) float64, probability of one step of each episode.
     """
 
-    temperature: float
+    temperature: float | None
     ess: float
     return_mean: float
     episodes: int
@@ -50,10 +50,12 @@ class Sampling:
 
 def sampling_line(facts: Mapping[str, Any]) -> str:
     """Return `Sampling.facts` as text."""
-    episodes = f"{facts['episodes']} episode{' holds' if facts['episodes'] == 1 else 's hold'} half of the draws"
+    temperature, holds = facts["temperature"], "episode holds" if facts["episodes"] == 1 else "episodes hold"
+    limits = {None: "all steps alike", 0.0: "only the episodes with the highest return"}
+    how = limits.get(temperature)
     return (
-        f"temperature {facts['temperature']:.4g}, effective sample size {facts['ess']:.3g} of the steps, mean return "
-        f"{shown(facts['return_mean'])}; {episodes}"
+        f"{how or f'temperature {temperature:.4g}'}, effective sample size {facts['ess']:.3g} of the steps, "
+        f"mean return {shown(facts['return_mean'])}; {facts['episodes']} {holds} half of the draws"
     )
 
 
@@ -67,16 +69,18 @@ def by_return(columns: Columns, ess: float) -> Sampling:
     """Return how steps are drawn by exp(return of their episode / T).
 
     T is the temperature with the given effective sample size. Where the episodes with the highest return hold more
-    steps than that, only they are drawn, all their steps alike.
+    steps than that, only they are drawn, all their steps alike. Incomplete episodes, whose return is not known, are
+    drawn only if there are no others.
 
     Args:
         columns: the dataset. Its wide columns are not used.
         ess: effective sample size as a share of the steps, above 0 and at most 1; else ConfigError.
     """
     check_ess(ess)
-    returns = columns.episodes["return"].astype(np.float64)
+    returns = rounded_returns(columns)
     lengths = columns.episodes["length"].astype(np.float64)
-    held = lengths > 0
+    held = (lengths > 0) & (columns.episodes["end"] != INCOMPLETE)
+    held = held if held.any() else lengths > 0
     temperature = _temperature(returns[held], lengths[held], ess)
     weights = np.zeros(len(returns))
     weights[held] = _weights(returns[held], temperature)
@@ -86,11 +90,11 @@ def by_return(columns: Columns, ess: float) -> Sampling:
     return Sampling(temperature, _share(weights, lengths), float(mass @ returns), half, probabilities)
 
 
-def _temperature(returns: Any, lengths: Any, ess: float) -> float:
+def _temperature(returns: Any, lengths: Any, ess: float) -> float | None:
     """Return T. The effective sample size grows with T, so that an interval of log T can be halved."""
     spread = float(np.ptp(returns))
     if ess == 1.0 or spread == 0.0:
-        return math.inf
+        return None
     if _share(_weights(returns, 0.0), lengths) >= ess:
         return 0.0
     low, high = math.log(spread) - WIDEST, math.log(spread) + WIDEST
@@ -103,12 +107,12 @@ def _temperature(returns: Any, lengths: Any, ess: float) -> float:
     return math.exp(high)
 
 
-def _weights(returns: Any, temperature: float) -> Any:
+def _weights(returns: Any, temperature: float | None) -> Any:
     """Return exp((R - max R) / T). In the limit T = 0, the best episodes have weight 1, the others 0."""
     below = returns.max() - returns
     if temperature == 0.0:
-        return (below <= TIE * np.ptp(returns)).astype(np.float64)
-    return np.exp(-below / temperature)
+        return (below == 0.0).astype(np.float64)
+    return np.ones(len(returns)) if temperature is None else np.exp(-below / temperature)
 
 
 def _share(weights: Any, lengths: Any) -> float:

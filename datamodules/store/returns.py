@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vgm2p.datamodules.layout.outcomes import rounded_returns
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
 
 
@@ -58,10 +59,6 @@ def episode_ranks(columns: Columns) -> Any:
     if they differ by less than a millionth of the largest absolute return.
     """
     length = columns.episodes["length"].astype(np.int64)
-    returns = columns.episodes["return"]
-    unit = (
-        max(np.abs(returns).max(), 1e-30) * 1e-6
-    )  # returns are sums of float32 rewards: rounding makes equal returns differ
-    _, place = np.unique(np.round(returns / unit), return_inverse=True)
+    _, place = np.unique(rounded_returns(columns), return_inverse=True)
     below = np.cumsum(np.bincount(place, weights=length)) / length.sum()
     return np.repeat(below[place], length).astype(np.float32)

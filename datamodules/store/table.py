@@ -16,7 +16,7 @@ from vgm2p.datamodules.store.rows import take
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Needs
 
-TICKS = 2**31  # parts into which the probabilities of drawn transitions are divided: integers, so equal on every device
+TICKS = 2**40  # parts into which the probabilities of drawn transitions are divided: integers, so equal on every device
 PER_TRANSITION = frozenset(
     ("return_to_go", "return_seen", "episode_rank")
 )  # optional fields of a batch that are columns of the table

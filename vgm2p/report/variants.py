@@ -10,7 +10,7 @@ from typing import Any
 from vgm2p.config.settings import training_part
 from vgm2p.io.text import name as short
 from vgm2p.report.runs import Run, pooled
-from vgm2p.run.fingerprint import leaves
+from vgm2p.run.fingerprint import LATER, leaves
 
 MAX_NAMED = 3  # largest number of settings in a name; a variant with more differences is named after its folder
 SEEDS = ("seed", "seeds")
@@ -71,7 +71,7 @@ def settings(run: Run) -> dict[str, Any]:
     """Return dotted key -> value of the settings that make a variant: all that change training, except seeds."""
     part = {key: value for key, value in training_part(run.manifest["config"]).items() if key not in SEEDS}
     part["data"] = {key: value for key, value in (part["data"] or {}).items() if key not in ("source", "name")}
-    return {**dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
+    return {**LATER, **dict(leaves(part)), "updates": run.results["updates"], "data": run.results["data_digest"][:8]}
 
 
 def group_by_settings(runs: Sequence[Run]) -> list[list[Run]]:

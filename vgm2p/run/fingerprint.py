@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# Keys that came after runs existed -> the value with which a run trains as before. A run without the key has it.
+LATER = {"data.sampling": "uniform", "data.ess": None}
+
 
 def run_name(training: Mapping[str, Any]) -> str:
     """Return `s<seed>x<seeds>-<hash>`; the hash is 8 hex digits of the keys that change training."""
-    text = json.dumps(training, sort_keys=True, default=str)
+    text = json.dumps(_as_before(training), sort_keys=True, default=str)
     return f"s{training['seed']}x{training['seeds']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -18,10 +21,22 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
     before, after = dict(leaves(old)), dict(leaves(new))
     return [
-        f"{key}: {before.get(key)} -> {after.get(key)}"
+        f"{key}: {before.get(key, LATER.get(key))} -> {after.get(key, LATER.get(key))}"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
+        if before.get(key, LATER.get(key)) != after.get(key, LATER.get(key))
     ]
+
+
+def _as_before(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings without the keys of LATER that have their value there."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found[key] = _as_before(value, f"{path}.")
+        elif path not in LATER or value != LATER[path]:
+            found[key] = value
+    return found
 
 
 def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
