@@ -148,13 +148,16 @@ class _Drawing(_Key):
 
 
 class UpdateKey(_Drawing):
-    """Random numbers of one update for S seeds; `at(update)` chooses the update. Implements `types.Randomness`."""
+    """Random numbers of one update for S seeds; `at(update)` chooses the update. Implements `types.Randomness`.
+
+    Numbers of another `stream` are independent of those of training.
+    """
 
     index_name = "update"
 
-    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu", stream: str = "update") -> None:
         self.seeds = tuple(seeds)
-        super().__init__(_Tables([("update", seed) for seed in self.seeds], device, TABLE))
+        super().__init__(_Tables([(stream, seed) for seed in self.seeds], device, TABLE))
 
     @property
     def update(self) -> int:

@@ -1,11 +1,25 @@
-"""Runs that draw steps by return: what they say, what they keep, and how they go on."""
+"""Runs that draw steps by return, and the spread of their policies: what they say and keep, and how they go on."""
 
 import json
 
 import pytest
 
 from tests.run.runs import differences, run, succeeded
+from vgm2p.run.csv_log import CsvLog
 
+# After training, Lightning moves the networks to the CPU. On a GPU, the data are elsewhere then.
+NO_DATA_AT_THE_END = """
+from vgm2p.training.module import OfflineModule
+moved = OfflineModule.cpu
+def cpu(module):
+    module._source = None
+    return moved(module)
+OfflineModule.cpu = cpu
+"""
+OLDER = """
+import vgm2p.training.module
+vgm2p.training.module.has_spread = lambda algorithm: False
+"""
 BY_RETURN = {"data__sampling": "return", "data__ess": 0.2}
 
 
@@ -25,4 +39,18 @@ def test_a_run_that_draws_by_return_says_so_keeps_it_and_goes_on_bit_for_bit(tmp
 def test_another_draw_is_another_run(tmp_path):
     succeeded(run(tmp_path / "one", updates=20, **BY_RETURN))
     refused = run(tmp_path / "one", updates=40)
-    assert refused.returncode == 2 and "was started with other settings: data.ess: 0.2 -> 0.1" in refused.stderr
+    assert refused.returncode == 2 and "was started with other settings: data.ess: 0.2 -> None" in refused.stderr
+
+
+def test_the_last_log_has_the_spread_of_the_policy_and_is_measured_where_the_data_are(tmp_path):
+    succeeded(run(tmp_path / "one", NO_DATA_AT_THE_END, updates=24, eval_every=24))
+    rows = CsvLog(tmp_path / "one/metrics.csv").rows()
+    assert [int(row["update"]) for row in rows] == [7, 14, 21, 24]
+    assert all(float(row["draw_std"]) > 0 and float(row["residual_std"]) > 0 for row in rows)
+
+
+def test_a_run_that_an_older_version_began_keeps_its_columns(tmp_path):
+    succeeded(run(tmp_path / "one", OLDER, updates=25))
+    succeeded(run(tmp_path / "one"))
+    rows = CsvLog(tmp_path / "one/metrics.csv").rows()
+    assert int(rows[-1]["update"]) == 60 and "draw_std" not in rows[-1] and float(rows[-1]["policy_loss"]) > 0

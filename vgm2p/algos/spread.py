@@ -1,7 +1,7 @@
 """How far the draws of a policy lie apart, beside how far the data lie around them.
 
-A policy that starts from noise can return more because it draws nearly the same action every time. That is regression
-on the mean action, and no model of the data. These two numbers show it.
+A cloned policy that starts from noise can reach a higher return because it draws nearly the same action every time.
+Then it has learnt the mean action, and not the distribution of the data. These two numbers show it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from vgm2p.types import Batch, per_seed_mean
 def has_spread(algorithm: Algorithm) -> bool:
     """Return whether a policy draws continuous actions from noise, each from a single step. (Planners draw plans.)"""
     from_noise = algorithm.acting is not None and algorithm.starts_from_noise
-    return from_noise and not algorithm.spec.discrete and type(algorithm).act is Algorithm.act
+    single = type(algorithm).act is Algorithm.act and not algorithm.needs.ahead
+    return from_noise and single and not algorithm.spec.discrete
 
 
 @torch.no_grad()
 def spread(algorithm: Algorithm, batch: Batch, key: UpdateKey, update: int) -> dict[str, Tensor]:
-    """Return two standard deviations, each (S,), a mean over rows, agents and components.
+    """Return two standard deviations, each (S,): square roots of means over rows, agents and components.
 
     `draw_std` is that of two draws a1, a2 at full noise: E (a1 - a2)^2 = 2 Var. `residual_std` is that of the data's
-    action a around the mean of the draws: E (a - a1)(a - a2) = E (a - mean)^2, because the draws are independent. They
-    are equal for a policy that has the distribution of the data.
+    action a around the mean of the draws: E (a - a1)(a - a2) = E (a - mean)^2, because the draws are independent. It
+    contains the distance of the draws' mean from the data's. They are equal for a policy that has the distribution of
+    the data.
 
     Args:
         algorithm: an algorithm with `has_spread`.
         batch: data, drawn with the needs of the algorithm.
-        key: random numbers of no other use.
+        key: random numbers of a stream of their own.
         update: number of updates so far.
     """
     assert algorithm.acting is not None

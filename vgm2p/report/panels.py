@@ -49,7 +49,10 @@ PANELS = (
     Panel("share of actions of class 1 (better than usual)", {"c1_fraction": "all agents"}, "share", "c1_fraction_"),
     _one("share of agent pairs of one class", "c_agreement", "share"),
     _one("standard deviation of the advantage", "adv_std"),
-    Panel("standard deviation", {"draw_std": "of the policy's draws", "residual_std": "of the data around them"}),
+    Panel(
+        "standard deviation of actions",
+        {"draw_std": "of the policy's draws", "residual_std": "of the data around them"},
+    ),
     _one("share of the policy's actions on the bounds", "clipped", "share"),
     _one("distance to the stored actions", "clone_loss", "loss"),
     _one("weight of Q in the policy loss", "q_weight"),

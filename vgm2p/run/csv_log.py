@@ -17,6 +17,7 @@ from vgm2p.io.files import CHUNK, named, open_own, read_small, sync
 
 LARGEST_LOG = 1 << 27  # bytes of a log whose rows are read
 LARGEST_MARKED = 1 << 31  # bytes of a log that gets a mark: a foreign file must not keep a command busy for long
+LARGEST_HEADER = 1 << 20  # bytes
 UPDATE = re.compile(r"[0-9]{1,18}")  # a cell of the first column
 Mark = dict[str, int | str]  # of the first `bytes` bytes of a file: their number, and their `sha256`
 
@@ -28,16 +29,26 @@ class CsvLog:
         self.path = path
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        if not self.path.exists() or self.path.stat().st_size == 0:
+        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link.
+
+        A file that another version began keeps its columns: a cell that it lacks is left out.
+        """
+        text, columns = io.StringIO(), self._columns()
+        writer = csv.DictWriter(text, columns or list(rows[0]), restval="", extrasaction="ignore", lineterminator="\n")
+        if not columns:
             writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         with named(self.path, len(text.getvalue())), open_own(self.path, "a") as file:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
+
+    def _columns(self) -> list[str]:
+        """Return the columns of the header; none if the file is new or empty."""
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return []
+        with self._translated(), open(self.path, "rb") as file:
+            return next(csv.reader([file.readline(LARGEST_HEADER).decode(errors="replace")]), [])
 
     def rows(self) -> list[dict[str, str]]:
         """Return the complete rows. An incomplete last line (the process was killed) is left out.

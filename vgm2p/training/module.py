@@ -84,6 +84,7 @@ class OfflineModule(LightningModule):
     Attributes:
         done: number of updates so far.
         latest: diagnostics of the last log, averaged over seeds.
+        spread: name -> S numbers, the latest measured spread of the policy's draws (`algos.spread`).
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class OfflineModule(LightningModule):
         self.updates: Tensor
         self.done = 0  # copy of `updates` on the host
         self.latest: dict[str, float] = {}
+        self.spread: dict[str, list[float]] = {}
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
         self._source, self._batch_size, self._stop = source, batch_size, stop
@@ -141,6 +143,7 @@ class OfflineModule(LightningModule):
                 self.done = update + 1
         self.updates.fill_(self.done)
         if self.done % self._log_every == 0 or self.done in self._log_early:
+            self._measure()
             self.log_window(self.loggers)
             self.diagnostics.clear()
 
@@ -148,17 +151,23 @@ class OfflineModule(LightningModule):
         """Send the means since the last log, if there are any, to the loggers (one host transfer)."""
         means = self.diagnostics.means()
         if means:
-            means |= self._spread()
+            means |= self.spread
             self.latest = {name: sum(values) / len(values) for name, values in means.items()}
             log_diagnostics(loggers, self.done, self.algorithm.seeds, means)
 
-    def _spread(self) -> dict[str, list[float]]:
-        """Return the spread of the policy's draws on the next batch: name -> S numbers."""
-        if not has_spread(self.algorithm):
-            return {}
-        key = UpdateKey(self.algorithm.seeds, self.device)
-        batch = self._source.draw(key.at(self.done), self._batch_size, self.algorithm.needs)
-        return {name: each.tolist() for name, each in spread(self.algorithm, batch, key, self.done).items()}
+    def on_train_end(self) -> None:
+        """Measure for the window that is still open. Later, Lightning moves the networks away from the data."""
+        if self.diagnostics.count:
+            with self.trainer.precision_plugin.train_step_context():
+                self._measure()
+
+    def _measure(self) -> None:
+        """Measure the spread of the policy's draws on the next batch."""
+        if has_spread(self.algorithm):
+            key = UpdateKey(self.algorithm.seeds, self.device)
+            batch = self._source.draw(key.at(self.done), self._batch_size, self.algorithm.needs)
+            found = spread(self.algorithm, batch, UpdateKey(key.seeds, self.device, "spread"), self.done)
+            self.spread = {name: each.tolist() for name, each in found.items()}
 
     def _runner(self) -> Callable[[int], None]:
         """Return the function that does one update: captured (made in Lightning's precision context) or eager."""
