@@ -55,18 +55,18 @@ class Progress(Callback):
         return cls(run.settings.updates, seconds, show=run.say)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the evaluation of the untrained policy, and in a terminal the bar."""
+        """Show how far the evaluation of the untrained policy is."""
         assert isinstance(pl_module, OfflineModule)
         self._module, self._last = pl_module, self.clock() - self.seconds + min(FIRST_SECONDS, self.seconds)
         for evaluation in evaluation_logs(trainer):
             self._evaluation, evaluation.on_step = evaluation, self._evaluating
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the speed."""
+        """Start the clock of the speed, and in a terminal the bar."""
         assert isinstance(pl_module, OfflineModule)
         self._speed = Speed(pl_module.done, self.clock(), self._waited())
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
         """Show the progress after a block."""
