@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -46,16 +47,26 @@ class Sweep:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.2)
 
-    def held(self, count: int) -> list[psutil.Process]:
-        """Return the processes of so many cells. Each is suspended as soon as it trains, so none ends before."""
+    @contextlib.contextmanager
+    def held(self, count: int) -> Iterator[list[psutil.Process]]:
+        """Suspend cells as soon as they train, until there are so many; after the block, let them go on.
+
+        So a fast machine cannot end a cell before the test has interrupted it.
+        """
         found: dict[Path, psutil.Process] = {}
-        while len(found) < count:
-            assert self.process.poll() is None, self.log.read_text()
-            for folder in set(self.training()) - found.keys():
-                found[folder] = process_of(folder)
-                found[folder].suspend()
-            time.sleep(0.05)
-        return list(found.values())
+        try:
+            while len(found) < count:
+                assert self.process.poll() is None, self.log.read_text()
+                for folder in set(self.training()) - found.keys():
+                    with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):  # it has just ended
+                        found[folder] = process_of(folder)
+                        found[folder].suspend()
+                time.sleep(0.05)
+            yield list(found.values())
+        finally:
+            for process in found.values():
+                with contextlib.suppress(psutil.NoSuchProcess):  # the cluster has woken and ended it
+                    process.resume()
 
     def ended(self, seconds: float = 550) -> str:
         """Return what it has printed when it has ended."""
@@ -70,13 +81,6 @@ class Sweep:
 def process_of(folder: Path) -> psutil.Process:
     """Return the process that holds the lock of a run folder."""
     return psutil.Process(json.loads((folder / ".lock").read_text())["pid"])
-
-
-def let_go(cells: list[psutil.Process]) -> None:
-    """Let suspended cells go on. A cell that the cluster has already woken and ended is left out."""
-    for process in cells:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.resume()
 
 
 def table(printed: str) -> str:

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.cli.answers import TINY, answer
-from tests.clusters.eight import Sweep, block, blocked, differing, let_go, on_one_machine, table
+from tests.clusters.eight import Sweep, block, blocked, differing, on_one_machine, table
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = pytest.mark.slow
@@ -30,10 +30,9 @@ def test_eight_cells_of_which_two_are_preempted_and_one_fails(one, place):
     machine, folders, text = one
     block(place, blocked(machine))
     sweep = Sweep(place, *RAY)
-    cells = sweep.held(3)
-    for process in cells[:2]:
-        process.send_signal(signal.SIGTERM)
-    let_go(cells)
+    with sweep.held(3) as cells:
+        for process in cells[:2]:
+            process.send_signal(signal.SIGTERM)
     printed = sweep.ended()
     assert sweep.process.returncode == 2, printed
     assert differing(folders, place) == {}
@@ -45,8 +44,9 @@ def test_eight_cells_of_which_two_are_preempted_and_one_fails(one, place):
 def test_a_cell_whose_process_is_killed_begins_again_and_ends_with_the_same_bits(one, place):
     _, folders, _ = one
     sweep = Sweep(place, "seed=0", "optim.lr=0.001", *RAY)
-    for process in sweep.held(1):
-        process.kill()
+    with sweep.held(1) as cells:
+        for process in cells:
+            process.kill()
     printed = sweep.ended()
     assert sweep.process.returncode == 0, printed
     (results,) = place.glob("runs/*/*/*/results.json")

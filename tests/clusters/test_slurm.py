@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.clusters.eight import Sweep, block, blocked, differing, let_go, on_one_machine, table
+from tests.clusters.eight import Sweep, block, blocked, differing, on_one_machine, table
 from tests.clusters.slurm import cluster, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -45,9 +45,8 @@ def test_eight_cells_of_which_two_are_preempted_and_one_fails(one, slurm, place)
     machine, folders, text = one
     block(place, blocked(machine))
     sweep = Sweep(place, *SLURM, **slurm.variables)
-    cells = sweep.held(4)
-    preempt(slurm, 2)
-    let_go(cells)
+    with sweep.held(4):
+        preempt(slurm, 2)
     printed = sweep.ended()
     assert sweep.process.returncode == 2, printed
     assert differing(folders, place) == {}
@@ -72,10 +71,9 @@ def test_a_cell_that_reaches_its_time_limit_is_queued_again_and_ends_with_the_sa
     _, folders, _ = one
     words = ["seed=0", "optim.lr=0.001", "hydra.launcher.timeout_min=10"]  # submitit takes each end as that limit
     sweep = Sweep(place, *words, *SLURM, **slurm.variables)
-    cells = sweep.held(1)
-    (job,) = slurm.jobs()
-    slurm.tell("scancel", "--signal=USR2", job)  # as Slurm sends it before the limit
-    let_go(cells)
+    with sweep.held(1):
+        (job,) = slurm.jobs()
+        slurm.tell("scancel", "--signal=USR2", job)  # as Slurm sends it before the limit
     printed = sweep.ended()
     assert sweep.process.returncode == 0, printed
     (results,) = place.glob("runs/*/*/*/results.json")
@@ -106,9 +104,8 @@ def test_a_signal_to_the_command(slurm, place, signum):
 def test_a_job_that_is_killed_is_told_and_does_not_stop_the_others(slurm, place):
     words = ["seed=0,1", "optim.lr=0.001", "updates=3000", "evaluate=none"]
     sweep = Sweep(place, *words, *SLURM, **slurm.variables)
-    cells = sweep.held(2)
-    cells[0].kill()  # as a node without memory does; `scancel --signal=KILL` begins with SIGTERM
-    let_go(cells[1:])
+    with sweep.held(2) as cells:
+        cells[0].kill()  # as a node without memory does; `scancel --signal=KILL` begins with SIGTERM
     printed = sweep.ended()
     assert sweep.process.returncode == 69, printed
     assert "1 failed:" in printed and "was ended without an answer" in printed
