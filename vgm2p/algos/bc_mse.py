@@ -1,7 +1,7 @@
-"""BC(MSE): behaviour cloning by squared error. The policy learns the mean action of the data and draws nothing.
+"""BC(MSE): behaviour cloning by squared error. The policy learns the mean action of the data, and has no randomness.
 
-It is our control for the generative clones, and no row of the paper: where it returns more than they do, their model of
-the data does not help, but the average over it does. It is the regression of TD3+BC (arXiv 2106.06860) without critic.
+It is our control for the generative clones, and is not in the paper's tables: where its return is as high as theirs, a
+model of the whole distribution has not helped. It is the regression of TD3+BC (arXiv 2106.06860) without the critic.
 """
 
 from __future__ import annotations
