@@ -54,3 +54,12 @@ def test_a_run_that_an_older_version_began_keeps_its_columns(tmp_path):
     succeeded(run(tmp_path / "one"))
     rows = CsvLog(tmp_path / "one/metrics.csv").rows()
     assert int(rows[-1]["update"]) == 60 and "draw_std" not in rows[-1] and float(rows[-1]["policy_loss"]) > 0
+
+
+def test_a_run_that_only_repeats_its_last_evaluation_logs_the_same_last_window(tmp_path):
+    for name in ("whole", "again"):
+        succeeded(run(tmp_path / name, updates=25))
+    (tmp_path / "again/results.json").unlink()
+    succeeded(run(tmp_path / "again", updates=25))
+    assert differences(tmp_path / "whole", tmp_path / "again") == []
+    assert CsvLog(tmp_path / "again/metrics.csv").rows()[-1]["draw_std"]

@@ -127,6 +127,7 @@ class OfflineModule(LightningModule):
         self.diagnostics.sums = {name: value.to(self.device) for name, value in self.diagnostics.sums.items()}
         for logger in self.loggers:
             logger.log_hyperparams(self.config)
+        self._measure_open_window()  # a run that was stopped after its last update trains no more, but logs this window
 
     def training_step(self, block: tuple[int, int], batch_idx: int) -> None:
         """Run the updates block[0], ..., block[1] - 1."""
@@ -157,6 +158,9 @@ class OfflineModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Measure for the window that is still open. Later, Lightning moves the networks away from the data."""
+        self._measure_open_window()
+
+    def _measure_open_window(self) -> None:
         if self.diagnostics.count:
             with self.trainer.precision_plugin.train_step_context():
                 self._measure()
