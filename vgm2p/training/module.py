@@ -161,7 +161,7 @@ class OfflineModule(LightningModule):
         self._measure_open_window()
 
     def _measure_open_window(self) -> None:
-        if self.diagnostics.count:
+        if self.diagnostics.count and self._trainer is not None:
             with self.trainer.precision_plugin.train_step_context():
                 self._measure()
 
