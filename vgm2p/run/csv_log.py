@@ -44,9 +44,9 @@ class CsvLog:
             os.fsync(file.fileno())
 
     def _columns(self) -> list[str]:
-        """Return the columns of the header; none if the file is new or empty."""
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            return []
+        """Return the columns of the header; none if the file is new, empty or a link."""
+        if self.path.is_symlink() or not self.path.exists() or self.path.stat().st_size == 0:
+            return []  # a link is refused when the rows are written
         with self._translated(), open(self.path, "rb") as file:
             return next(csv.reader([file.readline(LARGEST_HEADER).decode(errors="replace")]), [])
 

@@ -19,11 +19,11 @@ def run_name(training: Mapping[str, Any]) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
-    before, after = dict(leaves(old)), dict(leaves(new))
+    before, after = ({**LATER, **dict(leaves(part))} for part in (old, new))
     return [
-        f"{key}: {before.get(key, LATER.get(key))} -> {after.get(key, LATER.get(key))}"
+        f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key, LATER.get(key)) != after.get(key, LATER.get(key))
+        if before.get(key) != after.get(key)
     ]
 
 
