@@ -22,6 +22,7 @@ from vgm2p.datamodules.sources.finder import data_files
 from vgm2p.datamodules.sources.published import Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Bundled, RecordingFile
 from vgm2p.datamodules.sources.recording import is_recording
+from vgm2p.datamodules.vaults.declared import Declared
 from vgm2p.datamodules.vaults.vault import no_vault, vaults_below
 from vgm2p.errors import ConfigError, DataError, MissingInput, UserError, nearest
 from vgm2p.io.files import refuse_existing, require_file
@@ -118,6 +119,7 @@ def _origins(settings: DataSettings, say: Say) -> list[Origin]:
     """Return the datasets that `fetch` and `convert` process. Raises ConfigError or MissingInput for a wrong name."""
     if not settings.files:
         raise ConfigError(f"data {settings.action} needs ids, globs or vault folders; see `vgm2p data list`")
+    Declared(**{key: value for key, value in settings.declared.items() if key not in TEAM})  # refuses wrong values
     found: list[Origin] = []
     for name in settings.files:
         file = minari_file(Path(name)) if Path(name).is_dir() else Path(name)
