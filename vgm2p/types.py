@@ -84,6 +84,7 @@ class Batch:
         return_to_go: (S, B) float32 discounted return from this step on.
         return_seen: (S, B) float32 in (0, 1]: recorded share of `return_to_go`, 1 unless the episode was cut.
         episode_rank: (S, B) float32 in (0, 1]: share of the data's steps in episodes with an equal or smaller return.
+        fold: (S, B) float32, 0 or 1: the half of the episodes that the row's episode belongs to.
         past_obs: (S, B, P, N, O) float32, the P = history - 1 observations before `obs`, oldest first.
         past_action: as `action` with an axis P after B: the actions at `past_obs`.
         past_seen: (S, B, P) float32, 0 before the start of the episode; the other `past_` fields are undefined there.
@@ -108,6 +109,7 @@ class Batch:
     return_to_go: Tensor | None = None
     return_seen: Tensor | None = None
     episode_rank: Tensor | None = None
+    fold: Tensor | None = None
     past_obs: Tensor | None = None
     past_action: Tensor | None = None
     past_seen: Tensor | None = None
@@ -140,6 +142,10 @@ class Batch:
         """Return the batch of the first `rows` of its rows (axis B)."""
         return self.map(lambda tensor: tensor[:, :rows])
 
+    def after(self, rows: int) -> Batch:
+        """Return the batch of the rows (axis B) after the first `rows`."""
+        return self.map(lambda tensor: tensor[:, rows:])
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -147,14 +153,17 @@ class Needs:
 
     Attributes:
         fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `return_seen`,
-            `episode_rank`.
+            `episode_rank`, `fold`.
         history: number of past steps, including the present step; 1 means no memory.
         ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
+        by_return: effective sample size of a second draw, as a share of the steps. The batch then has 2 B rows: B drawn
+            all alike, then B drawn by return (`sampling.by_return`). None: B rows.
     """
 
     fields: frozenset[str] = frozenset()
     history: int = 1
     ahead: int = 0
+    by_return: float | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vgm2p.datamodules.store.prefetch import Prefetcher
 from vgm2p.datamodules.store.resident import ResidentRows
 from vgm2p.datamodules.store.rows import RowSource
 from vgm2p.datamodules.store.survey import standardisation, survey
-from vgm2p.datamodules.store.table import TransitionTable, check_timeouts
+from vgm2p.datamodules.store.table import Draw, TransitionTable, check_timeouts
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Batch, Needs, Randomness, Spec, Survey
 
@@ -129,9 +129,13 @@ class TransitionStore:
         Args:
             needs: what updates will read.
             gamma: discount factor of `return_to_go`. ConfigError if it is needed and not below 1.
+
+        Raises ConfigError also for a second draw by return if the first is by return.
         """
         self.close()
         self.table.provide(needs, gamma)
+        if needs.by_return is not None:
+            self.sampling = self.table.draw_more_by_return(needs.by_return)
 
     def survey(self, gamma: float) -> Survey:
         """Return the statistics of the data. `gamma` is the discount factor of the returns."""
@@ -153,8 +157,10 @@ class TransitionStore:
         Raises the errors of the thread that made the batch, for example OSError.
         """
         if not isinstance(key, UpdateKey):
-            index = key.integers("batch", (batch_size,), self.table.numbers).to(self.rows.device)
-            return self._delivered(gather(self.rows, self.table, self.table.drawn(index), needs))
+            parts = [
+                (draw, key.integers(draw.purpose, (batch_size,), draw.numbers)) for draw in self.table.draws(needs)
+            ]
+            return self._delivered(gather(self.rows, self.table, self._transitions(parts), needs))
         request = (key.seeds, batch_size, needs)
         if self._prefetcher is None or self._request != request:
             self.close()
@@ -164,7 +170,8 @@ class TransitionStore:
     def _prefetching(self, seeds: tuple[int, ...], batch_size: int, needs: Needs) -> Prefetcher:
         span = max(1, ROWS_AT_ONCE // (len(seeds) * batch_size * (needs.history + needs.ahead)))
         local = threading.local()  # each thread needs its own key, because a key stores the numbers of its last draw
-        device, count, on_host = self._device, self.table.numbers, not self.resident and self._device.type == "cuda"
+        device, on_host = self._device, not self.resident and self._device.type == "cuda"
+        draws = self.table.draws(needs)
 
         def make(start: int) -> Batch:
             if not hasattr(local, "key"):
@@ -172,12 +179,18 @@ class TransitionStore:
                 local.stream = torch.cuda.Stream(device) if on_host else None  # type: ignore[no-untyped-call]
             # draw the indices on the training device, in a separate stream that does not wait for queued updates
             with torch.cuda.stream(local.stream) if on_host else nullcontext():
-                index = _numbers(local.key, batch_size, count, start, span).to(self.rows.device)
-            batch = gather(self.rows, self.table, self.table.drawn(index), needs)
+                parts = [(draw, _numbers(local.key, batch_size, draw, start, span)) for draw in draws]
+                index = self._transitions(parts)
+            batch = gather(self.rows, self.table, index, needs)
             # a copy to CUDA is asynchronous only from pinned and contiguous memory
             return batch.map(lambda x: x.contiguous().pin_memory()) if on_host else batch
 
         return Prefetcher(make, span, 0 if self.resident else THREADS, self._delivered)
+
+    def _transitions(self, parts: list[tuple[Draw, torch.Tensor]]) -> torch.Tensor:
+        """Return the transitions of drawn numbers (..., B) of each part, one part after another: (..., rows)."""
+        found = [self.table.drawn(draw, numbers.to(self.rows.device)) for draw, numbers in parts]
+        return torch.cat(found, -1) if len(found) > 1 else found[0]
 
     def _delivered(self, batch: Batch) -> Batch:
         return batch if self.resident else batch.map(lambda x: x.to(self._device, non_blocking=True))
@@ -223,11 +236,11 @@ class TransitionStore:
         return [float(value) for value in self.dataset.episodes["return"]]
 
 
-def _numbers(key: UpdateKey, batch_size: int, count: int, start: int, span: int) -> torch.Tensor:
-    """Return the numbers below `count` drawn for updates start .. start + span - 1: (span, S, B) int64."""
+def _numbers(key: UpdateKey, batch_size: int, draw: Draw, start: int, span: int) -> torch.Tensor:
+    """Return the numbers of a draw for updates start .. start + span - 1: (span, S, B) int64."""
     parts, missing = [], span
     while missing:
-        drawn = key.at(start + span - missing).integers_ahead("batch", (batch_size,), count, missing)
+        drawn = key.at(start + span - missing).integers_ahead(draw.purpose, (batch_size,), draw.numbers, missing)
         parts.append(drawn)
         missing -= len(drawn)
     return torch.cat(parts) if len(parts) > 1 else parts[0]
