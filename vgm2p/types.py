@@ -156,8 +156,7 @@ class Needs:
             `episode_rank`, `fold`.
         history: number of past steps, including the present step; 1 means no memory.
         ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
-        by_return: effective sample size of a second draw, as a share of the steps. The batch then has 2 B rows: B drawn
-            all alike, then B drawn by return (`sampling.by_return`). None: B rows.
+        by_return: effective sample size of B more rows, after the others, drawn by return. None: no such rows.
     """
 
     fields: frozenset[str] = frozenset()

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.diagnostics import deviation
-from vgm2p.algos.realised import JudgeSettings, RealisedJudge, fields, stage
+from vgm2p.algos.realised import RealisedJudge, fields
+from vgm2p.algos.stages import JudgeSettings, stage
 from vgm2p.algos.verdict import SPREAD_RATE, Judging
 from vgm2p.errors import ConfigError
 from vgm2p.flows.head import Predict
