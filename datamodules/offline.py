@@ -20,6 +20,7 @@ from vgm2p.datamodules.store.budget import choose
 from vgm2p.datamodules.store.flat import UNUSED, WIDE, narrow
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, nearest
+from vgm2p.types import Ess
 
 SAMPLINGS = ("uniform", "return")
 
@@ -95,7 +96,8 @@ class OfflineDataModule(LightningDataModule):
         verify: when the content hash is compared: `auto` (once per file), `full` (always) or `never`.
         best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
         sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T)).
-        ess: with `sampling=return`, the effective sample size that T gives, as a share of the steps. None: ESS.
+        ess: with `sampling=return`, the effective sample size that T gives, as a share of the steps; `auto`: chosen
+            from the data (`store.sharpness`). None: ESS.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free
@@ -113,7 +115,7 @@ class OfflineDataModule(LightningDataModule):
         verify: str = "auto",
         best_share: float | None = None,
         sampling: str = "uniform",
-        ess: float | None = None,
+        ess: Ess | None = None,
         root: str | None = None,
         cache: str | None = None,
         max_resident: str | int = "auto",
@@ -126,7 +128,7 @@ class OfflineDataModule(LightningDataModule):
             raise ConfigError(f"data.sampling='{sampling}' is unknown{nearest(sampling, SAMPLINGS)}")
         if ess is not None and sampling != "return":
             raise ConfigError(f"data.ess={ess} has no effect with data.sampling={sampling}; add data.sampling=return")
-        check_ess(ESS if ess is None else ess)
+        check_ess(ESS if ess is None or ess == "auto" else ess)
         self.best_share, self.sampling, self.ess = best_share, sampling, ess
         self.max_resident = max_resident
         self.device = torch.device("cpu")  # the training device; set before the dataset is loaded
@@ -142,6 +144,7 @@ class OfflineDataModule(LightningDataModule):
             whole = self._load(self.source.resolve())
             self._whole = whole.dataset
             store = whole if self.best_share is None else whole.best_episodes(self.best_share)
+            store.cache = None if self.cache is None else Path(self.cache)
             if self.sampling == "return":
                 store.draw_by_return(ESS if self.ess is None else self.ess)
             self._store = store

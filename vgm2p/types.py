@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
+Ess = float | Literal["auto"]  # effective sample size of a draw by return, as a share of the steps; auto: chosen
 NO_ENVIRONMENT = "own/"  # begins the `env_id` of data that name no environment
 
 
@@ -156,13 +157,13 @@ class Needs:
             `episode_rank`, `fold`.
         history: number of past steps, including the present step; 1 means no memory.
         ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
-        by_return: effective sample size of B more rows, after the others, drawn by return. None: no such rows.
+        by_return: effective sample size of B more rows, after the others, drawn by return; None: no such rows.
     """
 
     fields: frozenset[str] = frozenset()
     history: int = 1
     ahead: int = 0
-    by_return: float | None = None
+    by_return: Ess | None = None
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from vgm2p.datamodules.store.mapped import MappedRows
 from vgm2p.datamodules.store.prefetch import Prefetcher
 from vgm2p.datamodules.store.resident import ResidentRows
 from vgm2p.datamodules.store.rows import RowSource
+from vgm2p.datamodules.store.sharpness import kept_choice
 from vgm2p.datamodules.store.survey import standardisation, survey
 from vgm2p.datamodules.store.table import Draw, TransitionTable, check_timeouts
 from vgm2p.rng import UpdateKey
-from vgm2p.types import Batch, Needs, Randomness, Spec, Survey
+from vgm2p.types import Batch, Ess, Needs, Randomness, Spec, Survey
 
 ROWS_AT_ONCE = 2048  # rows gathered by one call, for several updates: a call costs more than copying the rows
 THREADS = 2  # threads that gather from disk: one works while the other waits for the disk
@@ -45,6 +46,7 @@ class TransitionStore:
         self.rows, self.dataset, self.table = rows, dataset, TransitionTable(dataset, timeouts)
         self._obs_norm, self._files = obs_norm, files
         self.sampling: Sampling | None = None  # None: all steps alike
+        self.cache: Path | None = None  # where a choice of `ess: auto` is kept; None: nowhere
         self._device = rows.device  # the training device
         self._prefetcher: Prefetcher | None = None
         self._request: tuple[Any, ...] = ()  # arguments with which the prefetcher was made
@@ -135,7 +137,7 @@ class TransitionStore:
         self.close()
         self.table.provide(needs, gamma)
         if needs.by_return is not None:
-            self.sampling = self.table.draw_more_by_return(needs.by_return)
+            self.sampling = self.table.draw_more_by_return(self._ess(needs.by_return))
 
     def survey(self, gamma: float) -> Survey:
         """Return the statistics of the data. `gamma` is the discount factor of the returns."""
@@ -202,13 +204,17 @@ class TransitionStore:
         dataset = select(self.dataset, chosen)
         return TransitionStore(rows, dataset, self._obs_norm, self.table.timeouts, self._files)
 
-    def draw_by_return(self, ess: float) -> None:
+    def draw_by_return(self, ess: Ess) -> None:
         """Draw steps with probability proportional to exp(return of the episode / T). Raises as `sampling.by_return`.
 
+        With `auto`, the effective sample size is chosen (`sharpness.choose`).
         Statistics of the data, such as the standardisation of observations, stay those of all steps alike.
         """
         self.close()
-        self.sampling = self.table.draw_by_return(ess)
+        self.sampling = self.table.draw_by_return(self._ess(ess))
+
+    def _ess(self, ess: Ess) -> float:
+        return kept_choice(self, self.cache).ess if ess == "auto" else ess
 
     @property
     def summary(self) -> dict[str, Any]:

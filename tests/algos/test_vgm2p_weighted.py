@@ -54,7 +54,8 @@ def test_without_trust_it_is_the_clone_of_the_rows_drawn_by_return(kind):
 def test_with_an_effective_size_of_all_steps_all_weights_are_equal(kind):
     algorithm = made(kind, ess=1.0, trust=1.0)
     batch = drawn(algorithm).after(8)
-    weight, info = algorithm.weights(batch, algorithm.encode(batch.obs))
+    o = algorithm.encode(batch.obs)
+    weight, info = algorithm.weights(batch, o, algorithm.usual(batch, o, UpdateKey([0, 1])))
     choice = has_choice(batch.legal)
     assert torch.equal(weight, torch.ones_like(weight) if choice is None else choice.to(F64))
     close(info["ess"][0], 1.0)
@@ -65,8 +66,9 @@ def test_the_weights_are_those_of_the_page(kind):
     algorithm = made(kind, ess=0.2, trust=0.75)
     batch = drawn(algorithm, 1).after(8)
     o = algorithm.encode(batch.obs)
-    weight, info = algorithm.weights(batch, o)
-    rates = algorithm.judge.rate(o, algorithm.represent(batch.action))
+    usual = algorithm.usual(batch, o, UpdateKey([0, 1]))
+    weight, info = algorithm.weights(batch, o, usual)
+    rates = algorithm.judge.rate(o, algorithm.represent(batch.action)) - algorithm.judge.rate(o, usual)
     for s in range(2):
         alone = batch.map(lambda x, s=s: x[s : s + 1])
         rows = ref.choices(alone)
@@ -87,9 +89,9 @@ def test_normal_advantages_have_the_effective_size_that_the_trust_allows(trust):
     """ess^(trust^2): at full trust that of the draw by return, without trust all rows."""
     algorithm = made("continuous", ess=0.3, trust=trust)
     batch = drawn(algorithm, rows=40_000)
-    verdicts = torch.randn(2, 2, 40_000, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
-    algorithm.judge.rate = lambda o, action: verdicts
-    _, info = algorithm.weights(batch, algorithm.encode(batch.obs))
+    verdicts = torch.randn(2, 40_000, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    algorithm.judge.verdict = lambda *_: verdicts
+    _, info = algorithm.weights(batch, algorithm.encode(batch.obs), batch.action)
     torch.testing.assert_close(info["ess"], torch.full((2,), 0.3 ** (trust**2), dtype=F64), rtol=0.03, atol=0)
 
 
@@ -127,6 +129,34 @@ def test_no_verdict_comes_from_networks_that_learnt_from_the_episode(kind):
     (before, second), (after, _) = verdicts
     assert torch.equal(before[second], after[second])
     assert (before[~second] != after[~second]).all()
+
+
+@pytest.mark.parametrize(("kind", "predict"), [("continuous", "x"), ("discrete", "x"), ("discrete", "v")])
+def test_usual_is_an_action_of_the_policy_or_its_probabilities(kind, predict):
+    algorithm = made(kind, predict=predict)
+    batch = drawn(algorithm, 2)
+    o = algorithm.encode(batch.obs)
+    usual = algorithm.usual(batch, o, UpdateKey([0, 1]))
+    assert usual.shape == algorithm.represent(batch.action).shape
+    if kind == "continuous":
+        assert usual.abs().max() <= 1.0
+        return
+    assert torch.allclose(usual.sum(-1), torch.ones(2, 16, 3, dtype=F64))
+    assert (usual[~batch.legal] == 0.0).all()
+    assert (usual.amax(-1) == 1.0).all() == (predict == "v")
+
+
+def test_what_depends_on_the_observation_alone_changes_no_weight():
+    """The advantage of an action is what it adds to the policy's own action."""
+    algorithm = made("continuous", trust=1.0)
+    batch = drawn(algorithm).after(8)
+    o = algorithm.encode(batch.obs)
+    usual = algorithm.usual(batch, o, UpdateKey([0, 1]))
+    before, _ = algorithm.weights(batch, o, usual)
+    rate = algorithm.judge.rate
+    algorithm.judge.rate = lambda o, action: rate(o, action) + 3.0 * o[..., 0].unsqueeze(1)
+    after, _ = algorithm.weights(batch, o, usual)
+    torch.testing.assert_close(before, after, rtol=0, atol=1e-9)
 
 
 def test_trust_is_the_running_correlation_and_never_negative():

@@ -70,7 +70,7 @@ class RealisedJudge(nn.Module):
         self.centre.copy_(centre)
         self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
 
-    def learn(self, algorithm: Algorithm, batch: Batch, o: Tensor) -> tuple[Tensor, Info]:
+    def learn(self, algorithm: Algorithm, batch: Batch, o: Tensor, usual: Tensor | None = None) -> tuple[Tensor, Info]:
         """Take a step of V, then one of A, each if its turn has come. Return A(o, a) (S, B, N) from before its step.
 
         With `halves`, this A has not learnt from the row's episode.
@@ -78,7 +78,7 @@ class RealisedJudge(nn.Module):
         clock, own = algorithm.clock, self.settings
         value_loss, value_info = self.value_loss(algorithm, batch)
         algorithm.minimise("value", value_loss, clock < own.value_updates if own.value_updates else None)
-        effect_loss, effect, effect_info = self.effect_loss(algorithm, batch, o)
+        effect_loss, effect, effect_info = self.effect_loss(algorithm, batch, o, usual)
         due = (clock >= own.value_updates) & ((clock < own.updates) if own.effect_updates else True)
         algorithm.minimise("effect", effect_loss, due)
         return effect, value_info | effect_info
@@ -156,14 +156,17 @@ class RealisedJudge(nn.Module):
         return found.reshape(*residuals.shape[:2], 1).clamp(min=1e-8)
 
     # --- A -----------------------------------------------------------------------------------------------------------
-    def effect_loss(self, algorithm: Algorithm, batch: Batch, o: Tensor) -> tuple[Tensor, Tensor, Info]:
+    def effect_loss(
+        self, algorithm: Algorithm, batch: Batch, o: Tensor, usual: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Info]:
         """Return the mean of (A(o^i, a^i) - delta)^2 over rows with a choice and a successor (S,), and A (S, B, N).
 
         delta is divided by its standard deviation in the batch. With `halves`, loss and gradient are those of the
         networks that learn from the row; the A that is returned, and its correlation with delta, those of the others.
+        This A is that of the stored action minus that of `usual` (S, B, N, A), an action or probabilities, if given.
         """
         every = self.rate(o, algorithm.represent(batch.action))
-        effect, verdict = self.learning(every, batch), self.unseen(every.detach(), batch)
+        effect, verdict = self.learning(every, batch), self.verdict(algorithm, batch, o, usual)
         residuals = self.residuals(algorithm, batch)
         choice, valid = has_choice(batch.legal), (batch.valid > 0).unsqueeze(-1).expand_as(effect)
         rows = valid if choice is None else valid & choice
@@ -172,8 +175,17 @@ class RealisedJudge(nn.Module):
         known = correlation(verdict, self.unseen(residuals, batch).unsqueeze(-1).expand_as(verdict), rows)
         return loss, verdict, {"effect_loss": loss.detach(), "effect_correlation": known}
 
+    @torch.no_grad()
+    def verdict(self, algorithm: Algorithm, batch: Batch, o: Tensor, usual: Tensor | None = None) -> Tensor:
+        """Return A(o, a) of stored actions, minus A(o, usual) if given: (S, B, N). With `halves`, A has not seen them."""
+        found = self.rate(o, algorithm.represent(batch.action))
+        return self.unseen(found if usual is None else found - self.rate(o, usual), batch)
+
     def rate(self, o: Tensor, action: Tensor) -> Tensor:
-        """Return A(o, a) of each network for action vectors (S, ..., A): (S, M, ...)."""
+        """Return A(o, a) of each network for action vectors (S, ..., A): (S, M, ...).
+
+        For probabilities of discrete actions, this is the expectation.
+        """
         if isinstance(self.effect, ActionValues):
             every: Tensor = self.effect(o)
             return (every * action.unsqueeze(1)).sum(-1)

@@ -81,13 +81,21 @@ class VGM2PWeighted(Judging):
     def update(self, batch: Batch, key: Randomness) -> Info:
         """Take a step of the judge on the rows drawn all alike, and one of the policy on those drawn by return."""
         o, alike = self.encode(batch.obs, self.past(batch)), batch.obs.shape[1] // 2
-        _, judge_info = self.judge.learn(self, batch.first(alike), o[:, :alike])
+        usual = self.usual(batch, o, key)
+        _, judge_info = self.judge.learn(self, batch.first(alike), o[:, :alike], usual[:, :alike])
         self.measure(judge_info["effect_correlation"])
         batch, o = batch.after(alike), o[:, alike:]
-        weight, weight_info = self.weights(batch, o)
+        weight, weight_info = self.weights(batch, o, usual[:, alike:])
         policy_loss, policy_info = self.policy_loss(o, self.represent(batch.action), weight, key, batch.legal)
         self.minimise("policy", policy_loss, self.clock >= self.warm_up)
         return judge_info | self.noted(weight_info) | policy_info
+
+    @torch.no_grad()
+    def usual(self, batch: Batch, o: Tensor, key: Randomness) -> Tensor:
+        """Return an action of the policy, or its probabilities if it has them: (S, B, N, A) (Alg. 1 line 8)."""
+        z = start_noise(key, o, self.spec.action_dim, Acting(), purpose="imagine")
+        x = meanflow_sample(self.policy, z, o, None, 1, batch.legal)
+        return x if self.has_probabilities else self.to_action(x, batch.legal)
 
     @torch.no_grad()
     def measure(self, correlation: Tensor) -> None:
@@ -97,9 +105,9 @@ class VGM2PWeighted(Judging):
             self.trust.lerp_(correlation.clamp(min=0.0).to(self.trust.dtype), rate)
 
     @torch.no_grad()
-    def weights(self, batch: Batch, o: Tensor) -> tuple[Tensor, Info]:
+    def weights(self, batch: Batch, o: Tensor, usual: Tensor) -> tuple[Tensor, Info]:
         """Return exp(kappa z) over its mean, for the rows with a choice, else 0: (S, B, N), and diagnostics."""
-        adv = self.judge.unseen(self.judge.rate(o, self.represent(batch.action)), batch)
+        adv = self.judge.verdict(self, batch, o, usual)
         choice = has_choice(batch.legal)
         std = deviation(adv, choice)
         kappa = self.trust.to(adv.dtype) * self.sharpness

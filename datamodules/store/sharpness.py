@@ -1,0 +1,146 @@
+"""`ess: auto`: how sharply to draw by return, chosen without a simulator.
+
+The sharper the draw, the better are its episodes, and the fewer. More episodes help a clone of the best ones as long as
+they behave alike; where they behave differently, the clone averages them. So the draw is chosen with which a clone
+predicts best what the best episodes did, in steps of theirs that it did not learn. docs/data.md tells more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vgm2p.algos.bc_gaussian import BCGaussian
+from vgm2p.algos.bc_mse import BCSquaredError
+from vgm2p.datamodules.layout.sampling import ESS, by_return
+from vgm2p.datamodules.store.gather import gather
+from vgm2p.groups import Net, Optim
+from vgm2p.io.files import read_small, write_atomic
+from vgm2p.io.text import say
+from vgm2p.rng import UpdateKey, generator
+from vgm2p.types import Batch, Needs
+
+if TYPE_CHECKING:
+    from vgm2p.datamodules.store.transitions import TransitionStore
+
+CANDIDATES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)  # the last one tells which episodes are the best
+UPDATES, ROWS, NET, RATE = 2000, 64, Net(128, 3), 1e-3  # of the clones, one for each candidate
+PARTS, HELD_OUT = 20, 5  # an episode of mean length has 20 parts; every fifth part is not learnt
+PROBES, AT_ONCE = 8192, 1024  # rows of the best episodes on which the clones are compared
+METHOD = 1  # increase it if the choice may change
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen effective sample size.
+
+    Attributes:
+        ess: as a share of the steps.
+        errors: of the clone of each candidate on the best episodes: mean squared error, or cross-entropy of discrete
+            actions. Empty if the data are too few to choose; `ess` is `ESS` then.
+    """
+
+    ess: float
+    errors: tuple[float, ...]
+
+    @property
+    def line(self) -> str:
+        """The choice and the errors as text."""
+        if not self.errors:
+            return f"ess=auto     {self.ess:g}: the data are too few to choose"
+        errors = ", ".join(f"{ess:g}: {error:.4g}" for ess, error in zip(CANDIDATES, self.errors, strict=True))
+        return f"ess=auto     {self.ess:g}: smallest error on steps of the best episodes ({errors})"
+
+
+def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
+    """Return `choose`, from the file in `cache` if an earlier call left one there."""
+    if cache is None:
+        return choose(store)
+    seen = store.survey(0.0)
+    words = repr((METHOD, store.summary["digest"], seen.mean.tolist(), seen.std.tolist()))
+    path = cache / f"ess-{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
+    if path.is_file():
+        try:
+            found = json.loads(read_small(path))
+            kept = Choice(float(found["ess"]), tuple(map(float, found["errors"])))
+            say(kept.line)
+            return kept
+        except (KeyError, TypeError, ValueError):
+            pass  # damaged: it is made again
+    say(f"ess=auto     choosing how sharply to draw by return, once for these data; the choice is kept in {path}")
+    choice = choose(store)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"ess": choice.ess, "errors": list(choice.errors)}))
+    say(choice.line)
+    return choice
+
+
+def choose(store: TransitionStore) -> Choice:
+    """Return the candidate whose clone predicts the best episodes best, in steps that it did not learn."""
+    held = held_out(store)
+    weights = [_per_step(store, by_return(store.dataset, ess).probabilities) for ess in CANDIDATES]
+    learnt, probed = [np.where(held, 0.0, weight) for weight in weights], np.where(held, weights[-1], 0.0)
+    if probed.sum() == 0.0 or any(weight.sum() == 0.0 for weight in learnt):
+        return Choice(ESS, ())
+    clone = _clones(store, [_edges(weight) for weight in learnt])
+    errors = _errors(store, clone, _edges(probed))
+    return Choice(CANDIDATES[int(np.argmin(errors))], tuple(errors))
+
+
+def held_out(store: TransitionStore) -> NDArray[np.bool_]:
+    """Return which transitions no clone learns: every fifth part of each episode, (n,). It draws nothing at random."""
+    lengths = store.dataset.episodes["length"].astype(np.int64)
+    part = max(1, int(np.ceil(lengths.mean() / PARTS)))
+    t = store.dataset.steps["t"][store.dataset.steps["has_action"].astype(bool)]
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    return np.asarray((t // part + episode) % HELD_OUT == 0)
+
+
+def _per_step(store: TransitionStore, probabilities: Any) -> NDArray[np.float64]:
+    return np.repeat(probabilities, store.dataset.episodes["length"].astype(np.int64))
+
+
+def _edges(weight: NDArray[np.float64]) -> Tensor:
+    """Return the sums of probabilities at which each transition ends: (n,) float64."""
+    sums = np.cumsum(weight)
+    return torch.from_numpy(sums / sums[-1])
+
+
+def _clones(store: TransitionStore, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
+    """Train one clone for each draw, all from the same weights: the seeds of the algorithm are the draws."""
+    kind = BCGaussian if store.spec.discrete else BCSquaredError
+    clone: BCSquaredError | BCGaussian = kind(store.spec, [0] * len(edges), net=NET, optim=Optim(RATE, UPDATES))
+    clone.survey(store.survey(0.0))
+    clone.to(store.rows.device)
+    source, key = generator("cpu", "ess"), UpdateKey([0] * len(edges), store.rows.device)
+    for update in range(UPDATES):
+        numbers = torch.rand((len(edges), ROWS), generator=source, dtype=torch.float64)
+        drawn = torch.stack([_drawn(sums, part) for sums, part in zip(edges, numbers, strict=True)])
+        clone.step(_batch(store, drawn), key.at(update))
+    return clone
+
+
+@torch.no_grad()
+def _errors(store: TransitionStore, clone: BCSquaredError | BCGaussian, edges: Tensor) -> list[float]:
+    """Return the loss of each clone on rows of one draw, the same for all."""
+    numbers = torch.rand(PROBES, generator=generator("cpu", "ess probes"), dtype=torch.float64)
+    total = torch.zeros(len(clone.seeds), device=store.rows.device)
+    for part in _drawn(edges, numbers).split(AT_ONCE):
+        total += clone.policy_loss(_batch(store, part.expand(len(clone.seeds), -1)))
+    return [float(value) for value in (total * AT_ONCE / PROBES).cpu()]
+
+
+def _drawn(edges: Tensor, numbers: Tensor) -> Tensor:
+    return torch.searchsorted(edges, numbers, right=True).clamp(max=len(edges) - 1)
+
+
+def _batch(store: TransitionStore, drawn: Tensor) -> Batch:
+    return gather(store.rows, store.table, drawn.to(store.rows.device), Needs())

@@ -1,0 +1,165 @@
+"""`ess: auto`: as many episodes as behave like the best ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.datamodules.datasets import discrete_columns, store_of
+from tests.support import small_columns
+from vgm2p.config.build import make_data
+from vgm2p.config.compose import composed
+from vgm2p.datamodules.layout.sampling import ESS, by_return
+from vgm2p.datamodules.layout.writing import write
+from vgm2p.datamodules.store import sharpness
+from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.types import Needs
+
+EPISODES, LENGTH = 40, 30
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(sharpness, "UPDATES", 300)
+    monkeypatch.setattr(sharpness, "PROBES", 1024)
+
+
+def recorded(behaviour, noise=0.3, discrete=False):
+    """Episodes with returns 0, 1, 2, ...; `behaviour(rank, observation)` is the mean action of both agents.
+
+    `rank` is 1 for the best episode, 0 for the worst.
+    """
+    columns = small_columns(0, [LENGTH] * EPISODES)
+    rng = np.random.default_rng(5)
+    rank = np.repeat(np.arange(EPISODES) / (EPISODES - 1), columns.episodes["rows"])
+    mean = behaviour(rank, columns.steps["robot_observation"][:, 0])
+    acting = columns.steps["has_action"].astype(bool)
+    wanted = mean[:, None] + noise * rng.normal(size=(len(mean), 2))
+    if discrete:
+        columns.steps["actions"] = ((wanted > 0) * acting[:, None]).astype(np.int16)
+        columns.steps["legal_actions"] = np.ones((len(mean), 2, 2), np.uint8)
+        columns.attributes |= {"discrete": 1, "action_dim": 2}
+    else:
+        columns.steps["actions"] = (wanted.clip(-1, 1) * acting[:, None])[..., None].astype(np.float32)
+    columns.steps["rewards"] = (rank * acting).astype(np.float32)
+    columns.episodes["return"][:] = np.arange(EPISODES)
+    columns.attributes["content_sha256"] = "some data"
+    return TransitionStore.hold(columns, "raw_onehot", "auto", "bootstrap")
+
+
+def alike(rank, seen):
+    return 0.5 * np.tanh(seen)
+
+
+def opposite(rank, seen):
+    """The best quarter does the opposite of the others."""
+    return np.where(rank > 0.75, 0.5, -0.5) * np.tanh(3 * seen)
+
+
+def drifting(rank, seen):
+    return (rank - 0.5) * np.tanh(3 * seen)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_where_all_episodes_behave_alike_a_clone_learns_from_most_of_them(discrete):
+    choice = sharpness.choose(recorded(alike, discrete=discrete))
+    assert choice.ess >= 0.5
+    assert choice.errors[-1] > 1.05 * choice.errors[0]  # few episodes: it learns their noise
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_where_the_best_episodes_behave_differently_the_others_are_left_out(discrete):
+    choice = sharpness.choose(recorded(opposite, noise=0.1, discrete=discrete))
+    assert choice.ess <= 0.2
+    assert choice.errors[0] > 1.5 * min(choice.errors)
+
+
+def test_the_faster_behaviour_changes_the_sharper_is_the_draw():
+    slow, fast = (
+        sharpness.choose(recorded(lambda rank, seen, f=f: f * drifting(rank, seen), noise=0.1)) for f in (0.1, 2.0)
+    )
+    assert fast.ess < slow.ess
+
+
+def test_the_errors_are_those_of_the_best_episodes_in_steps_that_no_clone_learns(monkeypatch):
+    """A clone of zeros has the mean square of these actions as its error."""
+    store = recorded(opposite)
+    monkeypatch.setattr(sharpness, "PROBES", 65536)
+    monkeypatch.setattr(sharpness, "UPDATES", 1)
+    monkeypatch.setattr(sharpness.BCSquaredError, "mean", lambda self, o: torch.zeros(*o.shape[:-1], 1))
+    monkeypatch.setattr(sharpness.BCSquaredError, "update", lambda self, batch, key: {})
+    choice = sharpness.choose(store)
+    held = sharpness.held_out(store)
+    weight = np.repeat(by_return(store.dataset, 0.02).probabilities, LENGTH) * held
+    actions = store.rows.actions(store.table.columns["rows"][:, 0]).numpy()
+    wanted = np.average((actions**2).mean((1, 2)), weights=weight)
+    assert choice.errors == pytest.approx([wanted] * 6, rel=0.02)
+
+
+def test_every_fifth_part_of_an_episode_is_held_out():
+    store = recorded(alike)
+    held = sharpness.held_out(store).reshape(EPISODES, LENGTH)
+    assert held.mean() == pytest.approx(0.2, abs=0.01)
+    assert (held.any(1) & ~held.all(1)).all()
+    parts = held.reshape(EPISODES, LENGTH // 2, 2)  # parts of ceil(30 / 20) steps
+    assert np.array_equal(parts[..., 0], parts[..., 1])
+
+
+def test_data_with_nothing_to_compare_have_the_usual_size(monkeypatch):
+    store = TransitionStore.hold(small_columns(0, [1]), "raw_onehot", "auto", "bootstrap")
+    assert sharpness.choose(store) == sharpness.Choice(ESS, ())
+
+
+def test_an_effective_size_is_chosen_for_both_kinds_of_draws(tmp_path):
+    first, second = recorded(opposite, noise=0.1), recorded(opposite, noise=0.1)
+    ess = sharpness.choose(first).ess
+    first.draw_by_return("auto")
+    second.provide(Needs(by_return="auto"), 0.9)
+    assert first.sampling.facts == second.sampling.facts
+    assert first.sampling.ess == pytest.approx(by_return(first.dataset, ess).ess)
+
+
+def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
+    columns = discrete_columns()
+    write(tmp_path / "x.h5", columns)
+    mapped = TransitionStore.map(
+        [tmp_path / "x.h5"],
+        tmp_path / "cache",
+        "native" if "observations" in columns.steps else "raw_onehot",
+        "auto",
+        "bootstrap",
+        "never",
+    )
+    assert sharpness.choose(mapped) == sharpness.choose(store_of(tmp_path, columns))
+    mapped.close()
+
+
+def test_the_choice_is_kept_for_the_same_data_only(tmp_path, monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(sharpness, "choose", lambda store: made.append(1) or sharpness.Choice(0.05, (1.0,) * 6))
+    one, other = recorded(alike), recorded(opposite)
+    assert sharpness.kept_choice(one, tmp_path).ess == 0.05
+    assert sharpness.kept_choice(one, tmp_path).ess == 0.05
+    assert len(made) == 1
+    (file,) = tmp_path.glob("ess-*.json")
+    assert str(file) in capsys.readouterr().out
+    for damage in ("", "{", json.dumps({"ess": "many", "errors": []}), json.dumps({"ess": 0.1}), "[]"):
+        file.write_text(damage)
+        assert sharpness.kept_choice(one, tmp_path).ess == 0.05
+    assert len(made) == 6
+    one.dataset.attributes["content_sha256"] = "other data"
+    sharpness.kept_choice(one, tmp_path)
+    assert len(made) == 7
+    assert len(list(tmp_path.glob("ess-*.json"))) == 2
+    sharpness.kept_choice(other, None)
+    assert len(made) == 8
+
+
+def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monkeypatch):
+    words = ["experiment=quickstart", "data.sampling=return", "data.ess=auto", f"data.cache={tmp_path}"]
+    data = make_data(composed("fit", words)["data"])
+    assert data.store.sampling.ess == pytest.approx(
+        by_return(data.store.dataset, sharpness.choose(data.store).ess).ess, rel=1e-6
+    )
+    assert len(list(tmp_path.glob("ess-*.json"))) == 1
