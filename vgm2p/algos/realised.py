@@ -177,7 +177,7 @@ class RealisedJudge(nn.Module):
 
     @torch.no_grad()
     def verdict(self, algorithm: Algorithm, batch: Batch, o: Tensor, usual: Tensor | None = None) -> Tensor:
-        """Return A(o, a) of stored actions, minus A(o, usual) if given: (S, B, N). With `halves`, A has not seen them."""
+        """Return A(o, a) of stored actions, minus A(o, usual) if given (S, B, N), by the unseen networks."""
         found = self.rate(o, algorithm.represent(batch.action))
         return self.unseen(found if usual is None else found - self.rate(o, usual), batch)
 
