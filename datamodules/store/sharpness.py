@@ -35,7 +35,8 @@ CANDIDATES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)  # the last one tells which episod
 UPDATES, ROWS, NET, RATE = 2000, 64, Net(128, 3), 1e-3  # of the clones, one for each candidate
 PARTS, HELD_OUT = 20, 5  # an episode of mean length has 20 parts; every fifth part is not learnt
 PROBES, AT_ONCE = 8192, 1024  # rows of the best episodes on which the clones are compared
-METHOD = 1  # increase it if the choice may change
+TIE = 0.01  # errors count as equal if they differ by at most this share
+METHOD = 2  # increase it if the choice may change
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Choice:
         if not self.errors:
             return f"ess=auto     {self.ess:g}: the data are too few to choose"
         errors = ", ".join(f"{ess:g}: {error:.4g}" for ess, error in zip(CANDIDATES, self.errors, strict=True))
-        return f"ess=auto     {self.ess:g}: smallest error on steps of the best episodes ({errors})"
+        return f"ess=auto     {self.ess:g}: the most data without a larger error on the best episodes ({errors})"
 
 
 def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
@@ -84,7 +85,10 @@ def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
 
 
 def choose(store: TransitionStore) -> Choice:
-    """Return the candidate whose clone predicts the best episodes best, in steps that it did not learn."""
+    """Return the candidate whose clone predicts the best episodes best, in steps that it did not learn.
+
+    Of candidates that are equally good (`TIE`), it is the one with the most data.
+    """
     held = held_out(store)
     weights = [_per_step(store, by_return(store.dataset, ess).probabilities) for ess in CANDIDATES]
     learnt, probed = [np.where(held, 0.0, weight) for weight in weights], np.where(held, weights[-1], 0.0)
@@ -92,7 +96,8 @@ def choose(store: TransitionStore) -> Choice:
         return Choice(ESS, ())
     clone = _clones(store, [_edges(weight) for weight in learnt])
     errors = _errors(store, clone, _edges(probed))
-    return Choice(CANDIDATES[int(np.argmin(errors))], tuple(errors))
+    good = [ess for ess, error in zip(CANDIDATES, errors, strict=True) if error <= (1.0 + TIE) * min(errors)]
+    return Choice(max(good), tuple(errors))
 
 
 def held_out(store: TransitionStore) -> NDArray[np.bool_]:
