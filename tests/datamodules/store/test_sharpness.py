@@ -163,3 +163,20 @@ def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monke
         by_return(data.store.dataset, sharpness.choose(data.store).ess).ess, rel=1e-6
     )
     assert len(list(tmp_path.glob("ess-*.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "ess"),
+    [
+        ((1.009, 1.0, 1.2, 1.3, 1.4, 1.5), 1.0),
+        ((1.011, 1.0, 1.2, 1.3, 1.4, 1.5), 0.5),
+        ((2.0, 1.5, 1.2, 1.1, 1.005, 1.0), 0.05),
+        ((2.0, 1.5, 1.2, 1.1, 1.05, 1.0), 0.02),
+    ],
+)
+def test_of_sizes_that_are_equally_good_it_takes_the_most_data(errors, ess, monkeypatch):
+    monkeypatch.setattr(sharpness, "_clones", lambda store, edges: None)
+    monkeypatch.setattr(sharpness, "_errors", lambda store, clone, edges: list(errors))
+    choice = sharpness.choose(recorded(alike))
+    assert choice == sharpness.Choice(ess, errors)
+    assert choice.line.startswith(f"ess=auto     {ess:g}: ")
