@@ -282,8 +282,7 @@ class Actor(Protocol):
 def has_choice(legal: Tensor | None) -> Tensor | None:
     """Return whether an agent has at least two legal actions: (S, ..., A) bool -> (S, ...) bool; None if all have.
 
-    A dead agent has one. Rows without a choice teach a policy nothing. They are in no class share, and in no mean of a
-    policy loss of behaviour cloning or of a flow policy.
+    A dead agent has one. Rows without a choice teach a policy nothing: they are in no class share and in no policy loss.
     """
     return None if legal is None else legal.sum(-1) > 1
 

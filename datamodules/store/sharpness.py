@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,15 +21,15 @@ from torch import Tensor
 from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_mse import BCSquaredError
 from vgm2p.datamodules.layout.sampling import ESS, by_return
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.gather import gather
+from vgm2p.datamodules.store.rows import RowSource
+from vgm2p.datamodules.store.table import TransitionTable
 from vgm2p.groups import Net, Optim
 from vgm2p.io.files import read_small, write_atomic
 from vgm2p.io.text import say
 from vgm2p.rng import UpdateKey, generator
-from vgm2p.types import Batch, Needs
-
-if TYPE_CHECKING:
-    from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.types import Batch, Needs, Spec, Survey
 
 CANDIDATES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)  # the last one tells which episodes are the best
 UPDATES, ROWS, NET, RATE = 2000, 64, Net(128, 3), 1e-3  # of the clones, one for each candidate
@@ -37,6 +37,23 @@ PARTS, HELD_OUT = 20, 5  # an episode of mean length has 20 parts; every fifth p
 PROBES, AT_ONCE = 8192, 1024  # rows of the best episodes on which the clones are compared
 TIE = 0.01  # errors count as equal if they differ by at most this share
 METHOD = 2  # increase it if the choice may change
+
+
+class Stored(Protocol):
+    """What the choice reads from a `TransitionStore`."""
+
+    rows: RowSource
+    dataset: Columns
+    table: TransitionTable
+
+    @property
+    def spec(self) -> Spec:
+        """The task of the data."""
+        ...
+
+    def survey(self, gamma: float) -> Survey:
+        """Return the statistics of the data."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,17 +73,17 @@ class Choice:
     def line(self) -> str:
         """The choice and the errors as text."""
         if not self.errors:
-            return f"ess=auto     {self.ess:g}: the data are too few to choose"
+            return f"draws        effective sample size {self.ess:g}: the data are too few to choose"
         errors = ", ".join(f"{ess:g}: {error:.4g}" for ess, error in zip(CANDIDATES, self.errors, strict=True))
-        return f"ess=auto     {self.ess:g}: the most data without a larger error on the best episodes ({errors})"
+        return f"draws        effective sample size {self.ess:g}: the most data without a larger error ({errors})"
 
 
-def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
+def kept_choice(store: Stored, cache: Path | None) -> Choice:
     """Return `choose`, from the file in `cache` if an earlier call left one there."""
     if cache is None:
         return choose(store)
     seen = store.survey(0.0)
-    words = repr((METHOD, store.summary["digest"], seen.mean.tolist(), seen.std.tolist()))
+    words = repr((METHOD, str(store.dataset.attributes["content_sha256"]), seen.mean.tolist(), seen.std.tolist()))
     path = cache / f"ess-{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
     if path.is_file():
         try:
@@ -76,7 +93,7 @@ def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
             return kept
         except (KeyError, TypeError, ValueError):
             pass  # damaged: it is made again
-    say(f"ess=auto     choosing how sharply to draw by return, once for these data; the choice is kept in {path}")
+    say(f"draws        choosing how sharply to draw by return, once for these data; the choice is kept in {path}")
     choice = choose(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({"ess": choice.ess, "errors": list(choice.errors)}))
@@ -84,7 +101,7 @@ def kept_choice(store: TransitionStore, cache: Path | None) -> Choice:
     return choice
 
 
-def choose(store: TransitionStore) -> Choice:
+def choose(store: Stored) -> Choice:
     """Return the candidate whose clone predicts the best episodes best, in steps that it did not learn.
 
     Of candidates that are equally good (`TIE`), it is the one with the most data.
@@ -94,13 +111,13 @@ def choose(store: TransitionStore) -> Choice:
     learnt, probed = [np.where(held, 0.0, weight) for weight in weights], np.where(held, weights[-1], 0.0)
     if probed.sum() == 0.0 or any(weight.sum() == 0.0 for weight in learnt):
         return Choice(ESS, ())
-    clone = _clones(store, [_edges(weight) for weight in learnt])
-    errors = _errors(store, clone, _edges(probed))
+    clone = clones(store, [_edges(weight) for weight in learnt])
+    errors = errors_of(store, clone, _edges(probed))
     good = [ess for ess, error in zip(CANDIDATES, errors, strict=True) if error <= (1.0 + TIE) * min(errors)]
     return Choice(max(good), tuple(errors))
 
 
-def held_out(store: TransitionStore) -> NDArray[np.bool_]:
+def held_out(store: Stored) -> NDArray[np.bool_]:
     """Return which transitions no clone learns: every fifth part of each episode, (n,). It draws nothing at random."""
     lengths = store.dataset.episodes["length"].astype(np.int64)
     part = max(1, int(np.ceil(lengths.mean() / PARTS)))
@@ -109,7 +126,7 @@ def held_out(store: TransitionStore) -> NDArray[np.bool_]:
     return np.asarray((t // part + episode) % HELD_OUT == 0)
 
 
-def _per_step(store: TransitionStore, probabilities: Any) -> NDArray[np.float64]:
+def _per_step(store: Stored, probabilities: Any) -> NDArray[np.float64]:
     return np.repeat(probabilities, store.dataset.episodes["length"].astype(np.int64))
 
 
@@ -119,7 +136,7 @@ def _edges(weight: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(sums / sums[-1])
 
 
-def _clones(store: TransitionStore, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
+def clones(store: Stored, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
     """Train one clone for each draw, all from the same weights: the seeds of the algorithm are the draws."""
     kind = BCGaussian if store.spec.discrete else BCSquaredError
     clone: BCSquaredError | BCGaussian = kind(store.spec, [0] * len(edges), net=NET, optim=Optim(RATE, UPDATES))
@@ -134,11 +151,11 @@ def _clones(store: TransitionStore, edges: list[Tensor]) -> BCSquaredError | BCG
 
 
 @torch.no_grad()
-def _errors(store: TransitionStore, clone: BCSquaredError | BCGaussian, edges: Tensor) -> list[float]:
+def errors_of(store: Stored, clone: BCSquaredError | BCGaussian, edges: Tensor) -> list[float]:
     """Return the loss of each clone on rows of one draw, the same for all."""
     numbers = torch.rand(PROBES, generator=generator("cpu", "ess probes"), dtype=torch.float64)
     total = torch.zeros(len(clone.seeds), device=store.rows.device)
-    for part in _drawn(edges, numbers).split(AT_ONCE):
+    for part in torch.split(_drawn(edges, numbers), AT_ONCE):
         total += clone.policy_loss(_batch(store, part.expand(len(clone.seeds), -1)))
     return [float(value) for value in (total * AT_ONCE / PROBES).cpu()]
 
@@ -147,5 +164,5 @@ def _drawn(edges: Tensor, numbers: Tensor) -> Tensor:
     return torch.searchsorted(edges, numbers, right=True).clamp(max=len(edges) - 1)
 
 
-def _batch(store: TransitionStore, drawn: Tensor) -> Batch:
+def _batch(store: Stored, drawn: Tensor) -> Batch:
     return gather(store.rows, store.table, drawn.to(store.rows.device), Needs())

@@ -175,8 +175,8 @@ def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monke
     ],
 )
 def test_of_sizes_that_are_equally_good_it_takes_the_most_data(errors, ess, monkeypatch):
-    monkeypatch.setattr(sharpness, "_clones", lambda store, edges: None)
-    monkeypatch.setattr(sharpness, "_errors", lambda store, clone, edges: list(errors))
+    monkeypatch.setattr(sharpness, "clones", lambda store, edges: None)
+    monkeypatch.setattr(sharpness, "errors_of", lambda store, clone, edges: list(errors))
     choice = sharpness.choose(recorded(alike))
     assert choice == sharpness.Choice(ess, errors)
-    assert choice.line.startswith(f"ess=auto     {ess:g}: ")
+    assert choice.line.startswith(f"draws        effective sample size {ess:g}: ")
