@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from lightning import LightningDataModule
@@ -20,7 +20,6 @@ from vgm2p.datamodules.store.budget import choose
 from vgm2p.datamodules.store.flat import UNUSED, WIDE, narrow
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, nearest
-from vgm2p.types import Ess
 
 SAMPLINGS = ("uniform", "return")
 
@@ -115,7 +114,7 @@ class OfflineDataModule(LightningDataModule):
         verify: str = "auto",
         best_share: float | None = None,
         sampling: str = "uniform",
-        ess: Ess | None = None,
+        ess: float | Literal["auto"] | None = None,
         root: str | None = None,
         cache: str | None = None,
         max_resident: str | int = "auto",

@@ -49,7 +49,6 @@ def random_batch(spec: Spec, seeds=1, rows=8, source=0, dtype=torch.float32, nee
         batch.action = scores.argmax(-1)
     batch.return_to_go = 10 * normal(seeds, rows)
     batch.episode_rank = torch.rand(seeds, rows, generator=g)
-    batch.fold = torch.randint(2, (seeds, rows), generator=g).to(dtype)
     batch.return_seen = 1.0 - 0.9 * batch.episode_rank.to(dtype)
     if spec.discrete:
         batch.next_action = batch.next_legal.float().argmax(-1)

@@ -142,7 +142,7 @@ def test_block_draw_and_keys_do_not_wait_either():
     for file in ("gather", "resident", "rows"):
         assert waits(ast.parse((ROOT / f"datamodules/store/{file}.py").read_text())) == []
     assert waits(functions(ROOT / "datamodules/store/transitions.py", "draw", "_prefetching", "_numbers")) == []
-    assert waits(functions(ROOT / "datamodules/store/table.py", "take", "drawn", "draws")) == []
+    assert waits(functions(ROOT / "datamodules/store/table.py", "take", "drawn", "numbers")) == []
     assert waits(functions(ROOT / "datamodules/store/prefetch.py", "take")) == []
     assert waits(functions(ROOT / "vgm2p/rng.py", "_numbers", "_read", "at", "_from_here", "new", "fill")) == []
 

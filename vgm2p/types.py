@@ -7,13 +7,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 VIEWS_WITH_AGENT_ID = ("raw_onehot", "omiga")
-Ess = float | Literal["auto"]  # effective sample size of a draw by return, as a share of the steps; auto: chosen
 NO_ENVIRONMENT = "own/"  # begins the `env_id` of data that name no environment
 
 
@@ -85,7 +84,6 @@ class Batch:
         return_to_go: (S, B) float32 discounted return from this step on.
         return_seen: (S, B) float32 in (0, 1]: recorded share of `return_to_go`, 1 unless the episode was cut.
         episode_rank: (S, B) float32 in (0, 1]: share of the data's steps in episodes with an equal or smaller return.
-        fold: (S, B) float32, 0 or 1: the half of the episodes that the row's episode belongs to.
         past_obs: (S, B, P, N, O) float32, the P = history - 1 observations before `obs`, oldest first.
         past_action: as `action` with an axis P after B: the actions at `past_obs`.
         past_seen: (S, B, P) float32, 0 before the start of the episode; the other `past_` fields are undefined there.
@@ -110,7 +108,6 @@ class Batch:
     return_to_go: Tensor | None = None
     return_seen: Tensor | None = None
     episode_rank: Tensor | None = None
-    fold: Tensor | None = None
     past_obs: Tensor | None = None
     past_action: Tensor | None = None
     past_seen: Tensor | None = None
@@ -143,10 +140,6 @@ class Batch:
         """Return the batch of the first `rows` of its rows (axis B)."""
         return self.map(lambda tensor: tensor[:, :rows])
 
-    def after(self, rows: int) -> Batch:
-        """Return the batch of the rows (axis B) after the first `rows`."""
-        return self.map(lambda tensor: tensor[:, rows:])
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -154,16 +147,14 @@ class Needs:
 
     Attributes:
         fields: optional fields of `Batch`: `next_action`, `state`, `next_state`, `return_to_go`, `return_seen`,
-            `episode_rank`, `fold`.
+            `episode_rank`.
         history: number of past steps, including the present step; 1 means no memory.
         ahead: number of future steps, for planners. Above 0, the batch has `window_` fields, but no `past_` fields.
-        by_return: effective sample size of B more rows, after the others, drawn by return; None: no such rows.
     """
 
     fields: frozenset[str] = frozenset()
     history: int = 1
     ahead: int = 0
-    by_return: Ess | None = None
 
 
 @dataclass(frozen=True)
@@ -282,7 +273,8 @@ class Actor(Protocol):
 def has_choice(legal: Tensor | None) -> Tensor | None:
     """Return whether an agent has at least two legal actions: (S, ..., A) bool -> (S, ...) bool; None if all have.
 
-    A dead agent has one. Rows without a choice teach a policy nothing: they are in no class share and in no policy loss.
+    A dead agent has one. Rows without a choice teach a policy nothing. They are in no class share, and in no mean of a
+    policy loss of behaviour cloning or of a flow policy.
     """
     return None if legal is None else legal.sum(-1) > 1
 

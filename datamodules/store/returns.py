@@ -52,17 +52,6 @@ def _walk(columns: Columns, gamma: float, timeouts_are_terminal: bool) -> tuple[
     return total[acting].astype(np.float32), share[acting].astype(np.float32)
 
 
-def episode_folds(columns: Columns) -> Any:
-    """Return the half of the episodes, 0 or 1, that each step belongs to: (n,) float32.
-
-    In order of return, episodes belong to the halves 0, 1, 1, 0, 0, 1, 1, ...: both halves have good and bad ones.
-    """
-    order = np.argsort(rounded_returns(columns), kind="stable")
-    fold = np.empty(len(order), np.float32)
-    fold[order] = (np.arange(len(order)) + 1) // 2 % 2
-    return np.repeat(fold, columns.episodes["length"].astype(np.int64))
-
-
 def episode_ranks(columns: Columns) -> Any:
     """Return the rank of the episode of each step: (n,) float32, above 0 and at most 1.
 

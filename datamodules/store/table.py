@@ -11,31 +11,15 @@ from torch import Tensor
 
 from vgm2p.datamodules.layout.sampling import Sampling, by_return
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
-from vgm2p.datamodules.store.returns import episode_folds, episode_ranks, returns_seen, returns_to_go
+from vgm2p.datamodules.store.returns import episode_ranks, returns_seen, returns_to_go
 from vgm2p.datamodules.store.rows import take
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.types import Needs
 
 TICKS = 2**40  # parts into which the probabilities of drawn transitions are divided: integers, so equal on every device
 PER_TRANSITION = frozenset(
-    ("return_to_go", "return_seen", "episode_rank", "fold")
+    ("return_to_go", "return_seen", "episode_rank")
 )  # optional fields of a batch that are columns of the table
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A part of a batch: rows that are drawn in one way.
-
-    Attributes:
-        purpose: name of its random numbers.
-        numbers: how many numbers each row is chosen from.
-        edges: column with the numbers at which a transition ends and the next one begins; None: a number is a
-            transition.
-    """
-
-    purpose: str
-    numbers: int
-    edges: str | None
 
 
 @dataclass(frozen=True)
@@ -72,15 +56,14 @@ class TransitionTable:
         t: (R,) int32, number of the step in its episode.
 
     `provide` adds, as needed:
-        return_to_go, return_seen, episode_rank, fold: (n,) float32.
+        return_to_go, return_seen, episode_rank: (n,) float32.
         valid_with_next_action: (n,) float32, like `valid`, but 0 if the row bootstraps from a final observation,
             because no action is stored for it.
         left: (R,) int32, number of rows after this one in its episode.
         has_action: (R,) bool, False for final observations.
 
     `draw_by_return` adds:
-        edges: (n,) int64, the sums of the transitions' probabilities up to each of them, in units of 1 / TICKS. With
-            `Needs.by_return`, `provide` adds `second_edges` for the second draw.
+        edges: (n,) int64, the sums of the transitions' probabilities up to each of them, in units of 1 / TICKS.
 
     Args:
         dataset: the dataset. Its wide columns are not used.
@@ -102,24 +85,21 @@ class TransitionTable:
 
     def draw_by_return(self, ess: float) -> Sampling:
         """Let transitions of episodes with high returns be drawn more often. Raises as `sampling.by_return`."""
-        return self._edges("edges", ess)
+        found = by_return(self._dataset, ess)
+        sums = np.cumsum(np.repeat(found.probabilities, self._dataset.episodes["length"]))
+        self._add("edges", np.rint(sums / sums[-1] * TICKS).astype(np.int64))
+        return found
 
-    def draw_more_by_return(self, ess: float) -> Sampling:
-        """Do the same for the second draw of `Needs.by_return`. Raises ConfigError, also if the first is no longer."""
-        if "edges" in self.columns:
-            raise ConfigError("data.sampling=return: this algorithm draws by return itself; drop it, and set algo.ess")
-        return self._edges("second_edges", ess)
+    @property
+    def numbers(self) -> int:
+        """How many numbers a draw chooses from."""
+        return TICKS if "edges" in self.columns else len(self)
 
-    def draws(self, needs: Needs) -> list[Draw]:
-        """Return the parts of a batch, in the order of its rows."""
-        first = Draw("batch", TICKS, "edges") if "edges" in self.columns else Draw("batch", len(self), None)
-        return [first] if needs.by_return is None else [first, Draw("batch_by_return", TICKS, "second_edges")]
-
-    def drawn(self, draw: Draw, numbers: Tensor) -> Tensor:
-        """Return the transitions (...) of uniform draws (...) from [0, `draw.numbers`)."""
-        if draw.edges is None:
+    def drawn(self, numbers: Tensor) -> Tensor:
+        """Return the transitions (...) of uniform draws (...) from [0, `numbers`)."""
+        if "edges" not in self.columns:
             return numbers
-        return torch.searchsorted(self.columns[draw.edges], numbers.contiguous(), right=True)
+        return torch.searchsorted(self.columns["edges"], numbers.contiguous(), right=True)
 
     def take(self, name: str, index: Tensor) -> Tensor:
         """Return entries (...) of a column. `index` counts transitions or rows, as the column does."""
@@ -138,8 +118,6 @@ class TransitionTable:
             self._add("return_seen", self.returns_seen(gamma))
         if "episode_rank" in needs.fields:
             self._add("episode_rank", episode_ranks(self._dataset))
-        if "fold" in needs.fields:
-            self._add("fold", episode_folds(self._dataset))
         if "next_action" in needs.fields:
             rows, scalars = (self.columns[name].cpu().numpy() for name in ("rows", "scalars"))
             unknown = (scalars[:, 1] > 0) & (steps["has_action"][rows[:, 1]] == 0)
@@ -155,12 +133,6 @@ class TransitionTable:
     def returns_seen(self, gamma: float) -> Any:
         """Return the recorded shares of the returns-to-go (n,) float32. Raises as `returns_to_go`."""
         return returns_seen(self._dataset, _below_1(gamma), timeouts_are_terminal=self.timeouts == "terminal")
-
-    def _edges(self, name: str, ess: float) -> Sampling:
-        found = by_return(self._dataset, ess)
-        sums = np.cumsum(np.repeat(found.probabilities, self._dataset.episodes["length"]))
-        self._add(name, np.rint(sums / sums[-1] * TICKS).astype(np.int64))
-        return found
 
     def _add(self, name: str, values: Any) -> None:
         self.columns[name] = torch.from_numpy(values).to(self.columns["scalars"].device)

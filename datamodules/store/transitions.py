@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,9 +22,9 @@ from vgm2p.datamodules.store.resident import ResidentRows
 from vgm2p.datamodules.store.rows import RowSource
 from vgm2p.datamodules.store.sharpness import kept_choice
 from vgm2p.datamodules.store.survey import standardisation, survey
-from vgm2p.datamodules.store.table import Draw, TransitionTable, check_timeouts
+from vgm2p.datamodules.store.table import TransitionTable, check_timeouts
 from vgm2p.rng import UpdateKey
-from vgm2p.types import Batch, Ess, Needs, Randomness, Spec, Survey
+from vgm2p.types import Batch, Needs, Randomness, Spec, Survey
 
 ROWS_AT_ONCE = 2048  # rows gathered by one call, for several updates: a call costs more than copying the rows
 THREADS = 2  # threads that gather from disk: one works while the other waits for the disk
@@ -46,7 +46,7 @@ class TransitionStore:
         self.rows, self.dataset, self.table = rows, dataset, TransitionTable(dataset, timeouts)
         self._obs_norm, self._files = obs_norm, files
         self.sampling: Sampling | None = None  # None: all steps alike
-        self.cache: Path | None = None  # where a choice of `ess: auto` is kept; None: nowhere
+        self.cache: Path | None = None  # where the choice of `auto` is kept; None: nowhere
         self._device = rows.device  # the training device
         self._prefetcher: Prefetcher | None = None
         self._request: tuple[Any, ...] = ()  # arguments with which the prefetcher was made
@@ -131,13 +131,9 @@ class TransitionStore:
         Args:
             needs: what updates will read.
             gamma: discount factor of `return_to_go`. ConfigError if it is needed and not below 1.
-
-        Raises ConfigError also for a second draw by return if the first is by return.
         """
         self.close()
         self.table.provide(needs, gamma)
-        if needs.by_return is not None:
-            self.sampling = self.table.draw_more_by_return(self._ess(needs.by_return))
 
     def survey(self, gamma: float) -> Survey:
         """Return the statistics of the data. `gamma` is the discount factor of the returns."""
@@ -159,10 +155,8 @@ class TransitionStore:
         Raises the errors of the thread that made the batch, for example OSError.
         """
         if not isinstance(key, UpdateKey):
-            parts = [
-                (draw, key.integers(draw.purpose, (batch_size,), draw.numbers)) for draw in self.table.draws(needs)
-            ]
-            return self._delivered(gather(self.rows, self.table, self._transitions(parts), needs))
+            index = key.integers("batch", (batch_size,), self.table.numbers).to(self.rows.device)
+            return self._delivered(gather(self.rows, self.table, self.table.drawn(index), needs))
         request = (key.seeds, batch_size, needs)
         if self._prefetcher is None or self._request != request:
             self.close()
@@ -172,8 +166,7 @@ class TransitionStore:
     def _prefetching(self, seeds: tuple[int, ...], batch_size: int, needs: Needs) -> Prefetcher:
         span = max(1, ROWS_AT_ONCE // (len(seeds) * batch_size * (needs.history + needs.ahead)))
         local = threading.local()  # each thread needs its own key, because a key stores the numbers of its last draw
-        device, on_host = self._device, not self.resident and self._device.type == "cuda"
-        draws = self.table.draws(needs)
+        device, count, on_host = self._device, self.table.numbers, not self.resident and self._device.type == "cuda"
 
         def make(start: int) -> Batch:
             if not hasattr(local, "key"):
@@ -181,18 +174,12 @@ class TransitionStore:
                 local.stream = torch.cuda.Stream(device) if on_host else None  # type: ignore[no-untyped-call]
             # draw the indices on the training device, in a separate stream that does not wait for queued updates
             with torch.cuda.stream(local.stream) if on_host else nullcontext():
-                parts = [(draw, _numbers(local.key, batch_size, draw, start, span)) for draw in draws]
-                index = self._transitions(parts)
-            batch = gather(self.rows, self.table, index, needs)
+                index = _numbers(local.key, batch_size, count, start, span).to(self.rows.device)
+            batch = gather(self.rows, self.table, self.table.drawn(index), needs)
             # a copy to CUDA is asynchronous only from pinned and contiguous memory
             return batch.map(lambda x: x.contiguous().pin_memory()) if on_host else batch
 
         return Prefetcher(make, span, 0 if self.resident else THREADS, self._delivered)
-
-    def _transitions(self, parts: list[tuple[Draw, torch.Tensor]]) -> torch.Tensor:
-        """Return the transitions of drawn numbers (..., B) of each part, one part after another: (..., rows)."""
-        found = [self.table.drawn(draw, numbers.to(self.rows.device)) for draw, numbers in parts]
-        return torch.cat(found, -1) if len(found) > 1 else found[0]
 
     def _delivered(self, batch: Batch) -> Batch:
         return batch if self.resident else batch.map(lambda x: x.to(self._device, non_blocking=True))
@@ -204,17 +191,14 @@ class TransitionStore:
         dataset = select(self.dataset, chosen)
         return TransitionStore(rows, dataset, self._obs_norm, self.table.timeouts, self._files)
 
-    def draw_by_return(self, ess: Ess) -> None:
+    def draw_by_return(self, ess: float | Literal["auto"]) -> None:
         """Draw steps with probability proportional to exp(return of the episode / T). Raises as `sampling.by_return`.
 
-        With `auto`, the effective sample size is chosen (`sharpness.choose`).
-        Statistics of the data, such as the standardisation of observations, stay those of all steps alike.
+        With `auto`, the effective sample size is chosen (`sharpness.choose`). Statistics of the data, such as the
+        standardisation of observations, stay those of all steps alike.
         """
         self.close()
-        self.sampling = self.table.draw_by_return(self._ess(ess))
-
-    def _ess(self, ess: Ess) -> float:
-        return kept_choice(self, self.cache).ess if ess == "auto" else ess
+        self.sampling = self.table.draw_by_return(kept_choice(self, self.cache).ess if ess == "auto" else ess)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -242,11 +226,11 @@ class TransitionStore:
         return [float(value) for value in self.dataset.episodes["return"]]
 
 
-def _numbers(key: UpdateKey, batch_size: int, draw: Draw, start: int, span: int) -> torch.Tensor:
-    """Return the numbers of a draw for updates start .. start + span - 1: (span, S, B) int64."""
+def _numbers(key: UpdateKey, batch_size: int, count: int, start: int, span: int) -> torch.Tensor:
+    """Return the numbers below `count` drawn for updates start .. start + span - 1: (span, S, B) int64."""
     parts, missing = [], span
     while missing:
-        drawn = key.at(start + span - missing).integers_ahead(draw.purpose, (batch_size,), draw.numbers, missing)
+        drawn = key.at(start + span - missing).integers_ahead("batch", (batch_size,), count, missing)
         parts.append(drawn)
         missing -= len(drawn)
     return torch.cat(parts) if len(parts) > 1 else parts[0]

@@ -9,7 +9,7 @@ import torch
 from tests.algos import reference as ref
 from tests.algos.cases import F64, close
 from tests.support import continuous_spec, discrete_spec, random_batch
-from vgm2p.algos.stages import JudgeSettings
+from vgm2p.algos.realised import JudgeSettings
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
 from vgm2p.groups import Net, Optim

@@ -7,7 +7,7 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Needs
 
-FIELDS = ("next_action", "state", "next_state", "return_to_go", "return_seen", "episode_rank", "fold")
+FIELDS = ("next_action", "state", "next_state", "return_to_go", "return_seen", "episode_rank")
 
 
 def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, TransitionStore]:
@@ -20,14 +20,14 @@ def both(tmp_path, files, verify="never", **options) -> tuple[TransitionStore, T
     return TransitionStore.load(paths, **options), TransitionStore.map(paths, tmp_path / "cache", **options)
 
 
-def assert_same(one: TransitionStore, two: TransitionStore, batch=33, history=3, ahead=0, by_return=None):
+def assert_same(one: TransitionStore, two: TransitionStore, batch=33, history=3, ahead=0):
     for field in ("spec", "returns"):
         assert getattr(one, field) == getattr(two, field)
     assert {**one.summary, "bytes": 0} == {**two.summary, "bytes": 0}
     surveys = one.survey(0.0), two.survey(0.0)
     assert all(torch.equal(*(getattr(survey, name) for survey in surveys)) for name in ("mean", "std"))
     fields = tuple(name for name in FIELDS if one.spec.state_dim is not None or "state" not in name)
-    needs = Needs(frozenset(fields), history, ahead, by_return)
+    needs = Needs(frozenset(fields), history, ahead)
     for store in (one, two):
         store.provide(needs, 0.9)
     key, other = UpdateKey([3, 4]), UpdateKey([3, 4])

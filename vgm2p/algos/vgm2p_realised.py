@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.parts import CriticSettings, drop_labels
-from vgm2p.algos.realised import RealisedJudge, fields
-from vgm2p.algos.stages import JudgeSettings, stage
+from vgm2p.algos.realised import JudgeSettings, RealisedJudge, fields, stage
 from vgm2p.algos.verdict import Baseline
 from vgm2p.algos.vgm2p import VGM2P, Info, Legal, Loss
 from vgm2p.errors import ConfigError

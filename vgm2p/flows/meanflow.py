@@ -111,24 +111,11 @@ def cloning_loss(
     The times and the noise of the actions (S, ..., A) are drawn from `key`; `o` is (S, ..., O). With
     `legal` (S, ..., A), the mean is over rows with a choice.
     """
-    rows, u = cloning_rows(net, action, o, times, key, adaptive_power, legal)
-    return per_seed_mean(rows, has_choice(legal)), u
-
-
-def cloning_rows(
-    net: AverageVelocityField,
-    action: Tensor,
-    o: Tensor,
-    times: Times,
-    key: Randomness,
-    adaptive_power: float = 0.0,
-    legal: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of each row (S, ...), and the detached u (S, ..., A); arguments as in `cloning_loss`."""
     k, r = times.pair(key, action)
     eps = key.normal("flow_noise", tuple(action.shape[1:])).to(action.dtype)
     a_k, v = point(action, eps, k), velocity(action, eps)
-    return meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power, legal=legal)
+    rows, u = meanflow_loss(net, a_k, v, k, r, o, None, adaptive_power, legal=legal)
+    return per_seed_mean(rows, has_choice(legal)), u
 
 
 def meanflow_sample(

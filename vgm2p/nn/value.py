@@ -65,21 +65,20 @@ class ActionValues(nn.Module):
 
 
 class Value(nn.Module):
-    """One network V(o), or an ensemble of C.
+    """One network V(o).
 
     Args:
         seeds: number of seeds S.
         obs_dim: width of an encoded observation.
         net: size of the network.
         layer_norm: whether a LayerNorm follows every hidden layer.
-        members: number of networks C; None: one, without an axis of its own.
     """
 
-    def __init__(self, seeds: int, obs_dim: int, net: Net, layer_norm: bool = True, members: int | None = None) -> None:
+    def __init__(self, seeds: int, obs_dim: int, net: Net, layer_norm: bool = True) -> None:
         super().__init__()
-        self.mlp = MLP((seeds,) if members is None else (seeds, members), obs_dim, 1, net, layer_norm)
+        self.mlp = MLP((seeds,), obs_dim, 1, net, layer_norm)
 
     def forward(self, o: Tensor) -> Tensor:
-        """Map o (S, ..., obs_dim) to values (S, ...), with `members` to (S, C, ...)."""
+        """Map o (S, ..., obs_dim) to values (S, ...)."""
         v: Tensor = self.mlp(o)
         return v.squeeze(-1)

@@ -64,7 +64,6 @@ PANELS = (
     _one("explained variance of the value", "value_explained"),
     _one("loss of the predicted effect", "effect_loss", "loss"),
     _one("correlation of effect and residual", "effect_correlation"),
-    _one("trust in the judge", "trust", "share"),
     _one("effective sample share of the policy's weights", "ess", "share"),
     _one("effective sample share of the target's weights", "target_ess", "share"),
     _one("share of clamped weights", "clamped", "share"),

@@ -101,15 +101,14 @@ def test_views_built_at_loading_and_per_batch_are_the_same(view, tmp_path, monke
         assert one is two is None or torch.equal(one, two)
 
 
-@pytest.mark.parametrize("by_return", ["no", "all rows", "the second half"])
+@pytest.mark.parametrize("by_return", [False, True])
 @pytest.mark.parametrize("ahead", [1, 100, 2048])
 def test_batches_gathered_ahead_are_those_of_their_updates(ahead, by_return, tmp_path, monkeypatch):
     monkeypatch.setattr("vgm2p.datamodules.store.transitions.ROWS_AT_ONCE", ahead)
     store, key, static = store_of(tmp_path, small_columns()), UpdateKey([3, 4]), StaticKey([3, 4], "cpu")
-    fields = frozenset(("next_action", "state", "episode_rank", "fold"))
-    needs = Needs(fields, history=3, by_return=0.7 if by_return == "the second half" else None)
+    needs = Needs(frozenset(("next_action", "state", "episode_rank")), history=3)
     store.provide(needs, 0.9)
-    if by_return == "all rows":
+    if by_return:
         store.draw_by_return(0.7)
     for update in [*range(60, 70), 62, 200, 199, 0, 1, 130]:  # over the end of a chunk of numbers, back, and far on
         together = store.draw(key.at(update), 20, needs)
@@ -131,48 +130,18 @@ def test_every_acting_row_is_drawn_equally_often(tmp_path):
 def test_draws_by_return_follow_the_probabilities_of_the_episodes(tmp_path):
     store = store_of(tmp_path, small_columns())
     store.draw_by_return(0.7)
-    (draw,) = store.table.draws(Needs())
     lengths, rows = store.dataset.episodes["length"], store.table.columns["rows"][:, 0]
     counts = torch.zeros(len(rows))
     for update in range(300):
-        drawn = store.table.drawn(draw, UpdateKey([0]).at(update).integers("batch", (64,), draw.numbers))
+        drawn = store.table.drawn(UpdateKey([0]).at(update).integers("batch", (64,), store.table.numbers))
         counts += torch.bincount(drawn[0], minlength=len(rows))
     probabilities = torch.from_numpy(np.repeat(store.table.draw_by_return(0.7).probabilities, lengths))
     assert probabilities.max() > 2 * probabilities.min()
     expected = counts.sum() * probabilities
     assert ((counts - expected).square() / expected).sum() < 45  # chi square, 15 degrees of freedom, p = 1e-4
     key = UpdateKey([0, 1]).at(7)
-    chosen = store.table.drawn(draw, key.integers("batch", (40,), draw.numbers))
+    chosen = store.table.drawn(key.integers("batch", (40,), store.table.numbers))
     assert torch.equal(store.draw(key.at(7), 40).reward, store.table.take("scalars", chosen)[..., 0])
-
-
-def test_a_second_draw_follows_the_returns_and_the_first_stays_as_it_is(tmp_path):
-    needs = Needs(frozenset(("episode_rank",)), by_return=0.7)
-    both, alike, weighted = (store_of(tmp_path, small_columns()) for _ in range(3))
-    for store, own in ((both, needs), (alike, Needs(needs.fields)), (weighted, Needs(needs.fields))):
-        store.provide(own, 0.9)
-    weighted.draw_by_return(0.7)
-    assert both.sampling.facts == weighted.sampling.facts
-    assert alike.sampling is None
-    _, second = both.table.draws(needs)
-    for update in (0, 63, 64, 7):
-        key = UpdateKey([0, 1])
-        batch = both.draw(key.at(update), 40, needs)
-        first = alike.draw(UpdateKey([0, 1]).at(update), 40, Needs(needs.fields))
-        assert batch.obs.shape[1] == 80
-        assert torch.equal(batch.first(40).obs, first.obs)
-        numbers = UpdateKey([0, 1]).at(update).integers("batch_by_return", (40,), second.numbers)
-        (draw,) = weighted.table.draws(Needs())
-        chosen = weighted.table.drawn(draw, numbers)
-        assert torch.equal(batch.after(40).episode_rank, alike.table.take("episode_rank", chosen))
-        assert torch.equal(batch.after(40).reward, alike.table.take("scalars", chosen)[..., 0])
-
-
-def test_two_draws_by_return_are_refused(tmp_path):
-    store = store_of(tmp_path, small_columns())
-    store.draw_by_return(0.7)
-    with pytest.raises(ConfigError, match=r"data\.sampling=return.*algo\.ess"):
-        store.provide(Needs(by_return=0.1), 0.9)
 
 
 def test_the_last_number_belongs_to_the_last_transition_that_can_be_drawn(tmp_path):
@@ -180,8 +149,7 @@ def test_the_last_number_belongs_to_the_last_transition_that_can_be_drawn(tmp_pa
     columns.episodes["return"][:] = np.arange(len(columns.episodes["return"]))[::-1]  # the first episode is the best
     store = TransitionStore.hold(columns, "raw_onehot", "auto", "bootstrap")
     store.draw_by_return(0.01)
-    (draw,) = store.table.draws(Needs())
-    ends = store.table.drawn(draw, torch.tensor([0, draw.numbers - 1]))
+    ends = store.table.drawn(torch.tensor([0, store.table.numbers - 1]))
     assert ends.tolist() == [0, int(columns.episodes["length"][0]) - 1]
     assert store.sampling.temperature == 0.0
 

@@ -33,7 +33,6 @@ def test_draws_by_return_have_the_same_bits(name, tmp_path):
     for store in stores:
         store.draw_by_return(0.6)
     assert_same(*stores)
-    assert_same(*both(tmp_path, [make()], **options), by_return=0.6)
 
 
 def test_several_files_are_mapped_as_one(tmp_path):

@@ -14,7 +14,6 @@ from vgm2p.types import Needs
 RETURN = Needs(frozenset(("return_to_go", "return_seen")))
 
 
-FOLD = Needs(frozenset(("fold",)))
 RANK = Needs(frozenset(("episode_rank",)))
 
 
@@ -60,15 +59,3 @@ def test_the_rank_of_an_episode_counts_the_steps_of_those_that_return_as_much_or
     expected = np.repeat(np.array([16, 7, 16, 20]) / 20, [4, 7, 5, 4])
     np.testing.assert_allclose(found, expected[key.integers("batch", (100,), 20)], rtol=1e-6)
     assert store.draw(key, 100).episode_rank is None
-
-
-def test_both_halves_of_the_episodes_are_equally_good(tmp_path):
-    columns = small_columns(0, [3] * 8)
-    columns.episodes["return"][:] = [5.0, 1.0, 7.0, 3.0, 2.0, 6.0, 4.0, 8.0]
-    store = TransitionStore.hold(columns, "raw_onehot", "auto", "bootstrap")
-    store.provide(FOLD, 0.0)
-    fold = store.table.columns["fold"].reshape(8, 3)
-    assert torch.equal(fold, fold[:, :1].expand(-1, 3))  # an episode is never divided
-    halves = [columns.episodes["return"][fold[:, 0].numpy() == half] for half in (0, 1)]
-    assert [len(half) for half in halves] == [4, 4]
-    assert halves[0].mean() == halves[1].mean() == 4.5

@@ -14,7 +14,6 @@ from vgm2p.datamodules.layout.sampling import ESS, by_return
 from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store import sharpness
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.types import Needs
 
 EPISODES, LENGTH = 40, 30
 
@@ -111,13 +110,10 @@ def test_data_with_nothing_to_compare_have_the_usual_size(monkeypatch):
     assert sharpness.choose(store) == sharpness.Choice(ESS, ())
 
 
-def test_an_effective_size_is_chosen_for_both_kinds_of_draws(tmp_path):
-    first, second = recorded(opposite, noise=0.1), recorded(opposite, noise=0.1)
-    ess = sharpness.choose(first).ess
-    first.draw_by_return("auto")
-    second.provide(Needs(by_return="auto"), 0.9)
-    assert first.sampling.facts == second.sampling.facts
-    assert first.sampling.ess == pytest.approx(by_return(first.dataset, ess).ess)
+def test_the_store_draws_with_the_size_that_was_chosen():
+    store = recorded(opposite, noise=0.1)
+    store.draw_by_return("auto")
+    assert store.sampling.ess == pytest.approx(by_return(store.dataset, sharpness.choose(store).ess).ess)
 
 
 def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
