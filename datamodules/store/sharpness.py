@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.gather import gather
 from vgm2p.datamodules.store.rows import RowSource
 from vgm2p.datamodules.store.table import TransitionTable
+from vgm2p.errors import DataError
 from vgm2p.groups import Net, Optim
 from vgm2p.io.files import read_small, write_atomic
 from vgm2p.io.text import say
@@ -61,13 +63,19 @@ class Choice:
     """The chosen effective sample size.
 
     Attributes:
-        ess: as a share of the steps.
         errors: of the clone of each candidate on the best episodes: mean squared error, or cross-entropy of discrete
-            actions. Empty if the data are too few to choose; `ess` is `ESS` then.
+            actions. Empty if the data are too few to choose.
     """
 
-    ess: float
     errors: tuple[float, ...]
+
+    @property
+    def ess(self) -> float:
+        """The largest candidate with an error as small as the smallest (`TIE`); `ESS` if there are no errors."""
+        if not self.errors:
+            return ESS
+        most = (1.0 + TIE) * min(self.errors)
+        return max(ess for ess, error in zip(CANDIDATES, self.errors, strict=True) if error <= most)
 
     @property
     def line(self) -> str:
@@ -79,42 +87,52 @@ class Choice:
 
 
 def kept_choice(store: Stored, cache: Path | None) -> Choice:
-    """Return `choose`, from the file in `cache` if an earlier call left one there."""
-    if cache is None:
-        return choose(store)
-    seen = store.survey(0.0)
-    words = repr((METHOD, str(store.dataset.attributes["content_sha256"]), seen.mean.tolist(), seen.std.tolist()))
-    path = cache / f"ess-{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        try:
-            found = json.loads(read_small(path))
-            kept = Choice(float(found["ess"]), tuple(map(float, found["errors"])))
-            say(kept.line)
-            return kept
-        except (KeyError, TypeError, ValueError):
-            pass  # damaged: it is made again
-    say(f"draws        choosing how sharply to draw by return, once for these data; the choice is kept in {path}")
-    choice = choose(store)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({"ess": choice.ess, "errors": list(choice.errors)}))
+    """Return `choose`, from the file in `cache` if an earlier call left one there. A folder may be read-only."""
+    path = None if cache is None else cache / f"ess-{_name(store)}.json"
+    choice = None if path is None else _read(path)
+    if choice is None:
+        say("draws        choosing how sharply to draw by return, once for these data (about 15 seconds)")
+        choice = choose(store)
+        if path is not None:
+            _keep(choice, path)
     say(choice.line)
     return choice
 
 
-def choose(store: Stored) -> Choice:
-    """Return the candidate whose clone predicts the best episodes best, in steps that it did not learn.
+def _name(store: Stored) -> str:
+    """Return what tells apart all that the choice depends on."""
+    seen = store.survey(0.0)
+    words = repr((METHOD, str(store.dataset.attributes["content_sha256"]), seen.mean.tolist(), seen.std.tolist()))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
-    Of candidates that are equally good (`TIE`), it is the one with the most data.
-    """
+
+def _read(path: Path) -> Choice | None:
+    """Return the choice that a file holds; None if there is no file, or it is damaged."""
+    try:
+        errors = tuple(map(float, json.loads(read_small(path))["errors"]))
+    except (OSError, DataError, KeyError, TypeError, ValueError):
+        return None
+    sound = len(errors) in (0, len(CANDIDATES)) and all(0.0 <= error < math.inf for error in errors)
+    return Choice(errors) if sound else None
+
+
+def _keep(choice: Choice, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps({"errors": list(choice.errors)}))
+    except OSError as error:
+        say(f"draws        the choice is not kept for the next run: {error}")
+
+
+def choose(store: Stored) -> Choice:
+    """Compare one clone of each candidate's draw on the best episodes, in steps that it did not learn."""
     held = held_out(store)
     weights = [_per_step(store, by_return(store.dataset, ess).probabilities) for ess in CANDIDATES]
     learnt, probed = [np.where(held, 0.0, weight) for weight in weights], np.where(held, weights[-1], 0.0)
     if probed.sum() == 0.0 or any(weight.sum() == 0.0 for weight in learnt):
-        return Choice(ESS, ())
+        return Choice(())
     clone = clones(store, [_edges(weight) for weight in learnt])
-    errors = errors_of(store, clone, _edges(probed))
-    good = [ess for ess, error in zip(CANDIDATES, errors, strict=True) if error <= (1.0 + TIE) * min(errors)]
-    return Choice(max(good), tuple(errors))
+    return Choice(tuple(errors_of(store, clone, _edges(probed))))
 
 
 def held_out(store: Stored) -> NDArray[np.bool_]:

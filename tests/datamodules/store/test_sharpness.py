@@ -1,7 +1,5 @@
 """`ess: auto`: as many episodes as behave like the best ones."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from tests.datamodules.datasets import discrete_columns, store_of
 from tests.support import small_columns
 from vgm2p.config.build import make_data
 from vgm2p.config.compose import composed
-from vgm2p.datamodules.layout.sampling import ESS, by_return
+from vgm2p.datamodules.layout.sampling import by_return
 from vgm2p.datamodules.layout.writing import write
 from vgm2p.datamodules.store import sharpness
 from vgm2p.datamodules.store.transitions import TransitionStore
@@ -107,7 +105,7 @@ def test_every_fifth_part_of_an_episode_is_held_out():
 
 def test_data_with_nothing_to_compare_have_the_usual_size(monkeypatch):
     store = TransitionStore.hold(small_columns(0, [1]), "raw_onehot", "auto", "bootstrap")
-    assert sharpness.choose(store) == sharpness.Choice(ESS, ())
+    assert sharpness.choose(store) == sharpness.Choice(())
 
 
 def test_the_store_draws_with_the_size_that_was_chosen():
@@ -133,23 +131,32 @@ def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
 
 def test_the_choice_is_kept_for_the_same_data_only(tmp_path, monkeypatch, capsys):
     made = []
-    monkeypatch.setattr(sharpness, "choose", lambda store: made.append(1) or sharpness.Choice(0.05, (1.0,) * 6))
+    monkeypatch.setattr(
+        sharpness, "choose", lambda store: made.append(1) or sharpness.Choice((2.0, 2.0, 2.0, 2.0, 1.0, 1.0))
+    )
     one, other = recorded(alike), recorded(opposite)
     assert sharpness.kept_choice(one, tmp_path).ess == 0.05
     assert sharpness.kept_choice(one, tmp_path).ess == 0.05
     assert len(made) == 1
     (file,) = tmp_path.glob("ess-*.json")
-    assert str(file) in capsys.readouterr().out
-    for damage in ("", "{", json.dumps({"ess": "many", "errors": []}), json.dumps({"ess": 0.1}), "[]"):
+    assert capsys.readouterr().out.count("effective sample size 0.05") == 2
+    for damage in ("", "{", '{"errors": 3}', '{"errors": [1, 2]}', '{"errors": [1, 1, 1, 1, 1, NaN]}', "[]"):
         file.write_text(damage)
         assert sharpness.kept_choice(one, tmp_path).ess == 0.05
-    assert len(made) == 6
+    assert len(made) == 7
     one.dataset.attributes["content_sha256"] = "other data"
     sharpness.kept_choice(one, tmp_path)
-    assert len(made) == 7
+    assert len(made) == 8
     assert len(list(tmp_path.glob("ess-*.json"))) == 2
     sharpness.kept_choice(other, None)
-    assert len(made) == 8
+    assert len(made) == 9
+
+
+def test_a_choice_that_cannot_be_kept_is_used_all_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sharpness, "choose", lambda store: sharpness.Choice((1.0,) * 6))
+    (tmp_path / "file").write_text("")
+    assert sharpness.kept_choice(recorded(alike), tmp_path / "file").ess == 1.0
+    assert "not kept for the next run" in capsys.readouterr().out
 
 
 def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monkeypatch):
@@ -174,5 +181,6 @@ def test_of_sizes_that_are_equally_good_it_takes_the_most_data(errors, ess, monk
     monkeypatch.setattr(sharpness, "clones", lambda store, edges: None)
     monkeypatch.setattr(sharpness, "errors_of", lambda store, clone, edges: list(errors))
     choice = sharpness.choose(recorded(alike))
-    assert choice == sharpness.Choice(ess, errors)
+    assert choice == sharpness.Choice(errors)
+    assert choice.ess == ess
     assert choice.line.startswith(f"draws        effective sample size {ess:g}: ")
