@@ -42,7 +42,7 @@ FIT = {
     "data.batch_size": COUNTS[1:7],
     "data.best_share": ("2", "-0.5", "half", "nan"),
     "data.sampling": ("often", "3", "true"),
-    "data.ess": ("0", "2", "half", "nan", "0.2"),  # a share without data.sampling=return has no effect
+    "data.ess": ("0", "2", "half", "nan", "0.2", "auto"),  # without data.sampling=return, it has no effect
     "data.obs_norm": ("maybe", "3"),
     "data.verify": NAMES[:2],
     "data.timeouts": NAMES[:2],
