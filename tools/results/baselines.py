@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.results import robots
 from tools.results.cells import Plan, Row
-from tools.results.robots import CRITIC, EXPERT, REPLAY, SIZE
+from tools.results.robots import BUNDLED, CRITIC, EXPERT, MEDIUM, REPLAY, SIZE
 
 LONGER = 4  # factor of the updates in the larger budget
 # The authors draw ten candidates of each kind, which makes an update ten times as dear as one of VGM2P.
@@ -51,11 +51,17 @@ PLANNER_SIZE = (
 )
 PLANNERS = [Row(name, (f"algo={name}", *PLANNER), 17, PLANNER_SIZE) for name in ("madiff_c", "madiff_d", "dof")]
 
-SHORT_ROWS = [*BASELINES, *OURS, *GENERATIVE]
+BY_RETURN = ("data.sampling=return", "data.ess=auto")
+DRAWN = [
+    Row("bc_x_return", ("algo=bc_meanflow", "algo.predict=x", *BY_RETURN), 5, SIZE),
+    Row("bc_mse_return", ("algo=bc_mse", *BY_RETURN), 3, SIZE),
+]
+SHORT_ROWS = [*DRAWN, *BASELINES, *OURS, *GENERATIVE]
 LONG_ROWS = [longer(row) for row in [*BASELINES, *OURS]]
 PARTS: Plan = {
     "replay": [(REPLAY, SHORT_ROWS)],
     "expert": [(EXPERT, SHORT_ROWS)],
     "longer": [(REPLAY, LONG_ROWS)],
     "planners": [(EXPERT, PLANNERS)],
+    "drawn": [(MEDIUM, DRAWN), (BUNDLED, DRAWN)],
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.results.baselines import LONG_ROWS, LONGER, PARTS, PLANNER_SIZE, PLANNERS, SHORT_ROWS
 from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import diagnostics
-from tools.results.robots import EXPERT, REPLAY, SIZE
+from tools.results.robots import BUNDLED, EXPERT, MEDIUM, REPLAY, SIZE
 from vgm2p.io.files import write_atomic
 from vgm2p.io.text import grid
 from vgm2p.report.curves import curves
@@ -27,6 +27,10 @@ table here reproduces one of the paper.
 
 `ma_cql` and `omar` use two candidate actions of each kind in the place of the ten of their authors: ten make an
 update about ten times as dear as one of `vgm2p`. `omiga` has the discount of its authors, 0.99.
+
+`bc_x_return` and `bc_mse_return` clone steps that are drawn by the return of their episode, as unequally as
+`data.ess=auto` chooses ([data](data.md#which-steps-are-drawn)). The two medium sets and the quick start have only these
+two rows here; [results](results.md) has others of the same size and budget.
 
 The planners have a size and a budget of their own, which a CPU can afford: `{planner_size}`. With so few updates and
 one seed, their rows do not show what planners can reach.
@@ -89,7 +93,7 @@ def write(runs: Path, docs: Path) -> None:
         commands=command_table([*SHORT_ROWS, *PLANNERS]),
     )
     parts = [head, *_beside_authors(runs)]
-    for experiment in (*REPLAY, *EXPERT):
+    for experiment in (*REPLAY, *EXPERT, *MEDIUM, *BUNDLED):
         parts += _experiment(runs, experiment, docs)
     if missing:
         labels = {name: [label for experiment, label in missing if experiment == name] for name, _ in missing}

@@ -17,7 +17,6 @@ SIZE = (
     "logger.tensorboard=null",
 )
 CRITIC = ["algo.critic.depth=2"]
-BY_RETURN = ("data.sampling=return", "data.ess=auto")
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
 MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
 EXPERT = ["recorded_6halfcheetah_medium_expert", "recorded_3hopper_medium_expert"]
@@ -39,8 +38,6 @@ MAIN = [
     row("vgm2p_team", "vgm2p", 11, "algo.advantage=team"),
     row("vgm2p_fm", "vgm2p_fm", 20),
     row("bc_meanflow_best25", "bc_meanflow", 5, "data.best_share=0.25"),
-    row("bc_x_return", "bc_meanflow", 5, "algo.predict=x", *BY_RETURN),
-    row("bc_mse_return", "bc_mse", 3, *BY_RETURN),
 ]
 SWITCHES = [
     row("plus_best_share_1", "vgm2p_plus", 9, "algo.best_share=1"),

@@ -21,7 +21,7 @@ from vgm2p.run.folder import RunFolder, read_json
 
 RIVALS = ("bc_gaussian", "bc_flow", "bc_meanflow", "vgm2p")
 SHORT = (*RIVALS, "vgm2p_plus")
-OTHERS = ("vgm2p_team", "vgm2p_fm", "bc_meanflow_best25", "bc_x_return", "bc_mse_return")
+OTHERS = ("vgm2p_team", "vgm2p_fm", "bc_meanflow_best25")
 SEEN_SEEDS, SEEN_STARTS = 2, 10  # the first of each were used to choose vgm2p_plus
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 TITLES = {"quickstart": "bundled_6halfcheetah (`experiment=quickstart`)"}
