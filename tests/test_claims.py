@@ -20,7 +20,7 @@ def row(page, name, column):
 
 
 def best(page, experiment):
-    """Return row -> mean return in its best way to act, of the first table of returns of an experiment."""
+    """Return row -> mean return in its best way to act, of the main table of returns of an experiment."""
     lines = (ROOT / page).read_text().splitlines()
     start = next(
         i for i, line in enumerate(lines) if re.match(r"\| return +\|", line) and experiment in lines[i - 8 : i]
@@ -40,10 +40,10 @@ def test_cloning_by_return_is_as_good_as_the_first_page_says():
         assert len(others) > 8
         assert all(drawn > value for name, value in others.items() if not name.endswith("_return")), experiment
     replay = "recorded_6halfcheetah_medium_replay"
-    figures = re.search(r"4774, `vgm2p_plus` (\d+), cloning of all episodes (\d+)", README).groups()
+    figures = re.search(r"4774 against (\d+) of `vgm2p_plus` and (\d+) of cloning all", README).groups()
     assert [str(best("docs/results.md", replay)[name]) for name in ("vgm2p_plus", "bc_meanflow")] == list(figures)
     assert best("docs/baselines.md", replay)["bc_x_return"] == 4774
-    figures = re.search(r"it reaches (\d+), .*?0\.25`\) (\d+), `vgm2p_plus` (\d+)", README).groups()
+    figures = re.search(r"it reaches (\d+), .*?0\.25`\) (\d+),\s+`vgm2p_plus` (\d+)", README).groups()
     quick = {**best("docs/results.md", "quickstart"), **best("docs/baselines.md", "quickstart")}
     assert [str(quick[name]) for name in ("bc_x_return", "bc_meanflow_best25", "vgm2p_plus")] == list(figures)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ UPDATES, ROWS, NET, RATE = 2000, 64, Net(128, 3), 1e-3  # of the clones, one for
 PARTS, HELD_OUT = 20, 5  # an episode of mean length has 20 parts; every fifth part is not learnt
 PROBES, AT_ONCE = 8192, 1024  # rows of the best episodes on which the clones are compared
 TIE = 0.01  # errors count as equal if they differ by at most this share
-METHOD = 2  # increase it if the choice may change
+METHOD = 3  # increase it if the choice may change
 
 
 class Stored(Protocol):
@@ -64,7 +65,7 @@ class Choice:
 
     Attributes:
         errors: of the clone of each candidate on the best episodes: mean squared error, or cross-entropy of discrete
-            actions. Empty if the data are too few to choose.
+            actions. Empty if the data do not tell: no step to compare, or errors that are not finite.
     """
 
     errors: tuple[float, ...]
@@ -81,7 +82,7 @@ class Choice:
     def line(self) -> str:
         """The choice and the errors as text."""
         if not self.errors:
-            return f"draws        effective sample size {self.ess:g}: the data are too few to choose"
+            return f"draws        effective sample size {self.ess:g}: the data do not tell which is best"
         errors = ", ".join(f"{ess:g}: {error:.4g}" for ess, error in zip(CANDIDATES, self.errors, strict=True))
         return f"draws        effective sample size {self.ess:g}: the most data without a larger error ({errors})"
 
@@ -91,7 +92,7 @@ def kept_choice(store: Stored, cache: Path | None) -> Choice:
     path = None if cache is None else cache / f"ess-{_name(store)}.json"
     choice = None if path is None else _read(path)
     if choice is None:
-        say("draws        choosing how sharply to draw by return, once for these data (about 15 seconds)")
+        say("draws        choosing how sharply to draw by return, once for these data (about 20 seconds)")
         choice = choose(store)
         if path is not None:
             _keep(choice, path)
@@ -109,11 +110,15 @@ def _name(store: Stored) -> str:
 def _read(path: Path) -> Choice | None:
     """Return the choice that a file holds; None if there is no file, or it is damaged."""
     try:
-        errors = tuple(map(float, json.loads(read_small(path))["errors"]))
-    except (OSError, DataError, KeyError, TypeError, ValueError):
+        errors = json.loads(read_small(path))["errors"]
+        found = Choice(tuple(float(error) for error in errors))
+    except (OSError, DataError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
-    sound = len(errors) in (0, len(CANDIDATES)) and all(0.0 <= error < math.inf for error in errors)
-    return Choice(errors) if sound else None
+    return found if isinstance(errors, list) and len(errors) in (0, len(CANDIDATES)) and _finite(found.errors) else None
+
+
+def _finite(errors: Iterable[float]) -> bool:
+    return all(0.0 <= error < math.inf for error in errors)
 
 
 def _keep(choice: Choice, path: Path) -> None:
@@ -132,11 +137,12 @@ def choose(store: Stored) -> Choice:
     if probed.sum() == 0.0 or any(weight.sum() == 0.0 for weight in learnt):
         return Choice(())
     clone = clones(store, [_edges(weight) for weight in learnt])
-    return Choice(tuple(errors_of(store, clone, _edges(probed))))
+    errors = tuple(errors_of(store, clone, _edges(probed)))
+    return Choice(errors if _finite(errors) else ())
 
 
 def held_out(store: Stored) -> NDArray[np.bool_]:
-    """Return which transitions no clone learns: every fifth part of each episode, (n,). It draws nothing at random."""
+    """Return which transitions no clone learns: every fifth part, (n,). A short episode may have none or only these."""
     lengths = store.dataset.episodes["length"].astype(np.int64)
     part = max(1, int(np.ceil(lengths.mean() / PARTS)))
     t = store.dataset.steps["t"][store.dataset.steps["has_action"].astype(bool)]
@@ -155,15 +161,18 @@ def _edges(weight: NDArray[np.float64]) -> Tensor:
 
 
 def clones(store: Stored, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
-    """Train one clone for each draw, all from the same weights: the seeds of the algorithm are the draws."""
+    """Train one clone for each draw: the seeds of the algorithm are the draws.
+
+    All have the same first weights and random numbers, so equal draws give equal clones.
+    """
     kind = BCGaussian if store.spec.discrete else BCSquaredError
     clone: BCSquaredError | BCGaussian = kind(store.spec, [0] * len(edges), net=NET, optim=Optim(RATE, UPDATES))
     clone.survey(store.survey(0.0))
     clone.to(store.rows.device)
     source, key = generator("cpu", "ess"), UpdateKey([0] * len(edges), store.rows.device)
     for update in range(UPDATES):
-        numbers = torch.rand((len(edges), ROWS), generator=source, dtype=torch.float64)
-        drawn = torch.stack([_drawn(sums, part) for sums, part in zip(edges, numbers, strict=True)])
+        numbers = torch.rand(ROWS, generator=source, dtype=torch.float64)
+        drawn = torch.stack([_drawn(sums, numbers) for sums in edges])
         clone.step(_batch(store, drawn), key.at(update))
     return clone
 

@@ -15,7 +15,7 @@ from vgm2p.run.folder import RunFolder, write_json
 from vgm2p.signals import StopFlag
 
 FEW = ["updates=4", "batch=8", "critics=2", "draws=1", "net.width=8", "net.depth=1", "share=0.04"]
-CHOSEN = ["data.best_share=0.1", "data.sampling=return"]  # data of training, not of estimates
+CHOSEN = ["data.best_share=0.1", "data.sampling=return", "data.ess=0.5"]  # data of training, not of estimates
 
 
 @pytest.fixture(scope="module")

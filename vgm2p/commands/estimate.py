@@ -32,7 +32,7 @@ from vgm2p.signals import StopFlag
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
 DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
 PLACES = ("root", "cache")  # keys of a source that change no number
-ALL_ALIKE = {"best_share": None, "sampling": "uniform"}  # every step of the dataset, each as often as the others
+ALL_ALIKE = {"best_share": None, "sampling": "uniform", "ess": None}  # every step, each as often as the others
 SECONDS = 10.0  # between lines of progress
 
 

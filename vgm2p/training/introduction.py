@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,7 +79,7 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     has. Adds to the record the commands of earlier sessions, and the versions of their simulators.
 
     Raises:
-        DataError: if the earlier session trained on other data.
+        DataError: if the earlier session trained on other data, or drew them otherwise.
     """
     if not run.folder.manifest.exists():
         return
@@ -92,6 +93,7 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
         )
     if run.point.checkpoint is None:
         return
+    _compare_draws(run, before.get("data", {}).get("sampling"), record["data"]["sampling"])
     if line := _schedule_line(run, before["config"]):
         run.say(line)
     found = [(key, before.get(key), record[key]) for key in ("device", "threads")]
@@ -105,6 +107,15 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
         earlier = [*earlier, last]
     if earlier:
         record["earlier_environment_versions"] = earlier
+
+
+def _compare_draws(run: Run, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """Raise DataError if `data.ess=auto` chooses another effective sample size than in the earlier session."""
+    if before is not None and now is not None and not math.isclose(before["ess"], now["ess"], rel_tol=1e-6):
+        raise DataError(
+            f"{run.folder.path} was trained with an effective sample size of {before['ess']:.3g}, and data.ess=auto "
+            f"now chooses {now['ess']:.3g}: restore the file ess-*.json in data.cache, or use another out"
+        )
 
 
 def _schedule_line(run: Run, before: Mapping[str, Any]) -> str | None:

@@ -1,5 +1,7 @@
 """`ess: auto`: as many episodes as behave like the best ones."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -140,16 +142,32 @@ def test_the_choice_is_kept_for_the_same_data_only(tmp_path, monkeypatch, capsys
     assert len(made) == 1
     (file,) = tmp_path.glob("ess-*.json")
     assert capsys.readouterr().out.count("effective sample size 0.05") == 2
-    for damage in ("", "{", '{"errors": 3}', '{"errors": [1, 2]}', '{"errors": [1, 1, 1, 1, 1, NaN]}', "[]"):
+    nested, huge = "[" * 100_000, '{"errors": [1, 1, 1, 1, 1, 1%s]}' % ("0" * 400)
+    wrong = ("", "{", '{"errors": 3}', '{"errors": [1, 2]}', '{"errors": [1, 1, 1, 1, 1, NaN]}', "[]", nested, huge)
+    for damage in (*wrong, '{"errors": "123456"}'):
         file.write_text(damage)
         assert sharpness.kept_choice(one, tmp_path).ess == 0.05
-    assert len(made) == 7
+    assert len(made) == 10
     one.dataset.attributes["content_sha256"] = "other data"
     sharpness.kept_choice(one, tmp_path)
-    assert len(made) == 8
+    assert len(made) == 11
     assert len(list(tmp_path.glob("ess-*.json"))) == 2
     sharpness.kept_choice(other, None)
-    assert len(made) == 9
+    assert len(made) == 12
+
+
+def test_equal_draws_have_equal_errors_and_take_all_steps():
+    store = recorded(alike)
+    store.dataset.episodes["return"][:] = 3.0
+    choice = sharpness.choose(store)
+    assert len(set(choice.errors)) == 1
+    assert choice.ess == 1.0
+
+
+def test_errors_that_are_not_finite_choose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharpness, "clones", lambda store, edges: None)
+    monkeypatch.setattr(sharpness, "errors_of", lambda store, clone, edges: [math.inf] * 6)
+    assert sharpness.choose(recorded(alike)) == sharpness.Choice(())
 
 
 def test_a_choice_that_cannot_be_kept_is_used_all_the_same(tmp_path, monkeypatch, capsys):
