@@ -96,7 +96,7 @@ class OfflineDataModule(LightningDataModule):
         best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
         sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T)).
         ess: with `sampling=return`, the effective sample size that T gives, as a share of the steps; `auto`: chosen
-            from the data (`store.sharpness`). None: ESS.
+            from the data (`store.effective_size`). None: ESS.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free

@@ -86,8 +86,7 @@ class TransitionTable:
     def draw_by_return(self, ess: float) -> Sampling:
         """Let transitions of episodes with high returns be drawn more often. Raises as `sampling.by_return`."""
         found = by_return(self._dataset, ess)
-        sums = np.cumsum(np.repeat(found.probabilities, self._dataset.episodes["length"]))
-        self._add("edges", np.rint(sums / sums[-1] * TICKS).astype(np.int64))
+        self._add("edges", edges_of(np.repeat(found.probabilities, self._dataset.episodes["length"])))
         return found
 
     @property
@@ -99,7 +98,7 @@ class TransitionTable:
         """Return the transitions (...) of uniform draws (...) from [0, `numbers`)."""
         if "edges" not in self.columns:
             return numbers
-        return torch.searchsorted(self.columns["edges"], numbers.contiguous(), right=True)
+        return at_numbers(self.columns["edges"], numbers)
 
     def take(self, name: str, index: Tensor) -> Tensor:
         """Return entries (...) of a column. `index` counts transitions or rows, as the column does."""
@@ -136,6 +135,17 @@ class TransitionTable:
 
     def _add(self, name: str, values: Any) -> None:
         self.columns[name] = torch.from_numpy(values).to(self.columns["scalars"].device)
+
+
+def edges_of(weights: Any) -> Any:
+    """Return the sums of the transitions' weights (n,) up to each of them, in units of 1 / TICKS of all: (n,) int64."""
+    sums = np.cumsum(weights)
+    return np.rint(sums / sums[-1] * TICKS).astype(np.int64)
+
+
+def at_numbers(edges: Tensor, numbers: Tensor) -> Tensor:
+    """Return the transitions (...) of numbers (...) from [0, TICKS), for `edges_of` the transitions (n,)."""
+    return torch.searchsorted(edges, numbers.contiguous(), right=True)
 
 
 def _below_1(gamma: float) -> float:

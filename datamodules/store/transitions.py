@@ -14,13 +14,13 @@ from vgm2p.datamodules.layout.combine import best, check_same_task, concatenate,
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.sampling import Sampling
 from vgm2p.datamodules.layout.schema import Columns
+from vgm2p.datamodules.store.effective_size import kept_choice
 from vgm2p.datamodules.store.flat import map_columns, narrow
 from vgm2p.datamodules.store.gather import gather
 from vgm2p.datamodules.store.mapped import MappedRows
 from vgm2p.datamodules.store.prefetch import Prefetcher
 from vgm2p.datamodules.store.resident import ResidentRows
 from vgm2p.datamodules.store.rows import RowSource
-from vgm2p.datamodules.store.sharpness import kept_choice
 from vgm2p.datamodules.store.survey import standardisation, survey
 from vgm2p.datamodules.store.table import TransitionTable, check_timeouts
 from vgm2p.rng import UpdateKey
@@ -194,7 +194,7 @@ class TransitionStore:
     def draw_by_return(self, ess: float | Literal["auto"]) -> None:
         """Draw steps with probability proportional to exp(return of the episode / T). Raises as `sampling.by_return`.
 
-        With `auto`, the effective sample size is chosen (`sharpness.choose`). Statistics of the data, such as the
+        With `auto`, the effective sample size is chosen (`effective_size.choose`). Statistics of the data, such as the
         standardisation of observations, stay those of all steps alike.
         """
         self.close()

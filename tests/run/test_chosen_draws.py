@@ -1,19 +1,22 @@
 """A run goes on with the draws with which it began, or not at all."""
 
+import json
+
 from tests.cli.answers import TINY, answer
-from vgm2p.datamodules.store import sharpness
+from vgm2p.datamodules.store import effective_size
 
 
 def test_a_run_whose_draws_were_chosen_anew_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(sharpness, "UPDATES", 5)
+    monkeypatch.setattr(effective_size, "UPDATES", 5)
     words = ["fit", *TINY, "algo=bc_mse", "data.sampling=return", "data.ess=auto", "evaluate=none"]
     words += [f"out={tmp_path / 'run'}", f"data.cache={tmp_path / 'cache'}"]
     assert answer(words) == (0, "")
     (kept,) = (tmp_path / "cache").glob("ess-*.json")
     errors = kept.read_text()
-    chosen = sharpness.Choice(tuple(sharpness.json.loads(errors)["errors"])).ess
+    chosen = effective_size.Choice(tuple(json.loads(errors)["errors"])).ess
     other = 1.0 if chosen < 1.0 else 0.02
-    kept.write_text(str([1.0 if ess == other else 2.0 for ess in sharpness.CANDIDATES]).join(('{"errors": ', "}")))
+    changed = [1.0 if ess == other else 2.0 for ess in effective_size.CANDIDATES]
+    kept.write_text(json.dumps({"errors": changed}))
     code, line = answer([*words, "updates=6"])
     assert code == 65
     assert "was trained with an effective sample size of" in line

@@ -1,8 +1,8 @@
-"""`ess: auto`: how sharply to draw by return, chosen without a simulator.
+"""`ess: auto`: the effective sample size of a draw by return, chosen without a simulator.
 
-The sharper the draw, the better are its episodes, and the fewer. More episodes help a clone of the best ones as long as
-they behave alike; where they behave differently, the clone averages them. So the draw is chosen with which a clone
-predicts best what the best episodes did, in steps of theirs that it did not learn. docs/data.md tells more.
+The smaller the size, the better are the episodes that are drawn, and the fewer. More episodes help a clone of the best
+ones as long as they behave alike; where they behave differently, the clone averages them. So clones of several draws
+are compared: how well they predict what the best episodes did, in steps that they did not learn. See docs/data.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vgm2p.datamodules.layout.sampling import ESS, by_return
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.gather import gather
 from vgm2p.datamodules.store.rows import RowSource
-from vgm2p.datamodules.store.table import TransitionTable
+from vgm2p.datamodules.store.table import TICKS, TransitionTable, at_numbers, edges_of
 from vgm2p.errors import DataError
 from vgm2p.groups import Net, Optim
 from vgm2p.io.files import read_small, write_atomic
@@ -39,7 +39,7 @@ UPDATES, ROWS, NET, RATE = 2000, 64, Net(128, 3), 1e-3  # of the clones, one for
 PARTS, HELD_OUT = 20, 5  # an episode of mean length has 20 parts; every fifth part is not learnt
 PROBES, AT_ONCE = 8192, 1024  # rows of the best episodes on which the clones are compared
 TIE = 0.01  # errors count as equal if they differ by at most this share
-METHOD = 3  # increase it if the choice may change
+METHOD = 4  # increase it if the choice may change
 
 
 class Stored(Protocol):
@@ -92,7 +92,7 @@ def kept_choice(store: Stored, cache: Path | None) -> Choice:
     path = None if cache is None else cache / f"ess-{_name(store)}.json"
     choice = None if path is None else _read(path)
     if choice is None:
-        say("draws        choosing how sharply to draw by return, once for these data (about 20 seconds)")
+        say("draws        choosing the effective sample size, once for these data (about 20 seconds)")
         choice = choose(store)
         if path is not None:
             _keep(choice, path)
@@ -110,11 +110,12 @@ def _name(store: Stored) -> str:
 def _read(path: Path) -> Choice | None:
     """Return the choice that a file holds; None if there is no file, or it is damaged."""
     try:
-        errors = json.loads(read_small(path))["errors"]
-        found = Choice(tuple(float(error) for error in errors))
+        kept = json.loads(read_small(path))["errors"]
+        errors = tuple(float(error) for error in kept)
     except (OSError, DataError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
-    return found if isinstance(errors, list) and len(errors) in (0, len(CANDIDATES)) and _finite(found.errors) else None
+    sound = isinstance(kept, list) and len(errors) in (0, len(CANDIDATES)) and _finite(errors)
+    return Choice(errors) if sound else None
 
 
 def _finite(errors: Iterable[float]) -> bool:
@@ -132,9 +133,11 @@ def _keep(choice: Choice, path: Path) -> None:
 def choose(store: Stored) -> Choice:
     """Compare one clone of each candidate's draw on the best episodes, in steps that it did not learn."""
     held = held_out(store)
-    weights = [_per_step(store, by_return(store.dataset, ess).probabilities) for ess in CANDIDATES]
-    learnt, probed = [np.where(held, 0.0, weight) for weight in weights], np.where(held, weights[-1], 0.0)
-    if probed.sum() == 0.0 or any(weight.sum() == 0.0 for weight in learnt):
+    lengths = store.dataset.episodes["length"]
+    weights = [np.repeat(by_return(store.dataset, ess).probabilities, lengths) for ess in CANDIDATES]
+    learnt = [np.where(held, 0.0, weight) for weight in weights]
+    probed = np.where(held, weights[-1], 0.0)
+    if any(weight.sum() == 0.0 for weight in (*learnt, probed)):
         return Choice(())
     clone = clones(store, [_edges(weight) for weight in learnt])
     errors = tuple(errors_of(store, clone, _edges(probed)))
@@ -150,18 +153,12 @@ def held_out(store: Stored) -> NDArray[np.bool_]:
     return np.asarray((t // part + episode) % HELD_OUT == 0)
 
 
-def _per_step(store: Stored, probabilities: Any) -> NDArray[np.float64]:
-    return np.repeat(probabilities, store.dataset.episodes["length"].astype(np.int64))
-
-
-def _edges(weight: NDArray[np.float64]) -> Tensor:
-    """Return the sums of probabilities at which each transition ends: (n,) float64."""
-    sums = np.cumsum(weight)
-    return torch.from_numpy(sums / sums[-1])
+def _edges(weight: Any) -> Tensor:
+    return torch.from_numpy(edges_of(weight))
 
 
 def clones(store: Stored, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
-    """Train one clone for each draw: the seeds of the algorithm are the draws.
+    """Train one clone for each draw, given by the `edges_of` its transitions (n,). The seeds are the draws.
 
     All have the same first weights and random numbers, so equal draws give equal clones.
     """
@@ -171,8 +168,8 @@ def clones(store: Stored, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
     clone.to(store.rows.device)
     source, key = generator("cpu", "ess"), UpdateKey([0] * len(edges), store.rows.device)
     for update in range(UPDATES):
-        numbers = torch.rand(ROWS, generator=source, dtype=torch.float64)
-        drawn = torch.stack([_drawn(sums, numbers) for sums in edges])
+        numbers = torch.randint(TICKS, (ROWS,), generator=source)
+        drawn = torch.stack([at_numbers(draw, numbers) for draw in edges])
         clone.step(_batch(store, drawn), key.at(update))
     return clone
 
@@ -180,15 +177,11 @@ def clones(store: Stored, edges: list[Tensor]) -> BCSquaredError | BCGaussian:
 @torch.no_grad()
 def errors_of(store: Stored, clone: BCSquaredError | BCGaussian, edges: Tensor) -> list[float]:
     """Return the loss of each clone on rows of one draw, the same for all."""
-    numbers = torch.rand(PROBES, generator=generator("cpu", "ess probes"), dtype=torch.float64)
+    numbers = torch.randint(TICKS, (PROBES,), generator=generator("cpu", "ess probes"))
     total = torch.zeros(len(clone.seeds), device=store.rows.device)
-    for part in torch.split(_drawn(edges, numbers), AT_ONCE):
+    for part in torch.split(at_numbers(edges, numbers), AT_ONCE):
         total += clone.policy_loss(_batch(store, part.expand(len(clone.seeds), -1)))
     return [float(value) for value in (total * AT_ONCE / PROBES).cpu()]
-
-
-def _drawn(edges: Tensor, numbers: Tensor) -> Tensor:
-    return torch.searchsorted(edges, numbers, right=True).clamp(max=len(edges) - 1)
 
 
 def _batch(store: Stored, drawn: Tensor) -> Batch:

@@ -12,7 +12,7 @@ from vgm2p.config.build import make_data
 from vgm2p.config.compose import composed
 from vgm2p.datamodules.layout.sampling import by_return
 from vgm2p.datamodules.layout.writing import write
-from vgm2p.datamodules.store import sharpness
+from vgm2p.datamodules.store import effective_size
 from vgm2p.datamodules.store.transitions import TransitionStore
 
 EPISODES, LENGTH = 40, 30
@@ -20,8 +20,8 @@ EPISODES, LENGTH = 40, 30
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(sharpness, "UPDATES", 300)
-    monkeypatch.setattr(sharpness, "PROBES", 1024)
+    monkeypatch.setattr(effective_size, "UPDATES", 300)
+    monkeypatch.setattr(effective_size, "PROBES", 1024)
 
 
 def recorded(behaviour, noise=0.3, discrete=False):
@@ -62,21 +62,21 @@ def drifting(rank, seen):
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_where_all_episodes_behave_alike_a_clone_learns_from_most_of_them(discrete):
-    choice = sharpness.choose(recorded(alike, discrete=discrete))
+    choice = effective_size.choose(recorded(alike, discrete=discrete))
     assert choice.ess >= 0.5
     assert choice.errors[-1] > 1.05 * choice.errors[0]  # few episodes: it learns their noise
 
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_where_the_best_episodes_behave_differently_the_others_are_left_out(discrete):
-    choice = sharpness.choose(recorded(opposite, noise=0.1, discrete=discrete))
+    choice = effective_size.choose(recorded(opposite, noise=0.1, discrete=discrete))
     assert choice.ess <= 0.2
     assert choice.errors[0] > 1.5 * min(choice.errors)
 
 
 def test_the_faster_behaviour_changes_the_sharper_is_the_draw():
     slow, fast = (
-        sharpness.choose(recorded(lambda rank, seen, f=f: f * drifting(rank, seen), noise=0.1)) for f in (0.1, 2.0)
+        effective_size.choose(recorded(lambda rank, seen, f=f: f * drifting(rank, seen), noise=0.1)) for f in (0.1, 2.0)
     )
     assert fast.ess < slow.ess
 
@@ -84,12 +84,12 @@ def test_the_faster_behaviour_changes_the_sharper_is_the_draw():
 def test_the_errors_are_those_of_the_best_episodes_in_steps_that_no_clone_learns(monkeypatch):
     """A clone of zeros has the mean square of these actions as its error."""
     store = recorded(opposite)
-    monkeypatch.setattr(sharpness, "PROBES", 65536)
-    monkeypatch.setattr(sharpness, "UPDATES", 1)
-    monkeypatch.setattr(sharpness.BCSquaredError, "mean", lambda self, o: torch.zeros(*o.shape[:-1], 1))
-    monkeypatch.setattr(sharpness.BCSquaredError, "update", lambda self, batch, key: {})
-    choice = sharpness.choose(store)
-    held = sharpness.held_out(store)
+    monkeypatch.setattr(effective_size, "PROBES", 65536)
+    monkeypatch.setattr(effective_size, "UPDATES", 1)
+    monkeypatch.setattr(effective_size.BCSquaredError, "mean", lambda self, o: torch.zeros(*o.shape[:-1], 1))
+    monkeypatch.setattr(effective_size.BCSquaredError, "update", lambda self, batch, key: {})
+    choice = effective_size.choose(store)
+    held = effective_size.held_out(store)
     weight = np.repeat(by_return(store.dataset, 0.02).probabilities, LENGTH) * held
     actions = store.rows.actions(store.table.columns["rows"][:, 0]).numpy()
     wanted = np.average((actions**2).mean((1, 2)), weights=weight)
@@ -98,7 +98,7 @@ def test_the_errors_are_those_of_the_best_episodes_in_steps_that_no_clone_learns
 
 def test_every_fifth_part_of_an_episode_is_held_out():
     store = recorded(alike)
-    held = sharpness.held_out(store).reshape(EPISODES, LENGTH)
+    held = effective_size.held_out(store).reshape(EPISODES, LENGTH)
     assert held.mean() == pytest.approx(0.2, abs=0.01)
     assert (held.any(1) & ~held.all(1)).all()
     parts = held.reshape(EPISODES, LENGTH // 2, 2)  # parts of ceil(30 / 20) steps
@@ -107,13 +107,13 @@ def test_every_fifth_part_of_an_episode_is_held_out():
 
 def test_data_with_nothing_to_compare_have_the_usual_size(monkeypatch):
     store = TransitionStore.hold(small_columns(0, [1]), "raw_onehot", "auto", "bootstrap")
-    assert sharpness.choose(store) == sharpness.Choice(())
+    assert effective_size.choose(store) == effective_size.Choice(())
 
 
 def test_the_store_draws_with_the_size_that_was_chosen():
     store = recorded(opposite, noise=0.1)
     store.draw_by_return("auto")
-    assert store.sampling.ess == pytest.approx(by_return(store.dataset, sharpness.choose(store).ess).ess)
+    assert store.sampling.ess == pytest.approx(by_return(store.dataset, effective_size.choose(store).ess).ess)
 
 
 def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
@@ -127,18 +127,18 @@ def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
         "bootstrap",
         "never",
     )
-    assert sharpness.choose(mapped) == sharpness.choose(store_of(tmp_path, columns))
+    assert effective_size.choose(mapped) == effective_size.choose(store_of(tmp_path, columns))
     mapped.close()
 
 
 def test_the_choice_is_kept_for_the_same_data_only(tmp_path, monkeypatch, capsys):
     made = []
     monkeypatch.setattr(
-        sharpness, "choose", lambda store: made.append(1) or sharpness.Choice((2.0, 2.0, 2.0, 2.0, 1.0, 1.0))
+        effective_size, "choose", lambda store: made.append(1) or effective_size.Choice((2.0, 2.0, 2.0, 2.0, 1.0, 1.0))
     )
     one, other = recorded(alike), recorded(opposite)
-    assert sharpness.kept_choice(one, tmp_path).ess == 0.05
-    assert sharpness.kept_choice(one, tmp_path).ess == 0.05
+    assert effective_size.kept_choice(one, tmp_path).ess == 0.05
+    assert effective_size.kept_choice(one, tmp_path).ess == 0.05
     assert len(made) == 1
     (file,) = tmp_path.glob("ess-*.json")
     assert capsys.readouterr().out.count("effective sample size 0.05") == 2
@@ -146,34 +146,34 @@ def test_the_choice_is_kept_for_the_same_data_only(tmp_path, monkeypatch, capsys
     wrong = ("", "{", '{"errors": 3}', '{"errors": [1, 2]}', '{"errors": [1, 1, 1, 1, 1, NaN]}', "[]", nested, huge)
     for damage in (*wrong, '{"errors": "123456"}'):
         file.write_text(damage)
-        assert sharpness.kept_choice(one, tmp_path).ess == 0.05
+        assert effective_size.kept_choice(one, tmp_path).ess == 0.05
     assert len(made) == 10
     one.dataset.attributes["content_sha256"] = "other data"
-    sharpness.kept_choice(one, tmp_path)
+    effective_size.kept_choice(one, tmp_path)
     assert len(made) == 11
     assert len(list(tmp_path.glob("ess-*.json"))) == 2
-    sharpness.kept_choice(other, None)
+    effective_size.kept_choice(other, None)
     assert len(made) == 12
 
 
 def test_equal_draws_have_equal_errors_and_take_all_steps():
     store = recorded(alike)
     store.dataset.episodes["return"][:] = 3.0
-    choice = sharpness.choose(store)
+    choice = effective_size.choose(store)
     assert len(set(choice.errors)) == 1
     assert choice.ess == 1.0
 
 
 def test_errors_that_are_not_finite_choose_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(sharpness, "clones", lambda store, edges: None)
-    monkeypatch.setattr(sharpness, "errors_of", lambda store, clone, edges: [math.inf] * 6)
-    assert sharpness.choose(recorded(alike)) == sharpness.Choice(())
+    monkeypatch.setattr(effective_size, "clones", lambda store, edges: None)
+    monkeypatch.setattr(effective_size, "errors_of", lambda store, clone, edges: [math.inf] * 6)
+    assert effective_size.choose(recorded(alike)) == effective_size.Choice(())
 
 
 def test_a_choice_that_cannot_be_kept_is_used_all_the_same(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sharpness, "choose", lambda store: sharpness.Choice((1.0,) * 6))
+    monkeypatch.setattr(effective_size, "choose", lambda store: effective_size.Choice((1.0,) * 6))
     (tmp_path / "file").write_text("")
-    assert sharpness.kept_choice(recorded(alike), tmp_path / "file").ess == 1.0
+    assert effective_size.kept_choice(recorded(alike), tmp_path / "file").ess == 1.0
     assert "not kept for the next run" in capsys.readouterr().out
 
 
@@ -181,7 +181,7 @@ def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monke
     words = ["experiment=quickstart", "data.sampling=return", "data.ess=auto", f"data.cache={tmp_path}"]
     data = make_data(composed("fit", words)["data"])
     assert data.store.sampling.ess == pytest.approx(
-        by_return(data.store.dataset, sharpness.choose(data.store).ess).ess, rel=1e-6
+        by_return(data.store.dataset, effective_size.choose(data.store).ess).ess, rel=1e-6
     )
     assert len(list(tmp_path.glob("ess-*.json"))) == 1
 
@@ -196,9 +196,9 @@ def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monke
     ],
 )
 def test_of_sizes_that_are_equally_good_it_takes_the_most_data(errors, ess, monkeypatch):
-    monkeypatch.setattr(sharpness, "clones", lambda store, edges: None)
-    monkeypatch.setattr(sharpness, "errors_of", lambda store, clone, edges: list(errors))
-    choice = sharpness.choose(recorded(alike))
-    assert choice == sharpness.Choice(errors)
+    monkeypatch.setattr(effective_size, "clones", lambda store, edges: None)
+    monkeypatch.setattr(effective_size, "errors_of", lambda store, clone, edges: list(errors))
+    choice = effective_size.choose(recorded(alike))
+    assert choice == effective_size.Choice(errors)
     assert choice.ess == ess
     assert choice.line.startswith(f"draws        effective sample size {ess:g}: ")
