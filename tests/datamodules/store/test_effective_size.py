@@ -74,7 +74,7 @@ def test_where_the_best_episodes_behave_differently_the_others_are_left_out(disc
     assert choice.errors[0] > 1.5 * min(choice.errors)
 
 
-def test_the_faster_behaviour_changes_the_sharper_is_the_draw():
+def test_the_faster_behaviour_changes_the_smaller_is_the_size():
     slow, fast = (
         effective_size.choose(recorded(lambda rank, seen, f=f: f * drifting(rank, seen), noise=0.1)) for f in (0.1, 2.0)
     )
@@ -105,7 +105,7 @@ def test_every_fifth_part_of_an_episode_is_held_out():
     assert np.array_equal(parts[..., 0], parts[..., 1])
 
 
-def test_data_with_nothing_to_compare_have_the_usual_size(monkeypatch):
+def test_data_with_nothing_to_compare_have_the_usual_size():
     store = TransitionStore.hold(small_columns(0, [1]), "raw_onehot", "auto", "bootstrap")
     assert effective_size.choose(store) == effective_size.Choice(())
 
@@ -122,7 +122,7 @@ def test_rows_on_disk_have_the_same_choice_as_rows_in_memory(tmp_path):
     mapped = TransitionStore.map(
         [tmp_path / "x.h5"],
         tmp_path / "cache",
-        "native" if "observations" in columns.steps else "raw_onehot",
+        "raw_onehot",
         "auto",
         "bootstrap",
         "never",
@@ -164,7 +164,7 @@ def test_equal_draws_have_equal_errors_and_take_all_steps():
     assert choice.ess == 1.0
 
 
-def test_errors_that_are_not_finite_choose_nothing(tmp_path, monkeypatch):
+def test_errors_that_are_not_finite_choose_nothing(monkeypatch):
     monkeypatch.setattr(effective_size, "clones", lambda store, edges: None)
     monkeypatch.setattr(effective_size, "errors_of", lambda store, clone, edges: [math.inf] * 6)
     assert effective_size.choose(recorded(alike)) == effective_size.Choice(())
@@ -177,7 +177,7 @@ def test_a_choice_that_cannot_be_kept_is_used_all_the_same(tmp_path, monkeypatch
     assert "not kept for the next run" in capsys.readouterr().out
 
 
-def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path, monkeypatch):
+def test_the_key_of_the_data_module_chooses_and_keeps_the_choice(tmp_path):
     words = ["experiment=quickstart", "data.sampling=return", "data.ess=auto", f"data.cache={tmp_path}"]
     data = make_data(composed("fit", words)["data"])
     assert data.store.sampling.ess == pytest.approx(
