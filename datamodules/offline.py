@@ -14,6 +14,7 @@ from lightning import LightningDataModule
 from vgm2p.datamodules.layout.combine import best, concatenate, select
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import outline
+from vgm2p.algos.contract import Draws
 from vgm2p.datamodules.layout.sampling import ESS, check_ess
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
@@ -21,7 +22,7 @@ from vgm2p.datamodules.store.flat import UNUSED, WIDE, narrow
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, nearest
 
-SAMPLINGS = ("uniform", "return")
+SAMPLINGS = ("auto", "uniform", "return")
 
 
 class FileSource(Protocol):
@@ -94,9 +95,10 @@ class OfflineDataModule(LightningDataModule):
         timeouts: TD target at a time limit: `bootstrap`, `terminal`, `drop` or `self`.
         verify: when the content hash is compared: `auto` (once per file), `full` (always) or `never`.
         best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
-        sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T)).
-        ess: with `sampling=return`, the effective sample size that T gives, as a share of the steps; `auto`: chosen
-            from the data (`store.effective_size`). None: ESS.
+        sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T));
+            `auto`: as `draw_as` says, or uniform.
+        ess: of draws by return, the effective sample size that T gives, as a share of the steps; `auto`: chosen from the
+            data (`store.effective_size`). None: ESS; with `sampling=auto`, `auto`.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free
@@ -113,7 +115,7 @@ class OfflineDataModule(LightningDataModule):
         timeouts: str = "bootstrap",
         verify: str = "auto",
         best_share: float | None = None,
-        sampling: str = "uniform",
+        sampling: str = "auto",
         ess: float | Literal["auto"] | None = None,
         root: str | None = None,
         cache: str | None = None,
@@ -125,7 +127,7 @@ class OfflineDataModule(LightningDataModule):
         self.view, self.obs_norm, self.timeouts, self.verify = view, obs_norm, timeouts, verify
         if sampling not in SAMPLINGS:
             raise ConfigError(f"data.sampling='{sampling}' is unknown{nearest(sampling, SAMPLINGS)}")
-        if ess is not None and sampling != "return":
+        if ess is not None and sampling == "uniform":
             raise ConfigError(f"data.ess={ess} has no effect with data.sampling={sampling}; add data.sampling=return")
         check_ess(ESS if ess is None or ess == "auto" else ess)
         self.best_share, self.sampling, self.ess = best_share, sampling, ess
@@ -144,10 +146,25 @@ class OfflineDataModule(LightningDataModule):
             self._whole = whole.dataset
             store = whole if self.best_share is None else whole.best_episodes(self.best_share)
             store.cache = None if self.cache is None else Path(self.cache)
-            if self.sampling == "return":
-                store.draw_by_return(ESS if self.ess is None else self.ess)
             self._store = store
+            self._draw()
         return self._store
+
+    def draw_as(self, draws: Draws) -> None:
+        """Replace `sampling=auto` by how an algorithm draws. Raises ConfigError if `ess` then has no effect."""
+        if self.sampling != "auto":
+            return
+        if draws == "uniform" and self.ess is not None:
+            raise ConfigError(
+                f"data.ess={self.ess} has no effect: this algorithm draws all steps alike; add data.sampling=return"
+            )
+        self.sampling, self.ess = draws, "auto" if self.ess is None else self.ess
+        if self._store is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self.sampling == "return":
+            self.store.draw_by_return(ESS if self.ess is None else self.ess)
 
     def achieved(self) -> dict[str, list[float]]:
         """Return measure -> values of all episodes of the dataset, also of those that `best_share` leaves out."""

@@ -61,7 +61,7 @@ def test_the_command_line_wins():
     assert algo("experiment=smax_3m", "algo=omar", "tuned=omar/medium_replay")["c"] == 0.9
 
 
-@pytest.mark.parametrize("name", ["vgm2p", "vgm2p_plus", "bc_gaussian"])
+@pytest.mark.parametrize("name", ["vgm2p", "vgm2p_chosen", "bc_gaussian"])
 def test_an_algorithm_without_such_files_is_unaffected(name):
     words = ("experiment=recorded_3hopper_expert", f"algo={name}")
     assert algo(*words) == algo(*words, "tuned=none")

@@ -12,12 +12,12 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.flows.flow_matching import cloning_loss
 from vgm2p.rng import UpdateKey
 
 DISCRETE = SPECS["discrete"]
-GUIDED = (VGM2P, VGM2PFlowMatching, VGM2PPlus)
+GUIDED = (VGM2P, VGM2PFlowMatching, VGM2PSwitches)
 CASES = [
     (BCGaussian, {}),
     (BCDiffusion, {}),
@@ -75,7 +75,7 @@ def test_a_batch_without_any_choice_has_loss_0_and_no_gradient(cls, options):
 
 def test_class_0_keeps_its_weight_among_the_rows_with_a_choice():
     dead, c = some(), torch.arange(24).reshape(1, 8, 3) % 2
-    algorithm, batch = make(VGM2PPlus, "discrete", class0_weight=0.1, predict="x"), dead_batch(some())
+    algorithm, batch = make(VGM2PSwitches, "discrete", class0_weight=0.1, predict="x"), dead_batch(some())
     o, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
     losses = []
     for label in (0, 1):  # the mean over the rows of each class, by marking all others as without a choice

@@ -12,7 +12,7 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.errors import ConfigError
 from vgm2p.flows.flow_matching import euler_sample
 from vgm2p.flows.head import LEAST_K, Head
@@ -91,7 +91,7 @@ def test_cloning_loss_and_its_gradient(cls, kind, source):
 
 
 @pytest.mark.parametrize("omega", [1.0, 3.0])
-@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching, VGM2PPlus])
+@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching, VGM2PSwitches])
 @pytest.mark.parametrize(("kind", "source"), CASES)
 def test_guided_loss_and_its_gradient(cls, kind, source, omega):
     algorithm = make(cls, kind, predict="x", times=LATE, omega=omega)

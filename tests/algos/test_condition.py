@@ -11,7 +11,7 @@ from tests.support import random_batch
 from vgm2p.algos.diagnostics import agreement
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.errors import ConfigError
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Acting
@@ -21,7 +21,7 @@ CONDITIONS = [{}, {"advantage": "team"}, {"threshold": "value"}, {"baseline_samp
 
 @pytest.mark.parametrize("options", CONDITIONS, ids=str)
 def test_condition(options):
-    cls = VGM2PPlus if "baseline" in options else VGM2P
+    cls = VGM2PSwitches if "baseline" in options else VGM2P
     algorithm, batch = make(cls, "continuous", **options), random_batch(SPECS["continuous"], dtype=F64)
     oid = algorithm.encode(batch.obs)
     _, baselines = algorithm.imagine(batch, oid, algorithm.encode(batch.next_obs), UpdateKey([0]))
@@ -54,7 +54,7 @@ def test_a_known_q_gives_the_same_condition():
     batch = random_batch(SPECS["continuous"], dtype=F64)
     found = []
     for reuse in (False, True):
-        algorithm = make(VGM2PPlus, "continuous", baseline_samples=3, reuse_q=reuse)
+        algorithm = make(VGM2PSwitches, "continuous", baseline_samples=3, reuse_q=reuse)
         oid = algorithm.encode(batch.obs)
         _, baselines = algorithm.imagine(batch, oid, oid, UpdateKey([0]))
         found.append(algorithm.condition(batch, oid, batch.action, baselines, algorithm.critic(oid, batch.action)))
@@ -66,7 +66,7 @@ def test_a_known_q_gives_the_same_condition():
 def test_reuse_q_judges_before_the_critic_learns():
     spec, key = SPECS["continuous"], UpdateKey([0])
     batch = random_batch(spec, dtype=F64)
-    fresh, reused = (make(VGM2PPlus, "continuous", reuse_q=reuse) for reuse in (False, True))
+    fresh, reused = (make(VGM2PSwitches, "continuous", reuse_q=reuse) for reuse in (False, True))
     before = copy.deepcopy(reused.critic)
     infos = [algorithm.update(batch, key.at(0)) for algorithm in (fresh, reused)]
     assert infos[0]["adv_mean"] != infos[1]["adv_mean"]
@@ -80,8 +80,8 @@ def test_reuse_q_judges_before_the_critic_learns():
 
 
 @pytest.mark.parametrize("judge", ["return", "both"])
-def test_vgm2p_plus_can_judge_by_the_recorded_return(judge):
-    algorithm = make(VGM2PPlus, "continuous", judge=judge, best_share=1.0, margin=0.0, advantage="team", gamma=0.9)
+def test_vgm2p_chosen_can_judge_by_the_recorded_return(judge):
+    algorithm = make(VGM2PSwitches, "continuous", judge=judge, best_share=1.0, margin=0.0, advantage="team", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.return_to_go = torch.linspace(-30, 30, 8, dtype=F64)[None]
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
@@ -106,21 +106,21 @@ def test_vgm2p_plus_can_judge_by_the_recorded_return(judge):
 
 
 @pytest.mark.parametrize(("share", "good"), [(1.0, 8), (0.5, 4), (0.3, 3), (0.01, 1)])
-def test_class_1_of_vgm2p_plus_comes_from_the_best_episodes(share, good):
+def test_class_1_of_vgm2p_chosen_comes_from_the_best_episodes(share, good):
     """Ranks 1/8 to 1: the episode in which the share is reached counts, so the best one always does."""
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.episode_rank = torch.arange(1, 9)[None] / 8
-    algorithm, critic = (make(VGM2PPlus, "continuous", best_share=x, margin=0.0) for x in (share, 1.0))
+    algorithm, critic = (make(VGM2PSwitches, "continuous", best_share=x, margin=0.0) for x in (share, 1.0))
     c, wanted = conditions(algorithm, batch)[0], conditions(critic, batch)[0]
     assert torch.equal(c[:, 8 - good :], wanted[:, 8 - good :])
     assert c[:, : 8 - good].sum() == 0 < wanted.sum()
 
 
 @pytest.mark.parametrize("team", [False, True])
-def test_vgm2p_plus_excludes_clearly_worse_actions(team):
+def test_vgm2p_chosen_excludes_clearly_worse_actions(team):
     batch = random_batch(SPECS["continuous"], dtype=F64)
     batch.episode_rank = torch.ones(1, 8)
-    algorithm = make(VGM2PPlus, "continuous", margin=0.5, advantage="team" if team else "agent")
+    algorithm = make(VGM2PSwitches, "continuous", margin=0.5, advantage="team" if team else "agent")
     c, adv = conditions(algorithm, batch)
     assert c.tolist() == (adv >= -0.5 * adv.std()).long().tolist()
     assert 0 < (adv >= 0).sum() < c.sum() < c.numel()
@@ -145,7 +145,7 @@ def test_agreement_is_the_mean_share_of_equal_pairs():
     assert agreement(c, choice & False).tolist() == [0.0]
 
 
-@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching, VGM2PPlus])
+@pytest.mark.parametrize("cls", [VGM2P, VGM2PFlowMatching, VGM2PSwitches])
 @pytest.mark.parametrize("source", range(3))
 def test_the_exact_baseline_is_the_expectation_over_the_legal_actions(cls, source):
     """pi is the network's softmax at k = 1 and one noise draw; here row by row."""

@@ -25,8 +25,8 @@ SPECS = {"continuous": continuous_spec, "discrete": discrete_spec}
 HISTORY = 3  # what tests/support.py puts into a batch
 SIZE = ["net.width=16", "net.depth=2", "evaluate=none"]
 VARIANTS = {  # further settings that have code of their own
-    ("vgm2p_plus", "continuous"): "judge=both",
-    ("vgm2p_plus", "discrete"): "judge=both",
+    ("vgm2p_chosen", "continuous"): "judge=both",
+    ("vgm2p_chosen", "discrete"): "judge=both",
     ("bc_diffusion", "continuous"): "sampler=ddpm",
     ("bc_mse", "continuous"): "output=tanh",
     ("ma_cql", "discrete"): "mixer=qmix",

@@ -145,7 +145,7 @@ def test_cloning_needs_memory_in_the_corridor(algo, discrete, task, tmp_path):
     [
         ("vgm2p", True),
         pytest.param("vgm2p_fm", True, marks=pytest.mark.slow),
-        pytest.param("vgm2p_plus critic.reward_scale=1", False, marks=pytest.mark.slow),
+        pytest.param("vgm2p_chosen critic.reward_scale=1", False, marks=pytest.mark.slow),
         pytest.param("ma_bcq", True, marks=pytest.mark.slow),
         pytest.param("ma_td3bc critic.tau=0.05", False, marks=pytest.mark.slow),
     ],

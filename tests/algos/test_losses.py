@@ -13,7 +13,7 @@ from vgm2p.algos.bc_mse import BCSquaredError
 from vgm2p.algos.parts import expectile_loss
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.rng import UpdateKey
 
 CASES = [(kind, source) for kind in SPECS for source in range(3)]
@@ -88,8 +88,8 @@ def test_bc_meanflow(kind, source):
 
 
 SWITCHES = [{"guide_class0": False}, {"uncond": "zero"}, {"uncond": "null", "label_dropout": 0.5}]
-GUIDES = [(cls, options) for cls in (VGM2P, VGM2PFlowMatching, VGM2PPlus) for options in ({}, {"omega": 1.0})]
-GUIDES += [(VGM2PPlus, options) for options in SWITCHES]
+GUIDES = [(cls, options) for cls in (VGM2P, VGM2PFlowMatching, VGM2PSwitches) for options in ({}, {"omega": 1.0})]
+GUIDES += [(VGM2PSwitches, options) for options in SWITCHES]
 
 
 @pytest.mark.parametrize(("cls", "options"), GUIDES, ids=str)
@@ -114,8 +114,8 @@ def test_policy_loss(cls, kind, source, options):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
-def test_class_0_of_vgm2p_plus_weighs_less_in_the_policy_loss(weight):
-    algorithm = make(VGM2PPlus, "continuous", omega=3.0, class0_weight=weight)
+def test_class_0_of_vgm2p_chosen_weighs_less_in_the_policy_loss(weight):
+    algorithm = make(VGM2PSwitches, "continuous", omega=3.0, class0_weight=weight)
     batch, key = random_batch(SPECS["continuous"], dtype=F64), UpdateKey([0]).at(1)
     oid, action = algorithm.encode(batch.obs), algorithm.represent(batch.action)
     c = torch.randint(2, batch.obs.shape[:3], generator=torch.Generator().manual_seed(1))
@@ -190,7 +190,7 @@ def test_expectile_loss_is_asymmetric_square():
 
 
 def test_expectile_target_replaces_the_policy_target():
-    algorithm = make(VGM2PPlus, "continuous", td_target="expectile", gamma=0.9)
+    algorithm = make(VGM2PSwitches, "continuous", td_target="expectile", gamma=0.9)
     batch = random_batch(SPECS["continuous"], dtype=F64)
     oid, next_oid = algorithm.encode(batch.obs), algorithm.encode(batch.next_obs)
     loss, _, _ = algorithm.critic_loss(batch, oid, batch.action, next_oid, torch.full_like(batch.action, torch.nan))
@@ -199,7 +199,7 @@ def test_expectile_target_replaces_the_policy_target():
 
 
 def test_the_derivative_is_in_half_precision_only_if_asked():
-    algorithm, batch = make(VGM2PPlus, "continuous").float(), random_batch(SPECS["continuous"])
+    algorithm, batch = make(VGM2PSwitches, "continuous").float(), random_batch(SPECS["continuous"])
     oid = algorithm.encode(batch.obs)
     c = torch.ones(batch.action.shape[:-1], dtype=torch.int64)
     losses = []

@@ -42,7 +42,7 @@ def test_both_deviations_have_a_closed_form(mean, std):
     ("name", "task", "draws"),
     [
         ("bc_flow", continuous_spec, True),
-        ("vgm2p_plus", continuous_spec, True),
+        ("vgm2p_chosen", continuous_spec, True),
         ("mac_flow", continuous_spec, True),
         ("bc_flow", discrete_spec, False),
         ("bc_gaussian", continuous_spec, False),

@@ -12,14 +12,14 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Acting, Seen
 
 DISCRETE = SPECS["discrete"]
-JUDGING = (VGM2P, VGM2PFlowMatching, VGM2PPlus, VGM2PRealised)
+JUDGING = (VGM2P, VGM2PFlowMatching, VGM2PSwitches, VGM2PRealised)
 ZERO, ONE = torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64)
 
 
@@ -106,7 +106,7 @@ def test_without_verdict_or_probabilities_it_is_refused(cls, kind, options):
 
 def test_it_is_either_all_actions_or_the_best_of_some():
     with pytest.raises(ConfigError, match=r"acting\.beta weighs all"):
-        make(VGM2PPlus, "discrete", predict="x", acting=Acting(beta=1.0, best_of=4))
+        make(VGM2PSwitches, "discrete", predict="x", acting=Acting(beta=1.0, best_of=4))
 
 
 def test_it_takes_the_most_likely_action_without_noise():

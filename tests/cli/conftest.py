@@ -9,6 +9,6 @@ from tests.run.runs import SMALL, run, succeeded
 def trained(tmp_path_factory):
     """Two finished runs of different algorithms, with plots."""
     folder = tmp_path_factory.mktemp("trained")
-    for name in ("vgm2p_plus", "bc_gaussian"):
+    for name in ("vgm2p_chosen", "bc_gaussian"):
         succeeded(run(folder / name, algo=name, callbacks__plot=None, **SMALL))
     return folder

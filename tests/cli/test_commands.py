@@ -40,12 +40,12 @@ def test_fit_first_prints_what_it_uses(tmp_path):
 
 
 def test_a_run_folder_has_all_promised_files(trained):
-    folder = RunFolder(trained / "vgm2p_plus")
+    folder = RunFolder(trained / "vgm2p_chosen")
     results, manifest = folder.read_results(), folder.read_manifest()
     assert manifest["command"][1:] == [
         "-m",
         "vgm2p",
-        *words(folder.path, algo="vgm2p_plus", callbacks__plot=None, **SMALL),
+        *words(folder.path, algo="vgm2p_chosen", callbacks__plot=None, **SMALL),
     ]
     expected = {
         "experiment",
@@ -67,7 +67,7 @@ def test_a_run_folder_has_all_promised_files(trained):
     assert expected <= results.keys()
     assert not [key for key in results if "second" in key or "time" in key or "speed" in key]
     assert [entry["act_noise"] for entry in results["by_act_noise"]] == [1.0, 0.5, 0.25, 0.0]
-    assert manifest["config"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_plus.VGM2PPlus"
+    assert manifest["config"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
     assert {"torch", "lightning", "mujoco", "vgm2p"} <= manifest["versions"].keys()
     assert manifest["data"]["digest"].startswith("cb05512c99cb")
     assert {path.name for path in folder.checkpoints.glob("*.ckpt")} == {
@@ -80,7 +80,7 @@ def test_a_run_folder_has_all_promised_files(trained):
 
 
 def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
-    run_folder = trained / "vgm2p_plus"
+    run_folder = trained / "vgm2p_chosen"
     done = succeeded(
         program(tmp_path, "evaluate", f"run={run_folder}", "episodes=1", "video=true", f"out={tmp_path / 'e'}")
     )
@@ -91,14 +91,16 @@ def test_evaluate_repeats_the_final_evaluation(trained, tmp_path):
     assert again[4]["per_seed"] != first[0]["per_seed"]
     assert "0.25 (own)" in done.stdout
     own = next(entry for entry in again if entry["act_noise"] == 0.25)
-    assert f"episode0.mp4: vgm2p_plus, seed 0, act_noise 0.25, 60 steps, return {own['per_seed'][0]:.1f}" in done.stdout
+    assert (
+        f"episode0.mp4: vgm2p_chosen, seed 0, act_noise 0.25, 60 steps, return {own['per_seed'][0]:.1f}" in done.stdout
+    )
     film = (tmp_path / "e" / "episode0.mp4").read_bytes()
     assert film[4:8] == b"ftyp"
     assert len(film) > 5_000
 
 
 def test_a_loaded_policy_acts_as_the_evaluation_did(trained):
-    folder = RunFolder(trained / "vgm2p_plus")
+    folder = RunFolder(trained / "vgm2p_chosen")
     policy = vgm2p.load(folder.path)
     env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", episode_limit=60)
     frame, total = env.reset([1_000_000]), 0.0
@@ -137,7 +139,9 @@ def test_a_label_names_the_run_and_not_its_comparison_runs(tmp_path):
 
 def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
     succeeded(
-        program(tmp_path, "evaluate", f"run={trained / 'vgm2p_plus'}", "episodes=1", "act_noise=[0.7,shared]", "out=e")
+        program(
+            tmp_path, "evaluate", f"run={trained / 'vgm2p_chosen'}", "episodes=1", "act_noise=[0.7,shared]", "out=e"
+        )
     )
     again = json.loads((tmp_path / "e" / "results.json").read_text())["by_act_noise"]
     assert [entry["act_noise"] for entry in again] == [0.7, "shared"]

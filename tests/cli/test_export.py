@@ -37,7 +37,7 @@ def exported(trained, tmp_path_factory):
     """An export of a policy that starts from noise, with the default keys."""
     out = tmp_path_factory.mktemp("exported") / "export"
     words = [] if not formats.lacking("onnx") else ["formats=[safetensors,torch]"]
-    code, text = answer(["export", f"run={trained / 'vgm2p_plus'}", f"out={out}", *words])
+    code, text = answer(["export", f"run={trained / 'vgm2p_chosen'}", f"out={out}", *words])
     assert code == 0, text
     return out
 
@@ -55,7 +55,7 @@ def alone(script: str, folder: Path, forbidden: list[str]) -> str:
 
 
 def test_the_folder_is_loaded_and_acts_as_the_run_does(trained, exported):
-    run, own = vgm2p.load(str(trained / "vgm2p_plus")), vgm2p.load(str(exported))
+    run, own = vgm2p.load(str(trained / "vgm2p_chosen")), vgm2p.load(str(exported))
     assert own.algorithm.acting == run.algorithm.acting and own.home == exported
     assert own.algorithm.state_dict().keys() == run.algorithm.state_dict().keys()
     for step in range(3):
@@ -66,7 +66,7 @@ def test_the_folder_is_loaded_and_acts_as_the_run_does(trained, exported):
 def test_export_json_describes_the_policy_and_names_no_folder(trained, exported):
     text = (exported / DOCUMENT).read_text()
     found = json.loads(text)
-    manifest = json.loads((trained / "vgm2p_plus" / "manifest.json").read_text())
+    manifest = json.loads((trained / "vgm2p_chosen" / "manifest.json").read_text())
     assert found["vgm2p"]["spec"] == manifest["spec"] and found["data"]["digest"] == manifest["data"]["digest"]
     assert len(found["statistics"]["obs_mean"]) == 23 and found["act"]["act_noise"] == found["results"]["act_noise"]
     assert found["commands"]["train"].startswith("vgm2p fit ")
@@ -104,13 +104,13 @@ print([tuple(act(*(torch.zeros(batch, *shape[1:]) for shape in {shapes})).shape)
 
 def test_a_way_to_act_and_an_agent_are_chosen(trained, tmp_path):
     out = tmp_path / "out"
-    words = ["export", f"run={trained / 'vgm2p_plus'}", f"out={out}", "formats=torch"]
+    words = ["export", f"run={trained / 'vgm2p_chosen'}", f"out={out}", "formats=torch"]
     assert answer([*words, "agent=[2,0]", "act_noise=0"]) == (0, "")
     assert {path.name for path in out.iterdir()} == {DOCUMENT, "README.md", WEIGHTS, "agent0.pt2", "agent2.pt2"}
     graphs = json.loads((out / DOCUMENT).read_text())["graphs"]
     assert [(each["agent"], [one["name"] for one in each["inputs"]]) for each in graphs] == [(2, ["obs"]), (0, ["obs"])]
     policy = vgm2p.load(str(out))
-    assert policy.algorithm.acting == acting_of(0.0, vgm2p.load(str(trained / "vgm2p_plus")).algorithm)
+    assert policy.algorithm.acting == acting_of(0.0, vgm2p.load(str(trained / "vgm2p_chosen")).algorithm)
     obs = np.random.default_rng(0).normal(size=(6, 23)).astype(np.float32)
     own = torch.export.load(out / "agent2.pt2").module()(torch.from_numpy(obs[2:3]))
     assert np.abs(own.detach().numpy()[0] - policy.act(obs)[2]).max() <= 1e-6

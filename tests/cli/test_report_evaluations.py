@@ -19,7 +19,7 @@ from vgm2p.run.folder import RunFolder, read_json, write_json
 def evaluated(trained, tmp_path_factory):
     """A run of one episode, evaluated twice: with three episodes in all ways, with four in one way."""
     folder = tmp_path_factory.mktemp("evaluated") / "plus"
-    shutil.copytree(trained / "vgm2p_plus", folder)
+    shutil.copytree(trained / "vgm2p_chosen", folder)
     for words in (["episodes=3"], ["episodes=4", "act_noise=0.5"], ["episodes=1"]):
         succeeded(program(folder.parent, "evaluate", "run=plus", *words))
     return folder
@@ -50,7 +50,7 @@ def test_the_evaluation_with_the_most_episodes_is_shown_in_each_way(evaluated, t
     ]
     assert "different evaluations: methods or ways of quickstart have different episodes: 3 (" in done.stdout
     lines = [line.split(",") for line in (tmp_path / "report" / "table.csv").read_text().splitlines()]
-    found = {line[2]: (float(line[4]), int(line[8])) for line in lines if line[1] == "vgm2p_plus"}
+    found = {line[2]: (float(line[4]), int(line[8])) for line in lines if line[1] == "vgm2p_chosen"}
     for way, name, count in ((1.0, "update-20-n3", 3), (0.5, "update-20-n4-0.5", 4), ("shared", "update-20-n3", 3)):
         entries = read_json(stored(evaluated, name) / "results.json", "")["by_act_noise"]
         mean = next(entry["return_mean"] for entry in entries if entry["act_noise"] == way)
@@ -73,7 +73,7 @@ def test_another_environment_has_a_table_of_its_own_without_the_datas_mean(copie
     runs, lines = shown(copied)
     assert [run.key[0] for run in runs] == ["quickstart", "quickstart in mamujoco/other"]
     rows = [line.split(",")[:2] for line in as_csv(runs).splitlines() if "other" in line]
-    assert rows and {method for _, method in rows} == {"vgm2p_plus"}
+    assert rows and {method for _, method in rows} == {"vgm2p_chosen"}
     assert lines[1].startswith(f"taken: {place.parent}: 3 episodes per seed (act_noise")
     assert [len(values) for values in runs[0].final["return"][1.0].values()] == [1]
 
@@ -90,7 +90,7 @@ def test_environments_of_one_name_with_other_keys_are_not_mixed(copied):
     assert played == {7: [1.0, 0.5, 0.25, 0.0, "shared"], 8: [0.5]}
     named, notices = name_variants(runs)
     assert {run.name for run in named[1:]} == {
-        f"vgm2p_plus env.episode_limit={limit}" for limit in (7, 8)
+        f"vgm2p_chosen env.episode_limit={limit}" for limit in (7, 8)
     } and not notices
 
 
@@ -147,6 +147,6 @@ def test_a_run_that_was_trained_without_evaluation_is_shown_once_it_was_evaluate
     sign(folder)
     succeeded(program(copied.parent, "report", "plus", "html=page.html"))
     text = (copied.parent / "report" / "table.md").read_text()
-    assert "| vgm2p_plus" in text and "| dataset mean" in text and "<" in text and "random policy" not in text
+    assert "| vgm2p_chosen" in text and "| dataset mean" in text and "<" in text and "random policy" not in text
     refused = program(copied.parent, "report", "plus", "evaluations=false")
     assert refused.returncode == 66 and "trained with evaluate=none" in refused.stdout

@@ -19,18 +19,18 @@ from vgm2p.run.folder import RunFolder, write_json
 def test_report_writes_a_table_and_curves_of_runs(trained, tmp_path):
     succeeded(program(tmp_path, "report", str(trained / "*"), "versus=bc_gaussian", "acting=best"))
     table = (tmp_path / "report" / "table.md").read_text()
-    for name in ("random policy", "dataset mean", "vgm2p_plus", "bc_gaussian", "bc_gaussian - vgm2p_plus ("):
+    for name in ("random policy", "dataset mean", "vgm2p_chosen", "bc_gaussian", "bc_gaussian - vgm2p_chosen ("):
         assert name in table
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    mean = RunFolder(trained / "vgm2p_plus").read_results()["by_act_noise"][0]["return_mean"]
-    line = next(row for row in rows if ",vgm2p_plus,1.0,return," in row)
+    mean = RunFolder(trained / "vgm2p_chosen").read_results()["by_act_noise"][0]["return_mean"]
+    line = next(row for row in rows if ",vgm2p_chosen,1.0,return," in row)
     assert float(line.split(",")[4]) == pytest.approx(mean, rel=1e-5)
     assert (tmp_path / "report" / "curves.png").stat().st_size > 5_000
 
 
 def test_a_run_with_comparison_runs_ends_with_a_picture_of_all_methods(trained, tmp_path):
     own, other, said = tmp_path / "own", trained / "bc_gaussian", []
-    shutil.copytree(trained / "vgm2p_plus", own)
+    shutil.copytree(trained / "vgm2p_chosen", own)
     together = own / "plots" / "comparison.png"
     summarise(RunFolder(own), [other], said.append, writable=False)
     summarise(RunFolder(own), [], said.append)
@@ -110,17 +110,17 @@ def test_a_setting_that_one_run_lacks_is_a_difference(trained, tmp_path):
 
 
 def test_methods_that_were_trained_under_different_conditions_are_named(trained, tmp_path):
-    other = changed(trained / "vgm2p_plus", tmp_path / "other", [0], {"net.width": 99})
+    other = changed(trained / "vgm2p_chosen", tmp_path / "other", [0], {"net.width": 99})
     manifest = RunFolder(other).read_manifest()
     manifest["config"]["env"]["episode_limit"] = 7
     manifest["environment_versions"]["mujoco"] = "2.0"
     write_json(RunFolder(other).manifest, manifest)
     runs, _ = load_runs([trained / "bc_gaussian", other])
     (line,) = condition_warnings(runs)
-    assert "net.width (" in line and "99: vgm2p_plus" in line
-    assert "env.episode_limit (" in line and "7: vgm2p_plus" in line
-    assert "version of mujoco (" in line and "2.0: vgm2p_plus" in line
-    assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_plus"])[0])
+    assert "net.width (" in line and "99: vgm2p_chosen" in line
+    assert "env.episode_limit (" in line and "7: vgm2p_chosen" in line
+    assert "version of mujoco (" in line and "2.0: vgm2p_chosen" in line
+    assert not condition_warnings(load_runs([trained / "bc_gaussian", trained / "vgm2p_chosen"])[0])
 
 
 def test_a_pattern_finds_folders_and_no_files(trained, tmp_path):
@@ -173,27 +173,27 @@ def test_a_damaged_run_is_left_out_and_hides_no_other_run(damage, said, trained,
 
 
 def test_report_counts_victories_and_scores_where_the_environment_knows_them(trained, tmp_path):
-    for name, wins in (("vgm2p_plus", "1"), ("bc_gaussian", "0")):
+    for name, wins in (("vgm2p_chosen", "1"), ("bc_gaussian", "0")):
         shutil.copytree(trained / name, tmp_path / name)
         log = RunFolder(tmp_path / name).log_episodes()
         rows = [row | {"won": wins, "score": "12.5"} for row in log.rows()]
         log.path.unlink()
         log.append(rows)
         sign(RunFolder(tmp_path / name))
-    done = succeeded(program(tmp_path, "report", "vgm2p_plus", "bc_gaussian", "versus=bc_gaussian"))
+    done = succeeded(program(tmp_path, "report", "vgm2p_chosen", "bc_gaussian", "versus=bc_gaussian"))
     for line in ("| won ", "| score "):
         assert line in done.stdout
     cells = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
     assert [cell[4] for cell in cells if len(cell) > 4 and cell[3] == "won"] == ["-1.00"]
     rows = (tmp_path / "report" / "table.csv").read_text().splitlines()
-    certain = [row.split(",")[5:7] for row in rows if ",vgm2p_plus," in row and ",won,1," in row]
+    certain = [row.split(",")[5:7] for row in rows if ",vgm2p_chosen," in row and ",won,1," in row]
     low, high = wilson(1, 1)
-    assert certain == [[f"{low:.6g}", f"{high:.6g}"]] * 4  # ways in which vgm2p_plus acts
+    assert certain == [[f"{low:.6g}", f"{high:.6g}"]] * 4  # ways in which vgm2p_chosen acts
     assert len([row for row in rows if ",score,12.5,,," in row]) == 8
 
 
 def test_report_leaves_out_folders_without_a_run_and_names_them(trained, tmp_path):
     (tmp_path / "stray").mkdir()
-    done = program(tmp_path, "report", str(trained / "vgm2p_plus"), "stray")
+    done = program(tmp_path, "report", str(trained / "vgm2p_chosen"), "stray")
     assert done.returncode == 0
     assert "left out: stray" in done.stdout

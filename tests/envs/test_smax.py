@@ -248,7 +248,7 @@ def folder(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize("algo", ["bc_gaussian", "bc_meanflow", "vgm2p_plus"])
+@pytest.mark.parametrize("algo", ["bc_gaussian", "bc_meanflow", "vgm2p_chosen"])
 def test_from_heuristic_data_to_an_evaluated_policy(folder, algo):
     done = succeeded(program(folder, "fit", "experiment=smax_3m", *SMALL, f"algo={algo}", "seeds=2", f"out={algo}"))
     assert "smax/3m jaxmarl" in done.stdout

@@ -11,7 +11,7 @@ from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import BETA, acting_of, own_way, refuse_others, ways
@@ -91,7 +91,7 @@ def test_names_replace_what_the_run_itself_does():
     assert acting_of("shared", own) == Acting(noise=1.0, shared=True, steps=4)
     assert acting_of("sample", own) == Acting(noise=1.0, steps=4, sample=True)
     assert acting_of("sample", own).passes == 1
-    best = make(VGM2PPlus, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, best_of=4))
+    best = make(VGM2PSwitches, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, best_of=4))
     assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=BETA)
     assert acting_of("judged", best).passes == 1
     judged = make(VGM2P, "discrete", predict="x", acting=Acting(beta=3.0))

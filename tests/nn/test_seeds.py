@@ -40,7 +40,7 @@ def test_initial_weights_are_those_of_earlier_versions(name, kind):
 
 
 def test_layers_of_one_algorithm_never_share_random_numbers():
-    algorithm = build("vgm2p_plus judge=both baseline=expectile", SPECS["continuous"](), seeds=2)
+    algorithm = build("vgm2p_chosen judge=both baseline=expectile", SPECS["continuous"](), seeds=2)
     layers = [layer for layer in algorithm.modules() if isinstance(layer, Linear) and layer.weight.requires_grad]
     met, matrices = set(), [matrix for layer in layers for matrix in layer.weight.detach().flatten(0, -3)]
     for matrix in matrices:

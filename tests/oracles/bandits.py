@@ -11,13 +11,13 @@ from tests.oracles.table import Oracle
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.vgm2p import VGM2P
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.groups import Net, Optim
 from vgm2p.rng import UpdateKey
 from vgm2p.types import Seen
 
 
-class KnownValue(VGM2PPlus):
+class KnownValue(VGM2PSwitches):
     """VGM2P with its switches; its advantage comes from the bandit's true value, `frozen` from the behaviour's."""
 
     truth = staticmethod(lambda action: action)

@@ -25,7 +25,7 @@ ROWS = {row.label: row for row in battles.ROWS}
 WINS = {  # of every 20
     "bc_gaussian": {"mode": 5, "sample": 2},
     "bc_flow": {1.0: 6, "mode": 4, "sample": 1},
-    "vgm2p_plus": {0.25: 10, 1.0: 15, "mode": 3},
+    "vgm2p_chosen": {0.25: 10, 1.0: 15, "mode": 3},
 }
 
 
@@ -48,7 +48,7 @@ def page(tmp_path_factory):
 def test_every_way_to_act_has_a_column_and_the_default_way_a_return_and_a_mark(page):
     header = cells_of(next(line for line in page.splitlines() if line.startswith("| ") and "| sample " in line))
     assert header == ["", "1", "0.25", "mode", "sample", "return", "minus bc_gaussian"]
-    noise, quiet, mode, sample, returned, gap = row_cells(page, "vgm2p_plus ")[1:]
+    noise, quiet, mode, sample, returned, gap = row_cells(page, "vgm2p_chosen ")[1:]
     assert noise.startswith("0.75 [") and mode.startswith("0.15 [") and sample == ""
     assert quiet.startswith("0.50 [") and quiet.endswith("]<") and "<" not in noise + mode
     assert returned.startswith("1.50 [") and gap.startswith("0.25 [")

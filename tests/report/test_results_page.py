@@ -12,16 +12,16 @@ from tools.results.robots_page import RIVALS, SEEN_SEEDS, SEEN_STARTS, write
 
 WAYS = [1.0, 0.5, 0.25, 0.0, "shared"]
 ROWS = {line.label: line for line in MAIN}
-BEST = {"vgm2p_plus": (0.25, 300.0), "vgm2p": (0.0, 250.0), "bc_flow": (0.5, 200.0), "bc_meanflow": ("shared", 150.0)}
-SEEN = 10_000.0  # what vgm2p_plus returns above this where its choice was made
+BEST = {"vgm2p_chosen": (0.25, 300.0), "vgm2p": (0.0, 250.0), "bc_flow": (0.5, 200.0), "bc_meanflow": ("shared", 150.0)}
+SEEN = 10_000.0  # what vgm2p_chosen returns above this where its choice was made
 
 
 def run_of(runs, experiment, label, seen_is_better=False, **changes):
-    """Every way to act returns 100, the best one of BEST more, `vgm2p_plus` even more on what its choice has seen."""
+    """Every way to act returns 100, the best one of BEST more, `vgm2p_chosen` even more on what its choice has seen."""
     better, most = BEST.get(label, (None, 120.0))
 
     def outcome(way, seed, episode):
-        seen = seen_is_better and label == "vgm2p_plus" and (seed < SEEN_SEEDS or episode < SEEN_STARTS)
+        seen = seen_is_better and label == "vgm2p_chosen" and (seed < SEEN_SEEDS or episode < SEEN_STARTS)
         return (most if way == better else 100.0) + (SEEN if seen else 0.0), ""
 
     write_run(runs, experiment, ROWS[label], [None] if label == "bc_gaussian" else WAYS, outcome, changes)
@@ -30,7 +30,7 @@ def run_of(runs, experiment, label, seen_is_better=False, **changes):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     runs, docs = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("docs")
-    for label in (*RIVALS, "vgm2p_plus"):
+    for label in (*RIVALS, "vgm2p_chosen"):
         run_of(runs, REPLAY[0], label)
         run_of(runs, REPLAY[1], label, seen_is_better=True)
     run_of(runs, MEDIUM[0], "bc_flow", **{"data.batch_size": 65})
@@ -63,7 +63,7 @@ def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(p
     text = page.read_text()
     named = re.findall(r"^- (\w+: \w+)$", text.split("## Not run yet")[1].split(BORDER)[0], re.MULTILINE)
     every = {f"{experiment}: {line.label}" for experiment, line in cells(PARTS, list(PARTS))}
-    shown = {f"{experiment}: {label}" for experiment in REPLAY for label in (*RIVALS, "vgm2p_plus")}
+    shown = {f"{experiment}: {label}" for experiment in REPLAY for label in (*RIVALS, "vgm2p_chosen")}
     assert set(named) == every - shown - {f"{MEDIUM[0]}: bc_meanflow"}
     assert f"({len(every) - len(named)} of {len(every)} cells finished)" in text
     section = text.split(f"## {MEDIUM[0]}\n")[1].split("\n## ")[0]

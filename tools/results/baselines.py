@@ -27,7 +27,7 @@ GENERATIVE = [
     _row("mac_flow", "mac_flow", 12),
     _row("om2p", "om2p", 15),
 ]
-OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_plus")]
+OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_chosen")]
 
 
 def longer(row: Row) -> Row:
@@ -51,10 +51,9 @@ PLANNER_SIZE = (
 )
 PLANNERS = [Row(name, (f"algo={name}", *PLANNER), 17, PLANNER_SIZE) for name in ("madiff_c", "madiff_d", "dof")]
 
-BY_RETURN = ("data.sampling=return", "data.ess=auto")
 DRAWN = [
-    Row("bc_x_return", ("algo=bc_meanflow", "algo.predict=x", *BY_RETURN), 5, SIZE),
-    Row("bc_mse_return", ("algo=bc_mse", *BY_RETURN), 3, SIZE),
+    Row("vgm2p_plus", ("algo=vgm2p_plus",), 5, SIZE),
+    Row("bc_mse_return", ("algo=bc_mse", "data.sampling=return", "data.ess=auto"), 3, SIZE),
 ]
 SHORT_ROWS = [*DRAWN, *BASELINES, *OURS, *GENERATIVE]
 LONG_ROWS = [longer(row) for row in [*BASELINES, *OURS]]

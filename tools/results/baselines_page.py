@@ -28,7 +28,7 @@ table here reproduces one of the paper.
 `ma_cql` and `omar` use two candidate actions of each kind in the place of the ten of their authors: ten make an
 update about ten times as dear as one of `vgm2p`. `omiga` has the discount of its authors, 0.99.
 
-`bc_x_return` and `bc_mse_return` clone steps that are drawn by the return of their episode, as unequally as
+`vgm2p_plus` and `bc_mse_return` clone steps that are drawn by the return of their episode, as unequally as
 `data.ess=auto` chooses ([data](data.md#which-steps-are-drawn)). The two medium sets and the quick start have only these
 two rows here; [results](results.md) has others of the same size and budget.
 

@@ -57,9 +57,9 @@ GUIDED = [
     Row("vgm2p", ("algo=vgm2p", CRITIC), 5, GUIDED_SIZE),
     Row("vgm2p_realised", ("algo=vgm2p_realised", *MANY_ROWS), 12, GUIDED_SIZE),
     Row("vgm2p_v", ("algo=vgm2p", CRITIC, VELOCITY), 5, GUIDED_SIZE),
-    Row("plus_battle", ("algo=vgm2p_plus", CRITIC, *BATTLE), 8, GUIDED_SIZE),
-    Row("plus_battle_history4", ("algo=vgm2p_plus", CRITIC, *BATTLE, HISTORY), 9, GUIDED_SIZE),
-    Row("vgm2p_plus", ("algo=vgm2p_plus", CRITIC), 6, GUIDED_SIZE),
+    Row("plus_battle", ("algo=vgm2p_chosen", CRITIC, *BATTLE), 8, GUIDED_SIZE),
+    Row("plus_battle_history4", ("algo=vgm2p_chosen", CRITIC, *BATTLE, HISTORY), 9, GUIDED_SIZE),
+    Row("vgm2p_chosen", ("algo=vgm2p_chosen", CRITIC), 6, GUIDED_SIZE),
     Row("vgm2p_fm", ("algo=vgm2p_fm", CRITIC), 8, GUIDED_SIZE),
 ]
 ROWS = [*CLONES, *GUIDED]

@@ -40,7 +40,7 @@ rows per update with its judge, and 64, as all others, with its policy.
 
 `plus_battle` was chosen on `smax_3m`, with networks that predict the velocity. `vgm2p_realised`, with 256 rows for its
 judge, and the default of `beta` were chosen on `smax_2s3z`, with the seeds 0 and 1
-([how](notes/vgm2p_realised.md)). No other setting was chosen on these data. `vgm2p_plus` has its
+([how](notes/vgm2p_realised.md)). No other setting was chosen on these data. `vgm2p_chosen` has its
 default settings, whose critic is scaled for the long episodes of robots. [smax_baselines.md](smax_baselines.md) has
 MA-BCQ and MA-CQL on the same data.
 

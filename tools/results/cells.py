@@ -23,7 +23,7 @@ Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> 
 # Keys that came after the first cells of robots had run. They train robots as before, so those cells still count.
 AS_BEFORE = {"algo.acting.sample: None -> False", "algo.predict: None -> v", "algo.times.law: uniform -> None"}
 # Keys that came later still, or have another default than at first, and change no training.
-LATER = {"algo.acting.beta: None -> 0.0", "data.ess: 0.1 -> None"}
+LATER = {"algo.acting.beta: None -> 0.0", "data.ess: 0.1 -> None", "data.sampling: uniform -> auto"}
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings that do not change training, but must be equal, too
 
 

@@ -35,22 +35,22 @@ class Question:
     acting_against: Way = None
 
 
-WITHIN = "within `vgm2p_plus`"
+WITHIN = "within `vgm2p_chosen`"
 QUESTIONS = [
     Question("one condition per transition instead of one per agent", "vgm2p_team", "vgm2p"),
     Question("the same, both in their best way to act", "vgm2p_team", "vgm2p", BEST, BEST),
     Question("quieter start noise: 0.5 against 1", "vgm2p", "vgm2p", 0.5, 1.0),
     Question("a summed instead of an independent critic (Fig. 2)", "vgm2p", "vgm2p_independent"),
     Question("guidance: omega 3 against 1 (Fig. 3)", "vgm2p", "vgm2p_omega1"),
-    Question(f"a critic that reaches its level, {WITHIN}", "vgm2p_plus", "plus_slow_critic"),
-    Question(f"class 1 from the better half only, {WITHIN}", "vgm2p_plus", "plus_best_share_1"),
-    Question(f"leaving out only what is clearly worse, {WITHIN}", "vgm2p_plus", "plus_margin_0"),
-    Question(f"class 0 at a tenth of its weight, {WITHIN}", "vgm2p_plus", "plus_class0_weight_1"),
-    Question(f"compared with stored actions, {WITHIN}", "vgm2p_plus", "plus_baseline_sample"),
-    Question(f"no guidance, {WITHIN}", "vgm2p_plus", "plus_omega_3"),
-    Question(f"the critic alone instead of critic and outcome, {WITHIN}", "vgm2p_plus", "plus_judge_both"),
-    Question(f"one condition per transition, {WITHIN}", "vgm2p_plus", "plus_per_agent"),
-    Question(f"the best of four by the own critic, {WITHIN}", "vgm2p_plus", "plus_best_of_1"),
+    Question(f"a critic that reaches its level, {WITHIN}", "vgm2p_chosen", "plus_slow_critic"),
+    Question(f"class 1 from the better half only, {WITHIN}", "vgm2p_chosen", "plus_best_share_1"),
+    Question(f"leaving out only what is clearly worse, {WITHIN}", "vgm2p_chosen", "plus_margin_0"),
+    Question(f"class 0 at a tenth of its weight, {WITHIN}", "vgm2p_chosen", "plus_class0_weight_1"),
+    Question(f"compared with stored actions, {WITHIN}", "vgm2p_chosen", "plus_baseline_sample"),
+    Question(f"no guidance, {WITHIN}", "vgm2p_chosen", "plus_omega_3"),
+    Question(f"the critic alone instead of critic and outcome, {WITHIN}", "vgm2p_chosen", "plus_judge_both"),
+    Question(f"one condition per transition, {WITHIN}", "vgm2p_chosen", "plus_per_agent"),
+    Question(f"the best of four by the own critic, {WITHIN}", "vgm2p_chosen", "plus_best_of_1"),
 ]
 
 

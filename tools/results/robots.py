@@ -30,7 +30,7 @@ def row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
 
 
 MAIN = [
-    row("vgm2p_plus", "vgm2p_plus", 9),
+    row("vgm2p_chosen", "vgm2p_chosen", 9),
     row("bc_meanflow", "bc_meanflow", 5),
     row("vgm2p", "vgm2p", 11),
     row("bc_gaussian", "bc_gaussian", 3),
@@ -40,15 +40,15 @@ MAIN = [
     row("bc_meanflow_best25", "bc_meanflow", 5, "data.best_share=0.25"),
 ]
 SWITCHES = [
-    row("plus_best_share_1", "vgm2p_plus", 9, "algo.best_share=1"),
-    row("plus_margin_0", "vgm2p_plus", 9, "algo.margin=0"),
-    row("plus_class0_weight_1", "vgm2p_plus", 9, "algo.class0_weight=1"),
-    row("plus_baseline_sample", "vgm2p_plus", 11, "algo.baseline=sample"),
-    row("plus_omega_3", "vgm2p_plus", 11, "algo.omega=3"),
-    row("plus_per_agent", "vgm2p_plus", 9, "algo.advantage=agent"),
-    row("plus_slow_critic", "vgm2p_plus", 9, "algo.critic.reward_scale=1", "algo.critic.tau=0.005"),
-    row("plus_judge_both", "vgm2p_plus", 10, "algo.judge=both"),
-    row("plus_best_of_1", "vgm2p_plus", 8, "algo.acting.best_of=1"),
+    row("plus_best_share_1", "vgm2p_chosen", 9, "algo.best_share=1"),
+    row("plus_margin_0", "vgm2p_chosen", 9, "algo.margin=0"),
+    row("plus_class0_weight_1", "vgm2p_chosen", 9, "algo.class0_weight=1"),
+    row("plus_baseline_sample", "vgm2p_chosen", 11, "algo.baseline=sample"),
+    row("plus_omega_3", "vgm2p_chosen", 11, "algo.omega=3"),
+    row("plus_per_agent", "vgm2p_chosen", 9, "algo.advantage=agent"),
+    row("plus_slow_critic", "vgm2p_chosen", 9, "algo.critic.reward_scale=1", "algo.critic.tau=0.005"),
+    row("plus_judge_both", "vgm2p_chosen", 10, "algo.judge=both"),
+    row("plus_best_of_1", "vgm2p_chosen", 8, "algo.acting.best_of=1"),
 ]
 PAPER = [
     row("vgm2p_independent", "vgm2p", 11, "algo.mixer=independent"),

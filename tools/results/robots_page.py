@@ -20,9 +20,9 @@ from vgm2p.report.tables import best_way, bounds, table, versus
 from vgm2p.run.folder import RunFolder, read_json
 
 RIVALS = ("bc_gaussian", "bc_flow", "bc_meanflow", "vgm2p")
-SHORT = (*RIVALS, "vgm2p_plus")
+SHORT = (*RIVALS, "vgm2p_chosen")
 OTHERS = ("vgm2p_team", "vgm2p_fm", "bc_meanflow_best25")
-SEEN_SEEDS, SEEN_STARTS = 2, 10  # the first of each were used to choose vgm2p_plus
+SEEN_SEEDS, SEEN_STARTS = 2, 10  # the first of each were used to choose vgm2p_chosen
 SETS = [*REPLAY, *MEDIUM, *EXPERT, "quickstart"]
 TITLES = {"quickstart": "bundled_6halfcheetah (`experiment=quickstart`)"}
 SHOWN_VERSIONS = ("torch", "mujoco", "gymnasium", "numpy")
@@ -60,21 +60,21 @@ def _head(runs: Path, done: int, total: int) -> str:
 
 
 def _in_short(runs: Path) -> list[str]:
-    """Return comparisons of vgm2p_plus: with its rivals, all rows, and on seeds and starts unseen by its choice."""
-    targets = [["set", "data", *SHORT, "vgm2p_plus - best of the four", "in % of that row"]]
-    others = [["set", "vgm2p_plus as set (0.25)", *OTHERS, "vgm2p_plus - best of all rows"]]
-    unseen = [["set", *SHORT, "vgm2p_plus - best of the four"]]
+    """Return comparisons of vgm2p_chosen: with its rivals, all rows, and on seeds and starts unseen by its choice."""
+    targets = [["set", "data", *SHORT, "vgm2p_chosen - best of the four", "in % of that row"]]
+    others = [["set", "vgm2p_chosen as set (0.25)", *OTHERS, "vgm2p_chosen - best of all rows"]]
+    unseen = [["set", *SHORT, "vgm2p_chosen - best of the four"]]
     for experiment in SETS:
         found = {run.key[1]: run for run in load_finished(runs, experiment, MAIN)}
         if not set(SHORT) <= found.keys():
             continue
         values = {name: final_values([run], best_way([run])) for name, run in found.items()}
-        data, plus = f"{found['vgm2p'].results['dataset_return_mean']:.0f}", found["vgm2p_plus"]
+        data, plus = f"{found['vgm2p'].results['dataset_return_mean']:.0f}", found["vgm2p_chosen"]
         gap, best = _gap(values, RIVALS)
-        share = f"{mean(values['vgm2p_plus']) / mean(values[best]) - 1:+.0%}"
+        share = f"{mean(values['vgm2p_chosen']) / mean(values[best]) - 1:+.0%}"
         targets.append([experiment, data, *_means(values, SHORT), gap, share])
         own = final_values([plus], plus.results["act_noise"])
-        gap, best = _gap(values, [name for name in found if name != "vgm2p_plus"])
+        gap, best = _gap(values, [name for name in found if name != "vgm2p_chosen"])
         others.append([experiment, f"{mean(own):.0f}", *_means(values, OTHERS), f"{gap} {best}"])
         if experiment in REPLAY:
             held = {name: [episodes[SEEN_STARTS:] for episodes in values[name][SEEN_SEEDS:]] for name in SHORT}
@@ -89,9 +89,9 @@ def _means(values: Mapping[str, Seeds], names: Sequence[str]) -> list[str]:
 
 
 def _gap(values: Mapping[str, Seeds], rivals: Sequence[str]) -> tuple[str, str]:
-    """Return vgm2p_plus minus the best of `rivals`, with a * if the interval excludes 0, and the name of the best."""
+    """Return vgm2p_chosen minus the best of `rivals`, with a * if the interval excludes 0, and the name of the best."""
     best = max(rivals, key=lambda name: mean(values[name]))
-    found = difference(values["vgm2p_plus"], values[best])
+    found = difference(values["vgm2p_chosen"], values[best])
     return bounds(found, 0) + ("*" if found[1] > 0 or found[2] < 0 else ""), best
 
 
@@ -121,8 +121,8 @@ def _experiment(runs: Path, experiment: str, pictures: Path) -> list[str]:
     if not found:
         return []
     parts = [f"## {TITLES.get(experiment, experiment)}", _data(found[0]), table(found)]
-    if any(run.key[1] == "vgm2p_plus" for run in found) and len(pooled(found)) > 1:
-        parts += [text.DIFFERENCES, versus(found, "vgm2p_plus", best=True)]
+    if any(run.key[1] == "vgm2p_chosen" for run in found) and len(pooled(found)) > 1:
+        parts += [text.DIFFERENCES, versus(found, "vgm2p_chosen", best=True)]
     explained = diagnostics(found)
     if explained:
         parts += [text.DIAGNOSTICS, explained]
@@ -145,8 +145,8 @@ def _switches(runs: Path) -> list[str]:
     for experiment in REPLAY:
         found = load_finished(runs, experiment, [MAIN[0], *SWITCHES])
         if len(found) > 1:
-            parts += [f"### {experiment}", table(found), versus(found, "vgm2p_plus")]
-    return ["## The switches of vgm2p_plus, one changed at a time", *parts] if parts else []
+            parts += [f"### {experiment}", table(found), versus(found, "vgm2p_chosen")]
+    return ["## The switches of vgm2p_chosen, one changed at a time", *parts] if parts else []
 
 
 def _paper(runs: Path) -> list[str]:

@@ -14,9 +14,9 @@ reproduces one of the paper. 10 000 updates are few for the paper's critic: with
 updates to reach its level (the tables of diagnostics show how far it is). The rows of `vgm2p` show what it reaches within this
 budget, not what it can reach.
 
-`vgm2p_plus` was chosen on the two medium-replay sets, with training seeds 0 and 1 and the first ten starts. These seeds and starts
-are part of the results below. A separate table shows other seeds and starts. `vgm2p_plus` is the result of the fourth round of
-choices ([how](notes/vgm2p_plus.md)). The choices of the earlier rounds lost to cloning on medium-expert data. No
+`vgm2p_chosen` was chosen on the two medium-replay sets, with training seeds 0 and 1 and the first ten starts. These seeds and starts
+are part of the results below. A separate table shows other seeds and starts. `vgm2p_chosen` is the result of the fourth round of
+choices ([how](notes/vgm2p_chosen.md)). The choices of the earlier rounds lost to cloning on medium-expert data. No
 switch was chosen on these sets, but they are not unseen test data.
 
 | row | `python -m vgm2p fit experiment=<set>` and |
@@ -26,11 +26,11 @@ switch was chosen on these sets, but they are not unseen test data.
 {versions}"""
 IN_SHORT = """## In short
 
-Mean returns of `vgm2p_plus` and of the four rows that it should beat. Every row acts in its best way (one of five ways if the policy
+Mean returns of `vgm2p_chosen` and of the four rows that it should beat. Every row acts in its best way (one of five ways if the policy
 starts from noise). The best way and the best row are selected on these same episodes, for both sides of a difference. The
 intervals do not include this selection. `*`: the interval excludes 0."""
-OTHER_ROWS = """`vgm2p_plus` with its own acting noise, the other rows, and the difference to the best of all rows:"""
-UNSEEN = """The two sets on which `vgm2p_plus` was chosen, but only the seeds and starts that ranked none of its variants: three seeds, ten
+OTHER_ROWS = """`vgm2p_chosen` with its own acting noise, the other rows, and the difference to the best of all rows:"""
+UNSEEN = """The two sets on which `vgm2p_chosen` was chosen, but only the seeds and starts that ranked none of its variants: three seeds, ten
 episodes each. The results of earlier choices on them were known, and the ways to act are selected with them:"""
 DIAGNOSTICS = """Diagnostics at the end of training. The fixed point is the mean reward divided by one minus the discount. `Q` comes close to it when it has
 learnt; for a policy that is better than the data, `Q` may exceed it. Class 1: the share of actions with condition 1. Agents

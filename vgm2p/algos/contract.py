@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from vgm2p.seeds import initialise
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
 
 T = TypeVar("T")
+Draws = Literal["uniform", "return"]  # of steps: all alike, or by the return of their episode
 PREDICTS_X = (
     "departs from the paper: the network predicts the clean action (docs/algorithms/clean_action.md); "
     "algo.predict=v is the paper's form"
@@ -83,6 +84,11 @@ class Algorithm(Encoding):
         """Map encoded observations (S, E, N, id_dim) and legal (S, E, N, A) to actions (S, E, N, A) or (S, E, N)."""
         raise NotImplementedError
 
+    @classmethod
+    def draws(cls, discrete: bool) -> Draws:
+        """Return what `data.sampling=auto` means for this algorithm and kind of actions."""
+        return "uniform"
+
     def survey(self, survey: Survey) -> None:
         """Store statistics of the data in buffers, so that checkpoints hold them. Here: mean and standard deviation."""
         self.set_statistics(survey.mean, survey.std)
@@ -119,7 +125,7 @@ class Algorithm(Encoding):
         Raises ConfigError for a `best_of`, `sample` or `beta` that is not supported.
         """
         if acting.best_of != 1 and not self.rates_candidates:
-            raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_plus")
+            raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_chosen")
         if acting.sample and not self.has_probabilities:
             raise ConfigError("algo.acting.sample needs probabilities of discrete actions (algo.predict=x); use false")
         if acting.beta > 0.0 and not (self.has_probabilities and self.has_verdict):

@@ -76,12 +76,16 @@ class VGM2PRealised(VGM2P):
             predict=predict,
             acting=acting,
         )
-        self.needs = replace(self.needs, fields=fields(spec))
-        self.judge = RealisedJudge(self, net, optim, judge)
+        self.start_judge(net, optim, judge)
         self.warm_up, self.policy_rows, self.label_dropout = judge.updates, policy_rows, label_dropout
 
     def make_judge(self, net: Net, optim: Optim, critic: CriticSettings) -> None:
         """Make no critic."""
+
+    def start_judge(self, net: Net, optim: Optim, settings: JudgeSettings) -> None:
+        """Make the judge, and ask for the fields that it reads."""
+        self.needs = replace(self.needs, fields=fields(self.spec))
+        self.judge = RealisedJudge(self, net, optim, settings)
 
     def survey(self, survey: Survey) -> None:
         """Store the scale of the returns, too."""

@@ -17,7 +17,7 @@ import torch
 import vgm2p
 from vgm2p.algos.parts import CriticSettings
 from vgm2p.algos.vgm2p import VGM2P
-from vgm2p.algos.vgm2p_plus import VGM2PPlus
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.bench.reference import Reference
 from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, write
@@ -71,7 +71,7 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
     losses: dict[str, list[list[float]]] = {}
     for label, switches, dtype in VERSIONS:
         net, critic = Net(options["width"], options["depth"]), CRITICS[options["critic"]]
-        cls = VGM2PPlus if switches else VGM2P
+        cls = VGM2PSwitches if switches else VGM2P
         algorithm = cls(spec, [0], net=net, critic=critic, **switches).to(device)
         if label == "float32":
             reference = Reference(algorithm, options["width"], options["depth"], LR)
@@ -93,7 +93,7 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"times": found, "losses": losses}
 
 
-# label, switches of VGM2PPlus, autocast type
+# label, switches of VGM2PSwitches, autocast type
 VERSIONS: list[tuple[str, dict[str, Any], torch.dtype | None]] = [
     ("float32", {}, None),
     ("bf16-mixed", {}, torch.bfloat16),

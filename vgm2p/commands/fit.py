@@ -54,6 +54,8 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     data = make_data(settings.data)
     known = getattr(data.source, "discrete", None)
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
+    if known is not None:
+        data.draw_as(algorithm_type.draws(known))
     folder = RunFolder(Path(settings.out))
     finished = is_finished(folder, settings.updates)
     env = None if finished else _environment(settings, algorithm_type)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Keys that came after runs existed -> the value with which a run trains as before. A run without the key has it.
-LATER = {"data.sampling": "uniform", "data.ess": None}
+LATER = {"data.sampling": "auto", "data.ess": None}
+# Former class of an algorithm -> a key that only its nodes have (a new class has this name), and its present class.
+RENAMED = {"vgm2p.algos.vgm2p_plus.VGM2PPlus": ("best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches")}
 
 
 def run_name(training: Mapping[str, Any]) -> str:
@@ -19,12 +21,23 @@ def run_name(training: Mapping[str, Any]) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
-    before, after = ({**LATER, **dict(leaves(part))} for part in (old, new))
+    before, after = ({**LATER, **dict(leaves(_renamed(part)))} for part in (old, new))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
+
+
+def present(algo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the node of an algorithm with the present name of its class."""
+    key, name = RENAMED.get(str(algo.get("_target_")), ("", ""))
+    return {**algo, "_target_": name} if key in algo else algo
+
+
+def _renamed(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    algo = training.get("algo")
+    return {**training, "algo": present(algo)} if isinstance(algo, Mapping) else training
 
 
 def _as_before(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
