@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 import torch
 from lightning import LightningDataModule
 
+from vgm2p.algos.contract import Draws
 from vgm2p.datamodules.layout.combine import best, concatenate, select
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import outline
-from vgm2p.algos.contract import Draws
 from vgm2p.datamodules.layout.sampling import ESS, check_ess
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
@@ -97,8 +97,8 @@ class OfflineDataModule(LightningDataModule):
         best_share: train only on this share of the episodes, those with the highest returns. None: on all episodes.
         sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T));
             `auto`: as `draw_as` says, or uniform.
-        ess: of draws by return, the effective sample size that T gives, as a share of the steps; `auto`: chosen from the
-            data (`store.effective_size`). None: ESS; with `sampling=auto`, `auto`.
+        ess: of draws by return, the effective sample size that T gives, as a share of the steps; `auto`: chosen from
+            the data (`store.effective_size`). None: ESS; with `sampling=auto`, `auto`.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free

@@ -26,18 +26,18 @@ def test_cloning_by_return_is_as_good_as_the_first_page_says():
     for experiment in (f"recorded_{robot}_{kind}" for robot in ("6halfcheetah", "3hopper") for kind in SETS):
         rows = {**best("docs/results.md", experiment), **best("docs/baselines.md", experiment)}
         assert len(rows) > 10
-        drawn = rows.pop("bc_x_return")
+        drawn = rows.pop("vgm2p_plus")
         above += [(experiment, name) for name in rows if rows[name] >= drawn and name != "bc_mse_return"]
     assert {experiment for experiment, _ in above} == {"recorded_3hopper_medium_replay"}
     assert sum(name.startswith("plus_") for _, name in above) == len(above) == 3
     assert "three variants of `vgm2p_chosen`" in README
     replay = "recorded_6halfcheetah_medium_replay"
     rows = {**best("docs/results.md", replay), **best("docs/baselines.md", replay)}
-    figures = re.search(r"(\d+) against (\d+) of `vgm2p_chosen` and (\d+) of cloning all", README).groups()
-    assert [str(rows[name]) for name in ("bc_x_return", "vgm2p_chosen", "bc_meanflow")] == list(figures)
-    figures = re.search(r"it reaches (\d+), .*?0\.25`\) (\d+),\s+`vgm2p_chosen` (\d+)", README, re.DOTALL).groups()
+    figures = re.search(r"(\d+) against (\d+) of `ma_cql` and (\d+) of cloning all", README).groups()
+    assert [str(rows[name]) for name in ("vgm2p_plus", "ma_cql", "bc_meanflow")] == list(figures)
+    figures = re.search(r"it reaches (\d+), .*?0\.25`\) (\d+)\.", README, re.DOTALL).groups()
     quick = {**best("docs/results.md", "quickstart"), **best("docs/baselines.md", "quickstart")}
-    assert [str(quick[name]) for name in ("bc_x_return", "bc_meanflow_best25", "vgm2p_chosen")] == list(figures)
+    assert [str(quick[name]) for name in ("vgm2p_plus", "bc_meanflow_best25")] == list(figures)
 
 
 def test_pages_that_promise_cuda_say_whether_a_gpu_has_run_it():

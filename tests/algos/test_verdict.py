@@ -12,8 +12,8 @@ from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
-from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.errors import ConfigError
 from vgm2p.rng import ActKey, UpdateKey
 from vgm2p.types import Acting, Seen

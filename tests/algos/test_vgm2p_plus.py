@@ -79,9 +79,9 @@ def test_a_store_that_is_loaded_already_is_drawn_from_by_return_too():
 
 
 def test_an_effective_size_without_draws_by_return_is_refused():
-    with pytest.raises(ConfigError, match="data.ess=0.2 has no effect"):
+    with pytest.raises(ConfigError, match=r"data\.ess=0\.2 has no effect"):
         data_of("data.ess=0.2").draw_as("uniform")
-    with pytest.raises(ConfigError, match="data.ess=0.2 has no effect"):
+    with pytest.raises(ConfigError, match=r"data\.ess=0\.2 has no effect"):
         data_of("data.ess=0.2", "data.sampling=uniform")
 
 

@@ -238,7 +238,7 @@ CASES = [
     ),
     Wrong("only env is known", fit("data=files", "data.source.paths=[/x]", "env=smax/3m", *OMAR), 2, "of env=smax/3m"),
     Wrong("protocol that is none", fit("protocol=sorce"), 2, "unknown protocol 'sorce'; did you mean 'source'"),
-    Wrong("protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_chosen, only for dof"),
+    Wrong("protocol without settings", fit("protocol=source"), 2, "no settings for algo=vgm2p_plus, only for dof"),
     Wrong("size without effect", fit(OMAR[0], "protocol=source", "net=small"), 2, "set keys instead of the file"),
     Wrong("vault folder that is none", fit("data=vault", "data.source.path=/tmp"), 66, "no vault"),
     Wrong("share of no episodes", fit("data.best_share=0.0"), 2, "best_share"),

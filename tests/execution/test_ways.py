@@ -11,8 +11,8 @@ from vgm2p.algos.bc_gaussian import BCGaussian
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
 from vgm2p.algos.vgm2p import VGM2P
-from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
+from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import BETA, acting_of, own_way, refuse_others, ways
 from vgm2p.groups import Net

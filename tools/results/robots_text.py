@@ -14,6 +14,9 @@ reproduces one of the paper. 10 000 updates are few for the paper's critic: with
 updates to reach its level (the tables of diagnostics show how far it is). The rows of `vgm2p` show what it reaches within this
 budget, not what it can reach.
 
+The pictures still have the former name of `vgm2p_chosen`: `vgm2p_plus`. Today's `vgm2p_plus` is another algorithm; its rows are in
+[baselines](baselines.md).
+
 `vgm2p_chosen` was chosen on the two medium-replay sets, with training seeds 0 and 1 and the first ten starts. These seeds and starts
 are part of the results below. A separate table shows other seeds and starts. `vgm2p_chosen` is the result of the fourth round of
 choices ([how](notes/vgm2p_chosen.md)). The choices of the earlier rounds lost to cloning on medium-expert data. No

@@ -38,7 +38,7 @@ Legal = Tensor | None  # (S, ..., N, A) bool for discrete actions
 class VGM2P(Judging):
     r"""Critic: min (mean_i Q^i - [r + gamma mean_i Qbar^i(o', a')])^2; policy: min || u - sg[v_g - (k-r) du/dk] ||^2.
 
-    Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source. `VGM2PSwitches` has more of them.
+    Every argument is a key of `conf/algo/vgm2p.yaml`, which gives its meaning and source. `VGM2PSwitches` has more.
     """
 
     classes = 2
