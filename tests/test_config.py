@@ -143,7 +143,7 @@ def test_keys_that_came_later_change_neither_the_name_of_a_run_nor_the_run():
     assert run_name(before) == run_name(now) and differences(before, now) == []
     other = training_part(composed("data.sampling=return"))
     assert run_name(other) != run_name(now)
-    assert differences(before, other) == ["data.sampling: uniform -> return"]
+    assert differences(before, other) == ["data.sampling: auto -> return"]
 
 
 def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():

@@ -37,4 +37,4 @@ def test_the_experiment_of_own_data(words, data, expected):
 def test_the_run_folder_is_named_after_the_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "data=files", "data.source.paths=[mine.h5]", "--cfg", "job", "--resolve"]) == 0
-    assert "\nout: runs/mine/vgm2p_chosen/s0x1-" in capsys.readouterr().out
+    assert "\nout: runs/mine/vgm2p_plus/s0x1-" in capsys.readouterr().out

@@ -31,6 +31,7 @@ from vgm2p.errors import DataError
 from vgm2p.groups import Net, Optim
 from vgm2p.io.files import read_small, write_atomic
 from vgm2p.io.text import say
+from vgm2p.nn.fast.kernels import one_thread
 from vgm2p.rng import UpdateKey, generator
 from vgm2p.types import Batch, Needs, Spec, Survey
 
@@ -139,8 +140,9 @@ def choose(store: Stored) -> Choice:
     probed = np.where(held, weights[-1], 0.0)
     if any(weight.sum() == 0.0 for weight in (*learnt, probed)):
         return Choice(())
-    clone = clones(store, [_edges(weight) for weight in learnt])
-    errors = tuple(errors_of(store, clone, _edges(probed)))
+    with one_thread():
+        clone = clones(store, [_edges(weight) for weight in learnt])
+        errors = tuple(errors_of(store, clone, _edges(probed)))
     return Choice(errors if _finite(errors) else ())
 
 

@@ -22,6 +22,7 @@ COUNTS = ("0", "-3", "1.5", "many", "true", "null", "[2]", "inf", "nan", "1e-3",
 RATES = ("0", "-1", "fast", "true", "null", "[1]", "inf", "nan")  # wrong for a number above 0
 SWITCHES = ("2", "maybe", "null", "[true]", "1.0")  # wrong for true or false
 NAMES = ("3", "nobody", "[a]", "true")  # wrong for one of some words
+SWITCHED = ("algo.expectile", "algo.critic.tau", "algo.acting.best_of")  # keys of vgm2p_chosen
 # command -> the words before, key -> wrong values
 FIT = {
     "updates": COUNTS[1:],
@@ -113,7 +114,11 @@ KEYS = [
         71,
         "lower seeds, data.batch_size, net.width",
     ),
-    *(Wrong(f"fit {key}={value}", fit(f"{key}={value}"), 2, key) for key, values in FIT.items() for value in values),
+    *(
+        Wrong(f"fit {key}={value}", fit(*["algo=vgm2p_chosen"] * (key in SWITCHED), f"{key}={value}"), 2, key)
+        for key, values in FIT.items()
+        for value in values
+    ),
     *(
         Wrong(f"{start.split()[0]} {key}={value}", command(*start.split(), f"{key}={value}"), 2, key)
         for start, table in OTHERS.items()

@@ -82,7 +82,7 @@ def _key(key: str, command: str, there: Sequence[str]) -> str:
     if group == "trainer" and name in WRONG_CLOCK:
         return wrong_clock(name)
     known = known_keys(command)
-    if key in known:
+    if key in known or key in _keys_of_others(group):
         return f"unknown key '{key}': the chosen files of conf/ do not have it{_elsewhere(key)}"
     return f"unknown key '{key}'{_near_key(key, [*there, *known], command)}"
 

@@ -77,6 +77,17 @@ def has_fused_gelu(dtype: torch.dtype) -> bool:
     return torch.allclose(found.float(), truth, atol=tolerance, rtol=0.0)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute small things on one CPU thread: on a busy machine, threads wait for each other, up to minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @functools.cache
 def bfloat16_gain(rounds: int = 15) -> float:
     """Return how many times as fast as float32 matrices a core of this CPU multiplies bfloat16 ones; takes 0.1 s.
@@ -86,12 +97,10 @@ def bfloat16_gain(rounds: int = 15) -> float:
     """
     pairs = [[torch.ones(rows, 512, dtype=dtype) for rows in (384, 512)] for dtype in (torch.float32, torch.bfloat16)]
     times: list[list[float]] = [[], []]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several threads on a busy machine wait for each other
-    for _ in range(rounds):
-        for (x, weight), mine in zip(pairs, times, strict=True):
-            began = time.process_time()
-            F.linear(x, weight)
-            mine.append(time.process_time() - began)
-    torch.set_num_threads(threads)
+    with one_thread():
+        for _ in range(rounds):
+            for (x, weight), mine in zip(pairs, times, strict=True):
+                began = time.process_time()
+                F.linear(x, weight)
+                mine.append(time.process_time() - began)
     return min(times[0]) / min(times[1])
