@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 import torch
 from lightning import LightningDataModule
 
-from vgm2p.algos.contract import Draws
 from vgm2p.datamodules.layout.combine import best, concatenate, select
 from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import outline
@@ -150,15 +149,13 @@ class OfflineDataModule(LightningDataModule):
             self._draw()
         return self._store
 
-    def draw_as(self, draws: Draws) -> None:
-        """Replace `sampling=auto` by how an algorithm draws. Raises ConfigError if `ess` then has no effect."""
+    def draw_as(self, draws: Literal["uniform", "return"]) -> None:
+        """Replace `sampling=auto` by how an algorithm draws; `ess` is then `auto`, unless it is set."""
         if self.sampling != "auto":
             return
-        if draws == "uniform" and self.ess is not None:
-            raise ConfigError(
-                f"data.ess={self.ess} has no effect: this algorithm draws all steps alike; add data.sampling=return"
-            )
-        self.sampling, self.ess = draws, "auto" if self.ess is None else self.ess
+        self.sampling = draws
+        if draws == "return" and self.ess is None:
+            self.ess = "auto"
         if self._store is not None:
             self._draw()
 

@@ -1,8 +1,12 @@
 """VGM2P+: its two special cases to the last bit, how its steps are drawn, and runs from before its name was used."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
+import vgm2p
 from tests.run.runs import run, succeeded
 from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.bc_meanflow import BCMeanFlow
@@ -12,10 +16,13 @@ from vgm2p.algos.vgm2p_realised import VGM2PRealised
 from vgm2p.algos.vgm2p_switches import VGM2PSwitches
 from vgm2p.config.build import algorithm_class, make_data
 from vgm2p.config.compose import composed
+from vgm2p.config.draws import draws_of, for_others
 from vgm2p.errors import ConfigError
 from vgm2p.groups import Net, Optim
+from vgm2p.report.runs import load_run
 from vgm2p.rng import ActKey, UpdateKey
-from vgm2p.run.fingerprint import differences
+from vgm2p.run.fingerprint import FORMER_CLASS, PLUS, present_label
+from vgm2p.run.folder import RunFolder
 from vgm2p.types import Acting, Seen
 
 SEEDS, SETTINGS = [3, 5], {"net": Net(16, 2), "optim": Optim(1e-2, 50), "history": 3}
@@ -50,39 +57,38 @@ def test_with_discrete_actions_it_is_the_realised_judge():
     assert same(learnt(plus, spec), learnt(judged, spec))
 
 
-def data_of(*words):
-    return make_data(composed("fit", ["experiment=quickstart", *words])["data"])
+def drawn(kind, discrete, *words):
+    node = draws_of(composed("fit", ["experiment=quickstart", *words])["data"], kind, discrete)
+    return node["sampling"], node["ess"]
 
 
 def test_it_draws_episodes_by_return_where_actions_are_continuous():
-    assert [kind.draws(False) for kind in (VGM2PPlus, VGM2PRealised, BCMeanFlow)] == ["return", "uniform", "uniform"]
-    assert VGM2PPlus.draws(True) == "uniform"
-    data = data_of("data.ess=0.2")
-    data.draw_as("return")
-    assert (data.sampling, data.ess) == ("return", 0.2) and data.store.sampling.ess == pytest.approx(0.2)
+    assert drawn(VGM2PPlus, False) == ("return", "auto")
+    assert drawn(VGM2PPlus, False, "data.ess=0.2") == ("return", 0.2)
+    assert drawn(VGM2PPlus, False, "data.sampling=return") == ("return", "auto")
+    assert drawn(VGM2PPlus, False, "data.sampling=uniform") == ("uniform", None)
+    assert drawn(VGM2PPlus, True) == ("uniform", None)
+    assert drawn(VGM2PPlus, None) == ("auto", None)
 
 
-def test_what_the_user_sets_comes_first():
-    data = data_of("data.sampling=uniform")
-    data.draw_as("return")
-    assert data.store.sampling is None
-    data = data_of("data.sampling=return")
-    data.draw_as("uniform")
-    assert data.store.sampling.ess == pytest.approx(0.1)
+def test_others_draw_all_steps_alike_unless_the_user_says_otherwise():
+    for kind in (VGM2PRealised, BCMeanFlow):
+        assert drawn(kind, None) == drawn(kind, False) == ("uniform", None)
+        assert drawn(kind, True, "data.sampling=return") == ("return", None)
+        with pytest.raises(ConfigError, match=r"data\.ess=0\.2 has no effect"):
+            drawn(kind, None, "data.ess=0.2")
 
 
-def test_a_store_that_is_loaded_already_is_drawn_from_by_return_too():
-    data = data_of("data.ess=0.5")
+def test_the_words_for_other_algorithms_have_no_size_that_would_have_no_effect():
+    assert for_others(["seed=1", "++data.ess=0.1"]) == ["seed=1"]
+    assert for_others(["data.ess=0.1", "+data.sampling=return"]) == ["data.ess=0.1", "+data.sampling=return"]
+
+
+def test_a_dataset_that_is_loaded_before_the_kind_of_actions_is_known_is_drawn_from_by_return():
+    data = make_data(composed("fit", ["experiment=quickstart", "data.ess=0.5"])["data"])
     assert data.store.sampling is None
     data.draw_as("return")
     assert data.store.sampling.ess == pytest.approx(0.5)
-
-
-def test_an_effective_size_without_draws_by_return_is_refused():
-    with pytest.raises(ConfigError, match=r"data\.ess=0\.2 has no effect"):
-        data_of("data.ess=0.2").draw_as("uniform")
-    with pytest.raises(ConfigError, match=r"data\.ess=0\.2 has no effect"):
-        data_of("data.ess=0.2", "data.sampling=uniform")
 
 
 def test_one_word_gives_the_clone_of_steps_drawn_by_return(tmp_path):
@@ -95,9 +101,23 @@ def test_one_word_gives_the_clone_of_steps_drawn_by_return(tmp_path):
     assert plus == clone and plus.count("\n") > 1
 
 
-def test_a_run_from_before_the_name_was_used_is_still_what_it_was():
-    now = composed("fit", ["experiment=quickstart", "algo=vgm2p_chosen"])
-    before = {**now, "algo": {**now["algo"], "_target_": "vgm2p.algos.vgm2p_plus.VGM2PPlus"}}
-    assert algorithm_class(before["algo"]) is VGM2PSwitches and differences(before, now) == []
+def test_runs_from_before_the_name_was_used_go_on_under_their_present_name(tmp_path):
+    words = {"algo": "vgm2p_chosen", "updates": 20, "label": "vgm2p_plus", "out": str(tmp_path / "old")}
+    out = words.pop("out")
+    succeeded(run(tmp_path / "old", **words))
+    manifest = RunFolder(Path(out)).manifest
+    was = json.loads(manifest.read_text())
+    assert was["config"]["data"]["sampling"] == "uniform"  # what older versions wrote, too
+    was["config"]["algo"]["_target_"] = PLUS
+    manifest.write_text(json.dumps(was))
+    loaded = load_run(Path(out))
+    assert loaded.name == "vgm2p_chosen" and loaded.manifest["config"]["algo"]["_target_"] == FORMER_CLASS
+    assert isinstance(vgm2p.load(out).algorithm, VGM2PSwitches)
+    words["updates"] = 40
+    succeeded(run(tmp_path / "old", **words))
+    assert RunFolder(Path(out)).read_results()["updates"] == 40
+
+
+def test_the_new_name_means_the_new_class():
     new = composed("fit", ["experiment=quickstart", "algo=vgm2p_plus"])
-    assert algorithm_class(new["algo"]) is VGM2PPlus
+    assert algorithm_class(new["algo"]) is VGM2PPlus and present_label("vgm2p_plus", new["algo"]) == "vgm2p_plus"

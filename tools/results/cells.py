@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.results.archive import pack, portable, unpack
+from vgm2p.config.build import algorithm_class, is_discrete
 from vgm2p.config.compose import composed
+from vgm2p.config.draws import draws_of
 from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
 from vgm2p.run.fingerprint import differences
@@ -23,7 +25,7 @@ Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> 
 # Keys that came after the first cells of robots had run. They train robots as before, so those cells still count.
 AS_BEFORE = {"algo.acting.sample: None -> False", "algo.predict: None -> v", "algo.times.law: uniform -> None"}
 # Keys that came later still, or have another default than at first, and change no training.
-LATER = {"algo.acting.beta: None -> 0.0", "data.ess: 0.1 -> None", "data.sampling: uniform -> auto"}
+LATER = {"algo.acting.beta: None -> 0.0", "data.ess: 0.1 -> None"}
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings that do not change training, but must be equal, too
 
 
@@ -52,7 +54,8 @@ def command_table(rows: Sequence[Row]) -> str:
 @cache
 def settings(experiment: str, row: Row) -> dict[str, Any]:
     """Return the configuration of a cell."""
-    return composed("fit", [f"experiment={experiment}", *row.overrides, *row.size])
+    found = composed("fit", [f"experiment={experiment}", *row.overrides, *row.size])
+    return {**found, "data": draws_of(found["data"], algorithm_class(found["algo"]), is_discrete(found["env"]))}
 
 
 def finished(runs: Path, experiment: str, row: Row) -> bool:

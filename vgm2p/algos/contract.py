@@ -19,7 +19,7 @@ from vgm2p.seeds import initialise
 from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
 
 T = TypeVar("T")
-Draws = Literal["uniform", "return"]  # of steps: all alike, or by the return of their episode
+Draws = Literal["uniform", "return"]  # steps: all alike, or by the return of their episode
 PREDICTS_X = (
     "departs from the paper: the network predicts the clean action (docs/algorithms/clean_action.md); "
     "algo.predict=v is the paper's form"

@@ -12,6 +12,7 @@ from typing import Any
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import algorithm_class, is_discrete, make_algorithm, make_data, make_env
 from vgm2p.config.checks import check_actions, check_machine, check_pair
+from vgm2p.config.draws import draws_of
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.stored import stored_spec
@@ -54,8 +55,9 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     data = make_data(settings.data)
     known = getattr(data.source, "discrete", None)
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
-    if known is not None:
-        data.draw_as(algorithm_type.draws(known))
+    kind = is_discrete(settings.env) if known is None else known
+    settings = replace(settings, data=draws_of(settings.data, algorithm_type, kind))
+    data = make_data(settings.data)
     folder = RunFolder(Path(settings.out))
     finished = is_finished(folder, settings.updates)
     env = None if finished else _environment(settings, algorithm_type)

@@ -12,7 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgm2p.config.compose import composed, config_folders, file_keys, groups, options
+from vgm2p.config.compose import composed, file_keys, groups, options
 from vgm2p.config.quoting import quoted
 from vgm2p.config.settings import WRONG_CLOCK, wrong_clock
 from vgm2p.config.typed import PATHS, TEXTS
@@ -124,9 +124,7 @@ def _keys_there(cause: BaseException | None) -> list[str]:
 def _elsewhere(key: str) -> str:
     """Return a file of the key's group that has the key, for example `; algo=vgm2p_switches has it`."""
     group, _, rest = key.partition(".")
-    name = rest.split(".")[0]
-    files = [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
-    found = [path.stem for path in files if re.search(rf"^{re.escape(name)}:", path.read_text(), re.MULTILINE)]
+    found = [name for name in (options(group) if group in NODES else ()) if rest in file_keys(group, name)]
     return f"; {group}={found[-1]} has it" if found else ""
 
 

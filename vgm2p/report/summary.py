@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vgm2p.config.draws import for_others
 from vgm2p.io.text import command
 from vgm2p.report.curves import curves
 from vgm2p.report.runs import load_run, load_runs, playable, pooled
@@ -42,7 +43,9 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
         say(f"estimate it      {command('estimate', f'run={folder.path}')}")
     typed = stored.get("overrides", [])
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
-    other = [word for word in words if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))]
+    other = [
+        word for word in for_others(words) if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))
+    ]
     say(f"train on         {command('fit', *_longer(folder, stored, words))}")
     algo = "bc_gaussian" if "algo=bc_flow" in words else "bc_flow"
     say(f"other algorithm  {command('fit', *other, f'algo={algo}')}")

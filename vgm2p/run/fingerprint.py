@@ -8,20 +8,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Keys that came after runs existed -> the value with which a run trains as before. A run without the key has it.
-LATER = {"data.sampling": "auto", "data.ess": None}
-# Former class of an algorithm -> a key that only its nodes have (a new class has this name), and its present class.
-RENAMED = {"vgm2p.algos.vgm2p_plus.VGM2PPlus": ("best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches")}
+LATER = {"data.sampling": "uniform", "data.ess": None}
+PLUS = "vgm2p.algos.vgm2p_plus.VGM2PPlus"
+# A key that only nodes of the former class PLUS have, and the present names of this class and of its yaml.
+FORMER_KEY, FORMER_CLASS = "best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
+FORMER_NAMES = {"vgm2p_plus": "vgm2p_chosen"}
 
 
 def run_name(training: Mapping[str, Any]) -> str:
     """Return `s<seed>x<seeds>-<hash>`; the hash is 8 hex digits of the keys that change training."""
-    text = json.dumps(_as_before(training), sort_keys=True, default=str)
+    text = json.dumps(_as_before(training, usual_draws(training)), sort_keys=True, default=str)
     return f"s{training['seed']}x{training['seeds']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def usual_draws(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values of `data.sampling` that do not change the name of a run."""
+    algo = training.get("algo")
+    own = isinstance(algo, Mapping) and present(algo).get("_target_") == PLUS
+    return ("auto",) if own else ("auto", "uniform")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
-    before, after = ({**LATER, **dict(leaves(_renamed(part)))} for part in (old, new))
+    before, after = ({**LATER, **dict(leaves(_present(part)))} for part in (old, new))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
@@ -31,23 +40,33 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def present(algo: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the node of an algorithm with the present name of its class."""
-    key, name = RENAMED.get(str(algo.get("_target_")), ("", ""))
-    return {**algo, "_target_": name} if key in algo else algo
+    return {**algo, "_target_": FORMER_CLASS} if algo.get("_target_") == PLUS and FORMER_KEY in algo else algo
 
 
-def _renamed(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    algo = training.get("algo")
-    return {**training, "algo": present(algo)} if isinstance(algo, Mapping) else training
+def present_label(label: str, algo: Mapping[str, Any]) -> str:
+    """Return the present name of an algorithm in tables, for the name and the node that an older run has stored."""
+    return FORMER_NAMES.get(label, label) if present(algo) is not algo else label
 
 
-def _as_before(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings without the keys of LATER that have their value there."""
+def _present(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a training part with present names. `data.sampling=auto` is `uniform` where a run did not replace it."""
+    parts = {name: training[name] for name in ("algo", "data") if isinstance(training.get(name), Mapping)}
+    if "algo" in parts:
+        parts["algo"] = present(parts["algo"])
+    if parts.get("data", {}).get("sampling") == "auto":
+        parts["data"] = {**parts["data"], "sampling": "uniform"}
+    return {**training, **parts}
+
+
+def _as_before(node: Mapping[str, Any], draws: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings without the keys of LATER that have their value there, or one of `draws`."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         path = f"{prefix}{key}"
+        usual = draws if path == "data.sampling" else (LATER[path],) if path in LATER else ()
         if isinstance(value, Mapping):
-            found[key] = _as_before(value, f"{path}.")
-        elif path not in LATER or value != LATER[path]:
+            found[key] = _as_before(value, draws, f"{path}.")
+        elif value not in usual:
             found[key] = value
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.config.compose import options
+from vgm2p.config.draws import for_others
 from vgm2p.config.quoting import quoted
 from vgm2p.config.settings import PAPER, FitSettings
 from vgm2p.errors import ConfigError, DataError, Diverged, StorageError, nearest
@@ -121,7 +122,7 @@ class Comparisons:
         return self._folder / f"compare-{name}.json"
 
     def _command(self, name: str) -> list[str]:
-        overrides = [word for word in self._overrides if not _bare(word).startswith(OWN)]
+        overrides = [word for word in for_others(self._overrides) if not _bare(word).startswith(OWN)]
         words = [*overrides, f"algo={name}", "compare=[]", "trainer.threads=1"]
         if self._protocol != PAPER:  # an algorithm without settings in this protocol is trained with protocol=paper
             known = f"{self._protocol}/{name}" in options("protocol")

@@ -88,7 +88,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
     check_updates(algorithm, settings.updates, settings.algorithm)
-    data.draw_as(algorithm_type.draws(store.spec.discrete))
+    data.draw_as(algorithm_type.draws(store.spec.discrete))  # if nothing told the kind of actions before
     survey = store.survey(algorithm.gamma)
     large = too_large(store.summary, survey)
     if large is not None:
