@@ -12,7 +12,7 @@ from tests.report.finished_runs import cells_of, row_cells, write_run
 from tests.support import small_columns
 from tools.results import baselines, battles, robots
 from tools.results.battles_page import behaviours, write
-from tools.results.cells import cells, command, settings
+from tools.results.cells import as_run, cells, command, settings
 from tools.results.page import BORDER
 from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import composed
@@ -99,4 +99,4 @@ def test_every_row_is_a_configuration_with_its_settings(experiment, row):
     asked = OmegaConf.from_dotlist([word for word in (*row.overrides, *row.size) if not word.startswith("algo=")])
     assert OmegaConf.merge(config, asked) == config
     _, _, _, word, *words = command(experiment, row, Path("runs"))
-    assert training_part(composed(word, hydra_words(word, words))) == training_part(settings(experiment, row))
+    assert training_part(as_run(composed(word, hydra_words(word, words)))) == training_part(settings(experiment, row))

@@ -54,8 +54,12 @@ def command_table(rows: Sequence[Row]) -> str:
 @cache
 def settings(experiment: str, row: Row) -> dict[str, Any]:
     """Return the configuration of a cell."""
-    found = composed("fit", [f"experiment={experiment}", *row.overrides, *row.size])
-    return {**found, "data": draws_of(found["data"], algorithm_class(found["algo"]), is_discrete(found["env"]))}
+    return as_run(composed("fit", [f"experiment={experiment}", *row.overrides, *row.size]))
+
+
+def as_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration as the manifest of its run has it."""
+    return {**config, "data": draws_of(config["data"], algorithm_class(config["algo"]), is_discrete(config["env"]))}
 
 
 def finished(runs: Path, experiment: str, row: Row) -> bool:
