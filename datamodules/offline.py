@@ -97,7 +97,7 @@ class OfflineDataModule(LightningDataModule):
         sampling: how steps are drawn: `uniform`, or `return` (with probability proportional to exp(return / T));
             `auto`: as `draw_as` says, or uniform.
         ess: of draws by return, the effective sample size that T gives, as a share of the steps; `auto`: chosen from
-            the data (`store.effective_size`). None: ESS; with `sampling=auto`, `auto`.
+            the data (`store.effective_size`). None: ESS, but `auto` after `draw_as`.
         root: folder of recordings. The `source` of the yaml refers to it.
         cache: folder of converted files and flat files. The `source` of the yaml refers to it.
         max_resident: memory that the dataset may take, in bytes or as text (`4GiB`, `500MB`). `auto`: half of the free
