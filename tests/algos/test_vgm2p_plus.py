@@ -113,6 +113,8 @@ def test_runs_from_before_the_name_was_used_go_on_under_their_present_name(tmp_p
     loaded = load_run(Path(out))
     assert loaded.name == "vgm2p_chosen" and loaded.manifest["config"]["algo"]["_target_"] == FORMER_CLASS
     assert isinstance(vgm2p.load(out).algorithm, VGM2PSwitches)
+    refused = run(tmp_path / "old", **words | {"algo": "vgm2p_plus"})
+    assert refused.returncode == 2 and "algo: vgm2p_chosen, which had the name vgm2p_plus -> " in refused.stderr
     words["updates"] = 40
     succeeded(run(tmp_path / "old", **words))
     assert RunFolder(Path(out)).read_results()["updates"] == 40

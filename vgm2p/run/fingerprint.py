@@ -13,6 +13,7 @@ PLUS = "vgm2p.algos.vgm2p_plus.VGM2PPlus"
 # A key that only nodes of the former class PLUS have, and the present names of this class and of its yaml.
 FORMER_KEY, FORMER_CLASS = "best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
 FORMER_NAMES = {"vgm2p_plus": "vgm2p_chosen"}
+RENAMED = (FORMER_CLASS, PLUS)  # of a run, and of the words that continue it: its user typed a name that has changed
 
 
 def run_name(training: Mapping[str, Any]) -> str:
@@ -31,7 +32,9 @@ def usual_draws(training: Mapping[str, Any]) -> tuple[str, ...]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
     before, after = ({**LATER, **dict(leaves(_present(part)))} for part in (old, new))
-    return [
+    was, now = before.get("algo._target_"), after.get("algo._target_")
+    renamed = ["algo: vgm2p_chosen, which had the name vgm2p_plus -> vgm2p_plus"] if (was, now) == RENAMED else []
+    return renamed + [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
