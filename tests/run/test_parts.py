@@ -70,7 +70,7 @@ def test_parts_of_the_working_folder_get_numbers_and_settings(tmp_path):
     assert json.loads((tmp_path / "watched.json").read_text())["seen"] == [10, 20]
     assert not (tmp_path / "run" / "metrics.csv").exists()
     first, *rest = notes(tmp_path)
-    assert first["settings"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
+    assert first["settings"]["algo"]["_target_"] == "vgm2p.algos.vgm2p_plus.VGM2PPlus"
     steps = {name: [note["step"] for note in rest if name in note.get("metrics", {})] for name in NAMES}
     evaluated = [0, 10, 20]
     assert steps == dict(zip(NAMES, ([7, 14, 20], evaluated, evaluated), strict=True))

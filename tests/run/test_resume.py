@@ -1,6 +1,7 @@
 """Bit-identical resume, checked on real runs in processes of their own."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +150,8 @@ def test_lightning_trains_what_a_bare_loop_trains(whole):
     config = saved["vgm2p"]["config"]
     torch.set_num_threads(1)
     store = TransitionStore.load(Bundled().resolve())
+    store.cache = Path(config["data"]["cache"])  # it has the size that the run chose
+    store.draw_by_return(config["data"]["ess"])
     algorithm = build_algorithm(config["algo"], Spec(**saved["vgm2p"]["spec"]), [0])
     algorithm.survey(store.survey(algorithm.gamma))
     needs = algorithm.needs

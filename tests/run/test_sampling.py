@@ -39,7 +39,7 @@ def test_a_run_that_draws_by_return_says_so_keeps_it_and_goes_on_bit_for_bit(tmp
 def test_another_draw_is_another_run(tmp_path):
     succeeded(run(tmp_path / "one", updates=20, **BY_RETURN))
     refused = run(tmp_path / "one", updates=40)
-    assert refused.returncode == 2 and "was started with other settings: data.ess: 0.2 -> None" in refused.stderr
+    assert refused.returncode == 2 and "was started with other settings: data.ess: 0.2 -> auto" in refused.stderr
 
 
 def test_the_last_log_has_the_spread_of_the_policy_and_is_measured_where_the_data_are(tmp_path):

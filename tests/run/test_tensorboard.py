@@ -75,7 +75,7 @@ def test_evaluations_have_intervals_and_a_chart_that_shows_them(two_seeds):
 def test_hparams_shows_the_settings(two_seeds):
     metadata = events(two_seeds / "tensorboard").summary_metadata["_hparams_/session_start_info"]
     shown = HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info.hparams
-    assert shown["algorithm"].string_value == "vgm2p_chosen"
+    assert shown["algorithm"].string_value == "vgm2p_plus"
     assert shown["net.width"].number_value == 16
     assert shown["seed"].number_value == 0
 
