@@ -43,7 +43,7 @@ FIT = {
     "data.batch_size": COUNTS[1:7],
     "data.best_share": ("2", "-0.5", "half", "nan"),
     "data.sampling": ("often", "3", "true"),
-    "data.ess": ("0", "2", "half", "nan", "0.2", "auto"),  # without data.sampling=return, it has no effect
+    "data.ess": ("0", "2", "half", "nan"),
     "data.obs_norm": ("maybe", "3"),
     "data.verify": NAMES[:2],
     "data.timeouts": NAMES[:2],
@@ -113,6 +113,10 @@ KEYS = [
         fit("net.width=3000000", "net.depth=2"),
         71,
         "lower seeds, data.batch_size, net.width",
+    ),
+    *(
+        Wrong(f"data.ess={value} without draws", fit("algo=bc_flow", f"data.ess={value}"), 2, "data.ess")
+        for value in ("0.2", "auto")
     ),
     *(
         Wrong(f"fit {key}={value}", fit(*["algo=vgm2p_chosen"] * (key in SWITCHED), f"{key}={value}"), 2, key)
