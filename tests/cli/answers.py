@@ -22,6 +22,7 @@ TINY = [
     "compare=[]",
     "net.width=8",
     "net.depth=1",
+    "data.sampling=uniform",  # the default algorithm would choose an effective sample size, in 20 seconds
     "data.batch_size=4",
     "evaluate=none",
     "logger.tensorboard=null",
