@@ -1,7 +1,6 @@
 """VGM2P+: its two special cases to the last bit, how its steps are drawn, and runs from before its name was used."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -102,22 +101,21 @@ def test_one_word_gives_the_clone_of_steps_drawn_by_return(tmp_path):
 
 
 def test_runs_from_before_the_name_was_used_go_on_under_their_present_name(tmp_path):
-    words = {"algo": "vgm2p_chosen", "updates": 20, "label": "vgm2p_plus", "out": str(tmp_path / "old")}
-    out = words.pop("out")
-    succeeded(run(tmp_path / "old", **words))
-    manifest = RunFolder(Path(out)).manifest
+    words, out = {"algo": "vgm2p_chosen", "updates": 20, "label": "vgm2p_plus"}, tmp_path / "old"
+    succeeded(run(out, **words))
+    manifest = RunFolder(out).manifest
     was = json.loads(manifest.read_text())
     assert was["config"]["data"]["sampling"] == "uniform"  # what older versions wrote, too
     was["config"]["algo"]["_target_"] = PLUS
     manifest.write_text(json.dumps(was))
-    loaded = load_run(Path(out))
+    loaded = load_run(out)
     assert loaded.name == "vgm2p_chosen" and loaded.manifest["config"]["algo"]["_target_"] == FORMER_CLASS
-    assert isinstance(vgm2p.load(out).algorithm, VGM2PSwitches)
-    refused = run(tmp_path / "old", **words | {"algo": "vgm2p_plus"})
+    assert isinstance(vgm2p.load(str(out)).algorithm, VGM2PSwitches)
+    refused = run(out, **words | {"algo": "vgm2p_plus"})
     assert refused.returncode == 2 and "algo: vgm2p_chosen, which had the name vgm2p_plus -> " in refused.stderr
     words["updates"] = 40
-    succeeded(run(tmp_path / "old", **words))
-    assert RunFolder(Path(out)).read_results()["updates"] == 40
+    succeeded(run(out, **words))
+    assert RunFolder(out).read_results()["updates"] == 40
 
 
 def test_the_new_name_means_the_new_class():
