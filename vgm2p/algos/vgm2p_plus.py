@@ -21,7 +21,7 @@ from vgm2p.flows.head import Predict
 from vgm2p.flows.meanflow import cloning_loss, meanflow_sample
 from vgm2p.groups import Net, Optim
 from vgm2p.nn.policy import AverageVelocity
-from vgm2p.types import Batch, Randomness, Spec, Survey, per_seed_mean
+from vgm2p.types import Acting, Batch, Randomness, Spec, Survey, per_seed_mean
 
 
 class VGM2PPlus(VGM2PRealised):
@@ -37,10 +37,11 @@ class VGM2PPlus(VGM2PRealised):
         *,
         judge: JudgeSettings = JudgeSettings(),
         predict: Predict | None = "x",
+        acting: Acting = Acting(noise=0.25),
         **of_both: Any,
     ) -> None:
         stages = judge if spec.discrete else JudgeSettings()  # without a judge, the policy does not wait for it
-        super().__init__(spec, seeds, judge=stages, predict=predict, **of_both)
+        super().__init__(spec, seeds, judge=stages, predict=predict, acting=acting, **of_both)
 
     @classmethod
     def draws(cls, discrete: bool) -> Draws:

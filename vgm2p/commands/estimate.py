@@ -3,68 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vgm2p.config.build import make_data
-from vgm2p.config.settings import Node
+from vgm2p.commands.propose import propose
+from vgm2p.commands.subjects import Subject, dataset, subject
 from vgm2p.config.words import EstimateSettings
-from vgm2p.datamodules.offline import OfflineDataModule
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.errors import ConfigError, MissingInput, UserError
+from vgm2p.errors import ConfigError, UserError
 from vgm2p.execution.estimate import Evidence, estimate, evidence
-from vgm2p.execution.evaluation import acting_of, known, own_way, refuse_others
-from vgm2p.execution.trained import TrainedPolicy, load
+from vgm2p.execution.evaluation import acting_of
+from vgm2p.execution.trained import TrainedPolicy
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import order, table
 from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
-from vgm2p.run.folder import RunFolder, Way, format_seconds, read_json, write_json
+from vgm2p.run.folder import Way, format_seconds, read_json, write_json
 from vgm2p.run.lock import OutputLock
 from vgm2p.run.speed import Speed
 from vgm2p.signals import StopFlag
 
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
-DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
-PLACES = ("root", "cache")  # keys of a source that change no number
-ALL_ALIKE = {"best_share": None, "sampling": "uniform", "ess": None}  # every step, each as often as the others
 SECONDS = 10.0  # between lines of progress
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A policy to be estimated: its run folder, and the ways to act that were asked for."""
-
-    policy: TrainedPolicy
-    folder: RunFolder
-    ways: list[Way]
 
 
 def run(settings: EstimateSettings, stop: StopFlag) -> None:
     """Estimate policies, print what was found, and rank them where there are several."""
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda is not usable here; use cpu")
-    subjects = [_subject(path, settings) for path in expand(settings.names)]
-    several = sum(len(subject.ways) for subject in subjects) > 1
+    subjects = [subject(path, settings) for path in expand(settings.names)]
+    if settings.propose:
+        propose(subjects, settings, stop, lambda name: Progress(name, stop))
+        return
+    several = sum(len(one.ways) for one in subjects) > 1
     if settings.out is not None and not several:
         raise ConfigError("out= is for a ranking; name several runs, or several ways to act")
-    data, store = _dataset(subjects, settings)
-    for subject in subjects:
-        differ = subject.policy.spec.differences(store.spec)
-        if differ:
-            raise ConfigError(f"{subject.folder.path} was trained for another task than data=: {differ[0]}")
+    data, store = dataset(subjects, settings)
     found = evidence(store, settings)
     episodes, read_at = len(store.returns), len(found.held)
     say(f"data         {store.summary['name']}: {episodes} episodes, {store.summary['transitions']} transitions")
     say(f"memory       {data.memory}")
     say(f"critics      learn from {episodes - read_at} episodes, and are read at the first steps of {read_at}")
     stop.graceful = True
-    estimates = [one for subject in subjects for one in _estimates(subject, store, found, settings, stop)]
+    estimates = [e for one in subjects for e in _estimates(one, store, found, settings, stop)]
     say("\n" + table(estimates, settings.gamma, found.values, found.returns, found.held))
     for line in (line for one in estimates for line in one.warnings()):
         say(line)
@@ -76,44 +62,6 @@ def run(settings: EstimateSettings, stop: StopFlag) -> None:
             say(f"written to   {settings.out}")
 
 
-def _subject(path: Path, settings: EstimateSettings) -> Subject:
-    policy = load(path, settings.device)
-    refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
-    ways: list[Way] = [known(way, policy.algorithm) for way in settings.ways]
-    return Subject(policy, RunFolder(path if path.is_dir() else policy.home), ways or [own_way(policy.algorithm)])
-
-
-def _dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:
-    """Load the dataset that was named, or that of the runs. Raises UserError."""
-    node = settings.data
-    if node is None:
-        nodes = [_own_data(subject) for subject in subjects]
-        for subject, other in zip(subjects, nodes, strict=True):
-            if _identity(other) != _identity(nodes[0]):
-                first = subjects[0].folder.path
-                raise ConfigError(f"{subject.folder.path} and {first} were trained on different data; name one, data=")
-        node = nodes[0]
-    data: OfflineDataModule = make_data(node)
-    data.device = torch.device(settings.device)
-    try:
-        return data, data.store.to(settings.device)
-    except MissingInput as error:
-        raise MissingInput(f"{error.line}; data= names the data where they are now") from None
-
-
-def _own_data(subject: Subject) -> Node:
-    """Return the node of a run's dataset, all of its steps alike. Raises MissingInput."""
-    node = subject.policy.settings.data
-    if node is None:
-        raise MissingInput(f"{subject.policy.path}: does not say what it was trained on; name the data with data=")
-    return node | {key: value for key, value in ALL_ALIKE.items() if key in node}
-
-
-def _identity(node: Node) -> dict[str, Any]:
-    source = {key: value for key, value in node["source"].items() if key not in PLACES}
-    return {"source": source} | {key: node.get(key) for key in DATA}
-
-
 def _question(store: TransitionStore, settings: EstimateSettings) -> dict[str, Any]:
     """Return what an estimate depends on beside the policy."""
     asked = {key: getattr(settings, key) for key in SETTINGS}
@@ -121,23 +69,23 @@ def _question(store: TransitionStore, settings: EstimateSettings) -> dict[str, A
 
 
 def _estimates(
-    subject: Subject, store: TransitionStore, found: Evidence, settings: EstimateSettings, stop: StopFlag
+    one: Subject, store: TransitionStore, found: Evidence, settings: EstimateSettings, stop: StopFlag
 ) -> list[Estimate]:
     """Return the estimates of a policy in its ways to act; those that were made before are read from its folder."""
-    policy, question = subject.policy, _question(store, settings)
+    policy, question = one.policy, _question(store, settings)
     name = OWN if settings.data is None else f"estimate-{question['data_digest'][:8]}.json"
-    path, digest = subject.folder.path / name, sha256_file(policy.path)
-    results = subject.folder.read_results() if subject.folder.results.is_file() else None
-    title = str(subject.folder.path)
+    path, digest = one.folder.path / name, sha256_file(policy.path)
+    results = one.folder.read_results() if one.folder.results.is_file() else None
+    title = str(one.folder.path)
 
     def looked_up() -> tuple[dict[str, Any], list[Way]]:
         content = _before(path, question, digest) or _content(policy, store, found, question, digest)
-        return content, [way for way in subject.ways if way not in [e["act_noise"] for e in content["by_act_noise"]]]
+        return content, [way for way in one.ways if way not in [e["act_noise"] for e in content["by_act_noise"]]]
 
     content, missing = looked_up()
     if not missing:
         say(f"found before {path}")
-        return estimates_of(content, title, results, subject.ways)
+        return estimates_of(content, title, results, one.ways)
     with OutputLock(path, say, wait=stop.check):
         remove_stale(path.parent, path.name)
         content, missing = looked_up()  # again: another process may have just written it
@@ -146,11 +94,10 @@ def _estimates(
             values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm), progress)
             entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
             content["by_act_noise"].append(entry)
-            (one,) = estimates_of(content, title, results, [way])
-            entry.update(summary(one))
+            entry.update(summary(*estimates_of(content, title, results, [way])))
             write_json(path, content)
     say(f"written to   {path}")
-    return estimates_of(content, title, results, subject.ways)
+    return estimates_of(content, title, results, one.ways)
 
 
 def _before(path: Path, question: Mapping[str, Any], digest: str) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ class EstimateSettings:
     runs: list[Any]
     data: Node | None
     act_noise: Any
+    propose: bool
     gamma: float
     share: float
     critics: int
@@ -88,9 +89,11 @@ class EstimateSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where no run is named, and for numbers that make no estimate."""
-        if (self.run is None) == (not self.runs):
+        if (self.run is None) == (not self.runs) and not (self.propose and self.run is None and self.data):
             both = ", not both" if self.run else ""
             raise ConfigError(f"estimate needs run=<run folder> or runs=[<run folder>,...]{both}")
+        if self.propose and self.out is not None:
+            raise ConfigError("out= is for a ranking; a proposal is written to proposal.json in the run folder")
         if not self.gamma < 1.0:
             raise ConfigError(f"gamma must be below 1, got {self.gamma}; 0.995 looks about 200 steps ahead")
         if not 0.0 < self.share < 1.0:

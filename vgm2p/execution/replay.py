@@ -24,6 +24,7 @@ def replay(
     draws: int,
     acting: Acting | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    episodes: NDArray[np.int64] | None = None,
 ) -> Tensor:
     """Return the actions that a policy draws at every row of a dataset, final observations included.
 
@@ -37,9 +38,10 @@ def replay(
         draws: K actions per row.
         acting: a way to act other than the policy's own.
         on_step: called with the steps done and their total; it may raise to end the work.
+        episodes: numbers of the episodes in which the policy acts; None: in all.
 
     Returns:
-        (S, R, K, N, A) float32 in [-1, 1], or (S, R, K, N) int16, on the policy's device.
+        (S, R, K, N, A) float32 in [-1, 1], or (S, R, K, N) int16, on the policy's device; 0 in other episodes.
     """
     spec, device = algorithm.spec, algorithm.obs_mean.device
     S, R, N = len(algorithm.seeds), len(store.dataset.steps["t"]), spec.n_agents
@@ -48,7 +50,7 @@ def replay(
         dtype=torch.int16 if spec.discrete else torch.float32,
         device=device,
     )
-    walks = list(_walks(store))
+    walks = list(_walks(store, episodes))
     total, done = sum(int(rows.max()) for _, rows in walks), 0
     for start, rows in walks:
         memory = None
@@ -72,9 +74,14 @@ def replay(
     return table
 
 
-def _walks(store: TransitionStore) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _walks(
+    store: TransitionStore, episodes: NDArray[np.int64] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield first row and number of rows of up to SLOTS episodes; long ones together, so that few wait for the end."""
-    start, rows = (store.dataset.episodes[name].astype(np.int64) for name in ("start", "rows"))
+    table = store.dataset.episodes
+    start, rows = (
+        (table[name] if episodes is None else table[name][episodes]).astype(np.int64) for name in ("start", "rows")
+    )
     order = np.argsort(-rows, kind="stable")
     order = order[rows[order] > 0]
     for first in range(0, len(order), SLOTS):

@@ -1,0 +1,81 @@
+"""Whom `vgm2p estimate` judges, and on which dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgm2p.config.build import make_data
+from vgm2p.config.settings import Node
+from vgm2p.config.words import EstimateSettings
+from vgm2p.datamodules.offline import OfflineDataModule
+from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.execution.evaluation import known, own_way, refuse_others
+from vgm2p.execution.trained import TrainedPolicy, load
+from vgm2p.run.folder import RunFolder, Way
+
+DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
+PLACES = ("root", "cache")  # keys of a source that change no number
+ALL_ALIKE = {"best_share": None, "sampling": "uniform", "ess": None}  # every step, each as often as the others
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A policy to be judged: its run folder, and the ways to act that were asked for, or its own."""
+
+    policy: TrainedPolicy
+    folder: RunFolder
+    ways: list[Way]
+
+
+def subject(path: Path, settings: EstimateSettings) -> Subject:
+    """Return a trained policy. Raises UserError."""
+    policy = load(path, settings.device)
+    refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
+    ways: list[Way] = [known(way, policy.algorithm) for way in settings.ways]
+    return Subject(policy, RunFolder(path if path.is_dir() else policy.home), ways or [own_way(policy.algorithm)])
+
+
+def dataset(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:
+    """Load the dataset that was named, or that of the runs. Raises UserError, also where it is of another task."""
+    data, store = _loaded(subjects, settings)
+    for one in subjects:
+        differ = one.policy.spec.differences(store.spec)
+        if differ:
+            raise ConfigError(f"{one.folder.path} was trained for another task than data=: {differ[0]}")
+    return data, store
+
+
+def _loaded(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[OfflineDataModule, TransitionStore]:
+    node = settings.data
+    if node is None:
+        nodes = [_own_data(one) for one in subjects]
+        for one, other in zip(subjects, nodes, strict=True):
+            if _identity(other) != _identity(nodes[0]):
+                first = subjects[0].folder.path
+                raise ConfigError(f"{one.folder.path} and {first} were trained on different data; name one, data=")
+        node = nodes[0]
+    data: OfflineDataModule = make_data(node)
+    data.device = torch.device(settings.device)
+    try:
+        return data, data.store.to(settings.device)
+    except MissingInput as error:
+        raise MissingInput(f"{error.line}; data= names the data where they are now") from None
+
+
+def _own_data(one: Subject) -> Node:
+    """Return the node of a run's dataset, all of its steps alike. Raises MissingInput."""
+    node = one.policy.settings.data
+    if node is None:
+        raise MissingInput(f"{one.policy.path}: does not say what it was trained on; name the data with data=")
+    return node | {key: value for key, value in ALL_ALIKE.items() if key in node}
+
+
+def _identity(node: Node) -> dict[str, Any]:
+    source = {key: value for key, value in node["source"].items() if key not in PLACES}
+    return {"source": source} | {key: node.get(key) for key in DATA}
