@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from tools.results import robots
 from tools.results.cells import Plan, Row
-from tools.results.robots import BUNDLED, CRITIC, EXPERT, MEDIUM, REPLAY, SIZE
+from tools.results.robots import BUNDLED, EXPERT, MAIN, MEDIUM, REPLAY
 
 LONGER = 4  # factor of the updates in the larger budget
-# The authors draw ten candidates of each kind, which makes an update ten times as dear as one of VGM2P.
-TWO_CANDIDATES = "algo.cql.samples=2"
+BY_LABEL = {row.label: row for row in MAIN}
 
 
-def _row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
-    return Row(label, (f"algo={algo}", *CRITIC, *overrides), minutes, SIZE)
+def rows_of(*labels: str) -> list[Row]:
+    """Return rows of the table about robots: the cells of both commands are the same."""
+    return [BY_LABEL[label] for label in labels]
 
 
-BASELINES = [
-    _row("ma_td3bc", "ma_td3bc", 8),
-    _row("omiga", "omiga", 5, "algo.gamma=0.99"),
-    _row("ma_icq", "ma_icq", 5),
-    _row("ma_cql", "ma_cql", 20, TWO_CANDIDATES),
-    _row("omar", "omar", 35, TWO_CANDIDATES),
-]
-GENERATIVE = [
-    Row("bc_diffusion", ("algo=bc_diffusion",), 6, SIZE),
-    _row("mac_flow", "mac_flow", 12),
-    _row("om2p", "om2p", 15),
-]
-OURS = [row for row in robots.MAIN if row.label in ("bc_gaussian", "bc_meanflow", "vgm2p", "vgm2p_chosen")]
+BASELINES = rows_of("ma_td3bc", "omiga", "ma_icq", "ma_cql", "omar")
+GENERATIVE = rows_of("bc_diffusion", "mac_flow", "om2p")
+OURS = rows_of("vgm2p_chosen", "bc_meanflow", "vgm2p", "bc_gaussian")
 
 
 def longer(row: Row) -> Row:
@@ -51,10 +40,7 @@ PLANNER_SIZE = (
 )
 PLANNERS = [Row(name, (f"algo={name}", *PLANNER), 17, PLANNER_SIZE) for name in ("madiff_c", "madiff_d", "dof")]
 
-DRAWN = [
-    Row("vgm2p_plus", ("algo=vgm2p_plus",), 5, SIZE),
-    Row("bc_mse_return", ("algo=bc_mse", "data.sampling=return", "data.ess=auto"), 3, SIZE),
-]
+DRAWN = rows_of("vgm2p_plus", "bc_mse_return")
 SHORT_ROWS = [*DRAWN, *BASELINES, *OURS, *GENERATIVE]
 LONG_ROWS = [longer(row) for row in [*BASELINES, *OURS]]
 PARTS: Plan = {

@@ -1,4 +1,4 @@
-"""`make results`: the experiments and rows of the tables about robots."""
+"""`make results`: the experiments and rows of the table about robots."""
 
 from __future__ import annotations
 
@@ -16,46 +16,84 @@ SIZE = (
     "optim.decay_updates=10000",
     "logger.tensorboard=null",
 )
-CRITIC = ["algo.critic.depth=2"]
+CRITIC = ("algo.critic.depth=2",)  # the critic of this size; of algorithms that have one
 REPLAY = ["recorded_6halfcheetah_medium_replay", "recorded_3hopper_medium_replay"]
 MEDIUM = ["recorded_6halfcheetah_medium", "recorded_3hopper_medium"]
 EXPERT = ["recorded_6halfcheetah_medium_expert", "recorded_3hopper_medium_expert"]
 BUNDLED = ["quickstart"]
+SETS = [*REPLAY, *MEDIUM, *EXPERT, *BUNDLED]
+DRAWN = ("data.sampling=return", "data.ess=0.1")
+# The authors draw ten candidates of each kind, which makes an update ten times as dear as one of VGM2P.
+TWO_CANDIDATES = "algo.cql.samples=2"
 
 
-def row(label: str, algo: str, minutes: int, *overrides: str) -> Row:
-    """Return a row; value-based algorithms get the smaller critic of this size."""
-    critic = CRITIC if algo.startswith("vgm2p") else ()
-    return Row(label, (f"algo={algo}", *critic, *overrides), minutes, SIZE)
+def clone(label: str, minutes: int, *words: str) -> Row:
+    """Return a row without a critic."""
+    return Row(label, words, minutes, SIZE)
 
 
-MAIN = [
-    row("vgm2p_chosen", "vgm2p_chosen", 9),
-    row("bc_meanflow", "bc_meanflow", 5),
-    row("vgm2p", "vgm2p", 11),
-    row("bc_gaussian", "bc_gaussian", 3),
-    row("bc_flow", "bc_flow", 6),
-    row("vgm2p_team", "vgm2p", 11, "algo.advantage=team"),
-    row("vgm2p_fm", "vgm2p_fm", 20),
-    row("bc_meanflow_best25", "bc_meanflow", 5, "data.best_share=0.25"),
+def judged(label: str, algo: str, minutes: int, *words: str) -> Row:
+    """Return a row of an algorithm with a critic."""
+    return Row(label, (f"algo={algo}", *CRITIC, *words), minutes, SIZE)
+
+
+PLUS = clone("vgm2p_plus", 3, "algo=vgm2p_plus")
+CLONES = [
+    clone("bc_gaussian", 2, "algo=bc_gaussian"),
+    clone("bc_mse", 2, "algo=bc_mse"),
+    clone("bc_diffusion", 6, "algo=bc_diffusion"),
+    clone("bc_flow", 4, "algo=bc_flow"),
+    clone("bc_flow_x", 4, "algo=bc_flow", "algo.predict=x"),
+    clone("bc_meanflow", 3, "algo=bc_meanflow"),
+    clone("bc_meanflow_x", 3, "algo=bc_meanflow", "algo.predict=x"),
 ]
-SWITCHES = [
-    row("plus_best_share_1", "vgm2p_chosen", 9, "algo.best_share=1"),
-    row("plus_margin_0", "vgm2p_chosen", 9, "algo.margin=0"),
-    row("plus_class0_weight_1", "vgm2p_chosen", 9, "algo.class0_weight=1"),
-    row("plus_baseline_sample", "vgm2p_chosen", 11, "algo.baseline=sample"),
-    row("plus_omega_3", "vgm2p_chosen", 11, "algo.omega=3"),
-    row("plus_per_agent", "vgm2p_chosen", 9, "algo.advantage=agent"),
-    row("plus_slow_critic", "vgm2p_chosen", 9, "algo.critic.reward_scale=1", "algo.critic.tau=0.005"),
-    row("plus_judge_both", "vgm2p_chosen", 10, "algo.judge=both"),
-    row("plus_best_of_1", "vgm2p_chosen", 8, "algo.acting.best_of=1"),
+DRAWN_CLONES = [
+    *(clone(f"{row.label}_10", row.minutes, *row.overrides, *DRAWN) for row in CLONES),
+    clone("bc_mse_return", 3, "algo=bc_mse", "data.sampling=return", "data.ess=auto"),
+    clone("bc_meanflow_best25", 3, "algo=bc_meanflow", "data.best_share=0.25"),
 ]
-PAPER = [
-    row("vgm2p_independent", "vgm2p", 11, "algo.mixer=independent"),
-    *(row(f"vgm2p_omega{omega}", "vgm2p", 11, f"algo.omega={omega}") for omega in (1, 5, 10, 20)),
+OF_THE_PAPER = [
+    judged("vgm2p", "vgm2p", 6),
+    judged("vgm2p_fm", "vgm2p_fm", 10),
+    judged("vgm2p_team", "vgm2p", 6, "algo.advantage=team"),
+    judged("vgm2p_chosen", "vgm2p_chosen", 9),
+]
+BASELINES = [
+    judged("ma_td3bc", "ma_td3bc", 6),
+    judged("omiga", "omiga", 5, "algo.gamma=0.99"),
+    judged("ma_icq", "ma_icq", 4),
+    judged("ma_cql", "ma_cql", 13, TWO_CANDIDATES),
+    judged("omar", "omar", 20, TWO_CANDIDATES),
+    judged("mac_flow", "mac_flow", 12),
+    judged("om2p", "om2p", 15),
+]
+GROUPS = {
+    "clones": CLONES,
+    "clones of good episodes": DRAWN_CLONES,
+    "VGM2P": OF_THE_PAPER,
+    "other algorithms": BASELINES,
+}
+MAIN = [PLUS, *(row for rows in GROUPS.values() for row in rows)]
+ABLATIONS = [
+    judged("vgm2p_independent", "vgm2p", 6, "algo.mixer=independent"),
+    *(judged(f"vgm2p_omega{omega}", "vgm2p", 6, f"algo.omega={omega}") for omega in (1, 5, 10, 20)),
+]
+# The paper's networks, and a tenth of its updates: for a GPU.
+BY_ITS_SIZE = {
+    "updates": 50_000,
+    "eval_every": 12_500,
+    "net.width": 512,
+    "net.depth": 4,
+    "optim.decay_updates": 50_000,
+}
+LARGE = tuple(f"{key}={BY_ITS_SIZE.get(key, value)}" for key, _, value in (word.partition("=") for word in SIZE))
+LARGE_ROWS = [
+    Row(f"{row.label}_large", tuple(word for word in row.overrides if word not in CRITIC), 16 * 5 * row.minutes, LARGE)
+    for row in MAIN
+    if row.label in ("vgm2p_plus", "bc_mse", "bc_meanflow", "bc_meanflow_x_10", "vgm2p", "vgm2p_chosen", "omiga")
 ]
 PARTS: Plan = {
-    "main": [(REPLAY, MAIN), (MEDIUM, MAIN), (EXPERT, MAIN), (BUNDLED, MAIN)],
-    "switches": [(REPLAY, SWITCHES)],
-    "ablations": [(REPLAY, PAPER)],
+    "main": [(SETS, MAIN)],
+    "ablations": [(REPLAY, ABLATIONS)],
+    "large": [(REPLAY, LARGE_ROWS)],
 }
