@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vgm2p.datamodules.layout.sampling import ESS
-from vgm2p.errors import MissingInput, UserError
+from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.io.files import write_atomic
 from vgm2p.io.text import grid, shown
 from vgm2p.report.proposals import OWN
@@ -59,43 +59,53 @@ RULES: dict[str, Rule] = {
 
 
 def candidates(folder: Path) -> tuple[str, list[Candidate]]:
-    """Return the dataset of a run and its candidates. Raises UserError where a file is missing or damaged."""
-    proposal = read_json(folder / OWN, "the proposal")
-    run = RunFolder(folder)
+    """Return dataset and algorithm of a run, and its candidates. Raises UserError where it has none."""
+    proposal, run = read_json(folder / OWN, "the proposal"), RunFolder(folder)
     results, data = run.read_results(), run.read_manifest()["config"]["data"]
-    if data["ess"] == "auto":
-        raise MissingInput(f"{folder}: trained with data.ess=auto; a candidate has a size of its own")
-    ess = 1.0 if data["sampling"] == "uniform" else float(data["ess"])
-    ways = [(entry["act_noise"], float(entry["return_mean"])) for entry in results["by_act_noise"]]
-    asked = [entry["act_noise"] for entry in proposal["by_act_noise"]]
-    return str(results["data"]), [
-        Candidate(ess, way, value, proposal["ess"], proposal["act_noise"]) for way, value in ways if way in asked
-    ]
+    try:
+        if (proposal["data_digest"], proposal["updates"]) != (results["data_digest"], results["updates"]):
+            raise MissingInput(f"{folder}: its proposal is about other data or another checkpoint than its results")
+        if data["ess"] == "auto":
+            raise MissingInput(f"{folder}: trained with data.ess=auto; a candidate has a size of its own")
+        ess = 1.0 if data["sampling"] == "uniform" else float(data["ess"])
+        asked = [entry["act_noise"] for entry in proposal["by_act_noise"]]
+        ways = [entry for entry in results["by_act_noise"] if entry["act_noise"] in asked]
+        found = [
+            Candidate(ess, entry["act_noise"], float(entry["return_mean"]), proposal["ess"], proposal["act_noise"])
+            for entry in ways
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}: proposal or results are damaged, or nobody evaluated it ({error})") from error
+    if not found:
+        raise MissingInput(f"{folder}: no way to act that was both compared and evaluated")
+    return f"{results['data']}, {results['algorithm']}", found
 
 
 def loss(found: Sequence[Candidate], rule: Rule) -> float | None:
-    """Return what a rule's candidate loses to the best one, as a share of the best return; None: it chooses none."""
+    """Return what a rule's candidate loses to the best one, as a share of the best return.
+
+    None: the rule chooses no candidate or several, or the best return is not above 0.
+    """
     chosen = [one for one in found if rule(one)]
     best = max(one.returned for one in found)
-    return None if len(chosen) != 1 else (best - chosen[0].returned) / abs(best)
+    return None if len(chosen) != 1 or best <= 0.0 else (best - chosen[0].returned) / best
 
 
 def page(groups: dict[str, list[Candidate]]) -> tuple[str, dict[str, Any]]:
     """Return a table of all datasets for people, and the losses of every rule."""
-    lines = [["dataset", "candidates", "best", "proposal", *RULES]]
+    lines = [["dataset, algorithm", "candidates", "best", "proposal", *RULES]]
     losses: dict[str, list[float | None]] = {name: [] for name in RULES}
     for data, found in groups.items():
         best = max(found, key=lambda one: one.returned)
-        chosen = [_named(one) for one in found if RULES["proposal"](one)]
+        chosen = ", ".join(_named(one) for one in found if RULES["proposal"](one))
         for name, rule in RULES.items():
             losses[name].append(loss(found, rule))
         cells = [_share(losses[name][-1]) for name in RULES]
-        lines.append([data, str(len(found)), _named(best), *(chosen or ["no such run"]), *cells])
-    means = {
-        name: float(np.mean(known)) if (known := [x for x in values if x is not None]) else None
-        for name, values in losses.items()
-    }
-    lines.append(["mean loss", "", "", "", *(_share(means[name]) for name in RULES)])
+        lines.append([data, str(len(found)), _named(best), chosen or "no such run", *cells])
+    known = {name: [x for x in values if x is not None] for name, values in losses.items()}
+    means = {name: float(np.mean(values)) if values else None for name, values in known.items()}
+    ends = [f"{_share(means[name])} of {len(known[name])}" if known[name] else "" for name in RULES]
+    lines.append(["mean loss, of how many datasets", "", "", "", *ends])
     return grid(lines), {"datasets": list(groups), "losses": losses, "mean": means}
 
 
@@ -115,13 +125,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("proposal-validation"))
     options = parser.parse_args(words)
     groups: dict[str, list[Candidate]] = {}
-    for folder in expand(options.runs):
+    try:
+        folders = expand(options.runs)
+    except UserError as error:
+        print(error.line, file=sys.stderr)
+        return error.exit_code
+    for folder in folders:
         try:
-            data, found = candidates(folder)
+            name, found = candidates(folder)
         except UserError as error:
             print(f"left out: {error.line}", file=sys.stderr)
             continue
-        groups.setdefault(data, []).extend(found)
+        groups.setdefault(name, []).extend(found)
     if not groups:
         print("none of these folders has both a proposal and a return of the simulator", file=sys.stderr)
         return MissingInput.exit_code

@@ -15,6 +15,7 @@ Writes one file per case. The returns in the simulator stay what they are, becau
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,10 @@ from vgm2p.datamodules.layout.episodes import returns_of
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.writing import write
+from vgm2p.errors import ConfigError, UserError
 
 FEW = 12
+FEWEST = 5  # episodes of a behaviour policy
 TWO = (3, 8)  # about 1700 and 2250; the recording's own agent, and its expert with noise
 SEED = 0
 
@@ -52,20 +55,31 @@ def sparse(columns: Columns) -> Columns:
 
 def few(columns: Columns) -> Columns:
     """Keep a few episodes."""
-    found = np.random.default_rng(SEED).choice(len(columns.episodes["return"]), FEW, replace=False)
+    count = len(columns.episodes["return"])
+    if count < FEW:
+        raise ConfigError(f"the dataset has fewer than {FEW} episodes")
+    found = np.random.default_rng(SEED).choice(count, FEW, replace=False)
     return select(columns, np.sort(found))
 
 
 def alike(columns: Columns) -> Columns:
     """Keep the behaviour policy whose returns are most alike."""
     behaviour, returns = columns.episodes["behaviour"], columns.episodes["return"]
-    groups = [returns[behaviour == one] for one in np.unique(behaviour)]
-    spread = [group.std() / abs(group.mean()) for group in groups]
-    return select(columns, np.flatnonzero(behaviour == np.unique(behaviour)[int(np.argmin(spread))]))
+    numbers, counts = np.unique(behaviour, return_counts=True)
+    if not (counts >= FEWEST).any():
+        raise ConfigError(f"no behaviour policy of the dataset has {FEWEST} episodes")
+    spread = {
+        one: np.std(found) / abs(np.mean(found))
+        for one in numbers[counts >= FEWEST]
+        for found in [returns[behaviour == one]]
+    }
+    return select(columns, np.flatnonzero(behaviour == min(spread, key=lambda one: spread[one])))
 
 
 def two(columns: Columns) -> Columns:
     """Keep two behaviour policies, and make their mean returns equal."""
+    if not set(TWO) <= set(columns.episodes["behaviour"].tolist()):
+        raise ConfigError(f"the dataset lacks the behaviour policies {TWO}")
     both = select(columns, np.flatnonzero(np.isin(columns.episodes["behaviour"], TWO)))
     behaviour, returns, length = (both.episodes[name] for name in ("behaviour", "return", "length"))
     shift = np.zeros(len(returns))
@@ -92,11 +106,15 @@ def _with_rewards(columns: Columns, rewards: NDArray[np.floating]) -> Columns:
 
 
 def main(source: Path, folder: Path) -> None:
-    """Write every case, and print how its returns differ from those of the recording."""
+    """Write every case that the dataset allows, and print its returns."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = read(source)
     for name, case in CASES.items():
-        made = case(columns)
+        try:
+            made = case(columns)
+        except UserError as error:
+            print(f"left out {name}: {error.line}", file=sys.stderr)
+            continue
         attributes = {key: value for key, value in made.attributes.items() if key != "content_sha256"}
         attributes["name"] = f"{columns.attributes['name']}_{name}"
         path = folder / f"{attributes['name']}.h5"
@@ -106,4 +124,8 @@ def main(source: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(prog="python -m tools.testbed")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    main(options.dataset, options.folder)

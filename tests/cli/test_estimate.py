@@ -9,7 +9,7 @@ import pytest
 from tests.cli.answers import TINY, answer
 from tests.run.runs import program
 from tools.estimate_validation import main as validate
-from vgm2p.commands.estimate import Progress
+from vgm2p.commands.progress import Progress
 from vgm2p.errors import Interrupted
 from vgm2p.run.folder import RunFolder, write_json
 from vgm2p.signals import StopFlag
@@ -156,7 +156,7 @@ def test_runs_on_different_data_are_not_ranked_unless_the_data_are_named(runs, t
 
 def test_progress_says_how_fast_it_is_and_a_signal_ends_it():
     now, lines, stop = [0.0], [], StopFlag()
-    progress = Progress("a", stop, lambda: now[0], lines.append)
+    progress = Progress("a", stop, "the same command goes on", lambda: now[0], lines.append)
     progress("step", 0, 10)
     now[0] = 20.0
     progress("step", 5, 10)

@@ -48,6 +48,7 @@ def test_a_search_by_evaluations_warns_and_needs_evaluations(tmp_path):
     ("word", "code", "says"),
     [
         ("hydra.sweeper.objective=loss", 2, "hydra.sweeper.objective must be estimate or evaluation, got 'loss'"),
+        ("+hydra.sweeper.estimate.propose=true", 2, "hydra.sweeper.estimate.propose: a search compares estimates"),
         ("hydra.sweeper.storage=sqlite:///nowhere/at/all.db", 74, "name a file that ends in .json"),
         ("hydra.sweeper.storage=pyproject.json", 65, "damaged"),
         ("hydra.sweeper.n_jobs=0", 2, "hydra.sweeper.n_jobs must be a whole number from 1, got 0"),

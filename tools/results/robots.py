@@ -52,7 +52,7 @@ DRAWN_CLONES = [
     clone("bc_mse_return", 3, "algo=bc_mse", "data.sampling=return", "data.ess=auto"),
     clone("bc_meanflow_best25", 3, "algo=bc_meanflow", "data.best_share=0.25"),
 ]
-OF_THE_PAPER = [
+VARIANTS = [
     judged("vgm2p", "vgm2p", 6),
     judged("vgm2p_fm", "vgm2p_fm", 10),
     judged("vgm2p_team", "vgm2p", 6, "algo.advantage=team"),
@@ -70,7 +70,7 @@ BASELINES = [
 GROUPS = {
     "clones": CLONES,
     "clones of good episodes": DRAWN_CLONES,
-    "VGM2P": OF_THE_PAPER,
+    "VGM2P and its variants": VARIANTS,
     "other algorithms": BASELINES,
 }
 MAIN = [PLUS, *(row for rows in GROUPS.values() for row in rows)]

@@ -108,10 +108,11 @@ def _versions(found: Sequence[Run]) -> str:
     unknown = f"{states.count(None)} of {len(states)} cells come from exports of the tree, which record no commit"
     code = [f"commits {', '.join(commits)}"] if commits else []
     code += [unknown] if None in states else []
+    devices = sorted({str(run.manifest["device"]) for run in found})
     hours = sum(_seconds(run) for run in found) / 3600
     return (
-        f"Versions: {shown}; device {found[0].manifest['device']}; {'; '.join(code)}. "
-        f"Together the cells took {hours:.1f} hours of one process. Two ran at a time, beside other work."
+        f"Versions: {shown}; device {', '.join(devices)}; {'; '.join(code)}. "
+        f"Together the cells took {hours:.1f} hours of one process, beside other work."
     )
 
 

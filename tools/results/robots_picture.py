@@ -12,6 +12,7 @@ from vgm2p.io.files import written_aside
 from vgm2p.report.estimates import interval, mean
 from vgm2p.report.looks import COLOURS
 from vgm2p.report.runs import Run, final_values
+from vgm2p.report.tables import best_way
 
 COLUMNS = 4
 
@@ -30,6 +31,8 @@ def draw(found: Mapping[str, Mapping[str, Run]], path: Path) -> None:
             values = final_values([run], run.results["act_noise"])
             axis.plot(interval(values), [place[label]] * 2, color=colour[label], linewidth=2)
             axis.plot(mean(values), place[label], "o", color=colour[label], markersize=5)
+            best = mean(final_values([run], best_way([run])))
+            axis.plot(best, place[label], "o", color=colour[label], markersize=7, fillstyle="none", linewidth=1)
         axis.axvline(next(iter(runs.values())).results["dataset_return_mean"], color="0.5", linestyle="--", linewidth=1)
         axis.set_title(name.removeprefix("recorded_"), fontsize=10)
         axis.set_yticks(list(place.values()), list(place), fontsize=8)

@@ -2,10 +2,12 @@
 
 HEAD = """# What it learns
 
-`make results` writes this half of the page ({done} of {total} cells finished). All rows have the same network size and budget, fixed
-before the runs: `{size}`. Algorithms with a critic also have `{critic}`. Every run trains five seeds. Every seed is
-evaluated for twenty episodes in each way to act. The twenty starts are the same for all seeds and rows, and no choice of a key was
-made with these seeds and starts, but for `vgm2p_chosen` ([note](notes/vgm2p_chosen.md)). Intervals are 95 % bootstrap intervals over
+`make results` writes this half of the page ({done} of {total} cells finished). All rows of the first table have the same network
+size and budget, fixed before the runs: `{size}`. Algorithms with a critic also have `{critic}`. `ma_cql` and `omar` use two
+candidate actions of each kind in the place of the ten of their authors; `omiga` has its authors' discount, 0.99. Every run trains
+five seeds. Every seed is evaluated for twenty episodes in each way to act. The twenty starts are the same for all seeds and rows. The
+keys of `vgm2p_plus` were chosen with other seeds and starts ([note](notes/drawing_by_return.md)), those of `vgm2p_chosen` also with
+these ([note](notes/vgm2p_chosen.md)). Intervals are 95 % bootstrap intervals over
 seeds, then episodes. Five seeds are few for such an interval: in a simulation where seeds differ as much as episodes do, 89 of 100
 intervals contain the true value.
 
@@ -24,11 +26,11 @@ return](data.md#which-steps-are-drawn), with an effective sample size of a tenth
 {commands}"""
 TABLE = """## All rows
 
-Mean return with the algorithm's own way to act. In brackets: its best of five ways, if another one is better; that is selected on these
-same episodes. Empty: not run, or not finished."""
+Mean return with the algorithm's own way to act: `act_noise` 1, but for `vgm2p_plus` and `vgm2p_chosen` 0.25. In brackets: its best of
+five ways, if another one is better; that is selected on these same episodes. Empty: not run, or not finished."""
 FIGURE = """![returns with intervals](results/robots.png)
 
-The same numbers with their intervals, each row with its own way to act. Dashed: the mean of the data."""
+The same numbers. Full dots with 95 % intervals: the own way to act. Hollow dots: the best way. Dashed: the mean of the data."""
 GAPS = """## `vgm2p_plus` against the best of the others
 
 `vgm2p_plus` acts in its own way, which is the same on all sets. Every other row acts in its best way, and the best row of each group is
@@ -36,7 +38,7 @@ shown; both are selected on these same episodes, which favours the others. Diffe
 `*`: the interval excludes 0."""
 ABLATIONS = """## The paper's ablations: mixer (Fig. 2) and omega (Fig. 3)
 
-Mean returns, each row with its own way to act."""
+Mean returns as in the first table; `vgm2p` there is the row with omega 3 and the mean as mixer."""
 LARGE = """## The paper's network size
 
-Four hidden layers of 512, and 50 000 updates, a tenth of the paper's. Mean returns, each row with its own way to act."""
+Four hidden layers of 512, and 50 000 updates, a tenth of the paper's. Mean returns as in the first table."""

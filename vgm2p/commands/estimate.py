@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vgm2p.commands.progress import Progress
 from vgm2p.commands.propose import propose
 from vgm2p.commands.subjects import Subject, dataset, subject
 from vgm2p.config.words import EstimateSettings
@@ -23,13 +23,12 @@ from vgm2p.io.text import say
 from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import order, table
 from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
-from vgm2p.run.folder import Way, format_seconds, read_json, write_json
+from vgm2p.run.folder import Way, read_json, write_json
 from vgm2p.run.lock import OutputLock
-from vgm2p.run.speed import Speed
 from vgm2p.signals import StopFlag
 
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
-SECONDS = 10.0  # between lines of progress
+STOPPED = "stopped; estimates that were finished are kept, and the same command goes on"
 
 
 def run(settings: EstimateSettings, stop: StopFlag) -> None:
@@ -38,7 +37,7 @@ def run(settings: EstimateSettings, stop: StopFlag) -> None:
         raise ConfigError("device=cuda is not usable here; use cpu")
     subjects = [subject(path, settings) for path in expand(settings.names)]
     if settings.propose:
-        propose(subjects, settings, stop, lambda name: Progress(name, stop))
+        propose(subjects, settings, stop)
         return
     several = sum(len(one.ways) for one in subjects) > 1
     if settings.out is not None and not several:
@@ -90,7 +89,7 @@ def _estimates(
         remove_stale(path.parent, path.name)
         content, missing = looked_up()  # again: another process may have just written it
         for way in missing:
-            progress = Progress(title, stop)
+            progress = Progress(title, stop, STOPPED)
             values = estimate(policy.algorithm, store, found, settings, acting_of(way, policy.algorithm), progress)
             entry = {"act_noise": way, "table": values.table.tolist(), "drift": values.drift.tolist()}
             content["by_act_noise"].append(entry)
@@ -131,32 +130,3 @@ def _content(
         "data_return_mean": float(found.returns[found.held].mean()),
         "by_act_noise": [],
     }
-
-
-class Progress:
-    """Says every few seconds how far the estimate of a policy is; ends it when a signal asks to stop."""
-
-    def __init__(
-        self,
-        name: str,
-        stop: StopFlag,
-        clock: Callable[[], float] = time.monotonic,
-        show: Callable[[str], None] = say,
-    ) -> None:
-        self.name, self.stop, self.clock, self.show = name, stop, clock, show
-        self._what, self._speed, self._last = "", Speed(0, clock()), clock() - SECONDS / 2
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take notice of `done` of `total` steps or updates. Raises Interrupted."""
-        if self.stop.requested():
-            raise self.stop.interruption("stopped; estimates that were finished are kept, and the same command goes on")
-        now = self.clock()
-        if what != self._what:
-            self._what, self._speed = what, Speed(done, now)
-        if now - self._last < SECONDS and done < total:
-            return
-        self._last = now
-        self._speed.look(done, now, 0.0)
-        left = self._speed.left(total - done)
-        rest = "?" if left is None else format_seconds(left)
-        self.show(f"{self.name}  {what} {done}/{total}  {self._speed.rate:.1f} {what}s/s  left {rest}")

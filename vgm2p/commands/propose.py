@@ -2,72 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from vgm2p.commands.progress import Progress
 from vgm2p.commands.subjects import Subject, dataset
 from vgm2p.config.words import EstimateSettings
 from vgm2p.datamodules.store.effective_size import kept_choice
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.execution.evaluation import acting_of, ways
-from vgm2p.execution.imitation import best_episodes, errors
+from vgm2p.execution.evaluation import acting_of, in_order, ways
+from vgm2p.execution.imitation import best_episodes, compare
 from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.proposals import OWN, Looked, content, proposed, table
 from vgm2p.report.tables import way_text
 from vgm2p.report.values import simulated
-from vgm2p.run.folder import Way, write_json
+from vgm2p.run.folder import MODE, SHARED, Way, write_json
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 
-NOISES = (1.0, 0.5, 0.25, 0.0)  # ways to act that are compared if none are named, with continuous actions
+# Ways to act that are compared if none are named, beside the policy's own: by whether actions are discrete.
+COMPARED: dict[bool, tuple[float | str, ...]] = {False: (1.0, 0.5, 0.25, 0.0, SHARED), True: (1.0, SHARED, MODE)}
+STOPPED = "stopped; nothing was proposed"
 
-Report = Callable[[str, int, int], None]  # what is done, how many of them, of how many
 
-
-def propose(
-    subjects: Sequence[Subject], settings: EstimateSettings, stop: StopFlag, report: Callable[[str], Report]
-) -> None:
+def propose(subjects: Sequence[Subject], settings: EstimateSettings, stop: StopFlag) -> None:
     """Print which effective sample size to train with and, for every policy, how it should act."""
     _, store = dataset(subjects, settings)
     summary = store.summary
     say(f"data         {summary['name']}: {len(store.returns)} episodes, {summary['transitions']} transitions")
     ess = kept_choice(store, store.cache).ess
-    stop.graceful = True
-    if subjects:
-        say(f"imitation    of the {len(best_episodes(store)[0])} episodes with the highest returns, drawn by return")
-    for one in subjects:
-        way = _way(one, store, ess, settings, stop, report(str(one.folder.path)))
-        acting = "" if way is None else f" act_noise={way_text(way)}"
-        say(f"proposal     data.sampling=return data.ess={ess:g}{acting}")
     if not subjects:
         say(f"proposal     data.sampling=return data.ess={ess:g}")
+        return
+    stop.graceful = True
+    say(f"compared     with what was done in the {len(best_episodes(store)[0])} episodes of the highest returns")
+    for one in subjects:
+        name = str(one.folder.path)
+        looked = _looked(one, store, settings, stop)
+        chosen = proposed(name, looked)
+        acting = "" if chosen.way is None else f" act_noise={way_text(chosen.way)}"
+        say(f"\n{table(name, looked, chosen, store.spec.discrete)}\n")
+        say(f"proposal     data.sampling=return data.ess={ess:g}{acting}")
+        path = one.folder.path / (OWN if settings.data is None else f"proposal-{summary['digest'][:8]}.json")
+        _keep(path, content(looked, chosen, ess, _facts(one, store, settings)), stop)
 
 
-def _way(
-    one: Subject, store: TransitionStore, ess: float, settings: EstimateSettings, stop: StopFlag, report: Report
-) -> Way:
-    """Compare the ways to act of a policy, print and write them, and return the proposed one."""
-    policy, folder = one.policy, one.folder
-    results = folder.read_results() if folder.results.is_file() else None
-    asked = settings.ways or ("auto" if policy.spec.discrete else NOISES)
-    looked = []
-    for way in one.ways if settings.ways else ways(policy.algorithm, asked):
-        acting = acting_of(way, policy.algorithm)
-        found = errors(
-            policy.algorithm, store, settings.draws, settings.seed, acting, lambda *step: report("step", *step)
+def _looked(one: Subject, store: TransitionStore, settings: EstimateSettings, stop: StopFlag) -> list[Looked]:
+    """Return what a policy does in every way to act."""
+    policy = one.policy
+    results = one.folder.read_results() if one.folder.results.is_file() else None
+    asked: list[Way] = in_order(one.ways) if settings.ways else ways(policy.algorithm, COMPARED[store.spec.discrete])
+    found = []
+    for way in asked or [None]:
+        progress = Progress(f"{one.folder.path}{'' if way is None else f', act_noise {way_text(way)}'}", stop, STOPPED)
+        alike = compare(
+            policy.algorithm,
+            store,
+            settings.seed,
+            acting_of(way, policy.algorithm),
+            partial(progress, "step"),
         )
-        looked.append(Looked(way, found.tolist(), simulated(results, policy.update, way)))
-    facts = {
-        "algorithm": policy.settings.algorithm,
-        "checkpoint_sha256": sha256_file(policy.path),
-        "updates": policy.update,
+        measured = simulated(results, policy.update, way)
+        found.append(Looked(way, alike.errors.tolist(), alike.likelihoods.tolist(), measured))
+    return found
+
+
+def _facts(one: Subject, store: TransitionStore, settings: EstimateSettings) -> dict[str, Any]:
+    return {
+        "algorithm": one.policy.settings.algorithm,
+        "checkpoint_sha256": sha256_file(one.policy.path),
+        "updates": one.policy.update,
         "data_digest": store.summary["digest"],
-        "draws": settings.draws,
         "seed": settings.seed,
     }
-    path = folder.path / OWN
+
+
+def _keep(path: Path, found: dict[str, Any], stop: StopFlag) -> None:
     with OutputLock(path, say, wait=stop.check):
         remove_stale(path.parent, path.name)
-        write_json(path, content(looked, ess, facts))
-    say(f"written to   {path}\n\n{table(str(folder.path), looked, policy.spec.discrete)}\n")
-    return proposed(looked).way
+        write_json(path, found)
+    say(f"written to   {path}")

@@ -92,6 +92,8 @@ class EstimateSettings:
         if (self.run is None) == (not self.runs) and not (self.propose and self.run is None and self.data):
             both = ", not both" if self.run else ""
             raise ConfigError(f"estimate needs run=<run folder> or runs=[<run folder>,...]{both}")
+        if self.propose and not self.names and self.act_noise is not None:
+            raise ConfigError("act_noise= is for a policy; name its run, run=<run folder>")
         if self.propose and self.out is not None:
             raise ConfigError("out= is for a ranking; a proposal is written to proposal.json in the run folder")
         if not self.gamma < 1.0:

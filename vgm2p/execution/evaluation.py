@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -33,8 +33,12 @@ def ways(algorithm: Algorithm, asked: Sequence[float | str] | str) -> list[Way]:
     if own is None:
         return [None]
     wanted = USUAL[algorithm.spec.discrete] if isinstance(asked, str) else asked
-    found = {own, *(known(way, algorithm) for way in wanted if can_act(way, algorithm))}
-    scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
+    return in_order({own, *(known(way, algorithm) for way in wanted if can_act(way, algorithm))})
+
+
+def in_order(found: Collection[Way]) -> list[Way]:
+    """Return ways to act without repetitions: the largest noise first, names last."""
+    scales = sorted({way for way in found if isinstance(way, float)}, reverse=True)
     return [*scales, *(way for way in NAMED if way in found)]
 
 

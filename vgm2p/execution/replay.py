@@ -16,6 +16,8 @@ from vgm2p.types import Acting, Seen
 
 SLOTS = 512  # episodes that are walked through together
 
+OnStep = Callable[[int, int], None]  # steps that are done, and their total
+
 
 def replay(
     algorithm: Algorithm,
@@ -23,13 +25,9 @@ def replay(
     key: UpdateKey,
     draws: int,
     acting: Acting | None = None,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
-    episodes: NDArray[np.int64] | None = None,
+    on_step: OnStep = lambda done, total: None,
 ) -> Tensor:
     """Return the actions that a policy draws at every row of a dataset, final observations included.
-
-    Episodes are walked through from their first row, so that policies of every kind of memory can act. What an agent
-    remembers is what was recorded: the data's action takes the place of its own.
 
     Args:
         algorithm: the policy, S seeds.
@@ -38,10 +36,9 @@ def replay(
         draws: K actions per row.
         acting: a way to act other than the policy's own.
         on_step: called with the steps done and their total; it may raise to end the work.
-        episodes: numbers of the episodes in which the policy acts; None: in all.
 
     Returns:
-        (S, R, K, N, A) float32 in [-1, 1], or (S, R, K, N) int16, on the policy's device; 0 in other episodes.
+        (S, R, K, N, A) float32 in [-1, 1], or (S, R, K, N) int16, on the policy's device.
     """
     spec, device = algorithm.spec, algorithm.obs_mean.device
     S, R, N = len(algorithm.seeds), len(store.dataset.steps["t"]), spec.n_agents
@@ -50,6 +47,28 @@ def replay(
         dtype=torch.int16 if spec.discrete else torch.float32,
         device=device,
     )
+    for rows, drawn in acts(algorithm, store, key, draws, acting, on_step):
+        table.index_copy_(1, torch.from_numpy(rows).to(device), drawn.to(table.dtype))
+    return table
+
+
+def acts(
+    algorithm: Algorithm,
+    store: TransitionStore,
+    key: UpdateKey,
+    draws: int,
+    acting: Acting | None = None,
+    on_step: OnStep = lambda done, total: None,
+    episodes: NDArray[np.int64] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Yield numbers of rows (R',) and the actions that a policy draws there, (S, R', K, N, A) or (S, R', K, N).
+
+    Episodes are walked through from their first row, so that policies of every kind of memory can act. What an agent
+    remembers is what was recorded: the data's action takes the place of its own.
+
+    Args: as `replay`, and `episodes`: numbers of the episodes to walk through; None: all.
+    """
+    S, device = len(algorithm.seeds), algorithm.obs_mean.device
     walks = list(_walks(store, episodes))
     total, done = sum(int(rows.max()) for _, rows in walks), 0
     for start, rows in walks:
@@ -66,12 +85,9 @@ def replay(
                 recorded = store.rows.actions(_rows(store, start, rows, t)).to(device)
                 memory = algorithm.amend(after, recorded.expand(S, *recorded.shape))
             here = np.flatnonzero(rows > t)
-            at = torch.from_numpy(start[here] + t).to(device)
-            drawn = torch.stack(actions, 2).clone()[:, torch.from_numpy(here).to(device)]
-            table.index_copy_(1, at, drawn.to(table.dtype))
+            yield start[here] + t, torch.stack(actions, 2).clone()[:, torch.from_numpy(here).to(device)]
             done += 1
     on_step(total, total)
-    return table
 
 
 def _walks(

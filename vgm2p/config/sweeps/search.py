@@ -42,7 +42,7 @@ class Search(Sweeper):
         from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
         is_file = storage is not None and "://" not in storage
-        self.objective, self.n_trials = objective, n_trials
+        self.objective, self.n_trials, self.proposes = objective, n_trials, bool(estimate.get("propose"))
         self.file = Path(str(storage)) if is_file else None
         self.optuna = OptunaSweeper(storage=None if is_file else storage, n_trials=n_trials, **keys).sweeper
 
@@ -80,6 +80,8 @@ class Search(Sweeper):
         """Raise ConfigError for a key with a value that Optuna would refuse late."""
         if self.objective not in OBJECTIVES:
             raise ConfigError(f"hydra.sweeper.objective must be {' or '.join(OBJECTIVES)}, got {self.objective!r}")
+        if self.proposes:
+            raise ConfigError("hydra.sweeper.estimate.propose: a search compares estimates; remove it")
         for name, number in (("n_trials", self.n_trials), ("n_jobs", self.optuna.n_jobs)):
             if not isinstance(number, int) or number < 1:
                 raise ConfigError(f"hydra.sweeper.{name} must be a whole number from 1, got {number!r}")
