@@ -3,8 +3,9 @@
     python -m tools.proposal_validation <run folders or globs> [--out proposal-validation]
 
 Candidates are runs on the same dataset that differ in `data.ess`, each in several ways to act. Reads what `estimate
-propose=true` and `fit` have left in the folders (proposal.json, results.json, manifest.json) and runs nothing. Compares
-the proposal, and rules that look at no data, with the candidate that returns most. Writes <out>.md and <out>.json.
+propose=true` and `fit` have left in the folders (proposal.json, results.json, manifest.json) and runs nothing; a run
+that was trained with another size than the proposed one needs no proposal. Compares the proposal, and rules that look
+at no data, with the candidate that returns most. Writes <out>.md and <out>.json.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,14 @@ class Candidate:
         ess: effective sample size that it was trained with.
         way: how it acts.
         returned: mean return in the simulator, over seeds and episodes.
-        proposed_ess: the size that was proposed for its dataset.
-        proposed_way: the way to act that was proposed for this run.
+        proposed_ess: the size that was proposed for its dataset; None: not known from this run.
+        proposed_way: the way to act that was proposed for this run, likewise.
     """
 
     ess: float
     way: Way
     returned: float
-    proposed_ess: float
+    proposed_ess: float | None
     proposed_way: Way
 
 
@@ -60,25 +61,33 @@ RULES: dict[str, Rule] = {
 
 def candidates(folder: Path) -> tuple[str, list[Candidate]]:
     """Return dataset and algorithm of a run, and its candidates. Raises UserError where it has none."""
-    proposal, run = read_json(folder / OWN, "the proposal"), RunFolder(folder)
+    run = RunFolder(folder)
     results, data = run.read_results(), run.read_manifest()["config"]["data"]
+    proposal = read_json(folder / OWN, "the proposal") if (folder / OWN).is_file() else {}
     try:
-        if (proposal["data_digest"], proposal["updates"]) != (results["data_digest"], results["updates"]):
+        about = [(x["data_digest"], x["updates"]) for x in (results, proposal) if x]
+        if about[0] != about[-1]:
             raise MissingInput(f"{folder}: its proposal is about other data or another checkpoint than its results")
         if data["ess"] == "auto":
             raise MissingInput(f"{folder}: trained with data.ess=auto; a candidate has a size of its own")
         ess = 1.0 if data["sampling"] == "uniform" else float(data["ess"])
-        asked = [entry["act_noise"] for entry in proposal["by_act_noise"]]
-        ways = [entry for entry in results["by_act_noise"] if entry["act_noise"] in asked]
+        size, way = proposal.get("ess"), proposal.get("act_noise")
         found = [
-            Candidate(ess, entry["act_noise"], float(entry["return_mean"]), proposal["ess"], proposal["act_noise"])
-            for entry in ways
+            Candidate(ess, entry["act_noise"], float(entry["return_mean"]), size, way)
+            for entry in results["by_act_noise"]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder}: proposal or results are damaged, or nobody evaluated it ({error})") from error
     if not found:
-        raise MissingInput(f"{folder}: no way to act that was both compared and evaluated")
+        raise MissingInput(f"{folder}: nobody evaluated it")
     return f"{results['data']}, {results['algorithm']}", found
+
+
+def with_size(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates of a dataset with the size that was proposed for it; it is the same for all its runs."""
+    sizes = {one.proposed_ess for one in found} - {None}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return [replace(one, proposed_ess=size) for one in found]
 
 
 def loss(found: Sequence[Candidate], rule: Rule) -> float | None:
@@ -137,6 +146,10 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"left out: {error.line}", file=sys.stderr)
             continue
         groups.setdefault(name, []).extend(found)
+    groups = {name: with_size(found) for name, found in groups.items()}
+    for name in [name for name, found in groups.items() if found[0].proposed_ess is None]:
+        print(f"left out: {name}: no proposal, or several sizes were proposed", file=sys.stderr)
+        del groups[name]
     if not groups:
         print("none of these folders has both a proposal and a return of the simulator", file=sys.stderr)
         return MissingInput.exit_code
