@@ -114,5 +114,5 @@ def test_the_validation_says_what_the_proposal_loses(runs, tmp_path, capsys):
     (tmp_path / "0.5" / "proposal.json").unlink()
     assert validate(["0.5", "0.1"]) == 66
     said = capsys.readouterr().err
-    assert "about other data" in said and "0.5" in said
+    assert "about other data" in said and "no proposal" in said
     assert validate(["nothere"]) == 66
