@@ -14,7 +14,7 @@ WAYS = [1.0, 0.5, 0.25, 0.0, "shared"]
 ROWS = {line.label: line for line in [*MAIN, *ABLATIONS]}
 # label -> way to act -> return; 100 in the others
 RETURNS = {
-    "vgm2p_plus": {0.25: 300.0, 0.0: 400.0},
+    "vgm2p_plus": {0.25: 400.0, 0.0: 300.0},
     "bc_flow": {0.5: 200.0},
     "bc_flow_10": {1.0: 310.0, "shared": 350.0},
     "vgm2p": {1.0: 100.0},
@@ -53,7 +53,7 @@ def row(page, start, *, after):
 @pytest.mark.parametrize(
     ("label", "cell"),
     [
-        ("vgm2p_plus ", "300 (400 at 0)"),
+        ("vgm2p_plus ", "300 (400 at 0.25)"),
         ("bc_flow ", "90 (200 at 0.5)"),
         ("bc_flow_10 ", "310 (350 at shared)"),
         ("vgm2p ", "100"),

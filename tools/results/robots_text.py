@@ -26,7 +26,7 @@ return](data.md#which-steps-are-drawn), with an effective sample size of a tenth
 {commands}"""
 TABLE = """## All rows
 
-Mean return with the algorithm's own way to act: `act_noise` 1, but for `vgm2p_plus` and `vgm2p_chosen` 0.25. In brackets: its best of
+Mean return with the algorithm's own way to act: `act_noise` 1, but 0 for `vgm2p_plus` and 0.25 for `vgm2p_chosen`. In brackets: its best of
 five ways, if another one is better; that is selected on these same episodes. Empty: not run, or not finished."""
 FIGURE = """![returns with intervals](results/robots.png)
 

@@ -37,7 +37,7 @@ class VGM2PPlus(VGM2PRealised):
         *,
         judge: JudgeSettings = JudgeSettings(),
         predict: Predict | None = "x",
-        acting: Acting = Acting(noise=0.25),
+        acting: Acting = Acting(noise=0.0),
         **of_both: Any,
     ) -> None:
         stages = judge if spec.discrete else JudgeSettings()  # without a judge, the policy does not wait for it
