@@ -52,9 +52,9 @@ Rule = Callable[[Candidate], bool]
 RULES: dict[str, Rule] = {
     "proposal": lambda c: c.ess == c.proposed_ess and c.way == c.proposed_way,
     "proposed size, noise 1": lambda c: c.ess == c.proposed_ess and c.way == 1.0,
-    "proposed size, noise 0.25": lambda c: c.ess == c.proposed_ess and c.way == 0.25,
+    "proposed size, noise 0": lambda c: c.ess == c.proposed_ess and c.way == 0.0,
     f"{ESS:g}, noise 1": lambda c: c.ess == ESS and c.way == 1.0,
-    f"{ESS:g}, noise 0.25": lambda c: c.ess == ESS and c.way == 0.25,
+    f"{ESS:g}, noise 0": lambda c: c.ess == ESS and c.way == 0.0,
     "1, noise 1": lambda c: c.ess == 1.0 and c.way == 1.0,
 }
 

@@ -106,8 +106,8 @@ def test_the_validation_says_what_the_proposal_loses(runs, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "| 100.0 (0.1, noise 1) | 90.0 (0.5, noise 0.25) |" in shown and "| 10.0% of 1 " in shown
     found = json.loads((tmp_path / "valid.json").read_text())["mean"]
-    expected = {"proposal": 0.1, "proposed size, noise 1": 0.2, "proposed size, noise 0.25": 0.1}
-    expected |= {"0.1, noise 1": 0.0, "0.1, noise 0.25": 0.4, "1, noise 1": None}
+    expected = {"proposal": 0.1, "proposed size, noise 1": 0.2, "proposed size, noise 0": None}
+    expected |= {"0.1, noise 1": 0.0, "0.1, noise 0": None, "1, noise 1": None}
     assert found == pytest.approx(expected)
     other = json.loads((tmp_path / "0.1" / "proposal.json").read_text()) | {"data_digest": "another"}
     write_json(tmp_path / "0.1" / "proposal.json", other)
