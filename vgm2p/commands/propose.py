@@ -45,6 +45,9 @@ def propose(subjects: Sequence[Subject], settings: EstimateSettings, stop: StopF
         chosen = proposed(name, looked)
         acting = "" if chosen.way is None else f" act_noise={way_text(chosen.way)}"
         say(f"\n{table(name, looked, chosen, store.spec.discrete)}\n")
+        seeds = one.policy.algorithm.seeds
+        if lost := [seed for s, seed in enumerate(seeds) if any(s not in each.sound for each in looked)]:
+            say(f"note         seeds without numbers, which do not count: {', '.join(map(str, lost))}")
         say(f"proposal     data.sampling=return data.ess={ess:g}{acting}")
         path = one.folder.path / (OWN if settings.data is None else f"proposal-{summary['digest'][:8]}.json")
         _keep(path, content(looked, chosen, ess, _facts(one, store, settings)), stop)
