@@ -29,8 +29,8 @@ table here reproduces one of the paper.
 update about ten times as dear as one of `vgm2p`. `omiga` has the discount of its authors, 0.99.
 
 `vgm2p_plus` and `bc_mse_return` clone steps that are drawn by the return of their episode, as unequally as
-`data.ess=auto` chooses ([data](data.md#which-steps-are-drawn)). `vgm2p_plus` acts without start noise. The two medium sets and the quick start have only these
-two rows here; [results](results.md) has others of the same size and budget.
+`data.ess=auto` chooses ([data](data.md#which-steps-are-drawn)). `vgm2p_plus` acts without start noise. The two medium
+sets and the quick start have only these two rows here; [results](results.md) has others of the same size and budget.
 
 The planners have a size and a budget of their own, which a CPU can afford: `{planner_size}`. With so few updates and
 one seed, their rows do not show what planners can reach.
