@@ -88,7 +88,7 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
 
 @pytest.mark.parametrize(
     ("experiment", "row"),
-    [("quickstart", row) for row in (*robots.MAIN, *robots.SWITCHES, *robots.PAPER)]
+    [("quickstart", row) for row in (*robots.MAIN, *robots.ABLATIONS, *robots.LARGE_ROWS)]
     + [("recorded_3hopper_medium_replay", row) for row in (*baselines.SHORT_ROWS, *baselines.LONG_ROWS)]
     + [("smax_3m", row) for row in (*battles.ROWS, *battles.VALUES)]
     + [("smax_smacv2_5_units", row) for row in battles.RANDOM_TEAM_ROWS],
