@@ -3,12 +3,14 @@
     python -m tools.conventions <folder>      # writes agree.h5, agree.py and conf/env/agree.yaml
     cd <folder> && python -m vgm2p fit env=agree data=agree.h5
 
-In every step, the team gains 1 if both actions have the same sign. Nothing that an agent sees tells the convention. In
-the data all agents agree always, so all episodes are equally good. For `tools.testbed`'s questions.
+In every step, the team gains 1 if both actions have the same sign. Nothing that an agent sees tells the convention. The
+recorded agents agree in nearly every step, so all episodes are about equally good, and no draw by return can choose one
+convention. What policies learn from it: docs/algorithms/vgm2p_plus.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -19,15 +21,16 @@ from gymnasium.spaces import Box
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 import vgm2p
+from vgm2p.errors import UserError
 
 STEPS, EPISODES, NOISE = 20, 100, 0.2
 AGENTS = ("left", "right")
-YAML = """_target_: vgm2p.envs.pettingzoo.PettingZoo
+YAML = f"""_target_: vgm2p.envs.pettingzoo.PettingZoo
 module: agree
-episode_limit: 20
-env_kwargs: {}
+episode_limit: {STEPS}
+env_kwargs: {{}}
 reward: mean
-view: ${data.view}
+view: ${{data.view}}
 """
 
 
@@ -90,4 +93,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tools.conventions")
+    parser.add_argument("folder", type=Path)
+    try:
+        main(parser.parse_args().folder)
+    except UserError as error:
+        sys.exit(error.line)
