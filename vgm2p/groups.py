@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vgm2p.errors import ConfigError
@@ -52,6 +52,12 @@ class Optim:
             return self.lr
         decay = total if self.decay_updates == "updates" else self.decay_updates
         return self.lr * 0.5 * (1.0 + math.cos(math.pi * min(updates / decay, 1.0)))
+
+    def in_every(self, delay: int) -> Optim:
+        """Return the settings of an optimiser that takes a step in every `delay`-th update: its rate falls as fast."""
+        if not isinstance(self.decay_updates, int):
+            return self
+        return replace(self, decay_updates=max(1, self.decay_updates // delay))
 
 
 def over_run(node: Any, updates: Any) -> Any:

@@ -8,7 +8,8 @@ import torch
 from tests.algos import reference as ref
 from tests.algos.cases import F64, SPECS, close, make, table
 from tests.support import random_batch
-from vgm2p.algos.diagnostics import agreement
+from vgm2p.algos.diagnostics import agreement, deviation
+from vgm2p.algos.parts import CriticSettings, unit
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.algos.vgm2p_switches import VGM2PSwitches
@@ -177,3 +178,31 @@ def test_an_exact_baseline_needs_probabilities():
     for kind, predict in (("discrete", "v"), ("continuous", "x")):
         with pytest.raises(ConfigError, match="baseline_samples=exact needs probabilities"):
             make(VGM2P, kind, baseline_samples="exact", predict=predict)
+
+
+def test_exact_expectations_have_no_sampled_actions_to_reuse():
+    with pytest.raises(ConfigError, match="reuse_q"):
+        make(VGM2PSwitches, "discrete", reuse_q=True, predict="x", baseline_samples="exact")
+
+
+def test_layer_norm_false_leaves_no_norm_in_any_value_network():
+    critic = CriticSettings(layer_norm=False)
+    algorithm = make(VGM2PSwitches, "continuous", critic=critic, baseline="expectile", judge="both")
+    kinds = {type(module).__name__ for module in algorithm.modules()}
+    usual = {type(module).__name__ for module in make(VGM2PSwitches, "continuous", judge="both").modules()}
+    assert usual - kinds == {"LayerNorm"}
+
+
+def test_one_number_has_no_deviation():
+    one = torch.tensor([[[3.0]], [[-2.0]]])
+    assert torch.equal(unit(one), one)
+    assert torch.equal(deviation(one), torch.zeros(2))
+    assert torch.equal(deviation(one, torch.ones_like(one, dtype=torch.bool)), torch.zeros(2))
+
+
+@pytest.mark.parametrize(("mixer", "factor"), [("mean", 1.0), ("sum", 3.0), ("literal", 1.0), ("independent", 1.0)])
+def test_the_logged_level_of_q_is_that_of_what_the_reward_teaches(mixer, factor):
+    algorithm, batch = make(VGM2P, "continuous", mixer=mixer), random_batch(SPECS["continuous"], dtype=F64)
+    o, next_o = algorithm.encode_pair(batch)
+    _, q, info = algorithm.critic_loss(batch, o, batch.action, next_o, batch.action)
+    close(info["q_mean"], factor * q.mean())

@@ -9,6 +9,7 @@ from tests.algos import reference as ref
 from tests.algos.cases import F64, SPECS, assert_each_loss_trains_its_own, close, make, table
 from tests.support import random_batch
 from vgm2p.algos.ma_td3bc import MATD3BC
+from vgm2p.groups import Optim
 from vgm2p.rng import UpdateKey
 
 SPEC = SPECS["continuous"]
@@ -94,3 +95,15 @@ def test_values_of_zero_leave_a_finite_loss():
             p.zero_()
     loss, info = algorithm.policy_loss(batch, algorithm.encode(batch.obs), UpdateKey([0]))
     close(loss, info["clone_loss"].item())
+
+
+@pytest.mark.parametrize("delay", [1, 2, 3])
+def test_the_policy_s_rate_falls_to_0_with_the_updates_whatever_the_delay(delay):
+    algorithm, key = shifted(delay=delay, optim=Optim(decay_updates=12)), UpdateKey([0])
+    rates = []
+    for update in range(1, 13):
+        rates.append(float(algorithm.optimisers["policy"].learning_rates()[0]))
+        algorithm.step(random_batch(SPEC, source=update, dtype=F64), key.at(update))
+    assert rates[0] == pytest.approx(3e-4)
+    assert min(rates) > 0.0
+    assert float(algorithm.optimisers["policy"].learning_rates()[0]) == pytest.approx(0.0, abs=1e-12)

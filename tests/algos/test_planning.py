@@ -174,3 +174,8 @@ def test_what_cannot_work_is_refused(options, words):
 def test_a_window_is_as_long_as_in_madiffs_code(kind, steps):
     planner = Planner(SPECS[kind], [0], net=UNetSize(8, [1, 2, 4], 3))
     assert (planner.needs.history, planner.needs.ahead + 1) == steps
+
+
+def test_rewards_cannot_be_taken_from_a_return_without_a_discount():
+    with pytest.raises(ConfigError, match=r"algo\.gamma"):
+        Goal(GoalSettings(rtg=True), 0.0)

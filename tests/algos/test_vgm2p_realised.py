@@ -249,3 +249,14 @@ def test_without_any_choice_the_effect_learns_nothing():
     loss, _, info = algorithm.judge.effect_loss(algorithm, batch, algorithm.encode(batch.obs))
     assert loss == 0.0
     assert info["effect_correlation"] == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 8])
+def test_one_row_with_a_target_does_not_ruin_the_judge(kind, rows):
+    algorithm = made(kind, None)
+    batch = random_batch(algorithm.spec, rows=rows, dtype=F64)
+    batch.valid[:, 1:] = 0.0
+    batch.valid[:, 0] = 1.0
+    loss, _, _ = algorithm.judge.effect_loss(algorithm, batch, algorithm.encode(batch.obs))
+    assert float(loss.detach()) < 1e5

@@ -10,20 +10,21 @@ from vgm2p.types import per_seed_mean
 SATURATED = 0.999  # a component of a tanh policy beyond it counts as lying on the bound
 
 
-def q_levels(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Return the mean of Q (S, C, B, N), and its fixed point: mean reward / (1 - mean discount).
+def q_levels(q: Tensor, mixer: str, reward: Tensor, discount: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    """Return the mean of Q under the mixer, and its fixed point: mean reward / (1 - mean discount).
 
-    Q approaches the fixed point with a time constant of 1 / (tau (1 - gamma)) updates. With mixer `sum`, the fixed
-    point is that of the sum over agents.
+    Q approaches the fixed point with a time constant of 1 / (tau (1 - gamma)) updates.
 
     Args:
         q: (S, C, B, N) values.
+        mixer: key of `parts.MIXERS`; with `sum`, the reward is that of the sum over agents.
         reward: (S, B).
         discount: (S, B) gamma * bootstrap.
         valid: (S, B), 0 for rows that do not count.
     """
     left = per_seed_mean(valid) - per_seed_mean(valid * discount)
-    return {"q_mean": per_seed_mean(q), "q_fixed_point": per_seed_mean(valid * reward) / left}
+    level = per_seed_mean(q.sum(-1) if mixer == "sum" else q)
+    return {"q_mean": level, "q_fixed_point": per_seed_mean(valid * reward) / left}
 
 
 def shares(better: Tensor, adv: Tensor, choice: Tensor | None = None) -> dict[str, Tensor]:
@@ -45,10 +46,11 @@ def shares(better: Tensor, adv: Tensor, choice: Tensor | None = None) -> dict[st
 def deviation(x: Tensor, rows: Tensor | None = None) -> Tensor:
     """Return the standard deviation of x (S, ...) per seed: (S,).
 
-    With `rows` (S, ...) bool, only those count, and the squares are divided by their number, not by one less.
+    With `rows` (S, ...) bool, only those count, and the squares are divided by their number, not by one less. One
+    number has the deviation 0.
     """
     if rows is None:
-        return x.flatten(1).std(1)
+        return x.flatten(1).std(1, correction=min(1, x[0].numel() - 1))
     return per_seed_mean((x - broadcast(per_seed_mean(x, rows), x)).square(), rows).sqrt()
 
 

@@ -41,7 +41,7 @@ class Goal(nn.Module):
         gamma: discount of the returns.
 
     Raises:
-        ConfigError: for a scale of 0, or a share outside [0, 1].
+        ConfigError: for a scale of 0, a share outside [0, 1], or `rtg` without a discount to divide by.
     """
 
     def __init__(self, settings: GoalSettings, gamma: float) -> None:
@@ -50,6 +50,8 @@ class Goal(nn.Module):
             raise ConfigError("algo.goal.scale must be above 0; null takes it from the data")
         if settings.dropout > 1.0:
             raise ConfigError(f"algo.goal.dropout is a share, at most 1, got {settings.dropout}")
+        if settings.rtg and gamma == 0.0:
+            raise ConfigError("algo.goal.rtg=true divides by algo.gamma; it must be above 0")
         self.settings, self.gamma = settings, gamma
         self.register_buffer("scale", torch.tensor(settings.scale or 1.0))
         self.scale: Tensor

@@ -35,8 +35,8 @@ class MATD3BC(ValueLearner):
         delay: int = 2,
         **of_the_learner: Any,
     ) -> None:
-        super().__init__(*task, **of_the_learner)
-        self.alpha, self.noise, self.noise_clip, self.delay = alpha, noise, noise_clip, delay
+        super().__init__(*task, delay=delay, **of_the_learner)
+        self.alpha, self.noise, self.noise_clip = alpha, noise, noise_clip
 
     def next_action(self, next_o: Tensor, key: Randomness) -> Tensor:
         """a' = clip(pibar(o') + clip(eps, -c, c), -1, 1), eps ~ N(0, noise^2) (TD3 Sec. 5.3): (S, B, N, A)."""

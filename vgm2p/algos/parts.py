@@ -153,6 +153,8 @@ def unit_size(q: Tensor) -> Tensor:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Divide x (S, ...) by its standard deviation per seed."""
+    """Divide x (S, ...) by its standard deviation per seed. A single number has none, and stays as it is."""
+    if x[0].numel() == 1:
+        return x
     deviation = x.flatten(1).std(1).clamp(min=1e-8)
     return x / deviation.reshape(-1, *[1] * (x.dim() - 1))

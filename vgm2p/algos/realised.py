@@ -22,6 +22,7 @@ from vgm2p.types import Batch, Spec, Survey, has_choice, per_seed_mean
 
 Info = dict[str, Tensor]
 OUTCOME = frozenset(("return_to_go", "return_seen"))
+LEAST_SPREAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,18 @@ class RealisedJudge(nn.Module):
 
     @torch.no_grad()
     def residual(self, algorithm: Algorithm, batch: Batch) -> Tensor:
-        """Return delta = r + gamma * bootstrap * V(s') - V(s) over its standard deviation in the batch: (S, B)."""
+        """Return delta = r + gamma * bootstrap * V(s') - V(s) over its standard deviation in the batch: (S, B).
+
+        A batch with one valid row has the deviation 0. It is at least `LEAST_SPREAD` of the mean size of delta.
+        """
         now, following = (
             self.centre + self.scale * self.scaled(self.inputs(algorithm, obs, state))
             for obs, state in ((batch.obs, batch.state), (batch.next_obs, batch.next_state))
         )
         delta = batch.reward + algorithm.gamma * batch.bootstrap * following - now
-        return delta / deviation(delta, batch.valid > 0).clamp(min=1e-8).unsqueeze(-1)
+        spread = deviation(delta, batch.valid > 0)
+        least = LEAST_SPREAD * per_seed_mean(delta.abs(), batch.valid > 0)
+        return delta / spread.maximum(least).clamp(min=1e-8).unsqueeze(-1)
 
     # --- A -----------------------------------------------------------------------------------------------------------
     def effect_loss(self, algorithm: Algorithm, batch: Batch, o: Tensor) -> tuple[Tensor, Tensor, Info]:

@@ -48,10 +48,10 @@ class ValueLearner(Algorithm):
         gamma: discount per step.
         mixer: the value in a TD residual: the `sum` of the agents' values (VDN), their `mean`, or each agent's own
             value (`independent`).
+        delay: the policy and the targets change in every `delay`-th update.
     """
 
     fits = "critic_loss"
-    delay: int = 1  # the policy and the targets change in every `delay`-th update
     huber: bool = False  # whether Huber's loss takes the place of the squared TD residual
     policy: Deterministic
     target_policy: Deterministic
@@ -67,8 +67,10 @@ class ValueLearner(Algorithm):
         history: int = 1,
         gamma: float = 0.995,
         mixer: Literal["sum", "mean", "independent"] = "sum",
+        delay: int = 1,
     ) -> None:
         super().__init__(spec, seeds, history)
+        self.delay = delay
         self.gamma, self.mixer, self.tau, self.reward_scale = gamma, mixer, critic.tau, critic.reward_scale
         self.critic, self.mixing = self.make_critic(net, critic), self.make_mixing()
         values = nn.ModuleList([self.critic, *([] if self.mixing is None else [self.mixing])])
@@ -76,7 +78,7 @@ class ValueLearner(Algorithm):
         targets = copy.deepcopy(values)
         self.target_critic, self.target_mixing = targets[0], targets[1] if self.mixing is not None else None
         self.targets = [self.follow(targets, online)]
-        self.make_policy(net, optim)
+        self.make_policy(net, optim.in_every(delay))
 
     def make_critic(self, net: Net, critic: CriticSettings) -> nn.Module:
         """Return Q(o, .) of all discrete actions, or Q(o, a)."""
@@ -85,7 +87,10 @@ class ValueLearner(Algorithm):
         return kind(len(self.seeds), critic.members, self.id_dim, self.spec.action_dim, size, critic.layer_norm)
 
     def make_policy(self, net: Net, optim: Optim) -> None:
-        """Make the policy, its target and its optimiser `policy`; nothing for discrete actions: Q alone chooses."""
+        """Make the policy, its target and its optimiser `policy`; nothing for discrete actions: Q alone chooses.
+
+        `optim.decay_updates` counts the steps of the policy.
+        """
         if self.spec.discrete:
             return
         self.policy = Deterministic(len(self.seeds), self.id_dim, self.spec.action_dim, net)
@@ -127,8 +132,7 @@ class ValueLearner(Algorithm):
         reward, discount = self.reward_scale * batch.reward, self.gamma * batch.bootstrap
         mixer = self.mixer if self.mixing is None else "sum"  # a learnt mixer has returned one column
         loss = td_loss(q, reward, discount.unsqueeze(-1) * following, batch.valid, mixer, self.huber)
-        level = q.detach().sum(-1) if mixer == "sum" else q.detach()
-        return loss, q_levels(level, reward, discount, batch.valid)
+        return loss, q_levels(q.detach(), mixer, reward, discount, batch.valid)
 
     # --- hooks -------------------------------------------------------------------------------------------------------
     def following(self, batch: Batch, next_o: Tensor, key: Randomness) -> Tensor:

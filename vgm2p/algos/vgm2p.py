@@ -117,7 +117,7 @@ class VGM2P(Judging):
             discounted = self.gamma * batch.bootstrap.unsqueeze(-1) * self.next_value(next_o, next_action)
         q, reward = self.critic(o, action), self.reward_scale * batch.reward
         loss = td_loss(q, reward, discounted, batch.valid, self.mixer)
-        levels = q_levels(q.detach(), reward, self.gamma * batch.bootstrap, batch.valid)
+        levels = q_levels(q.detach(), self.mixer, reward, self.gamma * batch.bootstrap, batch.valid)
         return loss, q.detach(), {"critic_loss": loss.detach()} | levels
 
     def next_value(self, next_o: Tensor, next_action: Tensor) -> Tensor:

@@ -81,11 +81,11 @@ class VGM2PSwitches(VGM2P):
         size, steady = replace(net, depth=critic.depth or net.depth), replace(optim, decay_updates=None)
         self.value: Value | None = None
         if self.in_sample_baseline or self.in_sample_target:
-            self.value = Value(len(self.seeds), self.id_dim, size)
+            self.value = Value(len(self.seeds), self.id_dim, size, critic.layer_norm)
             self.make_optimiser("value", [self.value], steady)
         self.usual: Value | None = None
         if judge != "critic":
-            self.usual = Value(len(self.seeds), self.id_dim, size)
+            self.usual = Value(len(self.seeds), self.id_dim, size, critic.layer_norm)
             self.make_optimiser("usual", [self.usual], steady)
 
     def _refuse_contradictions(self) -> None:
@@ -97,6 +97,8 @@ class VGM2PSwitches(VGM2P):
             raise ConfigError(
                 "algo.uncond=zero guides by class 0, which algo.class0_weight=0 does not train; set one of them"
             )
+        if self.reuse_q and self.exact and not self.in_sample_baseline:
+            raise ConfigError("algo.reuse_q=true needs sampled actions: set algo.baseline_samples to a number")
         if self.against_value and (self.margin != 0.0 or self.judge != "critic"):
             raise ConfigError("algo.threshold=value compares A with V; set algo.margin=0 and algo.judge=critic")
 

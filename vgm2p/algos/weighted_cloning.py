@@ -93,7 +93,7 @@ class WeightedCloning(Algorithm):
         q = self.mixer.mix(self.q(self.critic, o, batch.action), self.joint(batch.obs))
         reward, discount = self.reward_scale * batch.reward, self.gamma * batch.bootstrap
         loss = td_loss(q.unsqueeze(-1), reward, (discount * following).unsqueeze(-1), batch.valid, "sum")
-        return loss, {"critic_loss": loss.detach()} | q_levels(q.detach(), reward, discount, batch.valid)
+        return loss, {"critic_loss": loss.detach()} | q_levels(q.detach(), "mean", reward, discount, batch.valid)
 
     # --- the policy --------------------------------------------------------------------------------------------------
     def log_prob(self, o: Tensor, action: Tensor, legal: Tensor | None) -> Tensor:
