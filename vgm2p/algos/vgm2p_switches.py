@@ -66,7 +66,6 @@ class VGM2PSwitches(VGM2P):
         self.adaptive_power, self.ema = adaptive_power, ema
         self.reuse_q, self.bf16_derivative = reuse_q, bf16_derivative
         self._refuse_contradictions()
-
         episodes = {"episode_rank"} if best_share < 1.0 else set()
         outcomes = {"return_to_go"} if judge != "critic" else set()
         self.needs = replace(self.needs, fields=frozenset(episodes | outcomes))
@@ -131,7 +130,7 @@ class VGM2PSwitches(VGM2P):
         if self.in_sample_baseline and self.value is not None:
             value = self.value(o)
             return (q if self.reuse_q else self.critic(o, action)).mean(1) - value, value
-        if self.exact or not self.reuse_q:
+        if not self.reuse_q:
             return super().advantage(o, action, baselines, q)
         value = self.critic(o.unsqueeze(2).expand(*baselines.shape[:-1], -1), baselines).mean(3).mean(1)
         return q.mean(1) - value, value
