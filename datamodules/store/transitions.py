@@ -104,6 +104,11 @@ class TransitionStore:
         return self.rows.spec
 
     @property
+    def reading(self) -> dict[str, str]:
+        """How the rows are read, under the names of the keys of `data`: two readings of one file differ in numbers."""
+        return {"view": self.spec.view, "timeouts": self.table.timeouts, "obs_norm": self._obs_norm}
+
+    @property
     def resident(self) -> bool:
         """Whether batches are made on the training device. Only then can an update be captured with its draw."""
         return self.rows.resident

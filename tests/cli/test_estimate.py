@@ -64,6 +64,9 @@ def test_an_estimate_is_printed_and_written_beside_the_run_and_not_made_twice(ru
     assert other.returncode == 0, other.stderr
     assert len(list(run.glob("estimate-????????.json"))) == 1
     assert (run / "estimate.json").read_bytes() == before
+    for reading in ("data.timeouts=terminal", "data.obs_norm=none"):
+        asked = program(tmp_path, "estimate", "run=a", "data=bundled_6halfcheetah", reading, "seed=3", *FEW)
+        assert asked.returncode == 0 and "found before" not in asked.stdout, asked.stdout + asked.stderr
 
 
 def test_runs_are_ranked_equal_ones_as_ties_and_compared_with_the_simulator(runs, tmp_path, capsys):

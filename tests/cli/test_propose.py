@@ -83,6 +83,9 @@ def test_data_alone_have_a_size(capsys):
         (["run={0.1}", "propose=true", "data=bundled_2s3z"], "was trained for another task"),
         (["run={plain}", "propose=true", "act_noise=0"], "does not start from noise"),
         (["data=bundled_6halfcheetah", "propose=true", "act_noise=0"], "act_noise= is for a policy"),
+        (["run={0.1}", "propose=true", "gamma=0.5"], "does not read gamma=; leave it out"),
+        (["run={0.1}", "propose=true", "share=0.2", "net.width=7"], "does not read share=; leave it out"),
+        (["run={0.1}", "propose=true", "net.width=7"], "does not read net=; leave it out"),
     ],
 )
 def test_wrong_words_are_one_line(words, says, runs):

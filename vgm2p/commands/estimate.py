@@ -64,7 +64,7 @@ def run(settings: EstimateSettings, stop: StopFlag) -> None:
 def _question(store: TransitionStore, settings: EstimateSettings) -> dict[str, Any]:
     """Return what an estimate depends on beside the policy."""
     asked = {key: getattr(settings, key) for key in SETTINGS}
-    return {**asked, "net": asdict(settings.net), "data_digest": store.summary["digest"]}
+    return {**asked, "net": asdict(settings.net), "data_digest": store.summary["digest"], **store.reading}
 
 
 def _estimates(

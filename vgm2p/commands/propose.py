@@ -9,9 +9,12 @@ from typing import Any
 
 from vgm2p.commands.progress import Progress
 from vgm2p.commands.subjects import Subject, dataset
+from vgm2p.config.compose import resolved
+from vgm2p.config.nodes import settings_of
 from vgm2p.config.words import EstimateSettings
 from vgm2p.datamodules.store.effective_size import kept_choice
 from vgm2p.datamodules.store.transitions import TransitionStore
+from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import acting_of, in_order, ways
 from vgm2p.execution.imitation import best_episodes, compare
 from vgm2p.io.files import remove_stale, sha256_file
@@ -26,10 +29,17 @@ from vgm2p.signals import StopFlag
 # Ways to act that are compared if none are named, beside the policy's own: by whether actions are discrete.
 COMPARED: dict[bool, tuple[float | str, ...]] = {False: (1.0, 0.5, 0.25, 0.0, SHARED), True: (1.0, SHARED, MODE)}
 STOPPED = "stopped; nothing was proposed"
+OF_CRITICS = ("gamma", "share", "critics", "updates", "batch", "draws", "net", "lr", "tau")
 
 
 def propose(subjects: Sequence[Subject], settings: EstimateSettings, stop: StopFlag) -> None:
-    """Print which effective sample size to train with and, for every policy, how it should act."""
+    """Print which effective sample size to train with and, for every policy, how it should act.
+
+    Raises ConfigError for a key of the critics: there are none.
+    """
+    usual = settings_of(resolved("estimate", ["run=any"]), EstimateSettings)
+    if unread := [name for name in OF_CRITICS if getattr(settings, name) != getattr(usual, name)]:
+        raise ConfigError(f"propose=true fits no critics and does not read {unread[0]}=; leave it out")
     _, store = dataset(subjects, settings)
     summary = store.summary
     say(f"data         {summary['name']}: {len(store.returns)} episodes, {summary['transitions']} transitions")
@@ -48,7 +58,8 @@ def propose(subjects: Sequence[Subject], settings: EstimateSettings, stop: StopF
         seeds = one.policy.algorithm.seeds
         if lost := [seed for s, seed in enumerate(seeds) if any(s not in each.sound for each in looked)]:
             say(f"note         seeds without numbers, which do not count: {', '.join(map(str, lost))}")
-        say(f"proposal     data.sampling=return data.ess={ess:g}{acting}")
+        whose = f"  for {name}" if len(subjects) > 1 else ""
+        say(f"proposal     data.sampling=return data.ess={ess:g}{acting}{whose}")
         path = one.folder.path / (OWN if settings.data is None else f"proposal-{summary['digest'][:8]}.json")
         _keep(path, content(looked, chosen, ess, _facts(one, store, settings)), stop)
 
