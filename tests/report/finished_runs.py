@@ -36,6 +36,8 @@ def write_run(runs, experiment, row, ways, outcome, changes=None, logged=None, s
     (folder.path / "plots").mkdir(parents=True)
     (folder.path / "plots" / "learning.png").write_bytes(b"a picture")
     config = json.loads(json.dumps(settings(experiment, row)))
+    named = [word.removeprefix("algo=") for word in row.overrides if word.startswith("algo=")]
+    config["algo_name"] = named[-1] if named else row.label
     for key, value in (changes or {}).items():
         *groups, name = key.split(".")
         node = config

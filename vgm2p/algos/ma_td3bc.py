@@ -35,7 +35,8 @@ class MATD3BC(ValueLearner):
         delay: int = 2,
         **of_the_learner: Any,
     ) -> None:
-        super().__init__(*task, delay=delay, **of_the_learner)
+        self.delay = delay  # before the optimisers are made: the policy's rate depends on it
+        super().__init__(*task, **of_the_learner)
         self.alpha, self.noise, self.noise_clip = alpha, noise, noise_clip
 
     def next_action(self, next_o: Tensor, key: Randomness) -> Tensor:

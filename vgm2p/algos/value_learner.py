@@ -48,10 +48,10 @@ class ValueLearner(Algorithm):
         gamma: discount per step.
         mixer: the value in a TD residual: the `sum` of the agents' values (VDN), their `mean`, or each agent's own
             value (`independent`).
-        delay: the policy and the targets change in every `delay`-th update.
     """
 
     fits = "critic_loss"
+    delay: int = 1  # the policy and the targets change in every `delay`-th update
     huber: bool = False  # whether Huber's loss takes the place of the squared TD residual
     policy: Deterministic
     target_policy: Deterministic
@@ -67,10 +67,8 @@ class ValueLearner(Algorithm):
         history: int = 1,
         gamma: float = 0.995,
         mixer: Literal["sum", "mean", "independent"] = "sum",
-        delay: int = 1,
     ) -> None:
         super().__init__(spec, seeds, history)
-        self.delay = delay
         self.gamma, self.mixer, self.tau, self.reward_scale = gamma, mixer, critic.tau, critic.reward_scale
         self.critic, self.mixing = self.make_critic(net, critic), self.make_mixing()
         values = nn.ModuleList([self.critic, *([] if self.mixing is None else [self.mixing])])
@@ -78,7 +76,7 @@ class ValueLearner(Algorithm):
         targets = copy.deepcopy(values)
         self.target_critic, self.target_mixing = targets[0], targets[1] if self.mixing is not None else None
         self.targets = [self.follow(targets, online)]
-        self.make_policy(net, optim.in_every(delay))
+        self.make_policy(net, optim.in_every(self.delay))
 
     def make_critic(self, net: Net, critic: CriticSettings) -> nn.Module:
         """Return Q(o, .) of all discrete actions, or Q(o, a)."""

@@ -119,6 +119,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         **config,
         "experiment": experiment_of(choices, words, config["data"]),
         "algorithm": named if protocol == PAPER else f"{named} ({protocol})",
+        "algo_name": choices["algo"],
         "environment": choices["env"],
         "protocol": protocol,
         "tuned": tuned_file(choices, config.get("tuned")),

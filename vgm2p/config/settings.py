@@ -124,10 +124,14 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The keys of `vgm2p fit`; conf/fit.yaml and the files of its groups explain them."""
+    """The keys of `vgm2p fit`; conf/fit.yaml and the files of its groups explain them.
+
+    Tables name a run by `algorithm`: its label or `algo_name`, and its protocol. `algo_name` is the file of conf/algo.
+    """
 
     experiment: str = field(metadata=key(composed=True))
     algorithm: str = field(metadata=key(composed=True))
+    algo_name: str = field(metadata=key(composed=True))
     environment: str = field(metadata=key(composed=True))
     protocol: str = field(metadata=key(composed=True))
     tuned: str | None = field(metadata=key(composed=True))

@@ -9,6 +9,8 @@ from typing import Any
 
 # Keys that came after runs existed -> the value with which a run trains as before. A run without the key has it.
 LATER = {"data.sampling": "uniform", "data.ess": None}
+# The same keys as the user leaves them: they are no part of a name, so the names of earlier runs stay.
+UNTYPED = {**LATER, "data.sampling": "auto"}
 PLUS = "vgm2p.algos.vgm2p_plus.VGM2PPlus"
 # A key that only nodes of the former class PLUS have, and the present names of this class and of its yaml.
 FORMER_KEY, FORMER_CLASS = "best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
@@ -18,15 +20,8 @@ RENAMED = (FORMER_CLASS, PLUS)  # of a run, and of the words that continue it: i
 
 def run_name(training: Mapping[str, Any]) -> str:
     """Return `s<seed>x<seeds>-<hash>`; the hash is 8 hex digits of the keys that change training."""
-    text = json.dumps(_as_before(training, usual_draws(training)), sort_keys=True, default=str)
+    text = json.dumps(_typed(training), sort_keys=True, default=str)
     return f"s{training['seed']}x{training['seeds']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def usual_draws(training: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the values of `data.sampling` that do not change the name of a run."""
-    algo = training.get("algo")
-    own = isinstance(algo, Mapping) and present(algo).get("_target_") == PLUS
-    return ("auto",) if own else ("auto", "uniform")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -61,15 +56,14 @@ def _present(training: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**training, **parts}
 
 
-def _as_before(node: Mapping[str, Any], draws: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings without the keys of LATER that have their value there, or one of `draws`."""
+def _typed(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings without the keys of UNTYPED that have their value there."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         path = f"{prefix}{key}"
-        usual = draws if path == "data.sampling" else (LATER[path],) if path in LATER else ()
         if isinstance(value, Mapping):
-            found[key] = _as_before(value, draws, f"{path}.")
-        elif value not in usual:
+            found[key] = _typed(value, f"{path}.")
+        elif path not in UNTYPED or value != UNTYPED[path]:
             found[key] = value
     return found
 

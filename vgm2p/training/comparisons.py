@@ -22,7 +22,7 @@ from vgm2p.run.folder import read_json
 
 FOLDER_FILE = "VGM2P_FOLDER_FILE"  # environment variable: the file where a comparison run writes its folder's name
 OWN = (  # words of the main run that are not passed to a comparison run
-    *("algo=", "algo.", "compare=", "label=", "out=", "protocol=", "resume=", "trainer.threads="),
+    *("algo=", "algo.", "compare=", "label=", "out=", "protocol=", "resume=", "trainer.threads=", "tuned="),
 )
 
 
@@ -38,8 +38,7 @@ def compared_with(settings: FitSettings) -> list[str]:
             f"compare: unknown algorithm '{unknown[0]}'{nearest(unknown[0], known, 'vgm2p fit --help algo')}"
         )
     changed = any(_bare(word).startswith("algo.") for word in settings.overrides)
-    own = settings.algorithm.removesuffix(f" ({settings.protocol})")
-    return [name for name in settings.compare if changed or name != own]
+    return [name for name in settings.compare if changed or name != settings.algo_name]
 
 
 def report_folder(folder: Path) -> None:

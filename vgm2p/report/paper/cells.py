@@ -147,11 +147,8 @@ def unlike(run: Run, reference: dict[str, Any]) -> str:
 
 def algorithm_of(run: Run) -> str:
     """Return the algorithm of a run, also if it has a label."""
-    config = run.manifest["config"]
-    if not config.get("label"):
-        return str(run.results["algorithm"]).partition(" (")[0]
-    words = [word.removeprefix("algo=") for word in map(str, config.get("overrides", [])) if word.startswith("algo=")]
-    return words[-1] if words else "vgm2p"
+    stored = run.manifest["config"].get("algo_name", run.results["algorithm"])
+    return str(stored).partition(" (")[0]
 
 
 def _one_variant(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
