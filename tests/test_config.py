@@ -25,7 +25,14 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides):
-    names = {"experiment": "e", "algorithm": "a", "algo_name": "a", "environment": "v", "protocol": "paper", "tuned": None}
+    names = {
+        "experiment": "e",
+        "algorithm": "a",
+        "algo_name": "a",
+        "environment": "v",
+        "protocol": "paper",
+        "tuned": None,
+    }
     return {**compose.composed("fit", overrides), **names, "overrides": []}
 
 

@@ -106,9 +106,10 @@ def _with_rewards(columns: Columns, rewards: NDArray[np.floating]) -> Columns:
 
 
 def main(source: Path, folder: Path) -> None:
-    """Write every case that the dataset allows, and print its returns."""
+    """Write every case that the dataset allows, and print its returns. Episodes without a step are left out."""
+    whole = read(source)
+    columns = select(whole, np.flatnonzero(whole.episodes["length"] > 0))
     folder.mkdir(parents=True, exist_ok=True)
-    columns = read(source)
     for name, case in CASES.items():
         try:
             made = case(columns)
@@ -128,4 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("dataset", type=Path)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    main(options.dataset, options.folder)
+    try:
+        main(options.dataset, options.folder)
+    except (UserError, OSError) as error:
+        sys.exit(f"testbed: {error.line if isinstance(error, UserError) else error}")

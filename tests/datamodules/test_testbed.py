@@ -1,5 +1,8 @@
 """Datasets on which a draw by return should fail: what changes, and that nothing else does."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,21 @@ def test_a_case_that_the_dataset_does_not_allow_is_left_out(columns, tmp_path, c
     assert {path.stem for path in (tmp_path / "bed").iterdir()} == {"small_luck", "small_sparse", "small_few"}
     assert read(tmp_path / "bed" / "small_sparse.h5", "full").episodes["return"].max() == 1.0
     assert "left out alike" in capsys.readouterr().err
+
+
+def test_episodes_without_a_step_are_left_out(columns, tmp_path):
+    empty = small_columns(1, [0, *LENGTHS])
+    empty.episodes["behaviour"] = np.repeat([0, *TWO], [9, 8, 8]).astype(np.int32)
+    for name, given in (("with", empty), ("without", columns)):
+        given.attributes.pop("content_sha256", None)
+        write(tmp_path / f"{name}.h5", given)
+        main(tmp_path / f"{name}.h5", tmp_path / name)
+    made = read(tmp_path / "with" / "small_sparse.h5")
+    assert len(made.episodes["length"]) == len(LENGTHS) and made.episodes["length"].min() > 0
+
+
+def test_a_wrong_path_is_one_line_and_makes_no_folder(tmp_path):
+    words = ["-m", "tools.testbed", str(tmp_path / "no.h5"), str(tmp_path / "bed")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "no.h5" in done.stderr
+    assert not (tmp_path / "bed").exists()

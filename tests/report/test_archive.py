@@ -2,6 +2,8 @@
 
 import zipfile
 
+import pytest
+
 from tests.report.finished_runs import write_run
 from tools.results import battles
 from tools.results.archive import FILES
@@ -66,3 +68,22 @@ def test_packing_twice_gives_the_same_bytes_and_unpacking_keeps_a_folder_that_ex
     (runs / HOPPER / ROW.label / "results.json").unlink()
     restore(PARTS, list(PARTS), runs, archive)
     assert not finished(runs, HOPPER, ROW)
+
+
+def test_a_kill_while_a_cell_is_unpacked_or_finished_loses_nothing(tmp_path):
+    runs, archive = kept(tmp_path)
+    place = tmp_path / "other" / HOPPER / ROW.label
+    path = archive / HOPPER / f"{ROW.label}.zip"
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(FILES[0], "{}")  # the other files are missing: reading them fails half-way
+    with pytest.raises(KeyError):
+        restore(PARTS, list(PARTS), tmp_path / "other", archive)
+    assert not place.exists()
+    path.write_bytes(whole)
+    restore(PARTS, list(PARTS), tmp_path / "other", archive)
+    assert sorted(each.name for each in place.iterdir()) == sorted(FILES)
+    (runs / HOPPER / ROW.label / "timing.json").unlink()
+    assert not finished(runs, HOPPER, ROW)
+    keep_finished(PARTS, list(PARTS), runs, archive)
+    assert path.read_bytes() == whole

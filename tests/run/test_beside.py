@@ -53,7 +53,7 @@ import vgm2p.execution.beside as evaluator
 CODE = "import sys, time, runpy, vgm2p.envs.mujoco as mujoco; real = mujoco.MAMuJoCo.step;" \
     "mujoco.MAMuJoCo.step = lambda *a: (time.sleep(0.5), real(*a))[1];" \
     "runpy.run_module('vgm2p.execution.beside', run_name='__main__')"
-evaluator.Evaluator._command = lambda self: [evaluator.sys.executable, "-c", CODE, "vgm2p.execution.beside"]
+evaluator.Evaluator.command = (evaluator.sys.executable, "-c", CODE, "vgm2p.execution.beside")
 """
 
 
@@ -143,6 +143,26 @@ def test_a_child_that_hangs_is_killed():
         evaluator.collect(wait=100.0)
     child.wait(60)
     evaluator.close()
+
+
+# answers the second message with the names that the first one holds
+READER = """
+import json, sys
+from vgm2p.execution.beside import receive
+first, second = receive(sys.stdin.buffer), receive(sys.stdin.buffer)
+print(json.dumps({"error": " ".join(sorted(first))}), flush=True)
+sys.stdin.buffer.read()
+"""
+
+
+def test_a_child_after_another_gets_all_of_its_own_messages(monkeypatch):
+    monkeypatch.setattr(Evaluator, "command", (sys.executable, "-c", READER))
+    evaluator, algorithm = Evaluator({}), build("bc_gaussian", continuous_spec())
+    for _ in range(3):
+        evaluator.submit(20, algorithm, 1)
+        with pytest.raises(ServiceError, match="config spec"):
+            evaluator.collect(wait=100.0)
+        evaluator.close()
 
 
 def test_actions_in_bf16_stay_near_those_in_float32():

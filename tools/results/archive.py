@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vgm2p.io.files import write_atomic
+from vgm2p.io.files import folder_aside, write_atomic
 from vgm2p.run.folder import RunFolder
 
-# The last file marks a finished run.
 FILES = ("manifest.json", "timing.json", "episodes.csv", "metrics.csv", "results.json")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all packed files, so that equal cells are equal archives
 
@@ -48,10 +47,9 @@ def unpack(archive: Path, cell: str, runs: Path) -> None:
     path, folder = archive / f"{cell}.zip", runs / cell
     if folder.exists() or not path.exists():
         return
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(path) as packed:
+    with folder_aside(folder) as aside, zipfile.ZipFile(path) as packed:
         for name in FILES:
-            write_atomic(folder / name, packed.read(name))
+            (aside / name).write_bytes(packed.read(name))
 
 
 def portable(config: Mapping[str, Any], cell: str) -> Any:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.results.archive import pack, portable, unpack
+from tools.results.archive import FILES, pack, portable, unpack
 from vgm2p.config.build import algorithm_class, is_discrete
 from vgm2p.config.compose import composed
 from vgm2p.config.draws import draws_of
@@ -69,7 +69,7 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
     """
     cell = f"{experiment}/{row.label}"
     folder = RunFolder(runs / cell)
-    if not folder.results.is_file():
+    if not all((folder.path / name).is_file() for name in FILES):  # `fit` makes up what a kill after the results lost
         return False
     was, now = (portable(config, cell) for config in (folder.read_manifest()["config"], settings(experiment, row)))
     changed = set(differences(training_part(was), training_part(now))) - LATER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -60,25 +60,24 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     data = make_data(settings.data)
     folder = RunFolder(Path(settings.out))
     finished = is_finished(folder, settings.updates)
-    env = None if finished else _environment(settings, algorithm_type)
-    with _claimed(folder, finished) as writable:
+    with ExitStack() as stack:
+        simulator = stack.enter_context(ExitStack())
+        env = None if finished else _environment(settings, algorithm_type, simulator)
+        writable = stack.enter_context(_claimed(folder, finished))
         point = _resume_point(settings, folder, data)
-        with Comparisons(settings, folder.path, say) as comparisons:
-            if point.finished:
-                _complete(Run(settings, folder, point, device_of(settings.trainer.accelerator), None, stop), writable)
-                if writable:
-                    comparisons.start()
-                else:
-                    comparisons.recall()
-            else:
-                env = env or _environment(settings, algorithm_type)
-                with closing(env) if env is not None else nullcontext():
-                    device = device_of(settings.trainer.accelerator)
-                    train(Run(settings, folder, point, device, env, stop), algorithm_type, data, comparisons.start)
-            comparisons.wait(stop.requested)
-            if stop.requested():
-                raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
-            summarise(folder, comparisons.folders, say, writable)
+        comparisons = stack.enter_context(Comparisons(settings, folder.path, say))
+        device = device_of(settings.trainer.accelerator)
+        if point.finished:
+            _complete(Run(settings, folder, point, device, None, stop), writable)
+            (comparisons.start if writable else comparisons.recall)()
+        else:
+            env = env or _environment(settings, algorithm_type, simulator)
+            train(Run(settings, folder, point, device, env, stop), algorithm_type, data, comparisons.start)
+        simulator.close()  # it is not needed while comparison runs end
+        comparisons.wait(stop.requested)
+        if stop.requested():
+            raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
+        summarise(folder, comparisons.folders, say, writable)
     refuse_diverged(folder)
 
 
@@ -125,8 +124,8 @@ def _same_data(folder: RunFolder, data: OfflineDataModule) -> bool:
     return isinstance(about, Mapping) and about.get("digest") == data.digest()
 
 
-def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> VectorEnv | None:
-    """Build the environment before data are fetched; None for evaluate=none.
+def _environment(settings: FitSettings, algorithm_type: type[Algorithm], stack: ExitStack) -> VectorEnv | None:
+    """Build the environment before data are fetched, for `stack` to close; None for evaluate=none.
 
     Raises MissingInput if a simulator is missing; the message says how to train without it.
     """
@@ -135,7 +134,7 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm]) -> Vect
     try:
         discrete = is_discrete(settings.env)
         check_actions(algorithm_type, discrete, f"env={settings.environment}", settings.algorithm)
-        env = make_env(settings.env)
+        env = stack.enter_context(closing(make_env(settings.env)))
     except MissingInput as error:
         raise MissingInput(f"{error.line}; evaluate=none trains without evaluation") from None
     check_pair(algorithm_type, env.spec, settings.seeds, settings.algorithm)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -34,6 +34,10 @@ from vgm2p.signals import SIGNALS
 LENGTH = struct.Struct("<Q")
 PATIENCE = 600.0  # seconds of silence after which a child hangs: starting a simulator or compiling it takes minutes
 BEAT = 2.0  # seconds between two signs of life
+Child = subprocess.Popen[bytes]
+Messages = queue.Queue[
+    Any
+]  # to the child: plain containers and tensors, None at the end; from it: lines, "" at the end
 
 
 class Evaluator:
@@ -42,15 +46,21 @@ class Evaluator:
     Args:
         config: configuration of the run, as plain containers.
         patience: seconds of silence after which the child is killed.
+
+    Attributes:
+        command: the command that starts a child.
+        pending: number of snapshots whose evaluation has not been collected.
     """
+
+    command: Sequence[str] = (sys.executable, "-m", "vgm2p.execution.beside")
 
     def __init__(self, config: Mapping[str, Any], patience: float = PATIENCE) -> None:
         self._config, self._patience = dict(config), patience
         self._silent = 0.0  # for how many seconds the child has been silent while it should work
         self._hung = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._outbox: queue.Queue[Any] = queue.Queue()
+        self._process: Child | None = None
+        self._answers: Messages = queue.Queue()
+        self._outbox: Messages = queue.Queue()
         self.pending = 0
 
     def submit(self, update: int, algorithm: Algorithm, episodes: int) -> None:
@@ -92,45 +102,48 @@ class Evaluator:
             self._process.kill()
             self._process.wait()
             self._process = None
+            self._outbox.put(None)  # ends the thread that sends
+        self._outbox, self._answers = queue.Queue(), queue.Queue()  # the next child gets no old message
         self.pending = 0
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            self._command(),
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=child_environment({"CUDA_VISIBLE_DEVICES": ""}),
         )
+        child = (self._process, self._outbox, self._answers)
         for work in (self._listen, self._write, self._watch):
-            threading.Thread(target=work, args=(self._process,), daemon=True).start()
+            threading.Thread(target=work, args=child, daemon=True).start()
 
-    def _command(self) -> list[str]:
-        return [sys.executable, "-m", "vgm2p.execution.beside"]
-
-    def _write(self, process: subprocess.Popen[bytes]) -> None:
+    def _write(self, process: Child, outbox: Messages, answers: Messages) -> None:
         """Send the messages of the outbox. Runs in a thread: a write of more than 64 KiB waits for the child."""
         assert process.stdin is not None
         while process.poll() is None:
             try:
+                message = outbox.get()
+                if message is None:
+                    return
                 buffer = io.BytesIO()
-                torch.save(self._outbox.get(), buffer)
+                torch.save(message, buffer)
                 process.stdin.write(LENGTH.pack(buffer.tell()) + buffer.getvalue())
                 process.stdin.flush()
             except OSError:  # the child has died; `_listen` reports it
                 return
             except Exception as error:
-                self._answers.put(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+                answers.put(json.dumps({"error": f"{type(error).__name__}: {error}"}))
                 return
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+    def _listen(self, process: Child, outbox: Messages, answers: Messages) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self._silent = 0.0
             if line.strip():
-                self._answers.put(line.decode())
-        self._answers.put("")
+                answers.put(line.decode())
+        answers.put("")
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, process: Child, outbox: Messages, answers: Messages) -> None:
         """Kill a child that hangs. The seconds are counted here, so those of a suspended machine do not count."""
         pause = min(1.0, self._patience / 4)
         while process.poll() is None:

@@ -15,7 +15,7 @@ from vgm2p.config.compose import options
 from vgm2p.config.draws import for_others
 from vgm2p.config.quoting import quoted
 from vgm2p.config.settings import PAPER, FitSettings
-from vgm2p.errors import ConfigError, DataError, Diverged, StorageError, nearest
+from vgm2p.errors import ConfigError, DataError, Diverged, StorageError, UserError, nearest
 from vgm2p.io.files import open_own, write_atomic
 from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
@@ -95,7 +95,10 @@ class Comparisons:
     def _run_all(self) -> None:
         for name in self.names:
             if not self._stopped:
-                self._run(name)
+                try:
+                    self._run(name)
+                except UserError as error:
+                    self._say(f"comparison run {name}: {error.line}")
 
     def _run(self, name: str) -> None:
         log, place = self._folder / f"compare-{name}.log", self._place(name)
