@@ -163,10 +163,7 @@ def test_a_run_is_not_compared_with_itself_and_variants_have_different_names(tmp
         (["algo=bc_gaussian", "compare=[bc_gaussian]"], ["bc_gaussian"]),
         (["algo=bc_gaussian", "optim.lr=0.5", "compare=[bc_gaussian]"], ["bc_gaussian"]),  # the group is the run's
         (["algo=bc_gaussian", "label=mine", "compare=[bc_gaussian]"], ["mine"]),
-        (
-            ["algo=omar", "tuned=omar/expert", "compare=[bc_gaussian]"],  # the file is for omar alone
-            ["omar", "bc_gaussian"],
-        ),
+        (["algo=omar", "tuned=omar/expert", "compare=[bc_gaussian]"], ["omar", "bc_gaussian"]),  # for omar alone
         (
             ["algo=bc_gaussian", "algo.history=2", "compare=[bc_gaussian]"],
             ["bc_gaussian history=2", "bc_gaussian history=1"],

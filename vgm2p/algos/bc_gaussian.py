@@ -53,6 +53,11 @@ class BCGaussian(Algorithm):
         self.policy = MLP((len(self.seeds),), self.id_dim, outputs, net)
         self.make_optimiser("policy", [self.policy], optim)
 
+    @classmethod
+    def unread(cls, discrete: bool) -> tuple[str, ...]:
+        """Return `decode` for continuous actions, whose policy acts by the mean."""
+        return () if discrete else ("decode",)
+
     def update(self, batch: Batch, key: Randomness) -> dict[str, Tensor]:
         """Take one maximum-likelihood step."""
         loss = self.policy_loss(batch)

@@ -20,10 +20,7 @@ from vgm2p.types import Acting, Batch, Needs, Randomness, Seen, Spec, Survey
 
 T = TypeVar("T")
 Draws = Literal["uniform", "return"]  # steps: all alike, or by the return of their episode
-PREDICTS_X = (
-    "departs from the paper: the network predicts the clean action (docs/algorithms/clean_action.md); "
-    "algo.predict=v is the paper's form"
-)
+PREDICTS_X = "departs from the paper: the network predicts the clean action; algo.predict=v is the paper's form"
 
 
 class Algorithm(Encoding):
@@ -89,6 +86,11 @@ class Algorithm(Encoding):
         """Return what `data.sampling=auto` means for this algorithm and kind of actions."""
         return "uniform"
 
+    @classmethod
+    def unread(cls, discrete: bool) -> tuple[str, ...]:
+        """Return the keys of its yaml file that have no effect with this kind of actions; typing one is refused."""
+        return ()
+
     def survey(self, survey: Survey) -> None:
         """Store statistics of the data in buffers, so that checkpoints hold them. Here: mean and standard deviation."""
         self.set_statistics(survey.mean, survey.std)
@@ -130,10 +132,8 @@ class Algorithm(Encoding):
             raise ConfigError("algo.acting.sample needs probabilities of discrete actions (algo.predict=x); use false")
         if acting.beta > 0.0 and not (self.has_probabilities and self.has_verdict):
             raise ConfigError("algo.acting.beta needs a verdict and probabilities of discrete actions; use 0")
-        if acting.beta > 0.0 and acting.best_of != 1:
-            raise ConfigError("algo.acting.beta weighs all actions, best_of chooses among some; set one of them")
-        if acting.beta > 0.0 and acting.sample:
-            raise ConfigError("algo.acting.beta takes the most likely action; set algo.acting.sample=false")
+        if acting.beta > 0.0 and (acting.best_of != 1 or acting.sample):
+            raise ConfigError("algo.acting.beta takes the likeliest of all actions; use best_of=1 and sample=false")
         self.acting = replace(acting, noise=0.0) if acting.beta > 0.0 else acting
 
     def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:
@@ -178,9 +178,8 @@ class Algorithm(Encoding):
 
     def state(self) -> list[Tensor]:
         """Return every tensor that `update` changes: parameters, buffers, steps and moments."""
-        steps = [
-            t for optimiser in self.optimisers.values() for entry in optimiser.state.values() for t in entry.values()
-        ]
+        entries = [entry for optimiser in self.optimisers.values() for entry in optimiser.state.values()]
+        steps = [tensor for entry in entries for tensor in entry.values()]
         return [*self.parameters(), *self.buffers(), *steps, *self.froze.values()]
 
     def scale_losses(self) -> None:

@@ -66,6 +66,11 @@ class MACQL(ValueLearner):
         self.weight = cql.weight if cql.weight is not None else 3.0 if self.spec.discrete else 5.0
         self.share = 1.0 / self.spec.n_agents if mixer == "mean" else 1.0  # weight w of an agent's value in the team's
 
+    @classmethod
+    def unread(cls, discrete: bool) -> tuple[str, ...]:
+        """Return what only sampled penalties need, or what only QMIX's need."""
+        return ("cql.samples", "cql.sigma", "cql.temperature", "rating") if discrete else ("cql.joint_samples",)
+
     def penalty(
         self, batch: Batch, o: Tensor, next_o: Tensor, q: Tensor, every: Tensor | None, key: Randomness
     ) -> Tensor:

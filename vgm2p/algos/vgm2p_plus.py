@@ -48,6 +48,11 @@ class VGM2PPlus(VGM2PRealised):
         """Return `return` for continuous actions. The judge of discrete actions learns from all steps alike."""
         return "uniform" if discrete else "return"
 
+    @classmethod
+    def unread(cls, discrete: bool) -> tuple[str, ...]:
+        """Return the keys of the judge and of the guidance for continuous actions."""
+        return () if discrete else ("judge", "gamma", "omega", "policy_rows", "label_dropout", "baseline_samples")
+
     def make_policy(self, net: Net) -> nn.Module:
         """Return the network u(a_k, r, k, o, c). With continuous actions it has no c: there is one class only."""
         classes = self.classes if self.spec.discrete else 0

@@ -79,6 +79,11 @@ class WeightedCloning(Algorithm):
         self.target_critic, self.target_mixer = copy.deepcopy((self.critic, self.mixer))
         self.targets = [self.follow(nn.ModuleList([self.target_critic, self.target_mixer]), online)]
 
+    @classmethod
+    def unread(cls, discrete: bool) -> tuple[str, ...]:
+        """Return what only the density of continuous actions needs."""
+        return ("action_eps",) if discrete else ()
+
     # --- values ------------------------------------------------------------------------------------------------------
     def q(self, critic: nn.Module, o: Tensor, action: Tensor) -> Tensor:
         """Return Q^i(o, a) of stored actions (S, B, N, A) or (S, B, N): (S, C, B, N)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import algorithm_class, is_discrete, make_algorithm, make_data, make_env
-from vgm2p.config.checks import check_actions, check_machine, check_pair
+from vgm2p.config.checks import check_actions, check_keys, check_machine, check_pair
 from vgm2p.config.draws import draws_of
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
@@ -56,6 +56,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     known = getattr(data.source, "discrete", None)
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
     kind = is_discrete(settings.env) if known is None else known
+    check_keys(algorithm_type, kind, settings.overrides, settings.algorithm)
     settings = replace(settings, data=draws_of(settings.data, algorithm_type, kind))
     data = make_data(settings.data)
     folder = RunFolder(Path(settings.out))

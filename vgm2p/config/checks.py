@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,16 @@ def check_actions(algorithm: type[Algorithm], discrete: bool | None, task: str, 
     kind = "discrete" if discrete else "continuous"
     if discrete is not None and not getattr(algorithm, f"supports_{kind}"):
         raise ConfigError(f"algo={name} does not support the {kind} actions of {task}; choose another algo")
+
+
+def check_keys(algorithm: type[Algorithm], discrete: bool | None, words: Sequence[str], name: str) -> None:
+    """Raise ConfigError for a typed key that the algorithm does not read with this kind of actions; None: unknown."""
+    if discrete is None:
+        return
+    for key in (word.lstrip("+~").partition("=")[0] for word in words):
+        if any(f"{key}.".startswith(f"algo.{unread}.") for unread in algorithm.unread(discrete)):
+            kind = "discrete" if discrete else "continuous"
+            raise ConfigError(f"{key} has no effect: algo={name} does not read it with {kind} actions; remove it")
 
 
 def check_spec(data: Spec, env: Spec) -> None:

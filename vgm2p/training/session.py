@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.build import make_algorithm
-from vgm2p.config.checks import check_pair, check_spec, check_updates
+from vgm2p.config.checks import check_keys, check_pair, check_spec, check_updates
 from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import stored_part
 from vgm2p.datamodules.offline import Blocks, OfflineDataModule
@@ -86,6 +86,7 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     if run.env is not None:
         check_spec(store.spec, run.env.spec)
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
+    check_keys(algorithm_type, store.spec.discrete, settings.overrides, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
     check_updates(algorithm, settings.updates, settings.algorithm)
     data.draw_as(algorithm_type.draws(store.spec.discrete))  # if nothing told the kind of actions before
