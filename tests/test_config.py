@@ -16,7 +16,7 @@ from vgm2p.config.nodes import arguments, settings_of, to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.words import SETTINGS
 from vgm2p.errors import ConfigError
-from vgm2p.run.fingerprint import differences, run_name
+from vgm2p.run.fingerprint import Change, differences, run_name
 from vgm2p.types import Spec
 
 CONF = compose.config_folder()
@@ -152,7 +152,7 @@ def test_keys_that_came_later_change_neither_the_name_of_a_run_nor_the_run():
     assert run_name(other) != run_name(now)
     for algo in ("vgm2p", "vgm2p_plus"):  # what `auto` means, the algorithm says; a name does not know it
         assert name_of("data.sampling=uniform", f"algo={algo}") != name_of(f"algo={algo}")
-    assert differences(before, other) == ["data.sampling: uniform -> return"]
+    assert list(map(str, differences(before, other))) == ["data.sampling: uniform -> return"]
 
 
 def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
@@ -173,7 +173,7 @@ def test_the_run_folder_depends_on_what_changes_training_and_on_nothing_else():
     for other in ("algo.omega=4", "data.batch_size=9", "trainer.precision=bf16-mixed", "seeds=2", "env.n_agents=3"):
         assert name_of(other) != base, other
     old, new = training_part(composed()), training_part(composed("algo.omega=4"))
-    assert differences(old, new) == ["algo.omega: 1.0 -> 4"]
+    assert differences(old, new) == [Change("algo.omega", 1.0, 4)]
 
 
 TRAINS = {"seed", "seeds", "algo", "net", "optim", "data", "env", "trainer"}  # a new key that trains must be added here

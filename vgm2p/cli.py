@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from vgm2p import __version__
@@ -39,6 +40,9 @@ COMMANDS = ("fit", "evaluate", "estimate", "collect", "data", "report", "export"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see `vgm2p.errors`). An error is printed as one line on stderr."""
     line = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show must not end a command
+            stream.reconfigure(errors="backslashreplace")
     STOP.signum, STOP.graceful = None, True  # until a command begins: imports of libraries are not to be interrupted
     STOP.install()
     try:

@@ -16,10 +16,11 @@ from vgm2p.datamodules.layout.outcomes import achieved
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.sampling import ESS, by_return, sampling_line
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION, Columns
-from vgm2p.io.files import written_aside
+from vgm2p.io.files import refuse_foreign, written_aside
 from vgm2p.io.text import decimals, name, one_line, shown
 
 ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", INCOMPLETE: "incomplete"}
+DRAWN_BY = "vgm2p data show"
 BARS = 12
 WIDTH = 40
 
@@ -124,9 +125,13 @@ def _histogram(returns: NDArray[Any]) -> list[str]:
 
 
 def picture(path: Path, target: Path) -> None:
-    """Write a PNG file with histograms of the episodes' returns and lengths. Raises MissingInput or DataError."""
+    """Write a PNG file with histograms of the episodes' returns and lengths.
+
+    Raises MissingInput or DataError, and StorageError in place of a file that this function did not write.
+    """
     from matplotlib.figure import Figure  # not pyplot: it would change the backend of a program that calls us
 
+    refuse_foreign(target, (DRAWN_BY.encode(),), "out", DRAWN_BY)
     columns = read(path)
     figure = Figure(figsize=(9, 3.4))
     left, right = figure.subplots(1, 2)
@@ -142,4 +147,4 @@ def picture(path: Path, target: Path) -> None:
     figure.suptitle(name(columns.attributes["name"]), parse_math=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight")
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", metadata={"Software": DRAWN_BY})

@@ -12,7 +12,7 @@ from vgm2p.datamodules.layout.checks import discard_damaged, store_checked
 from vgm2p.datamodules.sources.finder import data_files, distinct, one_file
 from vgm2p.datamodules.sources.recording import columns_of, digest_of, read_recording
 from vgm2p.datamodules.vaults.vault import MARKERS
-from vgm2p.errors import MissingInput
+from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.io.files import require_file, require_folder
 from vgm2p.io.text import say
 from vgm2p.run.lock import one_at_a_time
@@ -107,10 +107,17 @@ class Files:
         """Return the files. What a glob or a folder gives is sorted, taken once, and printed.
 
         Raises:
+            ConfigError: if no path is named.
             MissingInput: if a path or glob matches no file, or a folder holds none.
             DataError: if a path is no plain file.
         """
-        return [path for pattern in self.paths for path in self._matches(pattern)]
+        if not self.paths:
+            raise ConfigError("data.source.paths is empty; name a file: data.source.paths=[<file>]")
+        found = [path for pattern in self.paths for path in self._matches(pattern)]
+        once = distinct(found)
+        if len(once) < len(found):
+            say(f"files        named more than once, and taken once: {len(found) - len(once)} of {len(found)}")
+        return once
 
     def _matches(self, pattern: str) -> list[Path]:
         remedy = "give its path, or a glob: data.source.paths=[<file>]"

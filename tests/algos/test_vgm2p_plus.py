@@ -1,27 +1,20 @@
 """VGM2P+: its two special cases to the last bit, how its steps are drawn, and runs from before its name was used."""
 
-import json
-
 import pytest
 import torch
 
-import vgm2p
 from tests.run.runs import run, succeeded
 from tests.support import continuous_spec, discrete_spec, random_batch
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.realised import JudgeSettings
 from vgm2p.algos.vgm2p_plus import VGM2PPlus
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
-from vgm2p.algos.vgm2p_switches import VGM2PSwitches
-from vgm2p.config.build import algorithm_class, make_data
+from vgm2p.config.build import make_data
 from vgm2p.config.compose import composed
 from vgm2p.config.draws import draws_of, for_others
 from vgm2p.errors import ConfigError
 from vgm2p.groups import Net, Optim
-from vgm2p.report.runs import load_run
 from vgm2p.rng import ActKey, UpdateKey
-from vgm2p.run.fingerprint import FORMER_CLASS, PLUS, present_label
-from vgm2p.run.folder import RunFolder
 from vgm2p.types import Acting, Seen
 
 SEEDS, SETTINGS = [3, 5], {"net": Net(16, 2), "optim": Optim(1e-2, 50), "history": 3}
@@ -99,26 +92,3 @@ def test_one_word_gives_the_clone_of_steps_drawn_by_return(tmp_path):
     succeeded(run(tmp_path / "clone", **clone))
     plus, clone = ((tmp_path / name / "episodes.csv").read_text() for name in ("plus", "clone"))
     assert plus == clone and plus.count("\n") > 1
-
-
-def test_runs_from_before_the_name_was_used_go_on_under_their_present_name(tmp_path):
-    words, out = {"algo": "vgm2p_chosen", "updates": 20, "label": "vgm2p_plus"}, tmp_path / "old"
-    succeeded(run(out, **words))
-    manifest = RunFolder(out).manifest
-    was = json.loads(manifest.read_text())
-    assert was["config"]["data"]["sampling"] == "uniform"  # what older versions wrote, too
-    was["config"]["algo"]["_target_"] = PLUS
-    manifest.write_text(json.dumps(was))
-    loaded = load_run(out)
-    assert loaded.name == "vgm2p_chosen" and loaded.manifest["config"]["algo"]["_target_"] == FORMER_CLASS
-    assert isinstance(vgm2p.load(str(out)).algorithm, VGM2PSwitches)
-    refused = run(out, **words | {"algo": "vgm2p_plus"})
-    assert refused.returncode == 2 and "algo: vgm2p_chosen, which had the name vgm2p_plus -> " in refused.stderr
-    words["updates"] = 40
-    succeeded(run(out, **words))
-    assert RunFolder(out).read_results()["updates"] == 40
-
-
-def test_the_new_name_means_the_new_class():
-    new = composed("fit", ["experiment=quickstart", "algo=vgm2p_plus"])
-    assert algorithm_class(new["algo"]) is VGM2PPlus and present_label("vgm2p_plus", new["algo"]) == "vgm2p_plus"

@@ -93,15 +93,11 @@ def test_a_run_whose_folder_moved_goes_on(out, whole, tmp_path):
     assert differences(whole, moved) == []
 
 
-def test_a_checkpoint_without_marks_is_taken_and_that_is_said_once(out, whole):
+@pytest.mark.parametrize("name", ["logs", "froze", "window"])
+def test_a_checkpoint_that_lacks_something_is_not_taken(out, name):
     for path in sorted((out / "checkpoints").glob("*.ckpt")):
-        edit(path, lambda content: content["vgm2p"].pop("logs"))
-    (out / "results.json").write_text(json.dumps({k: v for k, v in results(out).items() if k != "logs"}))
-    done = succeeded(run(out))
-    assert done.stdout.count("of an older version: whether the logs were changed cannot be checked") == 1
-    assert differences(whole, out) == []
-    again = succeeded(run(out))
-    assert "older version" not in again.stdout
+        edit(path, lambda content: content["vgm2p"].pop(name))
+    refused(run(out), "cannot go on")
 
 
 @pytest.mark.parametrize(("name", "kind"), some_slow(CASES, [("metrics.csv", change), ("episodes.csv", lose)]))

@@ -145,7 +145,7 @@ def test_evaluate_takes_several_ways_to_act(trained, tmp_path):
     [
         ("workers=3", "workers=3: env=mamujoco/6halfcheetah has no such key"),
         ("act_noise=0.5", "algo=bc_gaussian does not start from noise"),
-        ("out={run}", "is a run folder"),
+        ("out={run}", "is the folder of a run"),
     ],
 )
 def test_evaluate_refuses_settings_that_do_not_fit_the_run(word, says, trained):

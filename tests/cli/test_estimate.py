@@ -1,6 +1,8 @@
 """`vgm2p estimate` on real runs: what it prints, writes, repeats, ranks and refuses; the validation beside it."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -8,8 +10,12 @@ import pytest
 
 from tests.cli.answers import TINY, answer
 from tests.run.runs import program
+from tests.support import small_columns
 from tools.estimate_validation import main as validate
+from vgm2p.cli import main
 from vgm2p.commands.progress import Progress
+from vgm2p.datamodules.layout.episodes import returns_of
+from vgm2p.datamodules.layout.writing import write
 from vgm2p.errors import Interrupted
 from vgm2p.run.folder import RunFolder, write_json
 from vgm2p.signals import StopFlag
@@ -171,3 +177,37 @@ def test_progress_says_how_fast_it_is_and_a_signal_ends_it():
     stop.signum = 2
     with pytest.raises(Interrupted, match="the same command goes on"):
         progress("update", 22, 100)
+
+
+def test_an_estimate_is_printed_where_it_cannot_be_kept(runs, tmp_path, monkeypatch):
+    run = shutil.copytree(runs / "a", tmp_path / "a")
+    (run / ".estimate.json.lock").symlink_to("/nowhere")  # nobody holds this lock, and it cannot be written
+    code, text = answer(["estimate", f"run={run}", *FEW])
+    assert code == 74 and "is a link" in text
+    (run / ".estimate.json.lock").unlink()
+    real = os.open
+
+    def read_only(name, flags, *more, **named):
+        if str(name).endswith(".lock") and flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+        return real(name, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert main(["estimate", f"run={run}", *FEW]) == 0
+    assert not (run / "estimate.json").exists()
+
+
+def test_other_data_under_the_same_name_are_refused(tmp_path):
+    columns = small_columns(2, [6] * 12)
+    write(tmp_path / "x.h5", columns)
+    words = ["data=files", f"data.source.paths=[{tmp_path / 'x.h5'}]", f"out={tmp_path / 'run'}"]
+    assert answer(["fit", *TINY, "algo=bc_mse", *words]) == (0, "")
+    assert answer(["estimate", f"run={tmp_path / 'run'}", *FEW, "share=0.2"]) == (0, "")
+    columns.steps["rewards"] += 100.0 * columns.steps["has_action"]
+    columns.episodes["return"] = returns_of(columns.steps["rewards"], columns.episodes["start"])
+    (tmp_path / "x.h5").unlink()
+    write(tmp_path / "x.h5", columns)
+    for more in ([], ["propose=true"]):
+        few = [] if more else [*FEW, "share=0.2"]
+        code, text = answer(["estimate", f"run={tmp_path / 'run'}", *few, *more])
+        assert code == 65 and "was trained on data" in text and text.count("\n") == 1

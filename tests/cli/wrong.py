@@ -31,6 +31,7 @@ from tests.cli.wrong_datasets import (
 )
 from tests.cli.wrong_exports import EXPORTS
 from tests.cli.wrong_keys import KEYS, command, fit
+from tests.cli.wrong_outputs import OUTPUTS
 from tests.cli.wrong_reports import REPORTS
 from tests.cli.wrong_runs import (
     GAMES,
@@ -271,6 +272,7 @@ CASES = [
     Wrong("no update of the policy", fit("algo=vgm2p_realised", "algo.judge.value_updates=4"), 2, "learns nothing in"),
     Wrong("judge that is none", fit("algo=vgm2p_chosen", "algo.judge=jury"), 2, "algo.judge"),
     *REPORTS,
+    *OUTPUTS,
     *GAMES,
 ]
 ALL = [*CASES, *KEYS]

@@ -18,14 +18,18 @@ from vgm2p.config.compose import composed
 from vgm2p.config.draws import draws_of
 from vgm2p.config.settings import training_part
 from vgm2p.report.runs import Run, load_run
-from vgm2p.run.fingerprint import differences
+from vgm2p.run.fingerprint import Change, differences
 from vgm2p.run.folder import RunFolder
 
 Plan = Mapping[str, Sequence[tuple[Sequence[str], Sequence["Row"]]]]  # part -> experiments and their rows, in order
 # Keys that came after the first cells of robots had run. They train robots as before, so those cells still count.
-AS_BEFORE = {"algo.acting.sample: None -> False", "algo.predict: None -> v", "algo.times.law: uniform -> None"}
+AS_BEFORE = {
+    Change("algo.acting.sample", None, False),
+    Change("algo.predict", None, "v"),
+    Change("algo.times.law", "uniform", None),
+}
 # Keys that came later still, or have another default than at first, and change no training.
-LATER = {"algo.acting.beta: None -> 0.0", "data.ess: 0.1 -> None"}
+LATER = {Change("algo.acting.beta", None, 0.0), Change("data.ess", 0.1, None)}
 BUDGET = ("updates", "eval_episodes", "eval_acting")  # settings that do not change training, but must be equal, too
 
 

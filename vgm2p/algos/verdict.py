@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -60,11 +60,6 @@ class Judging(Algorithm):
         verdict = self.rate_all(o) / broadcast(self.spread.clamp(min=1e-8), p)
         scores = p.clamp(min=torch.finfo(p.dtype).tiny).log() + acting.beta * verdict
         return torch.softmax(masked(scores, legal), dim=-1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        if self.spread is not None:  # a checkpoint from before this buffer
-            state_dict.setdefault(f"{prefix}spread", self.spread)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def baseline_of(samples: Baseline, has_probabilities: bool) -> tuple[int, bool]:

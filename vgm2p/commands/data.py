@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vgm2p.config.build import make_data
@@ -204,12 +205,21 @@ def _each(action: str, origins: list[Origin], say: Say) -> None:
 
 
 def _show(paths: list[Path], settings: DataSettings, say: Say) -> None:
+    taken: set[str] = set()
     for path in paths:
         say(describe(path))
         if settings.out:
-            target = Path(settings.out) / f"{path.stem}.png"
+            name = next(name for name in _names(path.stem) if name not in taken)
+            taken.add(name)
+            target = Path(settings.out) / f"{name}.png"
             picture(path, target)
             say(f"picture      {target}")
+
+
+def _names(stem: str) -> Iterator[str]:
+    """Yield names for the picture of a file: its own, then with numbers, because other files may have the same one."""
+    yield stem
+    yield from (f"{stem}-{number}" for number in itertools.count(2))
 
 
 def _check(paths: list[Path], settings: DataSettings, say: Say) -> None:

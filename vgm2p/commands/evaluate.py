@@ -14,17 +14,18 @@ from vgm2p.config.build import TARGET, class_of, make_env, refuse_missing
 from vgm2p.config.checks import check_policy
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import NoSimulator, VectorEnv
-from vgm2p.errors import ConfigError, MissingInput, RolloutStopped
+from vgm2p.errors import ConfigError, MissingInput, RolloutStopped, StorageError
 from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import Scene, record, save_replay
-from vgm2p.io.files import refuse_link, remove_stale
+from vgm2p.io.files import refuse_foreign, refuse_link, remove_stale
 from vgm2p.io.text import command, decimals, grid, say, shown
 from vgm2p.report.evaluations import environment_part
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
-from vgm2p.run.folder import SHARED, Way, episode_row, kept_failures, write_json
+from vgm2p.run.exported import DOCUMENT
+from vgm2p.run.folder import EPISODE_FIELDS, SHARED, Way, episode_row, kept_failures, read_json, write_json
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
 from vgm2p.types import NO_ENVIRONMENT
@@ -41,8 +42,8 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> Path:
     node, name = _named_env(policy, settings)
     refuse_missing(node, name, settings.video, settings.replay)
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
-    if settings.out is not None and (Path(settings.out) / "manifest.json").exists():
-        raise ConfigError(f"out={settings.out} is a run folder; its results would be lost; choose another folder")
+    if settings.out is not None:
+        _check_target(Path(settings.out), policy)
     if settings.env is None and policy.spec.env_id.startswith(NO_ENVIRONMENT):
         raise ConfigError(
             f"{policy.path}: its data name no environment; give one of conf/env (ours or yours) with env=<name>, or "
@@ -51,6 +52,22 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> Path:
         )
     with closing(_environment(policy, node)) as env:
         return _roll_out(policy, env, settings, stop)
+
+
+def _check_target(out: Path, policy: TrainedPolicy) -> None:
+    """Raise ConfigError or StorageError if a folder holds a run, an export, or files that no evaluation wrote.
+
+    An evaluation of the same run is replaced.
+    """
+    for name, what in (("manifest.json", "a run"), (DOCUMENT, "an export")):
+        if (out / name).exists():
+            raise ConfigError(f"out={out} is the folder of {what}; its files would be lost; choose another folder")
+    refuse_foreign(out / "episodes.csv", (",".join(EPISODE_FIELDS).encode(),), "out", "evaluation")
+    refuse_foreign(out / "results.json", (b'{\n "by_act_noise":',), "out", "evaluation")
+    if (out / "results.json").exists():
+        before = read_json(out / "results.json", "the evaluation").get("checkpoint")
+        if before != str(policy.origin) and Path(str(before)).parent.resolve() != policy.path.parent.resolve():
+            raise StorageError(f"out={out} holds an evaluation of {before}; choose another out=, or delete it")
 
 
 def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:

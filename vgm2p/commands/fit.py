@@ -27,7 +27,7 @@ from vgm2p.run.belonging import misfit
 from vgm2p.run.checkpoint import put_aside
 from vgm2p.run.fingerprint import differences
 from vgm2p.run.folder import RunFolder
-from vgm2p.run.lock import FolderLock
+from vgm2p.run.lock import FolderLock, cannot_write
 from vgm2p.run.resume_point import ResumePoint, find_resume_point, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
@@ -37,7 +37,7 @@ from vgm2p.training.run import Run, device_of
 from vgm2p.training.session import train
 from vgm2p.training.trainer import quiet
 
-SCHEDULE = "optim.decay_updates:"
+SCHEDULE = "optim.decay_updates"
 
 
 def run(settings: FitSettings, stop: StopFlag) -> None:
@@ -103,7 +103,7 @@ def _claimed(folder: RunFolder, finished: bool) -> Iterator[bool]:
             stack.enter_context(FolderLock(folder.path, say))
             folder.clean()
         except (OSError, StorageError) as error:
-            if not finished or not isinstance(error if isinstance(error, OSError) else error.__cause__, OSError):
+            if not finished or not cannot_write(error):
                 raise
             say(f"{folder.path} cannot be written: the result is shown, and nothing else is done")
             writable = False
@@ -154,12 +154,13 @@ def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataMod
 
     def changes(before: Mapping[str, Any]) -> list[str]:
         found = differences(training_part(before), now)
-        moved = [line for line in found if line.startswith("data.source.")]
+        moved = [change.key for change in found if change.moves_data]
         if moved and not same_data():
-            return [f"{moved[0].partition(':')[0]} (and the data there are others)"]
+            return [f"{moved[0]} (and the data there are others)"]
         total = before.get("updates")
         longer = isinstance(total, int) and settings.updates > total
-        return [line for line in found if line not in moved and not (longer and line.startswith(SCHEDULE))]
+        allowed = {*moved, SCHEDULE} if longer else {*moved}
+        return [str(change) for change in found if change.key not in allowed]
 
     def reason(content: Mapping[str, Any], update: int) -> str | None:
         spec = stored_spec(folder.read_manifest().get("spec"), folder.manifest)

@@ -14,7 +14,8 @@ from vgm2p.report.evaluations import load_with_evaluations
 from vgm2p.report.page.page import check_target, write_page
 from vgm2p.report.paper.command import write_paper_table
 from vgm2p.report.runs import load_runs
-from vgm2p.report.tables import as_csv, table, versus
+from vgm2p.report.tables import CSV, as_csv, table, versus
+from vgm2p.report.targets import check_folder
 from vgm2p.report.variants import condition_warnings, name_variants
 from vgm2p.run.lock import OutputLock
 from vgm2p.signals import StopFlag
@@ -31,6 +32,7 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     page, out = None if settings.html is None else Path(settings.html), Path(settings.out)
     if page is not None:
         check_target(page, out)
+    check_folder(out, "table", CSV.split(), "curves.png")
     load = load_with_evaluations if settings.evaluations else load_runs
     loaded, about = load([str(name) for name in settings.runs])
     runs, repeated = name_variants(loaded)
@@ -38,7 +40,7 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     for notice in notices:
         say(notice)
     if not runs:
-        raise MissingInput("none of these folders contains a finished run; let `vgm2p fit` finish first")
+        raise MissingInput("none of these folders contains a finished run with an evaluation")
     out.mkdir(parents=True, exist_ok=True)
     text, best = table(runs), settings.acting == "best"
     if settings.versus:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from vgm2p.config.settings import Node
 from vgm2p.config.words import EstimateSettings
 from vgm2p.datamodules.offline import OfflineDataModule
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.errors import ConfigError, MissingInput
+from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.execution.evaluation import known, own_way, refuse_others
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.run.folder import RunFolder, Way
@@ -59,11 +60,36 @@ def _loaded(subjects: Sequence[Subject], settings: EstimateSettings) -> tuple[Of
             if _identity(other) != _identity(nodes[0]):
                 first = subjects[0].folder.path
                 raise ConfigError(f"{one.folder.path} and {first} were trained on different data; name one, data=")
+        _refuse_changed(subjects)
         node = nodes[0]
     data: OfflineDataModule = make_data(node)
     data.device = torch.device(settings.device)
-    try:
+    with _moved():
         return data, data.store.to(settings.device)
+
+
+def _refuse_changed(subjects: Sequence[Subject]) -> None:
+    """Raise DataError if the files of a run's dataset hold other data than in its training."""
+    seen: dict[str, str] = {}  # the data of many runs are the same
+    for one in (one for one in subjects if one.folder.manifest.is_file()):
+        about, node = one.folder.read_manifest().get("data"), one.policy.settings.data
+        before = about.get("digest") if isinstance(about, Mapping) else None
+        if not isinstance(before, str) or node is None:
+            continue
+        with _moved():
+            now = seen[str(node)] = seen.get(str(node)) or make_data(node).digest()
+        if now != before:
+            raise DataError(
+                f"{one.folder.path} was trained on data {before[:12]}, and their files now hold {now[:12]}; "
+                "restore them, or name the data with data="
+            )
+
+
+@contextmanager
+def _moved() -> Iterator[None]:
+    """Say how to name data that are no longer where a run had them."""
+    try:
+        yield
     except MissingInput as error:
         raise MissingInput(f"{error.line}; data= names the data where they are now") from None
 

@@ -18,7 +18,6 @@ from vgm2p.config.nodes import arguments
 from vgm2p.config.settings import PolicySettings
 from vgm2p.envs.base import VectorEnv, require_task
 from vgm2p.errors import ConfigError, MissingInput, UserError, out_of_memory
-from vgm2p.run.fingerprint import present
 from vgm2p.types import Spec
 
 if TYPE_CHECKING:  # functions import these where they need them: torch and Lightning are slow to import
@@ -32,7 +31,6 @@ def algorithm_class(algo: Mapping[str, Any]) -> type[Algorithm]:
     """Return the class that the node `algo` names, and check the node's keys. Raises ConfigError."""
     from vgm2p.algos.contract import Algorithm
 
-    algo = present(algo)
     cls = class_of(algo, "algo")
     if not issubclass(cls, Algorithm):
         raise ConfigError(

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from vgm2p.config.compose import config_folders, search_path
 from vgm2p.config.own_data import with_own_files
 from vgm2p.config.quoting import CALL, literal, quoted
+from vgm2p.config.settings import GROUPS
 from vgm2p.config.stored import stored_words
 from vgm2p.config.typed import at_home, exists, typed
 from vgm2p.config.words import SETTINGS
@@ -26,7 +27,15 @@ POSITIONAL = {
 WITH_DATA = ("fit", "estimate")  # commands with the group `data`
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
 MULTIRUN = ("-m", "--multirun")  # options that start several runs
-OF_SWEEPS = ("+sweep=", "hydra/launcher=", "hydra/sweeper=", "hydra.launcher.", "hydra.sweeper.", "hydra.sweep.")
+OF_SWEEPS = (
+    "+sweep=",
+    "hydra.mode=",
+    "hydra/launcher=",
+    "hydra/sweeper=",
+    "hydra.launcher.",
+    "hydra.sweeper.",
+    "hydra.sweep.",
+)
 OPTIONS = (*MULTIRUN, "--resolve", "--run", "-r", "--hydra-help", "--version")  # options without a value
 
 
@@ -43,6 +52,10 @@ def hydra_words(command: str, line: list[str]) -> list[str]:
         if before not in WITH_VALUE:
             _check(command, word)
         (options if before in WITH_VALUE or word in (*WITH_VALUE, *OPTIONS) else rest).append(word)
+    if words and words[-1] in WITH_VALUE:
+        raise ConfigError(f"{words[-1]} needs a value, the next word; see `vgm2p {command} --help`")
+    if "--resolve" in options and not any(word in ("--cfg", "-c") for word in options):
+        raise ConfigError("--resolve is for a configuration that is shown; add --cfg job")
     if any(word in WITH_VALUE for word in options):  # they show one configuration
         options = [word for word in options if word not in MULTIRUN]
     elif not several:
@@ -62,12 +75,26 @@ def _check(command: str, word: str) -> None:
     """Raise ConfigError for a word that is neither `key=value` nor an option, or that calls a resolver."""
     if word.startswith("-") and word not in (*WITH_VALUE, *OPTIONS):
         raise ConfigError(f"unknown option '{word}'; see `vgm2p {command} --help`")
-    key, equals, _ = word.partition("=")
+    key, equals, value = word.partition("=")
+    _check_group(command, word, key.lstrip("+~"), value)
     if not word.startswith(("-", "~")) and not (equals and key.lstrip("+")):
         known = [each.name for each in dataclasses.fields(SETTINGS[command]) if not each.metadata.get("composed")]
         raise ConfigError(f"'{word}' is not key=value{_meant(word, known, command) if not equals else ''}")
     if CALL.search(word) and not word.startswith("hydra."):
         raise ConfigError(f"'{word}' would store environment variables in files; let the shell insert the value")
+
+
+def _check_group(command: str, word: str, key: str, value: str) -> None:
+    """Raise ConfigError unless a word that chooses a file of conf/, or of Hydra's own, names one."""
+    if key == "hydra":
+        raise ConfigError(f"'{word}' is no key; a key of Hydra has a dot, such as hydra.verbose=true")
+    if key not in GROUPS and not key.startswith("hydra/"):
+        return
+    if word.startswith("~") and key not in ("logger", "callbacks"):
+        raise ConfigError(f"'{word}': {key} cannot be removed; {key}=<name> chooses another one")
+    if value in ("null", "''", '""') or value.startswith("["):
+        several = f"several runs: `vgm2p {command} -m {key}=<name>,<name>`"
+        raise ConfigError(f"{key} takes one name, got {value}; {several if value.startswith('[') else 'remove it'}")
 
 
 def _meant(word: str, known: Sequence[str], command: str) -> str:
@@ -118,6 +145,8 @@ def _with_resumed(words: list[str]) -> list[str]:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"'{named[-1]}': resume takes auto, no or a run folder")
     folder = RunFolder(Path(literal(value)))
+    if other := [word for word in words if word.startswith("out=")]:
+        raise ConfigError(f"resume={folder.path} continues in this folder; remove {other[-1]}")
     config = folder.read_manifest().get("config")
     values, more = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
     untyped = [word for word in more if word not in words]

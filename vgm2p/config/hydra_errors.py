@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vgm2p.config.compose import composed, file_keys, groups, options
 from vgm2p.config.quoting import quoted
-from vgm2p.config.settings import WRONG_CLOCK, wrong_clock
+from vgm2p.config.settings import GROUPS, WRONG_CLOCK, wrong_clock
 from vgm2p.config.typed import PATHS, TEXTS
 from vgm2p.errors import CLOSE, ConfigError, MissingInput, UserError, nearest
 from vgm2p.run.fingerprint import leaves
@@ -52,6 +52,8 @@ def explain(error: Exception, command: str) -> UserError:
         return ConfigError(f"'{error.override}' cannot be parsed ({text.splitlines()[0]}); quote it: 'key=[\"a b\",c]'")
     if found := AMBIGUOUS.search(text):
         key, _, values = found["word"].partition("=")
+        if key in GROUPS:
+            return ConfigError(f"{key} takes one name; -m starts several runs: `vgm2p {command} -m {key}={values}`")
         one, what = (quoted(values), "name") if key in (*PATHS, *TEXTS) else (f"[{values}]", "list")
         word = shlex.quote(f"{key}={one}")
         return ConfigError(f"{key} has several values: use -m to start several runs, or {word} for one {what}")

@@ -163,10 +163,12 @@ class FitSettings:
     callbacks: Node = field(metadata=key(stored=False))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an unknown way to act, or an empty `out`."""
+        """Raise ConfigError for an unknown way to act, an empty `out`, or a `label` that is no name."""
         check_acting(self.eval_acting if isinstance(self.eval_acting, list) else [], "eval_acting")
         if not self.out:
             raise ConfigError("out= names no folder; give a folder, or remove out=")
+        if self.label is not None and {"", ".", ".."} & set(self.label.split("/")):
+            raise ConfigError(f"label={self.label} is a part of the run folder; it must be a name, without . and ..")
 
     @property
     def policy(self) -> PolicySettings:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vgm2p.errors import ConfigError, MissingInput, OutOfMemory, StorageError, UserError, out_of_memory
 from vgm2p.io.files import FULL
 from vgm2p.io.shell import missing_package
+from vgm2p.io.text import OUTPUT
 
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -46,7 +47,11 @@ def as_user_error(error: BaseException) -> UserError:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("vgm2p"):
         return MissingInput(*missing_package(error.name.partition(".")[0]))
     if isinstance(error, OSError):
+        if error.errno == errno.ENOENT and error.filename is None:
+            return StorageError("the working folder was deleted; change to another one")
         where = error.filename or "the run folder"
+        if where == OUTPUT:
+            return StorageError(f"{where}: {error.strerror}; send it to another file")
         if error.errno == errno.ENAMETOOLONG:
             return StorageError(f"{where}: {error.strerror}; give a shorter name")
         advice = "free space, or " if full else "fix permissions, or " if error.errno in FORBIDDEN else ""

@@ -217,6 +217,24 @@ def refuse_existing(path: Path) -> None:
         raise StorageError(f"{path} exists; choose another out=, or delete it")
 
 
+def refuse_foreign(path: Path, begins: tuple[bytes, ...], key: str, writer: str) -> None:
+    """Raise StorageError unless a file can be written here: a new one, or one that `writer` wrote.
+
+    Args:
+        path: the file.
+        begins: texts of which one stands in the first bytes of every file of `writer`.
+        key: the key that names the file or its folder, for the message.
+        writer: what writes such files.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise StorageError(f"{path} is not a plain file; choose another {key}=")
+    if path.exists():
+        with path.open("rb") as file:
+            head = file.read(2000)
+        if head and not any(text in head for text in begins):
+            raise StorageError(f"{path} exists, and no {writer} has written it; choose another {key}=, or delete it")
+
+
 def require_space(folder: Path, need: int, remedy: str) -> None:
     """Raise StorageError if fewer than `need` bytes are free at `folder`. (On a full disk, HDF5 may crash.)"""
     free = shutil.disk_usage(folder).free

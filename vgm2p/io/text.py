@@ -14,6 +14,7 @@ from vgm2p.io.shell import program, runnable
 
 LONGEST = 120  # characters of a name in a table or a plot
 HIDDEN = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")  # Unicode categories of characters that show nothing or move the text
+OUTPUT = "standard output"
 JOINERS = "\u200c\u200d"  # parts of words in some scripts
 FORMULA = re.compile(r"[=+@＝＋－＠-]")  # also their wide forms
 
@@ -107,8 +108,16 @@ def shown(value: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print lines without control characters, and flush the output. Commands in backticks become runnable."""
-    print("\n".join(map(plain, runnable(text).split("\n"))), flush=True)
+    """Print lines without control characters, and flush the output. Commands in backticks become runnable.
+
+    Raises OSError, which names the output, if it cannot be written.
+    """
+    try:
+        print("\n".join(map(plain, runnable(text).split("\n"))), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, OUTPUT) from error
 
 
 @functools.cache

@@ -14,7 +14,6 @@ from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.io.text import command, name
 from vgm2p.report.estimates import per_seed
 from vgm2p.report.results import damaged_entry, other_result
-from vgm2p.run.fingerprint import present, present_label
 from vgm2p.run.folder import NAMED, RunFolder, Way, way_of
 from vgm2p.run.marks import changed_since_the_end
 from vgm2p.types import NO_ENVIRONMENT
@@ -134,10 +133,6 @@ def load_run(path: Path) -> Run:
         raise MissingInput(f"{path}: trained without an environment; judge it:", command("estimate", f"run={path}"))
     if "return_mean" not in results:
         raise MissingInput(f"{path}: trained with evaluate=none; evaluate it:", command("evaluate", f"run={path}"))
-    algo = manifest["config"].get("algo")
-    if isinstance(algo, Mapping) and isinstance(results.get("algorithm"), str):
-        results["algorithm"] = present_label(results["algorithm"], algo)
-        manifest["config"]["algo"] = present(algo)
     run = Run(path, manifest, results, checked_name(folder, results))
     try:
         _read_episodes(run)

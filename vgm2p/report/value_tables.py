@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vgm2p.errors import ConfigError, StorageError
+from vgm2p.io.files import refuse_foreign
 from vgm2p.io.text import decimals, grid, markdown, shown
 from vgm2p.report.estimates import interval
 from vgm2p.report.ranking import (
@@ -21,7 +24,22 @@ from vgm2p.report.ranking import (
 from vgm2p.report.tables import bounds
 from vgm2p.report.values import Estimate
 
+BEGINS = b'{\n "left_out":'  # the first bytes of the file of a ranking
 FEWEST = 3  # policies for which a rank correlation is shown
+
+
+def check_ranking(path: Path) -> None:
+    """Raise ConfigError or StorageError unless a ranking can be written here: a new file, or an earlier ranking.
+
+    Its folder is made, so that nothing is computed in vain.
+    """
+    if path.suffix != ".json":
+        raise ConfigError(f"out={path}: the file of a ranking ends in .json; for example out=order.json")
+    refuse_foreign(path, (BEGINS,), "out", "estimate")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path.parent}: {error.strerror}; choose another out=") from error
 
 
 def table(estimates: Sequence[Estimate], gamma: float, values: Array, returns: Array, held: NDArray[np.int64]) -> str:

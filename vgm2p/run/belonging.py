@@ -30,8 +30,7 @@ def misfit(
     config = ours.get("config")
     if not isinstance(config, Mapping) or not isinstance(state, Mapping):
         return "it has no configuration or no weights"
-    # the place of the data may change; their digest is compared by the run itself
-    changed = [line for line in changes(config) if not line.startswith("data.source.")]
+    changed = changes(config)
     if changed:
         return changed[0]
     if ours.get("seeds") != list(algorithm.seeds):
@@ -68,11 +67,11 @@ def _other_moments(content: Mapping[str, Any], algorithm: Algorithm) -> str | No
 
 
 def _other_window(ours: Mapping[str, Any], algorithm: Algorithm) -> str | None:
-    """Check the sums of diagnostics since the last log, and when seeds froze (older versions do not tell)."""
-    window, count, froze = ours.get("window"), ours.get("window_count"), ours.get("froze", {})
+    """Check the sums of diagnostics since the last log, and when seeds froze."""
+    window, count, froze = ours.get("window"), ours.get("window_count"), ours.get("froze")
     if not isinstance(window, Mapping) or not isinstance(froze, Mapping) or not isinstance(count, int) or count < 0:
         return "damaged diagnostics"
-    if not froze.keys() <= algorithm.froze.keys():
+    if froze.keys() != algorithm.froze.keys():
         return "damaged diagnostics"
     shape = (len(algorithm.seeds),)
     numbers = [*window.values(), *froze.values()]

@@ -29,12 +29,15 @@ class CsvLog:
         self.path = path
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows with equal keys, and before the first rows the header. Raises StorageError for a link.
+        """Append rows with equal keys, and before the first rows the header.
 
-        A file that another version began keeps its columns: a cell that it lacks is left out.
+        Raises StorageError for a link, and DataError if the file has other columns.
         """
         text, columns = io.StringIO(), self._columns()
-        writer = csv.DictWriter(text, columns or list(rows[0]), restval="", extrasaction="ignore", lineterminator="\n")
+        if columns and set(columns) != set(rows[0]):
+            other = sorted(set(columns) ^ set(rows[0]))[0]
+            raise DataError(f"{self.path}: has other columns than this run ({other}); choose another out=")
+        writer = csv.DictWriter(text, columns or list(rows[0]), lineterminator="\n")
         if not columns:
             writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)

@@ -5,17 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # Keys that came after runs existed -> the value with which a run trains as before. A run without the key has it.
 LATER = {"data.sampling": "uniform", "data.ess": None}
 # The same keys as the user leaves them: they are no part of a name, so the names of earlier runs stay.
 UNTYPED = {**LATER, "data.sampling": "auto"}
-PLUS = "vgm2p.algos.vgm2p_plus.VGM2PPlus"
-# A key that only nodes of the former class PLUS have, and the present names of this class and of its yaml.
-FORMER_KEY, FORMER_CLASS = "best_share", "vgm2p.algos.vgm2p_switches.VGM2PSwitches"
-FORMER_NAMES = {"vgm2p_plus": "vgm2p_chosen"}
-RENAMED = (FORMER_CLASS, PLUS)  # of a run, and of the words that continue it: its user typed a name that has changed
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key that differs between two configurations.
+
+    Attributes:
+        key: the dotted key.
+        old: its value in the first one; None if it is not there.
+        new: its value in the second one.
+    """
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old} -> {self.new}"
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether it says where the data come from: equal data may lie elsewhere."""
+        return self.key.startswith("data.source.")
 
 
 def run_name(training: Mapping[str, Any]) -> str:
@@ -24,36 +43,19 @@ def run_name(training: Mapping[str, Any]) -> str:
     return f"s{training['seed']}x{training['seeds']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return `key: old -> new` for every key that differs between the training parts of two configurations."""
-    before, after = ({**LATER, **dict(leaves(_present(part)))} for part in (old, new))
-    was, now = before.get("algo._target_"), after.get("algo._target_")
-    renamed = ["algo: vgm2p_chosen, which had the name vgm2p_plus -> vgm2p_plus"] if (was, now) == RENAMED else []
-    return renamed + [
-        f"{key}: {before.get(key)} -> {after.get(key)}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Return every key that differs between the training parts of two configurations, in alphabetical order."""
+    before, after = ({**LATER, **dict(leaves(_drawn(part)))} for part in (old, new))
+    every = (Change(key, before.get(key), after.get(key)) for key in sorted(before.keys() | after.keys()))
+    return [change for change in every if change.old != change.new]
 
 
-def present(algo: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the node of an algorithm with the present name of its class."""
-    return {**algo, "_target_": FORMER_CLASS} if algo.get("_target_") == PLUS and FORMER_KEY in algo else algo
-
-
-def present_label(label: str, algo: Mapping[str, Any]) -> str:
-    """Return the present name of an algorithm in tables, for the name and the node that an older run has stored."""
-    return FORMER_NAMES.get(label, label) if present(algo) is not algo else label
-
-
-def _present(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a training part with present names. `data.sampling=auto` is `uniform` where a run did not replace it."""
-    parts = {name: training[name] for name in ("algo", "data") if isinstance(training.get(name), Mapping)}
-    if "algo" in parts:
-        parts["algo"] = present(parts["algo"])
-    if parts.get("data", {}).get("sampling") == "auto":
-        parts["data"] = {**parts["data"], "sampling": "uniform"}
-    return {**training, **parts}
+def _drawn(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a training part in which `data.sampling=auto` is `uniform`, which it means where a run left it."""
+    data = training.get("data")
+    if not isinstance(data, Mapping) or data.get("sampling") != "auto":
+        return training
+    return {**training, "data": {**data, "sampling": "uniform"}}
 
 
 def _typed(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

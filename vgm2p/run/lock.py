@@ -52,6 +52,11 @@ def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator
         yield
 
 
+def cannot_write(error: OSError | StorageError) -> bool:
+    """Return whether an error of a lock says that its folder cannot be written, and not that another process has it."""
+    return isinstance(error if isinstance(error, OSError) else error.__cause__, OSError)
+
+
 @dataclass(frozen=True)
 class Holder:
     """The process that wrote a lock file.

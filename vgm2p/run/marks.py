@@ -28,9 +28,7 @@ def final_marks(folder: RunFolder) -> dict[str, Any]:
 
 
 def changed_log(folder: RunFolder, marks: Any) -> str | None:
-    """Return a reason if a log does not begin with the rows of `marks`; None if it does, or if there are no marks."""
-    if marks is None:
-        return None
+    """Return a reason if a log does not begin with the rows of `marks`; None if it does."""
     if not _agrees(folder.log_metrics(), marks, METRICS):
         return _changed(folder.log_metrics())
     if not (_agrees(folder.log_episodes(), marks, EPISODES) or _agrees(folder.log_episodes(), marks, EARLIER)):

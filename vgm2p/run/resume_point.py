@@ -27,9 +27,7 @@ class ResumePoint:
         update: number of updates that the checkpoint contains.
         finished: whether the results exist, so that nothing is left to do.
         notices: lines about checkpoints that are skipped, and about what cannot be checked.
-        marks: marks of the logs when the checkpoint was written; None: an older version wrote it, without marks.
-        in_window: whether updates before the checkpoint were not logged yet. If so, a row of metrics.csv with its
-            number of updates is that of the end of a run.
+        marks: marks of the logs when the checkpoint was written; None without a checkpoint.
     """
 
     checkpoint: Path | None = None
@@ -37,7 +35,6 @@ class ResumePoint:
     finished: bool = False
     notices: list[str] = field(default_factory=list)
     marks: Mapping[str, Any] | None = None
-    in_window: bool = False
 
 
 def find_resume_point(
@@ -118,9 +115,7 @@ def _newest_of_the_run(folder: RunFolder, misfit: Callable[[Mapping[str, Any], i
         if digest_disagrees(path):
             write_digest(path, sha256_file(path))
             notices.append(f"wrote {path.name}.sha256 again")
-        if marks is None:
-            notices.append(f"{path.name} is of an older version: whether the logs were changed cannot be checked")
-        return ResumePoint(path, update, False, notices, marks, content["vgm2p"].get("window_count") != 0)
+        return ResumePoint(path, update, False, notices, marks)
     if foreign:
         raise DataError(foreign[0])
     return ResumePoint(notices=notices)
@@ -137,15 +132,9 @@ def cut_logs(folder: RunFolder, point: ResumePoint) -> None:
     The final evaluation of a shorter run is deleted as well, because it belongs to a run that ended there. The results
     go first: with them, the folder would be that of a finished run.
     """
-    episodes, metrics = folder.log_episodes(), folder.log_metrics()
-    shorter = folder.results.exists()
     folder.results.unlink(missing_ok=True)
-    if point.checkpoint is None:
-        episodes.cut(0)
-        metrics.cut(0)
-    elif point.marks is not None:
+    if point.marks is not None:
         cut_to(folder, point.marks)
     else:
-        final = any(int(row["update"]) == point.update and row["act_noise"] for row in episodes.rows())
-        episodes.truncate(point.update - (shorter or final))
-        metrics.truncate(point.update - point.in_window)
+        folder.log_episodes().cut(0)
+        folder.log_metrics().cut(0)

@@ -220,5 +220,5 @@ class OfflineModule(LightningModule):
         self.done = ours["updates"]
         self.diagnostics.sums = dict(ours["window"])
         self.diagnostics.count = ours["window_count"]
-        for name, clock in ours.get("froze", {}).items():  # checkpoints of older versions do not have it
+        for name, clock in ours["froze"].items():
             self.algorithm.froze[name].copy_(clock)

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from vgm2p.errors import ConfigError, StorageError
-from vgm2p.io.files import remove_stale, write_atomic
+from vgm2p.io.files import refuse_foreign, remove_stale, write_atomic
 from vgm2p.report.looks import COLOURS, DARK, DASHES
 from vgm2p.report.page.markup import data_block, joined
 from vgm2p.report.page.sections import Sections
@@ -47,15 +47,7 @@ def check_target(path: Path, made: Path) -> None:
         raise ConfigError(f"html={path}: the file of a page ends in .html; for example html=report.html")
     if not path.parent.is_dir() and path.parent.absolute() != made.absolute():
         raise StorageError(f"html={path}: there is no folder {path.parent}; create it, or choose another html=")
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise StorageError(f"html={path} is not a plain file; choose another html=")
-    if path.exists() and GENERATOR.encode() not in _begin(path):
-        raise StorageError(f"html={path} exists, and no report has written it; choose another html=, or delete it")
-
-
-def _begin(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(2000)
+    refuse_foreign(path, (GENERATOR.encode(),), "html", "report")
 
 
 def write_page(

@@ -135,9 +135,9 @@ def unlike(run: Run, reference: dict[str, Any]) -> str:
     if protocol != PAPER:
         return f"protocol={name(protocol)}; the table has protocol={PAPER}"
     changed = [
-        name(line)
-        for line in differences(training_part(reference), training_part(config))
-        if line.partition(":")[0] not in ("seed", "seeds")
+        name(str(change))
+        for change in differences(training_part(reference), training_part(config))
+        if change.key not in ("seed", "seeds")
     ]
     if run.results["updates"] != reference["updates"]:
         changed.append(f"updates: {reference['updates']} -> {run.results['updates']}")

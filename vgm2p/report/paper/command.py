@@ -11,10 +11,11 @@ from vgm2p.io.text import say
 from vgm2p.report.aggregates import aggregate_text
 from vgm2p.report.evaluations import load_with_evaluations
 from vgm2p.report.paper.cells import PaperCell, cells_of, standard_runs
-from vgm2p.report.paper.layout import notes, paper_csv, paper_table
+from vgm2p.report.paper.layout import CSV, notes, paper_csv, paper_table
 from vgm2p.report.paper.published import Number, published
 from vgm2p.report.paper.scaling import Scale, normalised
 from vgm2p.report.runs import Run, load_runs
+from vgm2p.report.targets import check_folder
 from vgm2p.report.variants import condition_warnings
 from vgm2p.run.lock import OutputLock
 
@@ -27,6 +28,7 @@ def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[
 
     Raises MissingInput for a name without a folder, ConfigError if `versus` names no method with runs.
     """
+    check_folder(Path(settings.out), f"table{number}", CSV)
     experiments = list(dict.fromkeys(each.experiment for each in published(number) if each.experiment))
     chosen = [str(name) for name in settings.runs] or _default(experiments)
     complete, notices = load_with_evaluations(chosen) if settings.evaluations else load_runs(chosen)
