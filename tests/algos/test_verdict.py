@@ -1,7 +1,5 @@
 """How a verdict on actions weighs the probabilities of a discrete policy, and in which unit."""
 
-import copy
-
 import pytest
 import torch
 
@@ -83,13 +81,6 @@ def test_the_unit_of_a_verdict_is_the_running_deviation_of_the_advantage(cls):
     assert make(cls, "continuous").spread is None
 
 
-def test_a_checkpoint_from_before_the_unit_can_be_loaded():
-    algorithm = make(VGM2P, "discrete", predict="x")
-    old = copy.deepcopy(algorithm.state_dict())
-    del old["spread"]
-    make(VGM2P, "discrete", predict="x").load_state_dict(old)
-
-
 @pytest.mark.parametrize(
     ("cls", "kind", "options"),
     [
@@ -112,5 +103,5 @@ def test_it_is_either_all_actions_or_the_best_of_some():
 def test_it_takes_the_most_likely_action_without_noise():
     """So curves and a deployed policy act as the column `judged` of a table."""
     assert make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0)).acting == Acting(noise=0.0, beta=1.0)
-    with pytest.raises(ConfigError, match=r"set algo\.acting\.sample=false"):
+    with pytest.raises(ConfigError, match=r"set .*algo\.acting\.sample=false"):
         make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0, sample=True))

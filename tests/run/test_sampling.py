@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.run.runs import differences, run, succeeded
+from vgm2p.errors import DataError
 from vgm2p.run.csv_log import CsvLog
 
 # After training, Lightning moves the networks to the CPU. On a GPU, the data are elsewhere then.
@@ -15,10 +16,6 @@ def cpu(module):
     module._source = None
     return moved(module)
 OfflineModule.cpu = cpu
-"""
-OLDER = """
-import vgm2p.training.module
-vgm2p.training.module.has_spread = lambda algorithm: False
 """
 BY_RETURN = {"data__sampling": "return", "data__ess": 0.2}
 
@@ -49,11 +46,14 @@ def test_the_last_log_has_the_spread_of_the_policy_and_is_measured_where_the_dat
     assert all(float(row["draw_std"]) > 0 and float(row["residual_std"]) > 0 for row in rows)
 
 
-def test_a_run_that_an_older_version_began_keeps_its_columns(tmp_path):
-    succeeded(run(tmp_path / "one", OLDER, updates=25))
-    succeeded(run(tmp_path / "one"))
-    rows = CsvLog(tmp_path / "one/metrics.csv").rows()
-    assert int(rows[-1]["update"]) == 60 and "draw_std" not in rows[-1] and float(rows[-1]["policy_loss"]) > 0
+def test_a_log_with_other_columns_is_refused_and_nothing_is_dropped(tmp_path):
+    log = CsvLog(tmp_path / "metrics.csv")
+    log.append([{"update": 1, "policy_loss": 0.5}])
+    before = log.path.read_bytes()
+    for row in ({"update": 2, "policy_loss": 0.5, "draw_std": 1.0}, {"update": 2, "draw_std": 1.0}, {"update": 2}):
+        with pytest.raises(DataError, match="has other columns"):
+            log.append([row])
+    assert log.path.read_bytes() == before
 
 
 def test_a_run_that_only_repeats_its_last_evaluation_logs_the_same_last_window(tmp_path):

@@ -133,7 +133,7 @@ class Algorithm(Encoding):
         if acting.beta > 0.0 and not (self.has_probabilities and self.has_verdict):
             raise ConfigError("algo.acting.beta needs a verdict and probabilities of discrete actions; use 0")
         if acting.beta > 0.0 and (acting.best_of != 1 or acting.sample):
-            raise ConfigError("algo.acting.beta takes the likeliest of all actions; use best_of=1 and sample=false")
+            raise ConfigError("algo.acting.beta weighs all actions: set algo.acting.best_of=1 algo.acting.sample=false")
         self.acting = replace(acting, noise=0.0) if acting.beta > 0.0 else acting
 
     def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:

@@ -51,8 +51,8 @@ def run(settings: ReportSettings, stop: StopFlag) -> None:
     with OutputLock(out / "table", say, wait=stop.check):  # so that table and curves are of the same runs
         for name in ("table.md", "table.csv", "curves.png"):
             remove_stale(out, name)
+        write_atomic(out / "table.csv", as_csv(runs))  # first: it marks the folder of a report
         write_atomic(out / "table.md", text + "\n")
-        write_atomic(out / "table.csv", as_csv(runs))
         if drawn:
             curves(drawn, out / "curves.png")
         else:

@@ -87,7 +87,7 @@ def _check(command: str, word: str) -> None:
 def _check_group(command: str, word: str, key: str, value: str) -> None:
     """Raise ConfigError unless a word that chooses a file of conf/, or of Hydra's own, names one."""
     if key == "hydra":
-        raise ConfigError(f"'{word}' is no key; a key of Hydra has a dot, such as hydra.verbose=true")
+        raise ConfigError(f"'{word}' is no key: the keys of Hydra have a dot; remove it")
     if key not in GROUPS and not key.startswith("hydra/"):
         return
     if word.startswith("~") and key not in ("logger", "callbacks"):

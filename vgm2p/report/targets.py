@@ -20,6 +20,6 @@ def check_folder(out: Path, table: str, columns: Sequence[str], *others: str) ->
     mark = out / f"{table}.csv"
     header = ",".join(columns).encode()
     refuse_foreign(mark, (header,), "out", "report")
-    if not mark.exists():
-        for name in (f"{table}.md", *others):
-            refuse_foreign(out / name, (), "out", "report")
+    for path in (out / name for name in (f"{table}.md", *others)):
+        if path.exists() and not mark.exists():  # in this order: a report that runs now writes the mark first
+            refuse_foreign(path, (), "out", "report")

@@ -48,8 +48,8 @@ def write_paper_table(settings: ReportSettings, number: Number, wait: Callable[[
     with OutputLock(out / name, say, wait=wait):
         for file in (f"{name}.md", f"{name}.csv"):
             remove_stale(out, file)
+        write_atomic(out / f"{name}.csv", paper_csv(number, cells, scale))  # first: it marks the folder of a report
         write_atomic(out / f"{name}.md", text + "\n")
-        write_atomic(out / f"{name}.csv", paper_csv(number, cells, scale))
     different = condition_warnings([run for cell in cells for run in cell.runs])
     for line in (*notices, *left_out, *different):
         say(line)
