@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FOREIGN = ("game._controller",)  # private attributes of other packages, which tests of these replace
 LINKED = ("datamodules", "callbacks")  # folders of the repository that Python sees in vgm2p/, as links
 
 
@@ -84,7 +86,29 @@ def private_patches(tree: ast.AST) -> list[str]:
         for word in call.args[:2]
         if isinstance(word, ast.Constant) and isinstance(word.value, str)
     )
-    return [text for text in texts if any(part.startswith("_") and part[:2] != "__" for part in text.split("."))]
+    named = [text for text in texts if any(part.startswith("_") and part[:2] != "__" for part in text.split("."))]
+    return named + [name for code in _programs(tree) for name in _replaced(code)]
+
+
+def _programs(tree: ast.AST) -> list[ast.AST]:
+    """Return a module, and the programs that it holds as texts."""
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    found = [tree]
+    for text in (text for text in texts if "=" in text):
+        with contextlib.suppress(SyntaxError, ValueError):
+            found.append(ast.parse(text))
+    return found
+
+
+def _replaced(code: ast.AST) -> list[str]:
+    """Return the private attributes of other objects that a program assigns."""
+    targets = (target for node in ast.walk(code) if isinstance(node, ast.Assign) for target in node.targets)
+    private = (
+        ast.unparse(target)
+        for target in targets
+        if isinstance(target, ast.Attribute) and target.attr.startswith("_") and not target.attr.endswith("_")
+    )
+    return [name for name in private if name not in FOREIGN and not name.startswith("self.")]
 
 
 def _checks(node: ast.AST) -> bool:

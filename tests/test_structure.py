@@ -217,6 +217,9 @@ def test_no_test_replaces_a_private_name():
 def test_the_checks_of_tests_see_what_they_should():
     tree = ast.parse("monkeypatch.setattr('a.b._c', 1)\nmonkeypatch.setattr(d, '_e', 1)\nmonkeypatch.setattr('a.b', 1)")
     assert private_patches(tree) == ["a.b._c", "_e"]
+    name = "_b"  # a text that holds the whole assignment would be found here, too
+    tree = ast.parse(f"a.{name} = 1\nself.{name} = 2\na._target_ = 3\nPROGRAM = 'import a\\na.B.{name} = 3'")
+    assert private_patches(tree) == ["a._b", "a.B._b"]
     assert (
         len(subscripts(ast.parse("config['a'] + self.config['b']['c'] + run.config.a + of_config['d'] + row['e']")))
         == 3

@@ -51,11 +51,11 @@ def survey(source: RowSource, table: TransitionTable, moments: tuple[Tensor, Ten
     def obs_quantiles(knots: int) -> Tensor:
         rows = _spaced(table, min(ROWS, OBS_BYTES // (4 * spec.n_agents * spec.obs_dim)))
         found = torch.cat([source.observations(part).cpu().flatten(0, 1) for part in torch.split(rows, SLAB)])
-        return _quantiles(found.sub_(mean).div_(std), knots)
+        return quantiles(found.sub_(mean).div_(std), knots)
 
     def action_quantiles(knots: int) -> Tensor:
         rows = _spaced(table, ROWS)
-        return _quantiles(
+        return quantiles(
             torch.cat([source.actions(part).cpu().flatten(0, 1) for part in torch.split(rows, SLAB)]), knots
         )
 
@@ -80,7 +80,7 @@ def _spaced(table: TransitionTable, most: int) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64, device=rows.device).long()]
 
 
-def _quantiles(values: Tensor, knots: int) -> Tensor:
+def quantiles(values: Tensor, knots: int) -> Tensor:
     """Return `knots` quantiles from 0 to 1 of every column: (M, D) -> (D, knots) float32, ascending in each row."""
     shares = np.linspace(0.0, 1.0, knots)
     columns = (values[:, i].double().numpy() for i in range(values.shape[1]))

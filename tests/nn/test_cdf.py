@@ -2,7 +2,7 @@
 
 import torch
 
-from vgm2p.datamodules.store.survey import _quantiles
+from vgm2p.datamodules.store.survey import quantiles
 from vgm2p.nn.cdf import Cdf
 
 G = torch.Generator().manual_seed(0)
@@ -14,7 +14,7 @@ DATA = torch.stack([CONTINUOUS, BINARY, torch.full((20_000,), 5.0), THREE], 1)
 
 def fitted(knots=1024):
     made = Cdf(4, knots)
-    made.fit(_quantiles(DATA, knots))
+    made.fit(quantiles(DATA, knots))
     return made
 
 

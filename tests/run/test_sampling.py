@@ -10,10 +10,11 @@ from vgm2p.run.csv_log import CsvLog
 
 # After training, Lightning moves the networks to the CPU. On a GPU, the data are elsewhere then.
 NO_DATA_AT_THE_END = """
+from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.training.module import OfflineModule
 moved = OfflineModule.cpu
 def cpu(module):
-    module._source = None
+    TransitionStore.draw = None
     return moved(module)
 OfflineModule.cpu = cpu
 """

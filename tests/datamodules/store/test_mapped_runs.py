@@ -10,6 +10,18 @@ from tests.run.runs import content, differences, newest, run, start, succeeded
 from vgm2p.errors import ConfigError
 from vgm2p.training.session import capture_of
 
+# draws wait, and say so
+SLOW = """
+import time
+from vgm2p.datamodules.store.transitions import TransitionStore
+draw = TransitionStore.draw
+def slowly(*a):
+    print("T", flush=True)
+    time.sleep(0.02)
+    return draw(*a)
+TransitionStore.draw = slowly
+"""
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
@@ -28,8 +40,7 @@ def test_a_run_on_mapped_data_is_that_on_resident_data(whole, tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_another_way_to_hold_the_data_goes_on(signum, whole, tmp_path):
     out = tmp_path / "run"
-    slow = "import vgm2p.training.module as m, time; r=m.OfflineModule._draw\ndef d(*a):\n    print('T', flush=True); time.sleep(.02); return r(*a)\nm.OfflineModule._draw=d"
-    process = start(out, slow, data__max_resident="1kB")
+    process = start(out, SLOW, data__max_resident="1kB")
     assert "T\n" in iter(process.stdout.readline, "")
     os.kill(process.pid, signum)
     _, errors = process.communicate(timeout=60)
