@@ -9,7 +9,7 @@ from tools.results import battles
 from tools.results.archive import FILES
 from tools.results.baselines import PARTS, SHORT_ROWS
 from tools.results.baselines_page import HOPPER
-from tools.results.cells import finished, keep_finished, load_finished, restore
+from tools.results.cells import finished, keep_finished, load_finished, resized, restore
 from vgm2p.report.runs import final_values
 from vgm2p.run.folder import RunFolder
 
@@ -87,3 +87,9 @@ def test_a_kill_while_a_cell_is_unpacked_or_finished_loses_nothing(tmp_path):
     assert not finished(runs, HOPPER, ROW)
     keep_finished(PARTS, list(PARTS), runs, archive)
     assert path.read_bytes() == whole
+
+
+def test_a_size_gets_other_numbers_for_keys_that_it_has():
+    assert resized(("updates=10", "logger.x=a=b"), {"updates": 40}) == ("updates=40", "logger.x=a=b")
+    with pytest.raises(KeyError, match="update"):
+        resized(("updates=10",), {"update": 40})

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from tools.results.cells import Plan, Row
-from tools.results.robots import BUNDLED, EXPERT, MAIN, MEDIUM, REPLAY
+from tools.results.cells import Plan, Row, resized
+from tools.results.robots import BUNDLED, EXPERT, MEDIUM, REPLAY, rows_of
 
 LONGER = 4  # factor of the updates in the larger budget
-BY_LABEL = {row.label: row for row in MAIN}
-
-
-def rows_of(*labels: str) -> list[Row]:
-    """Return rows of the table about robots: the cells of both commands are the same."""
-    return [BY_LABEL[label] for label in labels]
-
-
+# The cells of this command and of the table about robots are the same.
 BASELINES = rows_of("ma_td3bc", "omiga", "ma_icq", "ma_cql", "omar")
 GENERATIVE = rows_of("bc_diffusion", "mac_flow", "om2p")
 OURS = rows_of("vgm2p_chosen", "bc_meanflow", "vgm2p", "bc_gaussian")
@@ -21,10 +14,9 @@ OURS = rows_of("vgm2p_chosen", "bc_meanflow", "vgm2p", "bc_gaussian")
 
 def longer(row: Row) -> Row:
     """Return the row with LONGER times the updates."""
-    numbers = {"updates": 10_000, "eval_every": 2_500, "optim.decay_updates": 10_000}
-    size = [word for word in row.size if word.partition("=")[0] not in numbers]
-    words = (*size, *(f"{key}={LONGER * number}" for key, number in numbers.items()))
-    return Row(f"{row.label}_x{LONGER}", row.overrides, LONGER * row.minutes, words)
+    budget = {"updates": 10_000, "eval_every": 2_500, "optim.decay_updates": 10_000}
+    size = resized(row.size, {key: LONGER * number for key, number in budget.items()})
+    return Row(f"{row.label}_x{LONGER}", row.overrides, LONGER * row.minutes, size)
 
 
 # Planners are dear on a CPU: a narrower network, a shorter window, five sampling steps, one seed and fewer updates.

@@ -50,6 +50,14 @@ class Row:
     size: tuple[str, ...]
 
 
+def resized(size: Sequence[str], numbers: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the words of a size with other numbers. Raises KeyError for a key that it does not set."""
+    words = dict(word.split("=", 1) for word in size)
+    if unknown := numbers.keys() - words.keys():
+        raise KeyError(*unknown)
+    return tuple(f"{key}={value}" for key, value in {**words, **numbers}.items())
+
+
 def command_table(rows: Sequence[Row]) -> str:
     """Return the lines of a Markdown table: label and overrides of every row."""
     return "\n".join(f"| `{row.label}` | `{' '.join(row.overrides)}` |" for row in rows)

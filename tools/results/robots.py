@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.results.cells import Plan, Row
+from tools.results.cells import Plan, Row, resized
 
 SIZE = (
     "updates=10000",
@@ -79,18 +79,19 @@ ABLATIONS = [
     *(judged(f"vgm2p_omega{omega}", "vgm2p", 6, f"algo.omega={omega}") for omega in (1, 5, 10, 20)),
 ]
 # The paper's networks, and a tenth of its updates: for a GPU.
-BY_ITS_SIZE = {
-    "updates": 50_000,
-    "eval_every": 12_500,
-    "net.width": 512,
-    "net.depth": 4,
-    "optim.decay_updates": 50_000,
-}
-LARGE = tuple(f"{key}={BY_ITS_SIZE.get(key, value)}" for key, _, value in (word.partition("=") for word in SIZE))
+BUDGET = {"updates": 50_000, "eval_every": 12_500, "optim.decay_updates": 50_000}
+LARGE = resized(SIZE, {**BUDGET, "net.width": 512, "net.depth": 4})
+
+
+def rows_of(*labels: str) -> list[Row]:
+    """Return rows of the main table. Raises KeyError for an unknown label."""
+    known = {row.label: row for row in MAIN}
+    return [known[label] for label in labels]
+
+
 LARGE_ROWS = [
     Row(f"{row.label}_large", tuple(word for word in row.overrides if word not in CRITIC), 16 * 5 * row.minutes, LARGE)
-    for row in MAIN
-    if row.label in ("vgm2p_plus", "bc_mse", "bc_meanflow", "bc_meanflow_x_10", "vgm2p", "vgm2p_chosen", "omiga")
+    for row in rows_of("vgm2p_plus", "bc_mse", "bc_meanflow", "bc_meanflow_x_10", "vgm2p", "vgm2p_chosen", "omiga")
 ]
 PARTS: Plan = {
     "main": [(SETS, MAIN)],
