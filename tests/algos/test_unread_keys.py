@@ -5,7 +5,10 @@ import torch
 
 from tests.algos.test_contract import NAMES, SPECS, build, node_of, train
 from tests.cli.answers import TINY, answer
+from tests.support import random_batch
 from vgm2p.config.build import algorithm_class
+from vgm2p.rng import ActKey
+from vgm2p.types import Seen
 
 OTHERS = {"decode": "sample", "rating": "first"}  # words; numbers and truth values change by themselves
 
@@ -36,6 +39,18 @@ def changed(node, key):
     return {**node, head: OTHERS.get(head, (value or 1) * 2 if head != "gamma" else 0.5)}
 
 
+def result(algorithm):
+    """Return what an algorithm has learnt, and how it acts."""
+    batch = random_batch(algorithm.spec, 1, 32, source=9, needs=algorithm.needs)
+    actions, _ = algorithm.act(Seen(batch.obs, batch.legal), None, ActKey([0], 3, range(32)))
+    return [*algorithm.state_dict().values(), actions]
+
+
+def test_a_key_that_is_read_when_acting_is_seen():
+    plain, again = (build("bc_gaussian", SPECS["discrete"](), decode=decode) for decode in ("argmax", "sample"))
+    assert not torch.equal(result(plain)[-1], result(again)[-1])
+
+
 def test_there_are_such_keys():
     assert {("vgm2p_plus", "continuous", "omega"), ("ma_cql", "discrete", "cql.sigma")} <= set(CASES)
 
@@ -48,7 +63,7 @@ def test_another_value_trains_to_the_same_bits(name, kind, key):
     plain, again = build(name, spec), build(name, spec, **other)
     for algorithm in (plain, again):
         train(algorithm, spec, 3)
-    same = zip(plain.state_dict().values(), again.state_dict().values(), strict=True)
+    same = zip(result(plain), result(again), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
 
 

@@ -74,6 +74,7 @@ def test_others_draw_all_steps_alike_unless_the_user_says_otherwise():
 def test_the_words_for_other_algorithms_have_no_size_that_would_have_no_effect():
     assert for_others(["seed=1", "++data.ess=0.1"]) == ["seed=1"]
     assert for_others(["data.ess=0.1", "+data.sampling=return"]) == ["data.ess=0.1", "+data.sampling=return"]
+    assert for_others(["algo=omar", "tuned=omar/expert", "+algo.c=1", "~algo.c", "updates=3"]) == ["updates=3"]
 
 
 def test_a_dataset_that_is_loaded_before_the_kind_of_actions_is_known_is_drawn_from_by_return():

@@ -79,7 +79,7 @@ OUTPUTS = [
     Wrong("launcher of nothing", fit("-m", "hydra/launcher=null"), 2, "hydra/launcher takes one name, got null"),
     Wrong("mode of a sweep", command("fit", "hydra.mode=MULTIRUN"), 2, "is for several runs, which -m starts"),
     Wrong("resolve what is not shown", fit("--resolve"), 2, "add --cfg job"),
-    Wrong("option without its value", fit("--info"), 2, "--info needs a value"),
+    Wrong("option without its value", fit("--cfg"), 2, "--cfg needs a value"),
     Wrong("no data files", fit("data=files", "data.source.paths=[]"), 2, "data.source.paths is empty"),
     Wrong("label out of its folder", fit("label=../../x"), 2, "label=../../x is a part of the run folder"),
     Wrong("label of the folder above", fit("label=.."), 2, "label=.. is a part"),

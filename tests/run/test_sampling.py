@@ -52,8 +52,11 @@ def test_a_log_with_other_columns_is_refused_and_nothing_is_dropped(tmp_path):
     log.append([{"update": 1, "policy_loss": 0.5}])
     before = log.path.read_bytes()
     for row in ({"update": 2, "policy_loss": 0.5, "draw_std": 1.0}, {"update": 2, "draw_std": 1.0}, {"update": 2}):
-        with pytest.raises(DataError, match="has other columns"):
+        with pytest.raises(DataError, match="some rows have no"):
             log.append([row])
+    with pytest.raises(DataError, match="some rows have no score"):
+        CsvLog(tmp_path / "new.csv").append([{"update": 1}, {"update": 1, "score": 2.0}])
+    assert not (tmp_path / "new.csv").exists()
     assert log.path.read_bytes() == before
 
 

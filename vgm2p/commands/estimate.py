@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,17 @@ from vgm2p.commands.propose import propose
 from vgm2p.commands.subjects import Subject, dataset, subject
 from vgm2p.config.words import EstimateSettings
 from vgm2p.datamodules.store.transitions import TransitionStore
-from vgm2p.errors import ConfigError, StorageError, UserError
+from vgm2p.errors import ConfigError, UserError
 from vgm2p.execution.estimate import Evidence, estimate, evidence
 from vgm2p.execution.evaluation import acting_of
 from vgm2p.execution.trained import TrainedPolicy
-from vgm2p.io.files import remove_stale, sha256_file
+from vgm2p.io.files import sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import check_ranking, order, table
 from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
 from vgm2p.run.folder import Way, read_json, write_json
-from vgm2p.run.lock import OutputLock, cannot_write
+from vgm2p.run.lock import kept_output
 from vgm2p.signals import StopFlag
 
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on
@@ -89,7 +88,7 @@ def _estimates(
     if not missing:
         say(f"found before {path}")
         return estimates_of(content, title, results, one.ways)
-    with _kept(path, stop) as keep:
+    with kept_output(path, say, stop.check) as keep:
         content, missing = looked_up()  # again: another process may have just written it
         for way in missing:
             progress = Progress(title, stop, STOPPED if keep else STOPPED_UNKEPT)
@@ -102,22 +101,6 @@ def _estimates(
     if keep:
         say(f"written to   {path}")
     return estimates_of(content, title, results, one.ways)
-
-
-@contextmanager
-def _kept(path: Path, stop: StopFlag) -> Iterator[bool]:
-    """Hold the file of an estimate. Yields False in a folder that cannot be written: the estimate is printed only."""
-    with ExitStack() as stack:
-        writable = True
-        try:
-            stack.enter_context(OutputLock(path, say, wait=stop.check))
-            remove_stale(path.parent, path.name)
-        except (OSError, StorageError) as error:
-            if not cannot_write(error):
-                raise
-            writable = False
-            say(f"{path} cannot be written: what is found is printed, and not kept")
-        yield writable
 
 
 def _before(path: Path, question: Mapping[str, Any], digest: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, r
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import Scene, record, save_replay
-from vgm2p.io.files import refuse_foreign, refuse_link, remove_stale
+from vgm2p.io.files import refuse_foreign, refuse_link, remove_stale, sha256_file
 from vgm2p.io.text import command, decimals, grid, say, shown
 from vgm2p.report.evaluations import environment_part
 from vgm2p.report.statistics import statistics
@@ -57,7 +57,7 @@ def run(settings: EvaluateSettings, stop: StopFlag) -> Path:
 def _check_target(out: Path, policy: TrainedPolicy) -> None:
     """Raise ConfigError or StorageError if a folder holds a run, an export, or files that no evaluation wrote.
 
-    An evaluation of the same run is replaced.
+    An evaluation of the same weights is replaced.
     """
     for name, what in (("manifest.json", "a run"), (DOCUMENT, "an export")):
         if (out / name).exists():
@@ -65,9 +65,12 @@ def _check_target(out: Path, policy: TrainedPolicy) -> None:
     refuse_foreign(out / "episodes.csv", (",".join(EPISODE_FIELDS).encode(),), "out", "evaluation")
     refuse_foreign(out / "results.json", (b'{\n "by_act_noise":',), "out", "evaluation")
     if (out / "results.json").exists():
-        before = read_json(out / "results.json", "the evaluation").get("checkpoint")
-        if before != str(policy.origin) and Path(str(before)).parent.resolve() != policy.path.parent.resolve():
-            raise StorageError(f"out={out} holds an evaluation of {before}; choose another out=, or delete it")
+        before = read_json(out / "results.json", "the evaluation")
+        if before.get("checkpoint_sha256") != sha256_file(policy.path):
+            raise StorageError(
+                f"out={out} holds an evaluation of another policy ({before.get('checkpoint')}); choose another out=, "
+                "or delete it"
+            )
 
 
 def _environment(policy: TrainedPolicy, node: dict[str, Any]) -> VectorEnv:
@@ -153,6 +156,7 @@ def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -
     node, name = _named_env(policy, settings)
     return {
         "checkpoint": str(policy.origin or policy.path),
+        "checkpoint_sha256": sha256_file(policy.path),
         "updates": policy.update,
         "seeds": list(policy.algorithm.seeds),
         "own": own_way(policy.algorithm),

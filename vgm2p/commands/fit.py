@@ -56,10 +56,11 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     known = getattr(data.source, "discrete", None)
     check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
     kind = is_discrete(settings.env) if known is None else known
-    check_keys(algorithm_type, kind, settings.overrides, settings.algorithm)
     settings = replace(settings, data=draws_of(settings.data, algorithm_type, kind))
     data = make_data(settings.data)
     folder = RunFolder(Path(settings.out))
+    if not folder.manifest.exists():
+        check_keys(algorithm_type, kind, settings.overrides, settings.algorithm)
     finished = is_finished(folder, settings.updates)
     with ExitStack() as stack:
         simulator = stack.enter_context(ExitStack())

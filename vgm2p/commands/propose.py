@@ -17,13 +17,13 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
 from vgm2p.execution.evaluation import acting_of, in_order, ways
 from vgm2p.execution.imitation import best_episodes, compare
-from vgm2p.io.files import remove_stale, sha256_file
+from vgm2p.io.files import sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.proposals import OWN, Looked, content, proposed, table
 from vgm2p.report.tables import way_text
 from vgm2p.report.values import simulated
 from vgm2p.run.folder import MODE, SHARED, Way, write_json
-from vgm2p.run.lock import OutputLock
+from vgm2p.run.lock import kept_output
 from vgm2p.signals import StopFlag
 
 # Ways to act that are compared if none are named, beside the policy's own: by whether actions are discrete.
@@ -95,7 +95,7 @@ def _facts(one: Subject, store: TransitionStore, settings: EstimateSettings) -> 
 
 
 def _keep(path: Path, found: dict[str, Any], stop: StopFlag) -> None:
-    with OutputLock(path, say, wait=stop.check):
-        remove_stale(path.parent, path.name)
-        write_json(path, found)
-    say(f"written to   {path}")
+    with kept_output(path, say, stop.check) as keep:
+        if keep:
+            write_json(path, found)
+            say(f"written to   {path}")

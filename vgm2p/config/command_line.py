@@ -52,8 +52,10 @@ def hydra_words(command: str, line: list[str]) -> list[str]:
         if before not in WITH_VALUE:
             _check(command, word)
         (options if before in WITH_VALUE or word in (*WITH_VALUE, *OPTIONS) else rest).append(word)
-    if words and words[-1] in WITH_VALUE:
+    if words and words[-1] in WITH_VALUE[:4]:
         raise ConfigError(f"{words[-1]} needs a value, the next word; see `vgm2p {command} --help`")
+    if words and words[-1] in WITH_VALUE[4:]:
+        options.append("all")  # its usual value; without one, Hydra would take the next word
     if "--resolve" in options and not any(word in ("--cfg", "-c") for word in options):
         raise ConfigError("--resolve is for a configuration that is shown; add --cfg job")
     if any(word in WITH_VALUE for word in options):  # they show one configuration
@@ -145,8 +147,10 @@ def _with_resumed(words: list[str]) -> list[str]:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"'{named[-1]}': resume takes auto, no or a run folder")
     folder = RunFolder(Path(literal(value)))
-    if other := [word for word in words if word.startswith("out=")]:
-        raise ConfigError(f"resume={folder.path} continues in this folder; remove {other[-1]}")
+    for word in (word for word in words if word.startswith("out=")):
+        place = Path(literal(str(OverridesParser.create().parse_override(word).value())))
+        if place.resolve() != folder.path.resolve():
+            raise ConfigError(f"resume={folder.path} continues in this folder; remove out={place}")
     config = folder.read_manifest().get("config")
     values, more = stored_words(config.get("overrides") if isinstance(config, dict) else None, folder.manifest)
     untyped = [word for word in more if word not in words]

@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # torch is slow to import
     from vgm2p.algos.contract import Algorithm
 
 
+OWN = ("algo=", "algo.", "label=", "out=", "protocol=", "resume=", "tuned=")  # words of one algorithm, or of one run
+
+
 def draws_of(data: Mapping[str, Any], algorithm_type: type[Algorithm], discrete: bool | None) -> dict[str, Any]:
     """Return the node `data` with the `sampling` and `ess` that a run has: manifests hold these.
 
@@ -35,6 +38,6 @@ def draws_of(data: Mapping[str, Any], algorithm_type: type[Algorithm], discrete:
 
 def for_others(words: Sequence[str]) -> list[str]:
     """Return the words of a run that also suit other algorithms: `data.ess` only if `data.sampling` was typed, too."""
-    bare = [word.lstrip("+") for word in words]
-    typed = any(word.startswith("data.sampling=") for word in bare)
-    return [word for word, key in zip(words, bare, strict=True) if typed or not key.startswith("data.ess=")]
+    bare = [word.lstrip("+~") for word in words]
+    own = OWN if any(word.startswith("data.sampling=") for word in bare) else (*OWN, "data.ess=")
+    return [word for word, key in zip(words, bare, strict=True) if not key.startswith(own)]

@@ -43,12 +43,9 @@ def summarise(folder: RunFolder, compared: Sequence[Path], say: Callable[[str], 
         say(f"estimate it      {command('estimate', f'run={folder.path}')}")
     typed = stored.get("overrides", [])
     words = [word for word in typed if isinstance(word, str) and not word.startswith("resume=")]
-    other = [
-        word for word in for_others(words) if not word.startswith(("algo=", "algo.", "label=", "out=", "protocol="))
-    ]
     say(f"train on         {command('fit', *_longer(folder, stored, words))}")
     algo = "bc_gaussian" if "algo=bc_flow" in words else "bc_flow"
-    say(f"other algorithm  {command('fit', *other, f'algo={algo}')}")
+    say(f"other algorithm  {command('fit', *for_others(words), f'algo={algo}')}")
 
 
 def _longer(folder: RunFolder, stored: Mapping[str, Any], words: Sequence[str]) -> list[str]:

@@ -34,9 +34,9 @@ class CsvLog:
         Raises StorageError for a link, and DataError if the file has other columns.
         """
         text, columns = io.StringIO(), self._columns()
-        if columns and set(columns) != set(rows[0]):
-            other = sorted(set(columns) ^ set(rows[0]))[0]
-            raise DataError(f"{self.path}: has other columns than this run ({other}); choose another out=")
+        for row in rows:
+            if other := sorted(set(columns or rows[0]) ^ set(row)):
+                raise DataError(f"{self.path}: some rows have no {other[0]}, others have; give all rows the same names")
         writer = csv.DictWriter(text, columns or list(rows[0]), lineterminator="\n")
         if not columns:
             writer.writeheader()

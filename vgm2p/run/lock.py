@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vgm2p.errors import DataError, StorageError
-from vgm2p.io.files import open_own, read_small
+from vgm2p.io.files import open_own, read_small, remove_stale
 from vgm2p.io.flock import lock_file
 from vgm2p.io.processes import followed, is_orphan
 from vgm2p.io.text import say as print_line
@@ -221,6 +221,26 @@ class OutputLock(Lock):
 
     def __init__(self, output: Path, say: Callable[[str], None] = lambda line: None, **more: Any) -> None:
         super().__init__(output.with_name(f".{output.name}.lock"), str(output), say, **more)
+
+
+@contextlib.contextmanager
+def kept_output(path: Path, say: Callable[[str], None], wait: Callable[[], None]) -> Iterator[bool]:
+    """Lock an output of which the user also sees what is in it.
+
+    Yields False in a folder that cannot be written: then what was found is printed only. Raises as `OutputLock` if
+    another process has it.
+    """
+    with contextlib.ExitStack() as stack:
+        writable = True
+        try:
+            stack.enter_context(OutputLock(path, say, wait=wait))
+            remove_stale(path.parent, path.name)
+        except (OSError, StorageError) as error:
+            if not cannot_write(error):
+                raise
+            writable = False
+            say(f"{path} cannot be written: what is found is printed, and not kept")
+        yield writable
 
 
 @dataclass(frozen=True)

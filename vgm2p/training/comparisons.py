@@ -21,9 +21,7 @@ from vgm2p.io.processes import child_environment
 from vgm2p.run.folder import read_json
 
 FOLDER_FILE = "VGM2P_FOLDER_FILE"  # environment variable: the file where a comparison run writes its folder's name
-OWN = (  # words of the main run that are not passed to a comparison run
-    *("algo=", "algo.", "compare=", "label=", "out=", "protocol=", "resume=", "trainer.threads=", "tuned="),
-)
+OWN = ("compare=", "trainer.threads=")  # further words of the main run that are not passed to a comparison run
 
 
 def compared_with(settings: FitSettings) -> list[str]:

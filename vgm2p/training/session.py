@@ -86,7 +86,8 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     if run.env is not None:
         check_spec(store.spec, run.env.spec)
     check_pair(algorithm_type, store.spec, settings.seeds, settings.algorithm)
-    check_keys(algorithm_type, store.spec.discrete, settings.overrides, settings.algorithm)
+    if run.point.checkpoint is None:
+        check_keys(algorithm_type, store.spec.discrete, settings.overrides, settings.algorithm)
     algorithm = make_algorithm(settings.policy, store.spec)
     check_updates(algorithm, settings.updates, settings.algorithm)
     data.draw_as(algorithm_type.draws(store.spec.discrete))  # if nothing told the kind of actions before

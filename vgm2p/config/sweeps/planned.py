@@ -18,6 +18,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from vgm2p.config.build import algorithm_class, is_discrete
+from vgm2p.config.checks import check_keys
 from vgm2p.config.compose import resolve
 from vgm2p.config.hydra_errors import explained
 from vgm2p.config.job import Job, cell_name, this_job
@@ -141,6 +143,8 @@ class Planned(Sweeper):
             try:
                 values = explained(job.command, lambda: resolve(config))
                 cell = Cell(job, words, settings_of(values, SETTINGS[job.command]))
+                if isinstance(fit := cell.settings, FitSettings):  # before the first cell begins
+                    check_keys(algorithm_class(fit.algo), is_discrete(fit.env), fit.overrides, fit.algorithm)
             except UserError as error:
                 return Cell(job, words, None, error), None
             uses_seed = OF_SEED.search(repr(OmegaConf.to_container(config)))
