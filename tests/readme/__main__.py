@@ -64,7 +64,7 @@ def words_of(text: str, rule: Rule | None) -> tuple[dict[str, str], list[str]]:
     if "--help" in words:
         return variables, words
     parts = [word for word in words if re.match(r"policy=\[", word)]
-    budget = BUDGETS.get(words[0], [])
+    budget = [] if "propose=true" in words else BUDGETS.get(words[0], [])
     if parts:  # a mixture: as many budgets as it has parts
         budget = [f"episodes=[{','.join('2' for _ in parts[0].split(','))}]"]
     return variables, [*words, *budget, *(rule.keys if rule else ())]
