@@ -25,7 +25,8 @@ POSITIONAL = {
     "estimate": "runs",
 }  # command -> key that collects arguments without `key=`
 WITH_DATA = ("fit", "estimate")  # commands with the group `data`
-WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i")  # options of Hydra with a value in the next word
+NEEDS_VALUE, INFO = ("--cfg", "-c", "--package", "-p"), ("--info", "-i")
+WITH_VALUE = (*NEEDS_VALUE, *INFO)  # options of Hydra with a value in the next word
 MULTIRUN = ("-m", "--multirun")  # options that start several runs
 OF_SWEEPS = (
     "+sweep=",
@@ -52,9 +53,9 @@ def hydra_words(command: str, line: list[str]) -> list[str]:
         if before not in WITH_VALUE:
             _check(command, word)
         (options if before in WITH_VALUE or word in (*WITH_VALUE, *OPTIONS) else rest).append(word)
-    if words and words[-1] in WITH_VALUE[:4]:
+    if words and words[-1] in NEEDS_VALUE:
         raise ConfigError(f"{words[-1]} needs a value, the next word; see `vgm2p {command} --help`")
-    if words and words[-1] in WITH_VALUE[4:]:
+    if words and words[-1] in INFO:
         options.append("all")  # its usual value; without one, Hydra would take the next word
     if "--resolve" in options and not any(word in ("--cfg", "-c") for word in options):
         raise ConfigError("--resolve is for a configuration that is shown; add --cfg job")

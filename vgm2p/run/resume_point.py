@@ -26,7 +26,7 @@ class ResumePoint:
         checkpoint: the newest checkpoint that is intact and belongs to the run; None: the run starts at update 0.
         update: number of updates that the checkpoint contains.
         finished: whether the results exist, so that nothing is left to do.
-        notices: lines about checkpoints that are skipped, and about what cannot be checked.
+        notices: lines about checkpoints that are skipped.
         marks: marks of the logs when the checkpoint was written; None without a checkpoint.
     """
 
