@@ -35,9 +35,8 @@ LENGTH = struct.Struct("<Q")
 PATIENCE = 600.0  # seconds of silence after which a child hangs: starting a simulator or compiling it takes minutes
 BEAT = 2.0  # seconds between two signs of life
 Child = subprocess.Popen[bytes]
-Messages = queue.Queue[
-    Any
-]  # to the child: plain containers and tensors, None at the end; from it: lines, "" at the end
+# To the child: plain containers and tensors, None at the end. From it: lines, "" at the end.
+Messages = queue.Queue[Any]
 
 
 class Evaluator:

@@ -218,7 +218,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def refuse_foreign(path: Path, begins: tuple[bytes, ...], key: str, writer: str) -> None:
-    """Raise StorageError unless a file can be written here: a new one, or one that `writer` wrote.
+    """Raise StorageError unless a file can be written here: a new one, an empty one, or one that `writer` wrote.
 
     Args:
         path: the file.
