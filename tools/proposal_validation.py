@@ -25,8 +25,8 @@ from vgm2p.io.files import write_atomic
 from vgm2p.io.text import grid, shown
 from vgm2p.report.proposals import OWN
 from vgm2p.report.runs import expand
-from vgm2p.report.tables import way_text
-from vgm2p.run.folder import RunFolder, Way, read_json, write_json
+from vgm2p.run.folder import RunFolder, read_json, write_json
+from vgm2p.run.ways import Way, way_text
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from tests.cli.test_estimate import simulated
 from tools.proposal_validation import main as validate
 from vgm2p.cli import main
 from vgm2p.datamodules.store import effective_size
-from vgm2p.report.tables import way_text
 from vgm2p.run.folder import RunFolder, write_json
+from vgm2p.run.ways import way_text
 
 SIZES = ("0.1", "0.5")
 

@@ -12,9 +12,10 @@ from vgm2p.config.build import algorithm_class, build_algorithm
 from vgm2p.envs.smac_slots import NUMBERS
 from vgm2p.report.panels import PANELS
 from vgm2p.report.runs import load_runs
-from vgm2p.report.tables import TITLES, as_csv, table
+from vgm2p.report.tables import as_csv, table
 from vgm2p.rng import UpdateKey
 from vgm2p.run.folder import RunFolder
+from vgm2p.run.ways import TITLES
 
 REFERENCES = ("random policy", "dataset mean", "dataset mean (recorder's scale)")
 PAGE = (ROOT / "docs" / "glossary.md").read_text()

@@ -15,7 +15,7 @@ from vgm2p.report.curves import curves
 from vgm2p.report.estimates import interval, mean
 from vgm2p.report.runs import Run, final_values
 from vgm2p.report.tables import bounds, table
-from vgm2p.run.folder import Way
+from vgm2p.run.ways import Way
 
 HEAD = """# Baselines
 

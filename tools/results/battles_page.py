@@ -18,7 +18,7 @@ from vgm2p.io.text import grid
 from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
 from vgm2p.report.runs import Run, final_values, ways_of
 from vgm2p.report.tables import bounds
-from vgm2p.run.folder import Way
+from vgm2p.run.ways import Way, way_text
 
 TEXT = """# Battles: SMAX
 
@@ -95,9 +95,7 @@ def _experiment(done: list[Run]) -> list[str]:
     ways = ways_of(done)
     clone = next((default_result(run) for run in done if run.key[1] == CLONE.label), None)
     blank = [""] * (len(ways) - 1)
-    lines = [
-        ["", *(f"{way:g}" if isinstance(way, float) else str(way) for way in ways), "return", f"minus {CLONE.label}"]
-    ]
+    lines = [["", *(way_text(way) for way in ways), "return", f"minus {CLONE.label}"]]
     lines.append(["random policy", "", *blank, _random(done[0])[2], ""])
     for result in behaviours(done[0]):
         _, won, returned, _ = _line(result)

@@ -13,8 +13,9 @@ from tools.results.robots_picture import draw
 from vgm2p.io.text import grid
 from vgm2p.report.estimates import difference, mean
 from vgm2p.report.runs import Run, final_values
-from vgm2p.report.tables import best_way, bounds, way_text
-from vgm2p.run.folder import RunFolder, Way, read_json
+from vgm2p.report.tables import best_way, bounds
+from vgm2p.run.folder import RunFolder, read_json
+from vgm2p.run.ways import Way, way_text
 
 Found = Mapping[str, Mapping[str, Run]]  # experiment -> label -> finished run
 SHOWN_VERSIONS = ("torch", "mujoco", "gymnasium", "numpy")

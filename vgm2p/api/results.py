@@ -12,7 +12,8 @@ from typing import Any
 from vgm2p.errors import DataError
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.io.text import decimals
-from vgm2p.run.folder import RunFolder, Way, read_json
+from vgm2p.run.folder import RunFolder, read_json
+from vgm2p.run.ways import Way
 
 Interval = tuple[float, float]
 

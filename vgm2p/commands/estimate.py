@@ -23,8 +23,9 @@ from vgm2p.io.text import say
 from vgm2p.report.runs import expand
 from vgm2p.report.value_tables import check_ranking, order, table
 from vgm2p.report.values import OWN, Estimate, estimates_of, read_estimates, summary
-from vgm2p.run.folder import Way, read_json, write_json
+from vgm2p.run.folder import read_json, write_json
 from vgm2p.run.lock import kept_output
+from vgm2p.run.ways import Way
 from vgm2p.signals import StopFlag
 
 SETTINGS = ("gamma", "share", "critics", "updates", "batch", "draws", "lr", "tau", "seed")  # what estimates depend on

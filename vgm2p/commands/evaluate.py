@@ -25,8 +25,9 @@ from vgm2p.report.evaluations import environment_part
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.exported import DOCUMENT
-from vgm2p.run.folder import EPISODE_FIELDS, SHARED, Way, episode_row, kept_failures, read_json, write_json
+from vgm2p.run.folder import EPISODE_FIELDS, episode_row, kept_failures, read_json, write_json
 from vgm2p.run.lock import OutputLock
+from vgm2p.run.ways import SHARED, Way
 from vgm2p.signals import StopFlag
 from vgm2p.types import NO_ENVIRONMENT
 

@@ -15,15 +15,15 @@ from vgm2p.config.words import EstimateSettings
 from vgm2p.datamodules.store.effective_size import kept_choice
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
-from vgm2p.execution.evaluation import acting_of, in_order, ways
+from vgm2p.execution.evaluation import acting_of, ways
 from vgm2p.execution.imitation import best_episodes, compare
 from vgm2p.io.files import sha256_file
 from vgm2p.io.text import say
 from vgm2p.report.proposals import OWN, Looked, content, proposed, table
-from vgm2p.report.tables import way_text
 from vgm2p.report.values import simulated
-from vgm2p.run.folder import MODE, SHARED, Way, write_json
+from vgm2p.run.folder import write_json
 from vgm2p.run.lock import kept_output
+from vgm2p.run.ways import MODE, SHARED, Way, in_order, way_text
 from vgm2p.signals import StopFlag
 
 # Ways to act that are compared if none are named, beside the policy's own: by whether actions are discrete.

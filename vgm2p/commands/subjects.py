@@ -18,7 +18,8 @@ from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.execution.evaluation import known, own_way, refuse_others
 from vgm2p.execution.trained import TrainedPolicy, load
-from vgm2p.run.folder import RunFolder, Way
+from vgm2p.run.folder import RunFolder
+from vgm2p.run.ways import Way
 
 DATA = ("view", "timeouts")  # keys of a dataset, beside its source, in which runs must agree to be ranked on it
 PLACES = ("root", "cache")  # keys of a source that change no number

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from vgm2p.config.nodes import key
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.groups import Net, Optim, over_run
-from vgm2p.run.folder import NAMED
+from vgm2p.run.ways import NAMED, is_way
 
 Node = dict[str, Any]  # a group: `_target_` names a class, the other keys are its arguments
 PLACES = (  # keys of `data` that do not change the data: folders, checks, memory, the kind of actions
@@ -216,8 +215,7 @@ def stored_part(config: Mapping[str, Any]) -> dict[str, Any]:
 def check_acting(ways: Iterable[Any], name: str) -> None:
     """Raise ConfigError if a way to act is neither a scale of the start noise nor a name."""
     for way in ways:
-        number = isinstance(way, int | float) and not isinstance(way, bool) and 0 <= way < math.inf
-        if not number and way not in NAMED:
+        if way is None or not is_way(way):
             raise ConfigError(f"{name} takes scales of the start noise (from 0) or {', '.join(NAMED)}, got {way!r}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,7 +12,7 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import ConfigError
 from vgm2p.execution.rollout import OnStep, in_precision, rollout
-from vgm2p.run.folder import JUDGED, MODE, NAMED, SAMPLE, SHARED, Way
+from vgm2p.run.ways import JUDGED, MODE, SAMPLE, SHARED, Way, in_order
 from vgm2p.types import Acting
 
 StopFunction = Callable[[], bool]
@@ -34,12 +34,6 @@ def ways(algorithm: Algorithm, asked: Sequence[float | str] | str) -> list[Way]:
         return [None]
     wanted = USUAL[algorithm.spec.discrete] if isinstance(asked, str) else asked
     return in_order({own, *(known(way, algorithm) for way in wanted if can_act(way, algorithm))})
-
-
-def in_order(found: Collection[Way]) -> list[Way]:
-    """Return ways to act without repetitions: the largest noise first, names last."""
-    scales = sorted({way for way in found if isinstance(way, float)}, reverse=True)
-    return [*scales, *(way for way in NAMED if way in found)]
 
 
 def own_way(algorithm: Algorithm) -> Way:

@@ -19,7 +19,8 @@ from vgm2p.report.learning import levels, points, shared_updates
 from vgm2p.report.looks import COLOURS, DASHES, MARKERS, Look, looks
 from vgm2p.report.panels import Panel, panels_of
 from vgm2p.report.runs import Run, final_values, load_run, pooled, ways_of
-from vgm2p.run.folder import RunFolder, Way
+from vgm2p.run.folder import RunFolder
+from vgm2p.run.ways import Way, way_text
 
 NAMES: dict[Any, Any] = {"text.parse_math": False}  # a name from a file is text, also between dollar signs
 COLUMNS = 4
@@ -135,7 +136,7 @@ def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
     around = rate_interval if measure == "won" else interval
     bounds = np.array([around(found) for found in values]).T
     axis.errorbar(range(len(ways)), middle, np.abs(bounds - middle), fmt="o", color=COLOURS[0], capsize=3)
-    axis.set_xticks(range(len(ways)), [f"{way:g}" if isinstance(way, float) else str(way) for way in ways])
+    axis.set_xticks(range(len(ways)), [way_text(way) for way in ways])
     axis.set_xlim(-0.5, len(ways) - 0.5)
     axis.set_xlabel("way to act (a number: scale of the noise)")
     axis.set_title(f"{'win rate' if measure == 'won' else 'return'} at the end (mean, 95 %)")

@@ -18,10 +18,11 @@ from vgm2p.errors import DataError, UserError
 from vgm2p.io.files import refuse_link
 from vgm2p.io.text import command, name
 from vgm2p.report.estimates import mean
-from vgm2p.report.results import CLOSE, is_entry, is_way
+from vgm2p.report.results import CLOSE, is_entry
 from vgm2p.report.runs import Run, by_measure_and_way, checked_name, load_run, load_runs
 from vgm2p.run.csv_log import CsvLog
-from vgm2p.run.folder import RunFolder, Way, read_json, way_of
+from vgm2p.run.folder import RunFolder, read_json
+from vgm2p.run.ways import Way, is_way, way_of
 
 SAME_EVERYWHERE = ("workers", "timeout")  # keys of an environment that change no result
 RANDOM = ("random_return_mean", "random_return_ci95")  # results that a run with evaluate=none lacks

@@ -11,8 +11,7 @@ import numpy as np
 
 from vgm2p.errors import DataError
 from vgm2p.io.text import grid, markdown, shown
-from vgm2p.report.tables import way_text
-from vgm2p.run.folder import Way
+from vgm2p.run.ways import Way, way_text
 
 OWN = "proposal.json"
 TIE = 0.01  # errors count as equal if they differ by at most this share

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vgm2p.report.estimates import mean
-from vgm2p.run.folder import NAMED, Way
+from vgm2p.run.ways import Way, is_way
 
 CLOSE = 1e-6  # relative distance of two means of the same episodes
 NAMES = ("experiment", "algorithm", "data_digest")
@@ -63,11 +63,6 @@ def is_entry(entry: Any) -> bool:
         and _whole(entry["episodes"])
         and finite(entry["return_mean"])
     )
-
-
-def is_way(value: Any) -> bool:
-    """Return whether a value names a way to act, or is a scale of the start noise."""
-    return value is None or value in NAMED or finite(value)
 
 
 def _is_list(value: Any, good: Any) -> bool:

@@ -14,8 +14,9 @@ from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.io.text import command, name
 from vgm2p.report.estimates import per_seed
 from vgm2p.report.results import damaged_entry, other_result
-from vgm2p.run.folder import NAMED, RunFolder, Way, way_of
+from vgm2p.run.folder import RunFolder
 from vgm2p.run.marks import changed_since_the_end
+from vgm2p.run.ways import Way, in_order, way_of
 from vgm2p.types import NO_ENVIRONMENT
 
 Key = tuple[str, str]  # experiment, method
@@ -231,9 +232,8 @@ def pooled(runs: Sequence[Run]) -> dict[Key, list[Run]]:
 
 def ways_of(runs: Sequence[Run]) -> list[Way]:
     """Return all ways to act in which the runs were evaluated: noise scales in descending order, then names."""
-    found = {way for run in runs for way in run.final["return"] if way is not None}
-    scales = sorted((way for way in found if isinstance(way, float)), reverse=True)
-    return [*scales, *(way for way in NAMED if way in found)] or [None]
+    found = {way for run in runs for way in run.final["return"]}
+    return in_order(found) or [None]
 
 
 def final_values(runs: Sequence[Run], acting: Way, measure: str = "return") -> list[list[float]]:

@@ -15,9 +15,8 @@ from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import csv_cell, decimals, grid, markdown
 from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, rate_difference, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
-from vgm2p.run.folder import JUDGED, MODE, SAMPLE, SHARED, Way
+from vgm2p.run.ways import Way, way_text, way_title
 
-TITLES = {SHARED: "shared noise", MODE: "mode", SAMPLE: "sample", JUDGED: "judged"}
 RANDOM, DATASET = "random policy", "dataset mean"
 CSV = "experiment method act_noise measure mean ci95_low ci95_high seeds episodes diverged"  # columns of table.csv
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval; NaN where there is none
@@ -153,11 +152,6 @@ def _grid(runs: Sequence[Run], measure: str) -> str:
     return grid([header, *(_line(entry, ways, digits) for entry in entries)]) if entries else ""
 
 
-def way_title(way: Way) -> str:
-    """Return the title of the column of a way to act."""
-    return "mean" if way is None else f"act_noise {way:g}" if isinstance(way, float) else TITLES[way]
-
-
 def _line(entry: Entry, ways: Sequence[Way], digits: int) -> list[str]:
     shown = []
     for way in ways:
@@ -269,11 +263,6 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
 def best_way(runs: Sequence[Run]) -> Way:
     """Return the way to act with the highest mean return in the final evaluation."""
     return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
-
-
-def way_text(way: Way) -> str:
-    """Return a way to act as text, without zeros at the end of a scale."""
-    return f"{way:g}" if isinstance(way, float) else str(way)
 
 
 def as_csv(runs: Sequence[Run]) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 from vgm2p.errors import DataError
 from vgm2p.io.text import shown
 from vgm2p.report.ranking import Array, bounds95, resampled_values
-from vgm2p.run.folder import Way, read_json
+from vgm2p.run.folder import read_json
+from vgm2p.run.ways import Way, way_title
 
 SLACK = 0.05  # of the range of possible values, by which a critic may leave it
 STILL = 0.1  # of an interval's width: what moves by more has not settled
@@ -138,12 +139,8 @@ def estimates_of(
         ways: to act, of which estimates are wanted; None: all of the file.
     """
     entries = [entry for entry in content["by_act_noise"] if ways is None or entry["act_noise"] in ways]
-    titles = [name if len(entries) == 1 else f"{name} ({_shown(entry['act_noise'])})" for entry in entries]
+    titles = [name if len(entries) == 1 else f"{name} ({way_title(entry['act_noise'])})" for entry in entries]
     return [_estimate(content, entry, title, results) for entry, title in zip(entries, titles, strict=True)]
-
-
-def _shown(way: Way) -> str:
-    return f"act_noise {way:g}" if isinstance(way, float) else str(way)
 
 
 def _estimate(content: Mapping[str, Any], entry: Mapping[str, Any], name: str, results: Any) -> Estimate:

@@ -16,13 +16,8 @@ from vgm2p.envs.base import Episode, Unplayed
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import read_small, refuse_link, remove_stale, write_atomic
 from vgm2p.run.csv_log import CsvLog
+from vgm2p.run.ways import Way
 
-SHARED, MODE, SAMPLE, JUDGED = "shared", "mode", "sample", "judged"
-NAMED = (SHARED, MODE, SAMPLE, JUDGED)
-# A way to act: a scale of the start noise; SHARED: scale 1, one noise for all agents; None: the default. For discrete
-# actions: MODE: the most likely action without noise; SAMPLE: an action drawn from the policy's probabilities;
-# JUDGED: the mode of the probabilities after they were weighed by the algorithm's verdict.
-Way = float | str | None
 EPISODE_FIELDS = ("update", "seed", "episode", "act_noise", "return", "length", "terminated", "won", "faults")
 
 
@@ -40,11 +35,6 @@ def episode_row(update: int, episode: Episode, way: Way) -> dict[str, Any]:
         episode.faults,
     )
     return {**dict(zip(EPISODE_FIELDS, values, strict=True)), **episode.extra}
-
-
-def way_of(cell: str) -> Way:
-    """Return the way to act of a cell of the column `act_noise`. Raises ValueError if it names none."""
-    return (cell if cell in NAMED else float(cell)) if cell else None
 
 
 def episode_of(row: Mapping[str, str]) -> Episode:

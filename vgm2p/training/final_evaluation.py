@@ -11,8 +11,9 @@ from vgm2p.execution.evaluation import Watch, evaluate, own_way, ways
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.checkpoint import checkpoint_name
-from vgm2p.run.folder import Way, episode_row, kept_failures, write_json
+from vgm2p.run.folder import episode_row, kept_failures, write_json
 from vgm2p.run.marks import final_marks
+from vgm2p.run.ways import Way
 from vgm2p.training.freezing import frozen_seeds
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run

@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import Logger
 
 from vgm2p.envs.base import Episode
 from vgm2p.errors import UserError
-from vgm2p.run.folder import RunFolder, episode_of, read_json, way_of, write_json
+from vgm2p.run.folder import RunFolder, episode_of, read_json, write_json
+from vgm2p.run.ways import way_of
 from vgm2p.training.logs import log_evaluation
 from vgm2p.training.parts import ResultsReader, make_callbacks, make_loggers
 from vgm2p.training.run import Run

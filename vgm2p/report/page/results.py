@@ -19,9 +19,8 @@ from vgm2p.report.tables import (
     differences_between,
     entries_of,
     named,
-    way_title,
 )
-from vgm2p.run.folder import Way
+from vgm2p.run.ways import Way, way_title
 
 MOST_BASES = 12  # with more methods, differences are shown to one of them alone
 MEASURED = {"won": "win rate", "return": "return", "score": "score"}

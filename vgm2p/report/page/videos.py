@@ -19,7 +19,8 @@ from vgm2p.report.page.markup import Markup, element
 from vgm2p.report.page.results import swatch
 from vgm2p.report.runs import Run
 from vgm2p.run.csv_log import CsvLog
-from vgm2p.run.folder import RunFolder, read_json, way_of
+from vgm2p.run.folder import RunFolder, read_json
+from vgm2p.run.ways import way_of
 
 EMBEDDED = 8_000_000  # bytes of the largest film that is embedded
 TOGETHER = 24_000_000  # bytes of all embedded films
