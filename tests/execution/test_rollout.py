@@ -12,7 +12,7 @@ from vgm2p.envs.base import Episode, Unplayed, episode_seed
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.errors import RolloutStopped, ServiceError
 from vgm2p.execution.rollout import RandomActor, Unplayable, rollout
-from vgm2p.report.estimates import per_seed, rate_interval, wilson
+from vgm2p.report.estimates import by_start, rate_interval, wilson
 from vgm2p.report.statistics import statistics
 from vgm2p.rng import ActKey
 from vgm2p.run.folder import EPISODE_FIELDS, episode_row
@@ -128,7 +128,7 @@ def test_further_numbers_reach_rows_results_and_other_processes():
     scored = statistics([replace(e, extra={"score": e.return_}) for e in found])
     assert scored["score_mean"] == scored["return_mean"]
     assert results["win_rate"] == pytest.approx(won / 10)
-    outcomes = per_seed([(e.seed, float(e.won)) for e in found])
+    outcomes = by_start([(e.seed, e.episode, float(e.won)) for e in found])
     assert results["win_rate_ci95"] == list(rate_interval(list(outcomes.values())))
     alone = statistics([e for e in found if e.seed == 3])
     assert alone["win_rate_ci95"] == alone["win_rate_per_seed_ci95"][0] == list(wilson(sum(outcomes[3]), 5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from contextlib import ExitStack, closing
@@ -10,6 +12,7 @@ from typing import Any
 
 import torch
 
+from vgm2p.algos.frozen import frozen_seeds
 from vgm2p.config.build import TARGET, class_of, make_env, refuse_missing
 from vgm2p.config.checks import check_policy
 from vgm2p.config.words import EvaluateSettings
@@ -116,6 +119,7 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     chosen: list[Way] = [known(way, policy.algorithm) for way in settings.ways] or ways(policy.algorithm, every)
     stop.graceful = True
     rows, lines, results = [], [], []
+    lost = {each.seed: each.line for each in frozen_seeds(policy.algorithm)}
     for way in chosen:
         watch = Watch(f"act_noise {way}", say)
         try:
@@ -129,16 +133,20 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         rows += [episode_row(policy.update, episode, way) for episode in done.episodes]
         for line in kept_failures(out, done.unplayed, str(way)):
             say(f"evaluation (act_noise {way}) is short: {line}")
+        lost |= {each.seed: each.line for each in done.unsound}
         found = statistics(done.episodes, done.unplayed)
         results.append({"act_noise": way, **found})
         lines.append(_cells(way, own, found))
+    for line in lost.values():
+        say(f"diverged     {line}; it has no result")
     with OutputLock(out / "results.json", say, wait=stop.check):
         for name in ("results.json", "episode0.mp4", "episode0.SC2Replay"):
             remove_stale(out, name)
         log = CsvLog(out / "episodes.csv")
         log.path.unlink(missing_ok=True)
         log.append(rows)
-        write_json(out / "results.json", _record(policy, env, settings) | {"by_act_noise": results, "log": log.mark()})
+        found = {"by_act_noise": results, "diverged_seeds": sorted(lost), "log": log.mark()}
+        write_json(out / "results.json", _record(policy, env, settings) | found)
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
         for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
             if getattr(settings, word):
@@ -171,8 +179,12 @@ def _default_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettin
     """Return the folder of an evaluation. With chosen ways to act or another environment than that of the run, it has
     another name, so that it replaces no other.
     """
-    ways = "".join(f"-{way}" for way in settings.ways)
-    other = "" if settings.env is None else "-" + re.sub(r"[^\w.-]+", "-", env.spec.env_id)
+    ways, other = "".join(f"-{way}" for way in settings.ways), ""
+    if settings.env is not None:
+        keys = json.dumps(environment_part(_named_env(policy, settings)[0]), sort_keys=True, default=str)
+        digest = hashlib.sha256(keys.encode()).hexdigest()[:8]
+        name = re.sub(r"[^\w.-]+", "-", env.spec.env_id)
+        other = f"-{name}-{digest}"
     return policy.home / "evaluations" / f"update-{policy.update}-n{settings.episodes}{ways}{other}"
 
 

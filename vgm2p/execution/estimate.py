@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.words import EstimateSettings
-from vgm2p.datamodules.layout.schema import TERMINAL
+from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL
 from vgm2p.datamodules.offline import Blocks
 from vgm2p.datamodules.store.gather import gather
 from vgm2p.datamodules.store.transitions import TransitionStore
@@ -105,7 +105,7 @@ def evidence(store: TransitionStore, settings: EstimateSettings) -> Evidence:
 
 def _factor(store: TransitionStore, length: NDArray[np.int64], end: NDArray[np.uint8], gamma: float) -> float:
     """Return steps over discounted steps, both as means over episodes; those that were cut are taken to go on."""
-    over = np.full(len(length), True) if store.table.timeouts == "terminal" else end == TERMINAL
+    over = end != INCOMPLETE if store.table.timeouts == "terminal" else end == TERMINAL
     discounted = (1.0 - np.where(over, gamma**length, 0.0)) / (1.0 - gamma)
     return float(length.mean() / discounted.mean())
 

@@ -16,10 +16,12 @@ RESAMPLES = 2000
 AT_ONCE = 1 << 21  # largest count of numbers that a bootstrap has in memory at once
 FIXED_SEED = 20260408
 Z95 = 1.959963984540054
+SPARSEST = 20  # an evaluation of fewer than one of so many episodes is none
 
 NO_INTERVAL = (math.nan, math.nan)  # of a single episode: nothing can be said about its variation
 
-Seeds = Sequence[Sequence[float]]  # returns of every seed's episodes
+# Values of every seed's episodes; position i is the same start for all seeds, NaN that it was not played.
+Seeds = Sequence[Sequence[float]]
 
 
 def iqm(values: Sequence[float]) -> float:
@@ -34,37 +36,49 @@ def iqm(values: Sequence[float]) -> float:
     return float((ordered * weight).sum() / weight.sum())
 
 
-def resampled_means(seeds: Seeds, stream: int = 0) -> NDArray[np.float64]:
-    """Return (RESAMPLES,) means of bootstrap samples: seeds are drawn with replacement, then episodes.
+def resampled_means(seeds: Seeds, stream: int = 0, starts: int = 0) -> NDArray[np.float64]:
+    """Return (RESAMPLES,) means of bootstrap samples: seeds are drawn with replacement, then starts.
 
-    Seeds with the same number of episodes have had the same initial states. Then one draw of episodes is used for all
-    seeds, and in every `stream`: an easy initial state is easy for every seed, so its effect does not average out over
-    seeds. With one seed, the interval contains the variation over episodes only.
+    One draw of starts is used for all seeds, and in every `stream`: an easy start is easy for every seed, so its effect
+    does not average out over seeds. With one seed, the interval contains the variation over episodes only. A seed that
+    played no drawn start has its own mean in this sample.
+
+    Args:
+        seeds: values of S seeds; shorter ones did not play the last starts.
+        stream: number of independent draws of seeds.
+        starts: number of starts to draw from, if it is larger than the longest seed's.
     """
     generator = np.random.default_rng([FIXED_SEED, stream])
-    lengths = [len(values) for values in seeds]
-    if len(set(lengths)) == 1:
-        return _crossed(np.asarray(seeds, float), generator)
-    drawn = generator.integers(len(seeds), size=(RESAMPLES, len(seeds)))
-    means = np.empty(drawn.shape)
+    table = np.full((len(seeds), max(starts, *map(len, seeds))), np.nan)
     for s, values in enumerate(seeds):
-        where = np.nonzero(drawn == s)
-        picks = generator.integers(lengths[s], size=(len(where[0]), lengths[s]))
-        means[where] = np.asarray(values, float)[picks].mean(1)
-    estimates: NDArray[np.float64] = means.mean(1)
-    return estimates
+        table[s, : len(values)] = values
+    return _crossed(table, generator)
 
 
 def _crossed(table: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return (RESAMPLES,) means of a table (seeds, episodes) with both axes resampled, in pieces that fit in memory."""
+    """Return (RESAMPLES,) means of a table (seeds, starts) with both axes resampled, in pieces that fit in memory."""
     count, episodes = table.shape
     starts = np.random.default_rng([FIXED_SEED, 0, episodes])
-    piece, means = max(1, AT_ONCE // table.size), []
+    piece, means, whole = max(1, AT_ONCE // table.size), [], not np.isnan(table).any()
     for done in range(0, RESAMPLES, piece):
         size = min(piece, RESAMPLES - done)
-        by_start = table[generator.integers(count, size=(size, count))].mean(1)
-        means.append(np.take_along_axis(by_start, starts.integers(episodes, size=(size, episodes)), 1).mean(1))
+        drawn = generator.integers(count, size=(size, count))
+        picks = starts.integers(episodes, size=(size, episodes))
+        if whole:
+            means.append(np.take_along_axis(table[drawn].mean(1), picks, 1).mean(1))
+        else:
+            means.append(np.take_along_axis(_with_gaps(table, picks), drawn, 1).mean(1))
     return np.concatenate(means)
+
+
+def _with_gaps(table: NDArray[np.float64], picks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (samples, seeds) means of a table (seeds, starts) over drawn starts (samples, starts), without its NaN."""
+    played = ~np.isnan(table)
+    number = played[:, picks].sum(-1)
+    total = np.where(played, table, 0.0)[:, picks].sum(-1)
+    alone = np.nanmean(table, 1)[:, None]
+    found: NDArray[np.float64] = np.where(number > 0, total / np.maximum(number, 1), alone).T
+    return found
 
 
 def interval(seeds: Seeds) -> tuple[float, float]:
@@ -75,24 +89,29 @@ def interval(seeds: Seeds) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def played(values: Sequence[float]) -> list[float]:
+    """Return the values of the episodes that were played."""
+    return [value for value in values if not math.isnan(value)]
+
+
 def _single(seeds: Seeds) -> bool:
-    return sum(map(len, seeds)) == 1
+    return sum(len(played(values)) for values in seeds) == 1
 
 
 def mean(seeds: Seeds) -> float:
     """Return the mean over seeds of the mean over episodes."""
-    return float(np.mean([np.mean(values) for values in seeds]))
+    return float(np.mean([np.nanmean(values) for values in seeds]))
 
 
 def difference(first: Seeds, second: Seeds) -> tuple[float, float, float]:
     """Return mean(first) - mean(second) and the ends of its 95 % interval.
 
-    Seeds are drawn independently for both sides. If both have the same number of episodes, episodes are drawn once for
-    both. If a side is a single episode, the ends are NaN.
+    Seeds are drawn independently for both sides, starts once for both. If a side is a single episode, the ends are NaN.
     """
     if _single(first) or _single(second):
         return (mean(first) - mean(second), *NO_INTERVAL)
-    spread = resampled_means(first, stream=1) - resampled_means(second, stream=2)
+    starts = max(map(len, (*first, *second)))
+    spread = resampled_means(first, 1, starts) - resampled_means(second, 2, starts)
     low, high = np.percentile(spread, [2.5, 97.5])
     return mean(first) - mean(second), float(low), float(high)
 
@@ -114,7 +133,7 @@ def rate_difference(first: Seeds, second: Seeds) -> tuple[float, float, float]:
 
 def _certain(seeds: Seeds) -> bool:
     """Return whether all outcomes are equal."""
-    return len({outcome for values in seeds for outcome in values}) == 1
+    return len({outcome for values in seeds for outcome in played(values)}) == 1
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -133,13 +152,24 @@ def rate_interval(seeds: Seeds) -> tuple[float, float]:
     Wilson's interval is used for a single seed. It is also used if all outcomes are equal, because then all bootstrap
     samples are the same. It counts the episodes of one seed, because all seeds have the same initial states.
     """
-    alone = len(seeds) == 1 or _certain(seeds)
-    return wilson(int(sum(seeds[0])), len(seeds[0])) if alone else interval(seeds)
+    if len(seeds) > 1 and not _certain(seeds):
+        return interval(seeds)
+    outcomes = played(seeds[0])
+    return wilson(int(sum(outcomes)), len(outcomes))
 
 
-def per_seed(rows: Sequence[tuple[int, float]]) -> dict[int, list[float]]:
-    """Group (seed, value) pairs by seed, in ascending order of seeds."""
-    grouped: dict[int, list[float]] = {}
-    for seed, value in sorted(rows, key=lambda pair: pair[0]):
-        grouped.setdefault(seed, []).append(value)
-    return grouped
+def by_start(rows: Sequence[tuple[int, int, float]]) -> dict[int, list[float]]:
+    """Return seed -> values of its episodes, in ascending order of seeds, from rows (seed, episode, value).
+
+    The value of episode i stands at position i; NaN: this seed did not play it. Raises ValueError if an episode has two
+    rows, or if the numbers are not those of an evaluation.
+    """
+    grouped: dict[int, dict[int, float]] = {}
+    for seed, episode, value in sorted(rows):
+        if episode in grouped.setdefault(seed, {}):
+            raise ValueError(f"episode {episode} of seed {seed} has two rows")
+        grouped[seed][episode] = value
+    lengths = {seed: max(values) + 1 for seed, values in grouped.items()}
+    if any(min(values) < 0 for values in grouped.values()) or sum(lengths.values()) > SPARSEST * len(rows) + SPARSEST:
+        raise ValueError("numbers of episodes")
+    return {seed: [grouped[seed].get(i, math.nan) for i in range(length)] for seed, length in lengths.items()}

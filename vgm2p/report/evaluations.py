@@ -17,12 +17,21 @@ from typing import Any
 from vgm2p.errors import DataError, UserError
 from vgm2p.io.files import refuse_link
 from vgm2p.io.text import command, name
-from vgm2p.report.estimates import mean
+from vgm2p.report.estimates import mean, played
 from vgm2p.report.results import CLOSE, is_entry
-from vgm2p.report.runs import Run, by_measure_and_way, checked_name, load_run, load_runs
+from vgm2p.report.runs import (
+    Run,
+    by_measure_and_way,
+    checked_name,
+    final_values,
+    load_run,
+    load_runs,
+    pooled,
+    ways_of,
+)
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import RunFolder, read_json
-from vgm2p.run.ways import Way, is_way, way_of
+from vgm2p.run.ways import Way, is_way, way_of, way_text
 
 SAME_EVERYWHERE = ("workers", "timeout")  # keys of an environment that change no result
 RANDOM = ("random_return_mean", "random_return_ci95")  # results that a run with evaluate=none lacks
@@ -41,6 +50,7 @@ class Stored:
         own: the policy's default way to act.
         final: measure -> way to act -> seed -> values.
         short: ways to act in which some episodes could not be played.
+        diverged: seeds without a result.
     """
 
     folder: Path
@@ -50,6 +60,7 @@ class Stored:
     own: Way
     final: dict[str, dict[Way, dict[int, list[float]]]]
     short: tuple[Way, ...]
+    diverged: tuple[int, ...]
 
 
 def environment_part(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,8 +111,18 @@ def with_evaluations(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def uneven(runs: Sequence[Run]) -> list[str]:
-    """Return a line for each experiment whose runs have different numbers of episodes per seed."""
+    """Return a line for each experiment whose runs have different numbers of episodes per seed, and for each way to
+    act of a method that only some of its seeds have.
+    """
     lines = []
+    for (experiment, method), group in pooled(runs).items():
+        found = {way: len(final_values(group, way)) for way in ways_of(group)}
+        most = max(found.values())
+        lines += [
+            f"different evaluations: act_noise {way_text(way)} of {method} in {experiment} has {few} of {most} seeds"
+            for way, few in found.items()
+            if few < most
+        ]
     for experiment in dict.fromkeys(run.key[0] for run in runs):
         counts: dict[int, str] = {}
         for run in (run for run in runs if run.key[0] == experiment):
@@ -164,12 +185,13 @@ def _read(folder: Path, run: Run) -> Stored:
         content["own"],
         final,
         tuple(entry["act_noise"] for entry in entries or [] if entry.get("unplayed")),
+        tuple(seed for seed in content["seeds"] if seed in content.get("diverged_seeds", [])),
     )
 
 
 def _episodes(seeds: Mapping[int, Sequence[float]]) -> int:
     """Return the number of episodes of each seed."""
-    return max((len(values) for values in seeds.values()), default=0)
+    return max((len(played(values)) for values in seeds.values()), default=0)
 
 
 def _taken(run: Run, stored: Stored) -> tuple[Run, str]:
@@ -191,7 +213,11 @@ def _taken(run: Run, stored: Stored) -> tuple[Run, str]:
     own, now = run.manifest.get("environment_versions", {}), stored.versions
     changed = [f"{key} {own[key]} -> {now[key]}" for key in own.keys() & now.keys() if own[key] != now[key]]
     line += f"; with other versions: {', '.join(sorted(changed))}" if changed else ""
-    results = run.results if run.final else {**run.results, "act_noise": stored.own}
+    results = {**run.results, "diverged_seeds": sorted({*run.diverged, *stored.diverged})}
+    if not run.final:
+        results["act_noise"] = stored.own
+        if "score" in final:  # a mark that recorded returns may have another scale (`data_mean`)
+            results["score_mean"] = mean(list(next(iter(final["score"].values())).values()))
     return replace(run, results=results, final=final, short=short), line
 
 

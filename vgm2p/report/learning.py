@@ -13,11 +13,17 @@ Point = tuple[int, float, float, float]  # update, mean, and the ends of the 95 
 
 
 def shared_updates(curves: Sequence[Curve]) -> list[int]:
-    """Return the updates at which all runs of a method were evaluated, in order; runs without a curve do not count.
+    """Return the updates at which all seeds of a method were evaluated, in order; runs without a curve do not count.
 
     At other updates the mean would be of other seeds: a jump of the curve would be no progress.
     """
-    return sorted(set.intersection(*(set(curve) for curve in curves if curve))) if any(curves) else []
+    return sorted(set.intersection(*(_complete(curve) for curve in curves if curve))) if any(curves) else []
+
+
+def _complete(curve: Curve) -> set[int]:
+    """Return the updates at which all seeds of a run were evaluated."""
+    seeds = {seed for table in curve.values() for seed in table}
+    return {update for update, table in curve.items() if table.keys() == seeds}
 
 
 def points(curves: Sequence[Curve], updates: Sequence[int], rates: bool = False) -> list[Point]:

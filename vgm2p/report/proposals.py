@@ -27,13 +27,13 @@ class Looked:
         way: how it acts.
         errors: (S) per training seed, how far its actions are from those that were recorded; NaN: it gave no numbers.
         likelihoods: (S) log likelihood of the team's recorded actions, in nats.
-        simulator: return per seed in the simulator; None where nobody evaluated the run in this way to act.
+        simulator: seed -> return in the simulator; None where nobody evaluated the run in this way to act.
     """
 
     way: Way
     errors: list[float]
     likelihoods: list[float]
-    simulator: list[float] | None
+    simulator: dict[int, float] | None
 
     @property
     def sound(self) -> list[int]:
@@ -73,7 +73,7 @@ def table(name: str, looked: Sequence[Looked], chosen: Looked, discrete: bool) -
     lines = [["policy", "act_noise", kind, "log likelihood of the team", "measured return"]]
     for one in looked:
         way = "" if one.way is None else way_text(one.way)
-        measured = "" if one.simulator is None else shown(float(np.mean(one.simulator)))
+        measured = "" if one.simulator is None else shown(float(np.mean(list(one.simulator.values()))))
         numbers = [f"{one.error:.4g}", f"{one.likelihood:.2f}"] if one.sound else ["diverged"] * 2
         lines.append([markdown(name), way + (" <" if one is chosen else ""), *numbers, measured])
     return grid(lines)

@@ -12,7 +12,7 @@ from typing import Any
 
 from vgm2p.errors import DataError, MissingInput, UserError
 from vgm2p.io.text import command, name
-from vgm2p.report.estimates import per_seed
+from vgm2p.report.estimates import by_start
 from vgm2p.report.results import damaged_entry, other_result
 from vgm2p.run.folder import RunFolder
 from vgm2p.run.marks import changed_since_the_end
@@ -42,10 +42,11 @@ class Run:
         manifest: content of manifest.json.
         results: content of results.json.
         name: name of its method in tables.
-        final: final evaluation: measure -> act_noise (None: the algorithm has no noise) -> seed -> values.
+        final: final evaluation: measure -> act_noise (None: the algorithm has no noise) -> seed -> values by start.
         short: ways to act in which some episodes of the final evaluation could not be played.
         curve: all evaluations: update -> seed -> returns.
         wins: the same for victories; empty if the environment has none.
+        left_out: seeds that are not counted, because another run has them.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Run:
     curve: dict[int, dict[int, list[float]]] = field(default_factory=dict)
     wins: dict[int, dict[int, list[float]]] = field(default_factory=dict)
     short: tuple[Way, ...] = ()
+    left_out: frozenset[int] = frozenset()
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -199,7 +201,7 @@ def by_measure_and_way(rows: Sequence[tuple[Way, dict[str, str]]]) -> dict[str, 
 
 
 def _per_seed(rows: Sequence[dict[str, str]], measure: str = "return") -> dict[int, list[float]]:
-    return per_seed([(int(row["seed"]), _number(row[measure])) for row in rows])
+    return by_start([(int(row["seed"]), int(row["episode"]), _number(row[measure])) for row in rows])
 
 
 def _number(cell: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vgm2p.envs.base import Episode, Unplayed
-from vgm2p.report.estimates import interval, per_seed, rate_interval
+from vgm2p.report.estimates import by_start, interval, rate_interval
 from vgm2p.report.metrics import Deviation, InterquartileMean, Mean, Total, WinRate
 
 
@@ -26,7 +26,7 @@ def statistics(episodes: Sequence[Episode], unplayed: Sequence[Unplayed] = ()) -
     means = _compute(Mean(len(seeds)), position, returns)
     middles = _compute(InterquartileMean(len(seeds)), position, returns)
     deviations = _compute(Deviation(len(seeds)), position, returns)
-    grouped = per_seed([(episode.seed, episode.return_) for episode in episodes])
+    grouped = by_start([(episode.seed, episode.episode, episode.return_) for episode in episodes])
     further = {
         name: torch.tensor([episode.extra[name] for episode in episodes], dtype=torch.float64)
         for name in episodes[0].extra
@@ -40,6 +40,7 @@ def statistics(episodes: Sequence[Episode], unplayed: Sequence[Unplayed] = ()) -
         "return_iqm": average(middles),
         "return_ci95": interval(list(grouped.values())),
         "per_seed": means,
+        "evaluated_seeds": seeds,
         "length_mean": average(_compute(Mean(len(seeds)), position, lengths)),
         **_win_rate(episodes, position, len(seeds)),
         **extra,
@@ -74,7 +75,7 @@ def _win_rate(episodes: Sequence[Episode], position: torch.Tensor, seeds: int) -
         return {"win_rate": None}
     metric = WinRate(seeds)
     rates = _compute(metric, position, torch.tensor([float(bool(episode.won)) for episode in episodes]))
-    outcomes = per_seed([(episode.seed, float(bool(episode.won))) for episode in episodes])
+    outcomes = by_start([(each.seed, each.episode, float(bool(each.won))) for each in episodes])
     return {
         "win_rate": average(rates),
         "win_rate_ci95": list(rate_interval(list(outcomes.values()))),

@@ -13,12 +13,15 @@ from typing import Any
 from vgm2p.config.settings import PAPER
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.text import csv_cell, decimals, grid, markdown
-from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, rate_difference, rate_interval
+from vgm2p.report.estimates import NO_INTERVAL, difference, interval, mean, played, rate_difference, rate_interval
 from vgm2p.report.runs import MEASURES, Run, data_mean, diverged_seeds, final_values, pooled, ways_of
 from vgm2p.run.ways import Way, way_text, way_title
 
 RANDOM, DATASET = "random policy", "dataset mean"
 CSV = "experiment method act_noise measure mean ci95_low ci95_high seeds episodes diverged"  # columns of table.csv
+SELECTED = (
+    "Both sides act in their best way, selected on these same episodes; the intervals do not include this selection."
+)
 Cell = tuple[float, float, float]  # mean, and the ends of its 95 % interval; NaN where there is none
 
 
@@ -75,7 +78,7 @@ def entries_of(runs: Sequence[Run], measure: str = "return") -> list[Entry]:
         if not any(values.values()):
             continue
         cells = {way: _cell(values[way], measure) for way in ways}
-        counts = {way: (len(values[way]), sum(map(len, values[way]))) for way in ways}
+        counts = {way: (len(values[way]), sum(len(played(one)) for one in values[way])) for way in ways}
         entries.append(
             Entry(
                 experiment,
@@ -183,7 +186,7 @@ class Difference:
         second: the other method, and how it acts.
         measure: what is compared.
         cell: mean of the first minus mean of the second, and the ends of the interval.
-        digits: number of decimals that suits the values of both.
+        digits: number of decimals that suits the difference.
         lost: whether a seed of a side diverged, so that its values are no result.
     """
 
@@ -240,9 +243,9 @@ def differences_between(first: Sequence[Run], second: Sequence[Run], best: bool 
     found = []
     for measure, both in values.items():
         if all(both) and (measure != "score" or both != values["return"]):
-            digits = decimals(value for side in both for row in side for value in row)
-            between = rate_difference if measure == "won" else difference
-            found.append(Difference(first[0].key[0], one, two, measure, between(*both), digits, lost))
+            cell = (rate_difference if measure == "won" else difference)(*both)
+            digits = decimals(cell)
+            found.append(Difference(first[0].key[0], one, two, measure, cell, digits, lost))
     return found
 
 
@@ -257,29 +260,34 @@ def versus(runs: Sequence[Run], algorithm: str, best: bool = False) -> str:
         ]
         for each in differences_of(runs, algorithm, best)
     ]
-    return grid([["experiment", "difference", "of", "mean [95 % interval]"], *found])
+    text = grid([["experiment", "difference", "of", "mean [95 % interval]"], *found])
+    return f"{text}\n\n{SELECTED}" if best else text
 
 
 def best_way(runs: Sequence[Run]) -> Way:
-    """Return the way to act with the highest mean return in the final evaluation."""
-    return max(ways_of(runs), key=lambda way: mean(final_values(runs, way)))
+    """Return the way to act with the highest mean return in the final evaluation, of those that the most seeds have."""
+    found = {way: final_values(runs, way) for way in ways_of(runs)}
+    most = max(map(len, found.values()))
+    return max((way for way, values in found.items() if len(values) == most), key=lambda way: mean(found[way]))
 
 
 def as_csv(runs: Sequence[Run]) -> str:
     """Return the tables as CSV, one line per method, way to act and measure.
 
-    A single episode has no interval: these cells are empty. The random policy and the dataset have no number of seeds,
-    of episodes and of diverged seeds.
+    A method with one way to act has one line, and so have the random policy and the dataset: the cell of `act_noise` is
+    empty. A single episode has no interval: these cells are empty. The random policy and the dataset have no number of
+    seeds, of episodes and of diverged seeds.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV.split())
     for measure in MEASURES:
         for entry in entries_of(runs, measure):
-            for way, cell in entry.cells.items():
+            several = entry.own is not None
+            for way, cell in list(entry.cells.items())[: None if several else 1]:
                 if cell is not None:
-                    row = [csv_cell(entry.experiment), csv_cell(entry.method), way, measure]
+                    title = [csv_cell(entry.experiment), csv_cell(entry.method), way if several else None, measure]
                     numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in cell]
                     counts = [*entry.counts[way], entry.lost] if entry.counts else ["", "", ""]
-                    writer.writerow([*row, *numbers, *counts])
+                    writer.writerow([*title, *numbers, *counts])
     return text.getvalue()

@@ -73,7 +73,8 @@ def table(estimates: Sequence[Estimate], gamma: float, values: Array, returns: A
 def _line(one: Estimate, s: int | None) -> list[str]:
     good = one.usable if s is None else not one.outside(s)
     cells = [_bounds(one.value(s)), _bounds(one.returned(s))] if good else ["diverged", "diverged"]
-    measured = "" if one.simulator is None else shown(float(np.mean(one.simulator if s is None else one.simulator[s])))
+    found = [value for seed, value in (one.simulator or {}).items() if s is None or seed == one.seeds[s]]
+    measured = shown(float(np.mean(found))) if found else ""
     return [markdown(one.name), "all" if s is None else str(one.seeds[s]), *cells, measured]
 
 
@@ -104,7 +105,7 @@ def order(estimates: Sequence[Estimate]) -> tuple[dict[str, Any], str]:
     found: list[dict[str, Any]] = []
     for i, one in enumerate(ranked):
         following = _chance(more[i][i + 1]) if i + 1 < len(ranked) else ""
-        measured = None if one.simulator is None else float(np.mean(one.simulator))
+        measured = None if one.simulator is None else float(np.mean(list(one.simulator.values())))
         cells = [markdown(one.name), _bounds(one.returned()), _chance(best[i]), following]
         lines.append([str(i + 1), *cells, "" if measured is None else shown(measured)])
         entry = {"policy": one.name, "act_noise": one.way, "value": one.value()[0], "return": one.returned()[0]}
@@ -132,6 +133,6 @@ def _agreement(ranked: Sequence[Estimate], samples: Array) -> dict[str, Any] | N
     known = [i for i, one in enumerate(ranked) if one.simulator is not None]
     if len(known) < FEWEST:
         return None
-    measured = [float(np.mean(ranked[i].simulator or [])) for i in known]
+    measured = [float(np.mean(list((ranked[i].simulator or {}).values()))) for i in known]
     centre = rank_correlation([ranked[i].value()[0] for i in known], measured)
     return {"rank_correlation": centre, "ci95": rank_correlations(samples[known], measured), "policies": len(known)}

@@ -16,6 +16,7 @@ from vgm2p.run.folder import read_json
 from vgm2p.run.ways import Way, way_title
 
 SLACK = 0.05  # of the range of possible values, by which a critic may leave it
+ROUNDING = 1e-6  # of a value
 STILL = 0.1  # of an interval's width: what moves by more has not settled
 OWN = "estimate.json"
 
@@ -33,7 +34,7 @@ class Estimate:
         factor: returns per value.
         support: least and largest value that the rewards of the data allow.
         best: the largest value of an episode of the data.
-        simulator: return per seed in the simulator; None where nobody evaluated the run in this way to act.
+        simulator: seed -> return in the simulator; None where nobody evaluated the run in this way to act.
         question: what was asked; estimates are comparable where it is the same.
     """
 
@@ -45,7 +46,7 @@ class Estimate:
     factor: float
     support: tuple[float, float]
     best: float
-    simulator: list[float] | None
+    simulator: dict[int, float] | None
     question: Mapping[str, Any]
 
     @property
@@ -63,7 +64,7 @@ class Estimate:
     def moving(self, s: int) -> bool:
         """Return whether the value of a seed still moved when the fit ended, by more than `STILL` of its interval."""
         value, below, above = self.value(s)
-        return bool(abs(self.drift[s]) > max(STILL * (above - below), 1e-3 * abs(value)))
+        return bool(abs(self.drift[s]) > max(STILL * (above - below), ROUNDING * abs(value)))
 
     @property
     def settled(self) -> bool:
@@ -163,11 +164,12 @@ def _estimate(content: Mapping[str, Any], entry: Mapping[str, Any], name: str, r
     )
 
 
-def simulated(results: Mapping[str, Any] | None, updates: int, way: Way) -> list[float] | None:
-    """Return the returns per seed of a way to act, of a results.json that is about these updates; else None."""
+def simulated(results: Mapping[str, Any] | None, updates: int, way: Way) -> dict[int, float] | None:
+    """Return seed -> return of a way to act, of a results.json that is about these updates; else None."""
     if results is None or results.get("updates") != updates:
         return None
     for entry in results.get("by_act_noise", []):
         if entry["act_noise"] == way:
-            return [float(value) for value in entry["per_seed"]]
+            seeds = entry.get("evaluated_seeds", results["seeds"])
+            return {int(seed): float(value) for seed, value in zip(seeds, entry["per_seed"], strict=True)}
     return None

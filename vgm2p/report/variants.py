@@ -107,7 +107,7 @@ def names(variants: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def without_seeds(run: Run, seeds: set[int]) -> Run:
-    """Return a copy of a run without the episodes of `seeds`."""
+    """Return a copy of a run without `seeds`."""
 
     def kept(table: dict[int, list[float]]) -> dict[int, list[float]]:
         return {seed: values for seed, values in table.items() if seed not in seeds}
@@ -115,4 +115,4 @@ def without_seeds(run: Run, seeds: set[int]) -> Run:
     final = {measure: {way: kept(table) for way, table in ways.items()} for measure, ways in run.final.items()}
     results = {**run.results, "diverged_seeds": [seed for seed in run.diverged if seed not in seeds]}
     curve, wins = ({update: kept(table) for update, table in each.items()} for each in (run.curve, run.wins))
-    return replace(run, results=results, final=final, curve=curve, wins=wins)
+    return replace(run, results=results, final=final, curve=curve, wins=wins, left_out=run.left_out | seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vgm2p.algos.frozen import frozen_seeds
 from vgm2p.envs.base import Episode, Evaluation, Unplayed, Unsound, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import Watch, evaluate, own_way, ways
@@ -14,7 +15,6 @@ from vgm2p.run.checkpoint import checkpoint_name
 from vgm2p.run.folder import episode_row, kept_failures, write_json
 from vgm2p.run.marks import final_marks
 from vgm2p.run.ways import Way
-from vgm2p.training.freezing import frozen_seeds
 from vgm2p.training.module import OfflineModule
 from vgm2p.training.run import Run
 

@@ -52,7 +52,7 @@ def _table(runs: Sequence[Run]) -> tuple[Table, list[str]]:
             if log.too_large:
                 notices.append(f"{log.path} is too large for charts of its diagnostics")
                 continue
-            rows = log.rows()
+            rows = [row for row in log.rows() if int(row["seed"]) not in run.left_out]
             for column in wanted if rows else ():
                 for row in rows if column in rows[0] else ():
                     number = float(row[column]) if row[column] else math.nan

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vgm2p.io.text import name, shell_words, shown
+from vgm2p.report.estimates import played
 from vgm2p.report.runs import Run
 from vgm2p.report.variants import simulators
 
@@ -15,7 +16,7 @@ UNKNOWN = "not recorded"
 def experiment_facts(runs: Sequence[Run]) -> dict[str, str]:
     """Return title -> text about what the runs of one experiment have in common, or how they differ."""
     seeds = sorted({seed for run in runs for seed in run.evaluated})
-    played = [values for run in runs for table in run.final["return"].values() for values in table.values()]
+    tables = [values for run in runs for table in run.final["return"].values() for values in table.values()]
     return {
         "dataset": each_once(_dataset(run) for run in runs),
         "digest of the data": each_once(name(run.results["data_digest"])[:16] for run in runs),
@@ -23,7 +24,7 @@ def experiment_facts(runs: Sequence[Run]) -> dict[str, str]:
         "environment": each_once(_environment(run) for run in runs),
         "updates": each_once(str(run.results["updates"]) for run in runs),
         "seeds": numbers(seeds),
-        "episodes per seed": " or ".join(map(str, sorted({len(values) for values in played}))),
+        "episodes per seed": " or ".join(map(str, sorted({len(played(values)) for values in tables}))),
     }
 
 

@@ -61,18 +61,19 @@ def _films(run: Run) -> list[Film]:
     for path in sorted(evaluations.glob("*/episode*.mp4")):
         match = FILM.fullmatch(path.name)
         safe = path.is_file() and not any(each.is_symlink() for each in (evaluations, path.parent, path))
-        if match and safe and not _elsewhere(path.parent, run):
+        if match and safe and _of_this(path.parent, run):
             found.append(Film(path, run, int(match[1]), _return(path.parent / "episodes.csv", run, int(match[1]))))
     return found
 
 
-def _elsewhere(evaluation: Path, run: Run) -> bool:
-    """Return whether an evaluation says that it was made in another environment than the run's."""
+def _of_this(evaluation: Path, run: Run) -> bool:
+    """Return whether an evaluation is of the run's last policy, in the environment of the training."""
     try:
-        env = read_json(evaluation / "results.json", "the evaluation").get("env")
+        content = read_json(evaluation / "results.json", "the evaluation")
     except UserError:
         return False
-    return isinstance(env, Mapping) and env != environment_part(run.manifest["config"].get("env") or {})
+    own = environment_part(run.manifest["config"].get("env") or {})
+    return bool(content.get("updates") == run.results["updates"] and content.get("env", own) == own)
 
 
 def _return(log: Path, run: Run, episode: int) -> float | None:
