@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from vgm2p.algos.contract import Algorithm
 from vgm2p.config.nodes import to_plain
 from vgm2p.envs.base import Evaluation, VectorEnv
-from vgm2p.errors import RolloutStopped
+from vgm2p.errors import Diverged, RolloutStopped
 from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
 from vgm2p.execution.rollout import OnStep
@@ -131,8 +131,12 @@ class Evaluate(Callback):
         self.wait_for_earlier(self.total)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the other process. Its evaluation is lost, so no further checkpoint may be written."""
-        self._lost = self._lost or self.beside is not None
+        """End the other process. Its evaluations are lost, so no further checkpoint may be written.
+
+        If no seed is left (`Diverged`), they are waited for: the run ends here, with a checkpoint.
+        """
+        if self.beside is not None and not (isinstance(exception, Diverged) and self.wait_for_earlier(self.total)):
+            self._lost = True
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -164,7 +164,7 @@ class OfflineDataModule(LightningDataModule):
             self.store.draw_by_return(ESS if self.ess is None else self.ess)
 
     def achieved(self) -> dict[str, list[float]]:
-        """Return measure -> values of all episodes of the dataset, also of those that `best_share` leaves out."""
+        """Return measure -> values of all complete episodes, also of those that `best_share` leaves out."""
         assert self._whole is not None
         return {measure: values.tolist() for measure, values in achieved(self._whole).items()}
 

@@ -274,7 +274,7 @@ def has_choice(legal: Tensor | None) -> Tensor | None:
     """Return whether an agent has at least two legal actions: (S, ..., A) bool -> (S, ...) bool; None if all have.
 
     A dead agent has one. Rows without a choice teach a policy nothing. They are in no class share, and in no mean of a
-    policy loss of behaviour cloning or of a flow policy.
+    policy loss of behaviour cloning or of a flow policy; in the two terms of MAC-Flow's student, they have no gradient.
     """
     return None if legal is None else legal.sum(-1) > 1
 

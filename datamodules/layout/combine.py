@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vgm2p.datamodules.layout.episodes import first_rows
+from vgm2p.datamodules.layout.outcomes import known_returns
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.layout.task import spec_of, stored_as
 from vgm2p.errors import ConfigError, DataError
@@ -50,17 +51,17 @@ def concatenate(parts: list[Columns]) -> Columns:
 
 
 def best(columns: Columns, share: float) -> Any:
-    """Return the sorted indices of the episodes with the highest returns.
+    """Return the sorted indices of the episodes with the highest returns, of those whose return is known.
 
     Args:
         columns: the dataset.
-        share: fraction of the episodes, above 0 and at most 1; else ConfigError. At least one episode is returned.
+        share: fraction of these episodes, above 0 and at most 1; else ConfigError. At least one episode is returned.
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"data.best_share must be above 0 and at most 1, got {share}")
-    returns = columns.episodes["return"]
-    count = max(1, round(share * len(returns)))
-    return np.sort(np.argsort(-returns, kind="stable")[:count])
+    known = np.flatnonzero(known_returns(columns))
+    count = max(1, round(share * len(known)))
+    return np.sort(known[np.argsort(-columns.episodes["return"][known], kind="stable")[:count]])
 
 
 def rows_of(columns: Columns, chosen: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -186,8 +187,8 @@ def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:
     if attributes.get("complete") != 1:
         raise DataError(f"{path}: incomplete, because its writer was interrupted; delete it and make it again")
     for key in ("content_sha256", "attributes_sha256"):
-        if not isinstance(attributes.get(key), str):
-            raise broken(path, f"attribute '{key}' is missing")
+        if not re.fullmatch("[0-9a-f]{64}", str(attributes.get(key))):  # the name of flat files begins with it
+            raise broken(path, f"attribute '{key}' is missing, or no SHA-256")
     if attributes_hash(attributes) != attributes["attributes_sha256"]:
         raise DataError(f"{path}: the attributes differ from their hash, so the file is damaged; {remedy(attributes)}")
     return attributes

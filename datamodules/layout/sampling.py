@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vgm2p.datamodules.layout.outcomes import rounded_returns
-from vgm2p.datamodules.layout.schema import INCOMPLETE, Columns
+from vgm2p.datamodules.layout.outcomes import known_returns, rounded_returns
+from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.errors import ConfigError
 from vgm2p.io.text import shown
 
@@ -79,8 +79,7 @@ def by_return(columns: Columns, ess: float) -> Sampling:
     check_ess(ess)
     returns = rounded_returns(columns)
     lengths = columns.episodes["length"].astype(np.float64)
-    held = (lengths > 0) & (columns.episodes["end"] != INCOMPLETE)
-    held = held if held.any() else lengths > 0
+    held = known_returns(columns)
     temperature = _temperature(returns[held], lengths[held], ess)
     weights = np.zeros(len(returns))
     weights[held] = _weights(returns[held], temperature)

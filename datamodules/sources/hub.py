@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vgm2p.datamodules.sources.catalogue import HUB, Entry
-from vgm2p.errors import DataError, MissingInput, StorageError
+from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError
 from vgm2p.io.files import require_file, sha256_file, write_atomic
 from vgm2p.io.hub import Answer, answered, forget, offline
 from vgm2p.run.lock import one_at_a_time
@@ -112,12 +113,21 @@ class Hub:
             raise MissingInput(self.not_here(entry, "HF_HUB_OFFLINE is set"))
         self._ask(entry)
 
+    def commit(self, entry: Entry) -> str:
+        """Return the commit that `revision` names. Raises ConfigError if the hub must not be asked, else as `fetch`."""
+        if self.revision is None or re.fullmatch("[0-9a-f]{40}", self.revision):
+            return self.revision or self._pinned(entry).commit
+        if offline():
+            raise ConfigError(f"revision={self.revision} names no commit, and HF_HUB_OFFLINE is set; give the commit")
+        return self._ask(entry).commit
+
     # --- pins -------------------------------------------------------------------------------------------------------
 
     def _pinned(self, entry: Entry) -> Pin:
         """Return the pin of a file from the lock file.
 
-        If it is not there, or for another revision, ask the hub. Only the first answer is written into the lock file.
+        If it is not there, or for another revision, ask the hub. Only an answer for the present state, without a
+        revision, is written into the lock file.
         """
         held = self._lock().get(entry.hub_path)
         if held is not None and self.revision in (None, held.commit):
@@ -125,7 +135,7 @@ class Hub:
         if offline():
             raise MissingInput(self.not_here(entry, "HF_HUB_OFFLINE is set"))
         pin = self._ask(entry)
-        if held is None:
+        if held is None and self.revision is None:
             self.root.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(self.root / ".hub.lock", LOCKFILE, self.say):  # others may pin other scenarios now
                 pins = {name: asdict(known) for name, known in {**self._lock(), entry.hub_path: pin}.items()}

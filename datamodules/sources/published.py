@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.run.lock import one_at_a_time
 
 Say = Callable[[str], None]
-RULES = 2  # version of the rules of conversion; a file in the cache that was made by other rules is not used
+RULES = 3  # version of the rules of conversion; a file in the cache that was made by other rules is not used
 
 
 class Published:
@@ -81,15 +80,19 @@ class Published:
             ConfigError: if the file was made from another commit than `revision`.
             UserError: the errors of `Hub.fetch`, `unzip` and `convert`.
         """
-        if not self.target.is_file():
+        if not self._usable():
             with scenario_lock(self.cache, self.entry, self.say):
-                if not self.target.is_file():
+                if not self._usable():
                     self._make(self.target)
-        if self.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", self.hub.revision):  # a branch may move
+        if self.hub.revision is not None:
             found = attribute(self.target, "hub_commit")
-            if found != self.hub.revision:
+            if found != self.hub.commit(self.entry):
                 raise ConfigError(f"{self.target} was made from commit {found}; delete it, or drop revision=")
         return [self.target]
+
+    def _usable(self) -> bool:
+        """Return whether the converted file exists and was made by the present rules."""
+        return self.target.is_file() and attribute(self.target, "conversion_rules") == str(RULES)
 
     def renew(self) -> Path:
         """Verify the converted file in full, make it again if it is damaged, and return it. Raises as `resolve`."""
@@ -125,6 +128,7 @@ class Published:
 
     def _convert(self, folder: Path, target: Path, origin: dict[str, str]) -> None:
         self.say(f"converting {self.entry.id}")
+        origin |= {"conversion_rules": str(RULES)}
         convert(Converter(Vault(folder, published=True), target, self.entry, self.say, origin))
 
 

@@ -64,7 +64,8 @@ class ResidentRows:
     @property
     def bytes(self) -> int:
         """Bytes of memory that the columns take."""
-        return sum(column.numel() * column.element_size() for column in self.columns.values())
+        columns = {id(column): column for column in self.columns.values()}  # observations may be the states
+        return sum(column.numel() * column.element_size() for column in columns.values())
 
     def observations(self, rows: Tensor) -> Tensor:
         """Return the observations of all agents: (..., N, O) float32."""
@@ -101,8 +102,9 @@ class ResidentRows:
         return ResidentRows(columns, self._views, self._per_batch and _build_views(columns, self._views))
 
     def to(self, device: torch.device) -> None:
-        """Move every column to `device`."""
-        self.columns = {name: column.to(device) for name, column in self.columns.items()}
+        """Move every column to `device`. Columns that are the same tensor stay the same."""
+        moved = {id(column): column.to(device) for column in self.columns.values()}
+        self.columns = {name: moved[id(column)] for name, column in self.columns.items()}
 
 
 def _build_views(columns: dict[str, Tensor], views: Views) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vgm2p.datamodules.layout.outcomes import rounded_returns
+from vgm2p.datamodules.layout.outcomes import known_returns, rounded_returns
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, Columns
 
 
@@ -53,12 +53,12 @@ def _walk(columns: Columns, gamma: float, timeouts_are_terminal: bool) -> tuple[
 
 
 def episode_ranks(columns: Columns) -> Any:
-    """Return the rank of the episode of each step: (n,) float32, above 0 and at most 1.
+    """Return the rank of the episode of each step: (n,) float32, above 0 and at most 1; 0 if its return is not known.
 
-    The rank is the share of all steps that are in episodes with the same return or a lower one. Returns count as equal
-    if they differ by less than a millionth of the largest absolute return.
+    The rank is the share of all steps that are in episodes with the same return or a lower one, among those with a
+    known return. Returns count as equal if they differ by less than a millionth of the largest absolute return.
     """
-    length = columns.episodes["length"].astype(np.int64)
+    length, known = columns.episodes["length"].astype(np.int64), known_returns(columns)
     _, place = np.unique(rounded_returns(columns), return_inverse=True)
-    below = np.cumsum(np.bincount(place, weights=length)) / length.sum()
-    return np.repeat(below[place], length).astype(np.float32)
+    below = np.cumsum(np.bincount(place, weights=length * known)) / length[known].sum()
+    return np.repeat(np.where(known, below[place], 0.0), length).astype(np.float32)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from vgm2p.datamodules.layout.combine import best, check_same_task, concatenate, rows_of, select
+from vgm2p.datamodules.layout.outcomes import known_returns
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.sampling import Sampling
 from vgm2p.datamodules.layout.schema import Columns
@@ -208,11 +209,11 @@ class TransitionStore:
     @property
     def summary(self) -> dict[str, Any]:
         """Facts about the data for the headers of runs and for reports."""
-        returns = self.dataset.episodes["return"]
+        returns = self.dataset.episodes["return"][known_returns(self.dataset)]
         return {
             "name": self.dataset.attributes["name"],
             "files": [path.name for path in self._files],
-            "episodes": len(returns),
+            "episodes": len(self.dataset.episodes["return"]),
             "transitions": len(self.table),
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),

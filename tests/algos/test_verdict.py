@@ -8,6 +8,7 @@ from tests.algos.cases import F64, SPECS, close, make, table
 from tests.support import random_batch
 from vgm2p.algos.bc_meanflow import BCMeanFlow
 from vgm2p.algos.mac_flow import MACFlow
+from vgm2p.algos.verdict import against_expectation
 from vgm2p.algos.vgm2p import VGM2P
 from vgm2p.algos.vgm2p_fm import VGM2PFlowMatching
 from vgm2p.algos.vgm2p_realised import VGM2PRealised
@@ -105,3 +106,25 @@ def test_it_takes_the_most_likely_action_without_noise():
     assert make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0)).acting == Acting(noise=0.0, beta=1.0)
     with pytest.raises(ConfigError, match=r"set .*algo\.acting\.sample=false"):
         make(VGM2P, "discrete", predict="x", acting=Acting(beta=1.0, sample=True))
+
+
+@pytest.mark.parametrize("level", [0.0, 15.0, 100.0])
+def test_an_expectation_keeps_signs_of_small_advantages_whatever_the_level_of_q(level):
+    q = level + torch.linspace(1.0, 0.0, 10).expand(1, 2000, 10)  # the stored action, 0, is the best one
+    logits = torch.randn(1, 2000, 10, generator=torch.Generator().manual_seed(0))
+    logits[..., 0] += 14.0
+    stored = torch.eye(10)[0].expand_as(q)
+    adv, value = against_expectation(q, stored, torch.softmax(logits, -1))
+    assert (adv > 0).all() and value.mean() == pytest.approx(level + 1.0, abs=1e-3)
+    adv, _ = against_expectation(torch.full_like(q, level), stored, torch.softmax(logits, -1))
+    assert (adv == 0).all()
+
+
+def test_the_unit_of_a_verdict_is_that_of_single_agents_also_where_the_team_has_one_condition():
+    """For independent advantages of N agents, the deviation of their mean is smaller by sqrt(N)."""
+    units = {}
+    for advantage in ("agent", "team"):
+        algorithm = make(VGM2P, "discrete", predict="x", advantage=advantage)
+        algorithm.update(random_batch(DISCRETE, dtype=F64), UpdateKey([0]).at(0))
+        units[advantage] = float(algorithm.spread)
+    assert units["team"] == units["agent"] > 0

@@ -69,16 +69,20 @@ def test_the_report_marks_a_frozen_seed(folder):
     }
 
 
-def test_a_run_without_a_living_seed_ends_early_and_says_so_again(folder):
-    words = ("algo.fault=loss", "algo.of=0", "updates=4000", "eval_every=4000")
-    done = fit(folder, "all", *words)
+@pytest.mark.parametrize("beside", ["false", "true"])
+def test_a_run_without_a_living_seed_ends_early_and_says_so_again(folder, beside):
+    words, out = (
+        ("algo.fault=loss", "algo.of=0", "updates=4000", "eval_every=4000", f"eval_async={beside}"),
+        f"a{beside}",
+    )
+    done = fit(folder, out, *words)
     assert done.returncode == 70
     assert "no seed is left" in line_of(done)
-    assert results(folder, "all")["updates"] == 5
-    assert "return_mean" not in results(folder, "all")
-    again = fit(folder, "all", *words)
+    assert results(folder, out)["updates"] == 5
+    assert "return_mean" not in results(folder, out)
+    again = fit(folder, out, *words)
     assert (again.returncode, line_of(again)) == (70, line_of(done))
-    report = command(folder, "report", "all")
+    report = command(folder, "report", out)
     assert report.returncode == 66
     assert "no seed has a result (seed 0 froze at update 5" in report.stdout
 

@@ -47,6 +47,7 @@ CASES = [
     (VGM2PRealised, "discrete", X, ["judged", 0], [1.0, "mode", "judged"]),
     (VGM2P, "continuous", X, ["judged"], [1.0]),
     (MACFlow, "continuous", {}, "auto", [1.0, 0.5, 0.0]),
+    (BCMeanFlow, "continuous", {"acting": Acting(shared=True)}, "auto", [1.0, 0.5, 0.0, "shared"]),
 ]
 
 
@@ -55,6 +56,7 @@ def test_the_ways_of_an_algorithm(cls, kind, options, asked, wanted):
     algorithm = make(cls, kind, **options)
     assert ways(algorithm, asked) == wanted
     assert own_way(algorithm) in wanted
+    assert acting_of(own_way(algorithm), algorithm) in (algorithm.acting, None)  # as a deployed policy acts
 
 
 def test_a_way_that_an_algorithm_lacks_is_refused_by_name():
@@ -86,6 +88,7 @@ def test_the_mode_has_no_chance_and_a_sample_has(cls):
 
 def test_names_replace_what_the_run_itself_does():
     own = make(BCMeanFlow, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, sample=True))
+    assert own.acting.noise == 1.0
     assert acting_of("mode", own) == Acting(noise=0.0, steps=4)
     assert acting_of(0.5, own) == Acting(noise=0.5, steps=4)
     assert acting_of("shared", own) == Acting(noise=1.0, shared=True, steps=4)
@@ -94,6 +97,9 @@ def test_names_replace_what_the_run_itself_does():
     best = make(VGM2PSwitches, "discrete", predict="x", acting=Acting(noise=0.3, steps=4, best_of=4))
     assert acting_of("judged", best) == Acting(noise=0.0, steps=4, beta=BETA)
     assert acting_of("judged", best).passes == 1
+    assert acting_of("sample", best).best_of == 1
+    shared = make(BCMeanFlow, "continuous", acting=Acting(shared=True))
+    assert not acting_of(1.0, shared).shared and acting_of("shared", shared) == shared.acting
     judged = make(VGM2P, "discrete", predict="x", acting=Acting(beta=3.0))
     assert acting_of("judged", judged) == judged.acting == Acting(noise=0.0, beta=3.0)
     assert acting_of("mode", judged) == Acting(noise=0.0)
@@ -120,3 +126,9 @@ def test_a_report_shows_the_ways_of_discrete_actions_side_by_side(tmp_path):
     }
     assert shown["bc_meanflow"] == ["3", "5", "2"]
     assert shown["bc_gaussian"] == ["", "5", "2"]
+
+
+@pytest.mark.parametrize("acting", [Acting(0.5, shared=True), Acting(1.0, shared=True, sample=True)])
+def test_one_noise_for_all_agents_has_scale_1(acting):
+    with pytest.raises(ConfigError, match=r"algo.acting.shared=true needs algo.acting.noise=1"):
+        make(BCMeanFlow, "discrete", predict="x", acting=acting)

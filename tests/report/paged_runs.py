@@ -81,16 +81,17 @@ def write_runs(place, hostile=False):
     return folders
 
 
-def add_film(folder, evaluation, content=FILM, episode=0, returned=5.0):
+def add_film(folder, evaluation, content=FILM, episode=0, returned=5.0, update=10_000):
     """Write a video and its evaluation."""
     place = folder.evaluations / evaluation
     place.mkdir(parents=True)
     (place / f"episode{episode}.mp4").write_bytes(content)
     lines = [
         "update,seed,episode,act_noise,return",
-        *(f"10000,{seed},{episode},1.0,{returned + seed}" for seed in (0, 1)),
+        *(f"{update},{seed},{episode},1.0,{returned + seed}" for seed in (0, 1)),
     ]
     (place / "episodes.csv").write_text("\n".join(lines) + "\n")
+    write_json(place / "results.json", {"updates": update})
 
 
 def loaded(place):

@@ -8,11 +8,11 @@ import torch
 
 from vgm2p.io.text import decimals, shown
 from vgm2p.report.estimates import (
+    by_start,
     difference,
     interval,
     iqm,
     mean,
-    per_seed,
     rate_difference,
     rate_interval,
     resampled_means,
@@ -80,8 +80,20 @@ def test_common_starts_of_two_methods_cancel_in_their_difference():
     centre, low, high = difference(first, second)
     assert 4 < low < centre < high < 6
     assert interval(first)[1] - interval(first)[0] > 50
-    _, low, high = difference([values[:19] for values in first], second)
-    assert high - low > 50  # other numbers of episodes: not the same starts
+    gaps = [[np.where(np.arange(20) == 7, np.nan, values) for values in side] for side in (first, second)]
+    centre, low, high = difference(*gaps)
+    assert 4 < low < centre < high < 6
+
+
+def test_a_missing_episode_hardly_changes_an_interval():
+    rng = np.random.default_rng(6)
+    seeds = [rng.normal(0, 1) + rng.normal(0, 5, 20) for _ in range(6)]
+    luck = rng.normal(0, 5, 20)
+    seeds = [values + luck for values in seeds]
+    whole = interval(seeds)
+    seeds[3] = np.append(seeds[3][:7], [np.nan, *seeds[3][8:]])
+    np.testing.assert_allclose(interval(seeds), whole, atol=0.3)
+    np.testing.assert_allclose(interval([*seeds[:5], seeds[5][:19]]), whole, atol=0.3)  # the last start is missing
 
 
 def test_the_same_returns_give_the_same_interval_in_pieces_of_any_size(monkeypatch):
@@ -133,8 +145,13 @@ def test_small_returns_keep_the_digits_that_tell_them_apart():
     assert [shown(value) for value in (2994.13, -12.34, 0.482)] == ["2994.1", "-12.3", "0.48"]
 
 
-def test_grouping_by_seed():
-    assert per_seed([(2, 1.0), (0, 2.0), (2, 3.0)]) == {0: [2.0], 2: [1.0, 3.0]}
+def test_values_stand_at_the_place_of_their_start():
+    found = by_start([(2, 1, 1.0), (0, 0, 2.0), (2, 3, 3.0)])
+    assert list(found) == [0, 2] and found[0] == [2.0]
+    np.testing.assert_array_equal(found[2], [np.nan, 1.0, np.nan, 3.0])
+    for rows in ([(0, 1, 1.0), (0, 1, 2.0)], [(0, -1, 1.0)], [(0, 10**9, 1.0)]):
+        with pytest.raises(ValueError, match="episode"):
+            by_start(rows)
 
 
 def test_metrics_per_seed_equal_numpy_whatever_the_batches():

@@ -129,7 +129,9 @@ def test_the_order_says_how_sure_it_is_and_how_the_simulator_ranks():
     assert found["ranking"][0]["policy"] == "c"
     assert found["ranking"][0]["chance_of_best"] == 1.0
     assert found["simulator"] is None and "rank correlation" not in text
-    known = [estimate(name, centre, 1, simulator=[centre]) for name, centre in (("a", 10.0), ("b", 20.0), ("c", 30.0))]
+    known = [
+        estimate(name, centre, 1, simulator={0: centre}) for name, centre in (("a", 10.0), ("b", 20.0), ("c", 30.0))
+    ]
     found, text = order(known)
     assert found["simulator"]["rank_correlation"] == 1.0
     assert "rank correlation with the simulator: 1.00 [1.00, 1.00] over 3 policies" in text

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.algos.test_contract import PAIRS, build
 from tests.support import random_batch
+from vgm2p.execution.rollout import in_precision
 from vgm2p.rng import ROWS, StaticKey, UpdateKey
 from vgm2p.training.capture import untouched
 from vgm2p.training.module import OfflineModule
@@ -134,14 +135,17 @@ def test_if_a_required_capture_fails_nothing_is_trained():
 
 @pytest.mark.parametrize(("tf32", "expected"), [(True, "high"), (False, "highest")])
 def test_tf32_is_for_updates_alone(tf32, expected, monkeypatch):
-    module, seen = module_of(*FIRST, tf32=tf32), set()
+    def switches():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    module, seen, before = module_of(*FIRST, tf32=tf32), set(), switches()
     module.on_fit_start()
-    monkeypatch.setattr(
-        module.algorithm, "update", lambda batch, key: seen.add(torch.get_float32_matmul_precision()) or {}
-    )
+    monkeypatch.setattr(module.algorithm, "update", lambda batch, key: seen.add(switches()) or {})
     module.training_step((0, 3), 0)
-    assert seen == {expected}
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert seen == {(expected, tf32)}
+    with in_precision("cpu", None):
+        assert switches() == ("highest", False)
+    assert switches() == before
 
 
 def test_a_resumed_log_window_goes_on_where_training_does():

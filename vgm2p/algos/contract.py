@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from vgm2p.algos.acting import supported
 from vgm2p.algos.encoding import Encoding
-from vgm2p.errors import ConfigError
 from vgm2p.flows.head import VELOCITY, Head, Predict
 from vgm2p.flows.path import Times
 from vgm2p.groups import Optim
@@ -122,19 +122,8 @@ class Algorithm(Encoding):
 
     # --- tools for `update` ----------------------------------------------------------------------------------------
     def act_by(self, acting: Acting) -> None:
-        """Set the default way to act; with `beta` above 0, it has no noise.
-
-        Raises ConfigError for a `best_of`, `sample` or `beta` that is not supported.
-        """
-        if acting.best_of != 1 and not self.rates_candidates:
-            raise ConfigError("algo.acting.best_of needs a critic that rates candidates; use 1, or algo=vgm2p_chosen")
-        if acting.sample and not self.has_probabilities:
-            raise ConfigError("algo.acting.sample needs probabilities of discrete actions (algo.predict=x); use false")
-        if acting.beta > 0.0 and not (self.has_probabilities and self.has_verdict):
-            raise ConfigError("algo.acting.beta needs a verdict and probabilities of discrete actions; use 0")
-        if acting.beta > 0.0 and (acting.best_of != 1 or acting.sample):
-            raise ConfigError("algo.acting.beta weighs all actions: set algo.acting.best_of=1 algo.acting.sample=false")
-        self.acting = replace(acting, noise=0.0) if acting.beta > 0.0 else acting
+        """Set the default way to act. Raises ConfigError if it is not supported (`acting.supported`)."""
+        self.acting = supported(acting, self.rates_candidates, self.has_probabilities, self.has_verdict)
 
     def by_kind(self, given: T | None, continuous: T, discrete: T) -> T:
         """Return a setting: the given value, or, if it is None, the one for the task's kind of actions."""

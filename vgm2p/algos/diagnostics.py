@@ -22,7 +22,7 @@ def q_levels(q: Tensor, mixer: str, reward: Tensor, discount: Tensor, valid: Ten
         discount: (S, B) gamma * bootstrap.
         valid: (S, B), 0 for rows that do not count.
     """
-    left = per_seed_mean(valid) - per_seed_mean(valid * discount)
+    left = (per_seed_mean(valid) - per_seed_mean(valid * discount)).clamp(min=finfo(valid.dtype).tiny)
     level = per_seed_mean(q.sum(-1) if mixer == "sum" else q)
     return {"q_mean": level, "q_fixed_point": per_seed_mean(valid * reward) / left}
 

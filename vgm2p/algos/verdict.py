@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.diagnostics import deviation
 from vgm2p.algos.encoding import masked
 from vgm2p.errors import ConfigError
 from vgm2p.seeds import broadcast
@@ -45,12 +46,11 @@ class Judging(Algorithm):
         return rate_every(self.rate, o, self.spec.action_dim).mean(1)
 
     @torch.no_grad()
-    def noted(self, info: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Move `spread` towards `adv_std` of these diagnostics, and return them. At first, it is the plain mean."""
+    def note(self, adv: Tensor, choice: Tensor | None) -> None:
+        """Move `spread` towards the deviation of advantages (S, B, N) over the rows that count: at first, the mean."""
         if self.spread is not None:
             rate = (1.0 / (self.clock + 1).to(self.spread.dtype)).clamp(min=SPREAD_RATE)
-            self.spread.lerp_(info["adv_std"].to(self.spread.dtype), rate)
-        return info
+            self.spread.lerp_(deviation(adv, choice).to(self.spread.dtype), rate)
 
     def weighed(self, p: Tensor, o: Tensor, legal: Tensor | None, acting: Acting) -> Tensor:
         """Return probabilities in proportion to p exp(beta A / spread), A the verdict; p (S, ..., A) if beta is 0."""
@@ -97,5 +97,6 @@ def against_expectation(every: Tensor, action: Tensor, p: Tensor) -> tuple[Tenso
 
     All arguments are (S, ..., A); `action` holds one-hots, `p` probabilities.
     """
-    value = (p * every).sum(-1)
-    return (action * every).sum(-1) - value, value
+    chosen = (action * every).sum(-1)
+    adv = (p * (chosen.unsqueeze(-1) - every)).sum(-1)  # no difference of large numbers: exact if all Q are equal
+    return adv, chosen - adv

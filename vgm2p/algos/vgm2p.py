@@ -128,10 +128,11 @@ class VGM2P(Judging):
     def condition(self, batch: Batch, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Info]:
         """c^i = 1[A^i >= 0] (Eq. 9 in the form of Alg. 1 line 9 and Sec. 3.3): (S, B, N) int64, and diagnostics."""
         adv, value = self.advantage(o, action, baselines, q)
+        self.note(adv, has_choice(batch.legal))
         if self.team:
             adv, value = (x.mean(-1, keepdim=True).expand_as(x) for x in (adv, value))
         better = self.is_better(batch, o, adv, value)
-        return better.long(), self.noted(shares(better, adv, has_choice(batch.legal)))
+        return better.long(), shares(better, adv, has_choice(batch.legal))
 
     @torch.no_grad()
     def advantage(self, o: Tensor, action: Tensor, baselines: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from vgm2p.algos.frozen import frozen_seeds
 from vgm2p.config.build import TARGET, class_of, make_env, refuse_missing
 from vgm2p.config.checks import check_policy
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import NoSimulator, VectorEnv
 from vgm2p.errors import ConfigError, MissingInput, RolloutStopped, StorageError
 from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
+from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import Scene, record, save_replay

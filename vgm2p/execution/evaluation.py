@@ -43,6 +43,8 @@ def own_way(algorithm: Algorithm) -> Way:
         return None
     if own.beta > 0.0:
         return JUDGED
+    if own.shared:
+        return SHARED
     return SAMPLE if own.sample else known(own.noise, algorithm)
 
 
@@ -79,11 +81,11 @@ def acting_of(way: Way, algorithm: Algorithm) -> Acting | None:
         return None
     if way == JUDGED:
         return replace(own, noise=0.0, sample=False, best_of=1, beta=own.beta or BETA)
-    plain = replace(own, beta=0.0)
+    plain = replace(own, beta=0.0, shared=False)
     if way == SHARED:
         return replace(plain, noise=1.0, shared=True, sample=False)
     if way == SAMPLE:
-        return replace(plain, noise=1.0, sample=True)
+        return replace(plain, noise=1.0, sample=True, best_of=1)
     return replace(plain, noise=0.0 if way == MODE else float(way), sample=False)
 
 

@@ -16,6 +16,7 @@ from vgm2p.envs.base import TEXTS, Episode, Frame, Interruptible, Step, Unplayed
 from vgm2p.errors import Diverged, RolloutStopped, ServiceError
 from vgm2p.execution.actions import policy_name, unsound_weights, usable
 from vgm2p.execution.guard import guarded
+from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import ActKey
 from vgm2p.types import Acting, Actor, Randomness, Seen, Spec
 
@@ -68,8 +69,8 @@ class Failures:
 
 @contextmanager
 def in_precision(device: str, dtype: torch.dtype | None) -> Iterator[None]:
-    """Run policies in `dtype` (bfloat16) in this block; None does not change their dtype."""
-    with nullcontext() if dtype is None else torch.autocast(device, dtype):
+    """Run policies in `dtype` (bfloat16) in this block, without TF32; None does not change their dtype."""
+    with tf32_products(False), nullcontext() if dtype is None else torch.autocast(device, dtype):
         yield
 
 

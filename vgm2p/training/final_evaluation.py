@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vgm2p.algos.frozen import frozen_seeds
 from vgm2p.envs.base import Episode, Evaluation, Unplayed, Unsound, VectorEnv
 from vgm2p.errors import RolloutStopped
 from vgm2p.execution.evaluation import Watch, evaluate, own_way, ways
+from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.report.statistics import by_measure, references, statistics
 from vgm2p.run.checkpoint import checkpoint_name

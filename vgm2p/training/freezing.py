@@ -8,8 +8,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, finfo, float32
 
-from vgm2p.algos.frozen import frozen_seeds
 from vgm2p.errors import Diverged
+from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.training.module import OfflineModule
 from vgm2p.types import Survey
 

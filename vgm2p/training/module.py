@@ -84,6 +84,7 @@ class OfflineModule(LightningModule):
     Attributes:
         done: number of updates so far.
         latest: diagnostics of the last log, averaged over seeds.
+        logged: the same, one number per seed.
         spread: name -> S numbers, the latest measured spread of the policy's draws (`algos.spread`).
     """
 
@@ -107,6 +108,7 @@ class OfflineModule(LightningModule):
         self.updates: Tensor
         self.done = 0  # copy of `updates` on the host
         self.latest: dict[str, float] = {}
+        self.logged: dict[str, list[float]] = {}
         self.spread: dict[str, list[float]] = {}
         self.diagnostics = Diagnostics()
         self.config = dict(config or {})
@@ -153,6 +155,7 @@ class OfflineModule(LightningModule):
         means = self.diagnostics.means()
         if means:
             means |= self.spread
+            self.logged = means
             self.latest = {name: sum(values) / len(values) for name, values in means.items()}
             log_diagnostics(loggers, self.done, self.algorithm.seeds, means)
 

@@ -21,6 +21,7 @@ from vgm2p.run.checkpoint import newest_intact, update_of
 from vgm2p.run.folder import kept_failures
 from vgm2p.run.marks import marks_at
 from vgm2p.run.resume_point import cut_logs
+from vgm2p.training.drift import Drift
 from vgm2p.training.final_evaluation import evaluate_finally, write_without_returns
 from vgm2p.training.finishing import close, publish, write_timing
 from vgm2p.training.freezing import Freezing, too_large
@@ -43,7 +44,7 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     Raises a UserError for everything that a user can cause, and Interrupted if a signal arrived.
     """
     loggers = make_loggers(run)
-    callbacks = [Freezing(run.say), *make_callbacks(run), Stopping(run.folder, run.stop)]
+    callbacks = [Freezing(run.say), Drift(run.say), *make_callbacks(run), Stopping(run.folder, run.stop)]
     threads = set_threads(run.settings)
     data.device = run.device
     module = make_module(run, data, algorithm_type)

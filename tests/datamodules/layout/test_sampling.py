@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vgm2p.datamodules.layout.combine import best
 from vgm2p.datamodules.layout.sampling import by_return, sampling_line
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TIMEOUT, Columns
 from vgm2p.datamodules.sources.recorded import Bundled
+from vgm2p.datamodules.store.returns import episode_ranks
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError
 
@@ -74,8 +76,8 @@ def test_rounding_chooses_no_episode():
 def test_the_wins_of_the_bundled_battles_are_drawn_alike():
     store = TransitionStore.load(Bundled("2s3z_quickstart").resolve(), "native")
     facts = by_return(store.dataset, 0.1).facts
-    best = store.dataset.episodes["return"] > 0.999 * store.dataset.episodes["return"].max()
-    assert facts["temperature"] == 0.0 and facts["episodes"] == pytest.approx(best.sum() / 2, abs=2)
+    highest = store.dataset.episodes["return"] > 0.999 * store.dataset.episodes["return"].max()
+    assert facts["temperature"] == 0.0 and facts["episodes"] == pytest.approx(highest.sum() / 2, abs=2)
 
 
 def test_an_incomplete_episode_has_no_return():
@@ -83,6 +85,11 @@ def test_an_incomplete_episode_has_no_return():
     found = by_return(episodes(returns, lengths, [TIMEOUT, TIMEOUT, INCOMPLETE]), 0.5)
     assert found.probabilities[2] == 0.0 and found.return_mean < -189
     assert by_return(episodes(returns, lengths, INCOMPLETE), 0.01).probabilities[2] == pytest.approx(0.2)
+    columns = episodes(returns, lengths, [TIMEOUT, TIMEOUT, INCOMPLETE])
+    assert best(columns, 0.1).tolist() == [1]
+    assert best(episodes(returns, lengths, INCOMPLETE), 0.1).tolist() == [2]
+    columns.steps = {"has_action": np.ones(405, np.uint8)}
+    assert set(episode_ranks(columns)[[0, 200, 400]].tolist()) == {0.5, 1.0, 0.0}
 
 
 def test_adding_a_constant_or_a_unit_changes_no_probability():

@@ -22,13 +22,15 @@ from vgm2p.nn.fast.activation import gelu
 
 @contextmanager
 def tf32_products(on: bool) -> Iterator[None]:
-    """Switch TF32 for float32 matrix products on CUDA on or off in this block."""
-    before = torch.get_float32_matmul_precision()
+    """Switch TF32 for float32 matrix products and convolutions on CUDA on or off in this block."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def full_precision(device: str) -> AbstractContextManager[Any]:
