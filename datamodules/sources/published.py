@@ -227,7 +227,8 @@ def attribute(path: Path, name: str) -> str:
     """Return an attribute of a converted file, or `unknown`. Raises DataError if the file cannot be opened."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return str(file.attrs.get(name, "unknown"))
+            value = file.attrs.get(name, "unknown")
+            return value.decode() if isinstance(value, bytes) else str(value)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened; run `vgm2p data convert` to make it again") from error
 

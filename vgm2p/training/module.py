@@ -65,8 +65,8 @@ class Diagnostics:
 class OfflineModule(LightningModule):
     """Runs `algorithm.step` on batches of `source`, K updates per `training_step`.
 
-    The clock is the buffer `updates`. Lightning's `global_step` is not used: under manual optimisation, it counts the
-    steps of all optimisers. Random numbers are a function of (seed, update). So parameters, optimiser state and this
+    The clock is the buffer `updates`. Lightning's `global_step` stays 0: it counts steps through Lightning's optimisers
+    alone, and all seeds step together outside them (`SeedAdam.minimise`). Random numbers are a function of (seed, update). So parameters, optimiser state and this
     buffer are enough to resume a run bit for bit.
 
     Args:
