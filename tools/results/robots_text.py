@@ -8,7 +8,7 @@ candidate actions of each kind in the place of the ten of their authors; `omiga`
 five seeds. Every seed is evaluated for twenty episodes in each way to act. The twenty starts are the same for all seeds and rows. The
 keys of `vgm2p_plus` were chosen with other seeds and starts ([note](notes/drawing_by_return.md)), those of `vgm2p_chosen` also with
 these ([note](notes/vgm2p_chosen.md)). Intervals are 95 % bootstrap intervals over
-seeds, then episodes. Five seeds are few for such an interval: in a simulation where seeds differ as much as episodes do, 89 of 100
+seeds, then episodes. Five seeds are few for such an interval: in a simulation where seeds differ as much as episodes do, 87 of 100
 intervals contain the true value.
 
 No run of the first tables has the paper's 4 x 512 networks or its 500 000 updates. The datasets are our own recordings, so no table
