@@ -160,6 +160,7 @@ def _read(folder: Path, run: Run) -> Stored:
         and isinstance(entries, list)
         and all(map(is_entry, entries))
         and isinstance(content["env"], dict)
+        and isinstance(content.get("diverged_seeds", []), list)
     )
     if not good or not isinstance(content["environment_versions"], dict) or log.mark() != content["log"]:
         raise DataError(f"{folder}: an evaluation whose files are damaged; repeat it:", again)

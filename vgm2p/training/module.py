@@ -66,8 +66,8 @@ class OfflineModule(LightningModule):
     """Runs `algorithm.step` on batches of `source`, K updates per `training_step`.
 
     The clock is the buffer `updates`. Lightning's `global_step` stays 0: it counts steps through Lightning's optimisers
-    alone, and all seeds step together outside them (`SeedAdam.minimise`). Random numbers are a function of (seed, update). So parameters, optimiser state and this
-    buffer are enough to resume a run bit for bit.
+    alone, and all seeds step together outside them (`SeedAdam.minimise`). Random numbers are a function of (seed,
+    update). So parameters, optimiser state and this buffer are enough to resume a run bit for bit.
 
     Args:
         algorithm: the algorithm to train.
