@@ -188,3 +188,13 @@ def test_too_little_memory_in_a_rollout_says_what_to_lower(folder):
     assert done.returncode == 71
     assert "the memory is too small" in line_of(done)
     assert "lower seeds" in line_of(done)
+
+
+def test_commands_about_a_run_name_its_frozen_seed(folder):
+    fit(folder, "named", "seeds=2", "algo.fault=loss")
+    line = "seed 1 is frozen: a loss of it was not finite"
+    evaluated = command(folder, "evaluate", "run=named", "episodes=2", "out=again")
+    assert f"diverged     {line}" in evaluated.stdout, evaluated.stderr
+    assert json.loads((folder / "again" / "results.json").read_text())["diverged_seeds"] == [1]
+    estimated = command(folder, "estimate", "run=named", "updates=20", "critics=2", "net.width=8", "share=0.5")
+    assert f"{line}; its value is no result" in estimated.stdout, estimated.stderr

@@ -17,7 +17,9 @@ from vgm2p.datamodules.offline import OfflineDataModule
 from vgm2p.datamodules.store.transitions import TransitionStore
 from vgm2p.errors import ConfigError, DataError, MissingInput
 from vgm2p.execution.evaluation import known, own_way, refuse_others
+from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.trained import TrainedPolicy, load
+from vgm2p.io.text import say
 from vgm2p.run.folder import RunFolder
 from vgm2p.run.ways import Way
 
@@ -36,8 +38,10 @@ class Subject:
 
 
 def subject(path: Path, settings: EstimateSettings) -> Subject:
-    """Return a trained policy. Raises UserError."""
+    """Return a trained policy; a seed of it that froze is named. Raises UserError."""
     policy = load(path, settings.device)
+    for each in frozen_seeds(policy.algorithm):
+        say(f"warning: {path}: {each.line}; its value is no result")
     refuse_others(settings.ways, policy.algorithm, policy.settings.algorithm)
     ways: list[Way] = [known(way, policy.algorithm) for way in settings.ways]
     return Subject(policy, RunFolder(path if path.is_dir() else policy.home), ways or [own_way(policy.algorithm)])
