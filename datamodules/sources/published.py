@@ -24,7 +24,7 @@ from vgm2p.io.files import remove_stale, sha256_file
 from vgm2p.run.lock import one_at_a_time
 
 Say = Callable[[str], None]
-RULES = 3  # version of the rules of conversion; a file in the cache that was made by other rules is not used
+RULES = 2  # version of the rules of conversion; a file in the cache that was made by other rules is not used
 
 
 class Published:

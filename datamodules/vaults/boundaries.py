@@ -113,9 +113,7 @@ def find_boundaries(flags: Flags, declared: Declared, where: str, published: boo
     if limit is None:
         limit = max(int(lengths.max()), tail)
         notices.append(f"episode_limit is taken to be {limit}, the length of the longest episode")
-    truncated = flags.truncated(ends) & (not cut)
-    at_limit = (lengths == limit) & (not truncated.any())  # where truncations are told, a terminal is none
-    end = np.where(truncated, TRUNCATION, np.where(at_limit, TIMEOUT, TERMINAL))
+    end = np.where(flags.truncated(ends) & (not cut), TRUNCATION, np.where(lengths == limit, TIMEOUT, TERMINAL))
     empty = int((lengths == 0).sum())
     end, lengths = end[lengths > 0], lengths[lengths > 0]
     if empty:

@@ -213,13 +213,13 @@ def test_late_times_are_near_noise_and_k_has_a_lower_bound():
 
 @pytest.mark.parametrize("cls", [BCFlow, BCMeanFlow, VGM2P, MACFlow])
 def test_sampled_actions_follow_the_probabilities(cls):
-    algorithm = make(cls, "discrete", predict="x", acting=Acting(noise=0.0, sample=True))
+    algorithm = make(cls, "discrete", predict="x")
     obs = torch.randn(1, 1, 3, 5, dtype=F64).expand(1, 6000, 3, 5)
     legal = torch.tensor([True, True, False, True]).expand(1, 6000, 3, 4)
     with torch.no_grad():
         for p in algorithm.parameters():
             p.mul_(2.0)
-        action = algorithm.act(Seen(obs, legal), None, UpdateKey([0]))[0]
+        action = algorithm.act(Seen(obs, legal), None, UpdateKey([0]), Acting(noise=0.0, sample=True))[0]
         o, z = algorithm.encode(obs[:, :1]), torch.zeros(1, 1, 3, 4, dtype=F64)
         if cls is MACFlow:
             p = torch.softmax(algorithm.mu(o, z).masked_fill(~legal[:, :1], -torch.inf), -1)

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import h5py
 import pytest
 
 from tests.cases.places import variables
@@ -15,7 +16,7 @@ from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.run.runs import environment, program, succeeded
 from tests.support import RECORDED
 from vgm2p.datamodules.layout.checks import check
-from vgm2p.datamodules.sources.published import Published, VaultFolder
+from vgm2p.datamodules.sources.published import RULES, Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Recorded
 from vgm2p.datamodules.store.transitions import TransitionStore
 
@@ -54,6 +55,8 @@ def test_a_shared_cache_may_be_read_only_if_everything_is_converted(tmp_path):
     published = Published(PUBLISHED, str(root), str(cache)).target
     published.parent.mkdir(parents=True)
     shutil.copy(files[0], published)
+    with h5py.File(published, "r+") as file:
+        file.attrs["conversion_rules"] = str(RULES)
     TransitionStore.map(files, cache, "raw_onehot", "auto", "bootstrap", "full").close()
     before = sorted(cache.rglob("*"))
     done = subprocess.run(

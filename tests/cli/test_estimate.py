@@ -103,7 +103,7 @@ def test_ways_to_act_are_ranked_too(runs, tmp_path):
     shutil.copytree(runs / "c", tmp_path / "c")
     done = program(tmp_path, "estimate", "run=c", "act_noise=[1,0,shared]", *FEW)
     assert done.returncode == 0, done.stderr
-    for name in ("c (act_noise 1)", "c (act_noise 0)", "c (shared)"):
+    for name in ("c (act_noise 1)", "c (act_noise 0)", "c (shared noise)"):
         assert f"| {name} " in done.stdout
     more = program(tmp_path, "estimate", "run=c", "act_noise=[0,0.5]", *FEW)  # 0 is known
     assert more.stdout.count("update 4/4") == 1

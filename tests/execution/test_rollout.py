@@ -145,6 +145,7 @@ def test_files_without_further_numbers_have_the_usual_columns(plain):
         "return_iqm",
         "return_ci95",
         "per_seed",
+        "evaluated_seeds",
         "length_mean",
         "win_rate",
         "unplayed",

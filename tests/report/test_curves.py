@@ -9,10 +9,12 @@ import pytest
 from tests.report.colours import contrast, distance
 from vgm2p.report.curves import draw_diagnostic, draw_panel, draw_ways
 from vgm2p.report.estimates import wilson
-from vgm2p.report.learning import levels
+from vgm2p.report.evaluations import uneven
+from vgm2p.report.learning import levels, shared_updates
 from vgm2p.report.looks import COLOURS, DARK, DASHES, looks
 from vgm2p.report.panels import PANELS
 from vgm2p.report.runs import Run
+from vgm2p.report.tables import best_way
 
 
 @pytest.fixture
@@ -70,6 +72,22 @@ def test_a_curve_has_points_where_all_seeds_were_evaluated_and_levels_of_the_run
     assert bottom < -41 - 20 and top > 900 + 20
     other = Run(Path(), {}, {**known, "data_digest": "b"}, "other", curve={0: {0: [0.0]}})
     assert levels([often, other], False) == {"random policy": -41.0}  # two datasets have no common mean
+
+
+def test_a_curve_ends_where_a_seed_diverged():
+    run = {0: {0: [1.0], 1: [9.0]}, 5: {0: [1.0], 1: [9.0]}, 10: {0: [1.0]}}
+    assert shared_updates([run, {0: {2: [3.0]}, 5: {2: [3.0]}, 10: {2: [3.0]}}, {}]) == [0, 5]
+
+
+def test_the_best_way_is_one_that_the_most_seeds_have():
+    def run(seed, **ways):
+        final = {float(way.removeprefix("way")): {seed: values} for way, values in ways.items()}
+        return Run(Path(), {}, {"experiment": "e", "act_noise": 1.0}, "m", final={"return": final})
+
+    runs = [run(0, way1=[100.0]), run(1, way1=[200.0], way0=[190.0])]
+    assert best_way(runs) == 1.0 and best_way(runs[1:]) == 1.0
+    assert best_way([*runs[1:], run(2, way0=[300.0], way1=[1.0])]) == 0.0
+    assert uneven(runs) == ["different evaluations: act_noise 0 of m in e has 1 of 2 seeds"]
 
 
 def test_curves_of_an_environment_with_victories_show_the_win_rate(axis):

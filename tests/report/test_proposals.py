@@ -30,7 +30,7 @@ def test_the_nearest_way_of_those_that_do_what_was_done_together(numbers, way):
 
 
 def test_seeds_that_diverged_do_not_count_and_a_policy_without_numbers_is_refused():
-    looked = [Looked(1.0, [0.2, NAN], [1.0, NAN], [5.0, 7.0]), Looked(0.0, [0.3, 0.1], [1.0, 1.0], None)]
+    looked = [Looked(1.0, [0.2, NAN], [1.0, NAN], {0: 5.0, 1: 7.0}), Looked(0.0, [0.3, 0.1], [1.0, 1.0], None)]
     assert [one.error for one in looked] == pytest.approx([0.2, 0.2])
     assert "| 6.00 " in table("a", looked, looked[0], discrete=False)
     with pytest.raises(DataError, match="a: the policy gives no numbers"):

@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-import h5py
 import pytest
 import yaml
 
@@ -196,36 +195,6 @@ def test_a_changed_revision_does_not_change_what_was_pinned(place):
     assert json.loads((place / "root" / "hub.lock.json").read_text())[ZIP]["commit"] == "c" * 40
     result = run(place, server, f"revision={'d' * 40}", "fixture/smac_v1/3m/Poor")
     assert result[0] == 65 and "not a zip" in result[2]
-
-
-def test_a_converted_file_is_of_the_revision_that_is_asked_for(place):
-    hub = hub_of()
-    server = serve(hub)
-    assert run(place, server)[0] == 0
-    assert run(place, None, f"revision={'c' * 40}", ID)[0] == 0
-    assert run(place, server, "revision=main", ID)[0] == 0
-    for words, environment, says in (
-        (f"revision={'d' * 40}", {}, f"was made from commit {'c' * 40}"),
-        ("revision=main", {"HF_HUB_OFFLINE": "1"}, "names no commit"),
-    ):
-        code, _, err = run(place, server, words, ID, **environment)
-        assert code == 2 and says in err, err
-    hub.commit = "e" * 40
-    assert run(place, server, "revision=main", ID)[0] == 2
-    converted(place).unlink()
-    assert run(place, server, "revision=main", ID)[0] == 0
-    assert json.loads((place / "root" / "hub.lock.json").read_text())[ZIP]["commit"] == "c" * 40
-
-
-def test_a_file_that_other_rules_made_is_made_again(place):
-    server = serve(hub_of())
-    assert run(place, server)[0] == 0
-    with h5py.File(converted(place), "r+") as file:
-        file.attrs["conversion_rules"] = "1"
-    out = run(place, server)[1]
-    assert "converting" in out
-    with h5py.File(converted(place)) as file:
-        assert file.attrs["conversion_rules"].decode() != "1"
 
 
 def test_two_processes_fetch_and_convert_once(place):

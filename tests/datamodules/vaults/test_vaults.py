@@ -166,10 +166,6 @@ def test_unpadded_rewards_and_ends_of_hand_made_flags():
     found = find_boundaries(flags([2, 3, 5], idle=[2, 3, 5]), Declared("delimiter_row", 2), "x")
     assert found.episodes.length.tolist() == [2, 1] and "1 episodes of a delimiter row" in found.notices[1]
     assert find_boundaries(flags([1, 5]), Declared("auto", 4), "x").episodes.end.tolist() == [0, 1]
-    ended, cut = (np.isin(np.arange(6), rows)[:, None] for rows in ([1, 5], [2]))
-    told = Flags(ended, cut, np.ones(6, np.float32), None, np.zeros(6, bool))
-    ends = find_boundaries(told, Declared("auto"), "x").episodes
-    assert (ends.length.tolist(), ends.end.tolist()) == ([2, 1, 3], [0, 2, 0])  # as long as the longest, and no limit
     with pytest.raises(DataError, match="no end flag is set for all agents in any of 6 rows"):
         find_boundaries(flags([]), Declared("auto"), "x")
 
