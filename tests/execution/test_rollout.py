@@ -135,6 +135,12 @@ def test_further_numbers_reach_rows_results_and_other_processes():
     assert len(results["win_rate_per_seed"]) == len(results["win_rate_per_seed_ci95"]) == 2
 
 
+def test_an_evaluation_of_which_almost_nothing_could_be_played_has_statistics(plain):
+    found = statistics([plain[0], replace(plain[0], episode=99, return_=1.0)])
+    assert found["return_mean"] == pytest.approx((plain[0].return_ + 1.0) / 2)
+    assert found["return_ci95"][0] < found["return_mean"] < found["return_ci95"][1]
+
+
 def test_files_without_further_numbers_have_the_usual_columns(plain):
     assert list(episode_row(1, plain[0], 0.5)) == list(EPISODE_FIELDS)
     assert set(statistics(plain)) == {

@@ -79,9 +79,8 @@ def test_the_numbers_of_the_page_are_those_of_table_csv(place, page):
             numbers = [attributes[f"data-{key}"] for key in ("mean", "low", "high")]
             counts = [attributes.get(f"data-{key}", "") for key in ("seeds", "episodes")]
             found.append([measure, attributes["data-way"], *numbers, *counts])
-    ways = {
-        line[1] for line in found
-    }  # a method with one way has one line in the file, and the same cell in all columns
+    # a method with one way has one line in the file, and the same cell in all columns
+    ways = {line[1] for line in found}
     wanted = [[line[0], way, *line[2:]] for line in wanted for way in ([line[1]] if line[1] else ways)]
     assert sorted(found) == sorted(wanted)
     assert {line[0] for line in found} == {"won", "return"}
@@ -221,7 +220,7 @@ def test_a_damaged_log_of_diagnostics_is_named_and_hides_nothing_else(tmp_path):
     change(folders["bc_flow"], manifest={"data": {}, "spec": {}, "git": None})
     write_page(loaded(tmp_path), tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert "a cell of metrics.csv is no number" in "".join(page.text["li"])
+    assert "a cell of metrics.csv is missing, or no number" in "".join(page.text["li"])
     data = json.loads(page.source.partition('id="data">')[2].partition("</script>")[0])
     assert [line["n"] for line in data["e0-policy_loss"]["lines"]] == ["bc_flow", "third"]
     assert [("l" in line) for line in data["e0-policy_loss"]["lines"]] == [True, False]

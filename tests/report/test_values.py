@@ -15,7 +15,7 @@ from vgm2p.report.ranking import (
     resampled_values,
 )
 from vgm2p.report.value_tables import order, table
-from vgm2p.report.values import Estimate, read_estimates, summary
+from vgm2p.report.values import Estimate, read_estimates, simulated, summary
 
 
 def estimate(name="a", centre=100.0, seeds=2, spread=1.0, source=0, **changes):
@@ -135,6 +135,18 @@ def test_the_order_says_how_sure_it_is_and_how_the_simulator_ranks():
     found, text = order(known)
     assert found["simulator"]["rank_correlation"] == 1.0
     assert "rank correlation with the simulator: 1.00 [1.00, 1.00] over 3 policies" in text
+
+
+def test_a_return_of_the_simulator_belongs_to_its_seed():
+    entry = {"act_noise": 1.0, "per_seed": [42.0], "evaluated_seeds": [1]}
+    results = {"updates": 5, "seeds": [0, 1], "by_act_noise": [entry]}
+    assert simulated(results, 5, 1.0) == {1: 42.0}
+    assert simulated(results, 6, 1.0) is None and simulated(results, 5, 0.0) is None
+    del entry["evaluated_seeds"]  # of an earlier version: nobody knows whose return it is
+    assert simulated(results, 5, 1.0) is None
+    text = table([estimate(simulator={1: 42.0})], 0.9, np.ones(3), np.ones(3), np.arange(3))
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| a ")]
+    assert [(row[2], row[5]) for row in rows] == [("0", ""), ("1", "42.0"), ("all", "42.0")]
 
 
 def test_a_damaged_file_is_one_line(tmp_path):

@@ -170,6 +170,8 @@ def simulated(results: Mapping[str, Any] | None, updates: int, way: Way) -> dict
         return None
     for entry in results.get("by_act_noise", []):
         if entry["act_noise"] == way:
-            seeds = entry.get("evaluated_seeds", results["seeds"])
-            return {int(seed): float(value) for seed, value in zip(seeds, entry["per_seed"], strict=True)}
+            seeds, values = entry.get("evaluated_seeds", results["seeds"]), entry["per_seed"]
+            if len(seeds) != len(values):  # of an earlier version, which did not say whose values these are
+                return None
+            return {int(seed): float(value) for seed, value in zip(seeds, values, strict=True)}
     return None

@@ -60,8 +60,8 @@ def _table(runs: Sequence[Run]) -> tuple[Table, list[str]]:
                         found.setdefault(column, {}).setdefault(int(row["update"]), []).append(number)
         except UserError as error:
             notices.append(f"no diagnostics of {run.folder}: {error.line}")
-        except ValueError:
-            notices.append(f"no diagnostics of {run.folder}: a cell of metrics.csv is no number")
+        except (KeyError, ValueError):
+            notices.append(f"no diagnostics of {run.folder}: a cell of metrics.csv is missing, or no number")
     return found, notices
 
 
