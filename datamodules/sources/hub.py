@@ -115,8 +115,8 @@ class Hub:
 
     def commit(self, entry: Entry) -> str:
         """Return the commit that `revision` names. Raises ConfigError if the hub must not be asked, else as `fetch`."""
-        if self.revision is None or re.fullmatch("[0-9a-f]{40}", self.revision):
-            return self.revision or self._pinned(entry).commit
+        if re.fullmatch("[0-9a-f]{40}", str(self.revision)):
+            return str(self.revision)
         if offline():
             raise ConfigError(f"revision={self.revision} names no commit, and HF_HUB_OFFLINE is set; give the commit")
         return self._ask(entry).commit

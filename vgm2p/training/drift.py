@@ -1,4 +1,4 @@
-"""Signs that a policy drifts away from the data while all losses stay finite: told once for each seed."""
+"""Signs that a policy drifts away from the data while all losses are finite: each seed is warned of once a session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vgm2p.training.module import OfflineModule
 
 SMALLEST_CLASS = 0.02  # share of class 1 below which its policy has almost no data
 MOST_CLIPPED = 0.99  # share of generated action components on the bounds
+REMEDY = "lower optim.lr, and algo.omega if the algorithm has it"
 LARGEST_VELOCITY = 1e3  # mean size of the average velocity; that of standardised actions is about 1
 
 
@@ -41,4 +42,4 @@ class Drift(Callback):
             found = [] if seed in self._told else signs(pl_module.logged, position)
             if found:
                 self._told.add(seed)
-                self.say(f"warning      seed {seed}, update {pl_module.done}: {'; '.join(found)}")
+                self.say(f"warning      seed {seed}, update {pl_module.done}: {'; '.join(found)}; {REMEDY}")
