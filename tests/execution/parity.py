@@ -24,7 +24,7 @@ from vgm2p.io.text import grid
 TOLERANCE = 1e-6
 # Many passes, each divided by the small share of signal in the noise: rounding alone makes a difference above TOLERANCE.
 # Both the file and `act` are rounded. So their difference may be some times that of `act` to the exact action.
-ROUNDED = ("madiff_c-continuous",)
+ROUNDED = ("madiff_c-continuous", "madiff_d-continuous")
 ROUNDINGS = 4.0
 CASES = {case.id: case.values for case in PAIRS}
 SETTINGS = PolicySettings("toy", "toy", 0, 1, {}, {}, None, "32-true")
