@@ -67,11 +67,14 @@ def test_every_row_is_shown_in_its_own_way_to_act_and_in_its_best_one(page, labe
 
 
 def test_the_method_is_compared_in_its_own_way_with_the_best_ways_of_the_best_rows(page):
-    found = row(page, REPLAY[0], after="against the best of the others")
+    found = row(page, "6halfcheetah_medium_replay ", after="against the best of the others")
     assert found[1] == "300"
     expected = ["200 bc_flow", "100 [100, 100]*", "350 bc_flow_10", "-50 [-50, -50]*", "100 vgm2p", "200 [200, 200]*"]
     assert found[2:] == [*expected, "", ""]
-    assert f"| {MEDIUM[0]} |" not in page.read_text().split("against the best of the others")[1].split("##")[0]
+    section = page.read_text().split("against the best of the others")[1].split("##")[0]
+    assert "6halfcheetah_medium " not in section
+    verdicts = ["lies above 0: none", "lies below 0: 6halfcheetah_medium_replay", "contains 0: none"]
+    assert re.findall("^- (.*)$", section, re.MULTILINE) == verdicts
 
 
 def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(page):
@@ -79,8 +82,8 @@ def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(p
     missing = text.split("## Not run yet")[1].split(BORDER)[0]
     lines = re.findall(r"^- (\w+): (.*)$", missing, re.MULTILINE)
     named = {f"{experiment}: {label}" for experiment, labels in lines for label in labels.split(", ")}
-    every = {f"{experiment}: {line.label}" for experiment, line in cells(PARTS, list(PARTS))}
-    shown = {f"{REPLAY[0]}: {label}" for label in RETURNS} | {f"{MEDIUM[0]}: vgm2p"}
+    every = {f"{experiment.removeprefix('recorded_')}: {line.label}" for experiment, line in cells(PARTS, list(PARTS))}
+    shown = {f"6halfcheetah_medium_replay: {label}" for label in RETURNS} | {"6halfcheetah_medium: vgm2p"}
     assert named == every - shown
     assert f"({len(shown)} of {len(every)} cells finished)" in text
     assert row(page, "bc_flow ", after="## All rows")[3] == row(page, "bc_gaussian ", after="## All rows")[3] == ""

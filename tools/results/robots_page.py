@@ -39,7 +39,7 @@ def write(runs: Path, docs: Path) -> None:
     parts.append(text.ROWS.format(commands=command_table([*MAIN, *ABLATIONS, *LARGE_ROWS])))
     if missing:
         labels = {name: [label for experiment, label in missing if experiment == name] for name, _ in missing}
-        parts.append("## Not run yet\n\n" + "\n".join(f"- {name}: {', '.join(each)}" for name, each in labels.items()))
+        parts.append(text.MISSING + "\n".join(f"- {_short(name)}: {', '.join(each)}" for name, each in labels.items()))
     _, battles = halves(docs)
     save(docs, "\n\n".join(parts), battles)
 
@@ -57,9 +57,13 @@ def _head(runs: Path, done: int, total: int) -> str:
 
 def _table(found: Found, rows: Sequence[Row]) -> str:
     """Return a table with a line per row and a column per dataset."""
-    lines = [["row", *found], ["mean of the data", *(_data(runs) for runs in found.values())]]
+    lines = [["row", *map(_short, found)], ["mean of the data", *(_data(runs) for runs in found.values())]]
     lines += [[row.label, *(_returns(runs.get(row.label)) for runs in found.values())] for row in rows]
     return grid(lines)
+
+
+def _short(experiment: str) -> str:
+    return experiment.removeprefix("recorded_")
 
 
 def _data(runs: Mapping[str, Run]) -> str:
@@ -80,26 +84,40 @@ def _mean(run: Run, way: Way) -> float:
 
 
 def _gaps(found: Found) -> list[str]:
-    """Return vgm2p_plus minus the best row of every group, on every dataset that has it."""
+    """Return vgm2p_plus minus the best row of every group, on every dataset that has it, and what follows from it."""
     lines = [["set", PLUS.label, *(part for name in GROUPS for part in (f"best of {name}", "difference"))]]
+    verdicts: dict[str, list[str]] = {}
     for experiment, runs in found.items():
         plus = runs.get(PLUS.label)
         if plus is None:
             continue
         mine = final_values([plus], plus.results["act_noise"])
-        line = [experiment, f"{mean(mine):.0f}"]
+        line = [_short(experiment), f"{mean(mine):.0f}"]
         for rows in GROUPS.values():
             rivals = [runs[row.label] for row in rows if row.label in runs]
-            line += _gap(mine, rivals) if rivals else ["", ""]
+            line += _shown_gap(mine, rivals) if rivals else ["", ""]
         lines.append(line)
-    return [text.GAPS, grid(lines)] if len(lines) > 1 else []
+        if others := [run for label, run in runs.items() if label != PLUS.label]:
+            gap = difference(mine, _best_values(others))
+            verdict = text.ABOVE if gap[1] > 0 else text.BELOW if gap[2] < 0 else text.ALIKE
+            verdicts.setdefault(verdict, []).append(_short(experiment))
+    found_so = [f"- {verdict}: {', '.join(verdicts.get(verdict, ['none']))}" for verdict in text.VERDICTS]
+    return [text.GAPS, grid(lines), text.SUMMARY, "\n".join(found_so)] if len(lines) > 1 else []
 
 
-def _gap(mine: Sequence[Sequence[float]], rivals: Sequence[Run]) -> list[str]:
-    best = max(rivals, key=lambda run: _mean(run, best_way([run])))
-    values = final_values([best], best_way([best]))
+def _shown_gap(mine: Sequence[Sequence[float]], rivals: Sequence[Run]) -> list[str]:
+    values = _best_values(rivals)
     gap = difference(mine, values)
-    return [f"{mean(values):.0f} {best.key[1]}", bounds(gap, 0) + ("*" if gap[1] > 0 or gap[2] < 0 else "")]
+    return [f"{mean(values):.0f} {_best(rivals).key[1]}", bounds(gap, 0) + ("*" if gap[1] > 0 or gap[2] < 0 else "")]
+
+
+def _best(rivals: Sequence[Run]) -> Run:
+    return max(rivals, key=lambda run: _mean(run, best_way([run])))
+
+
+def _best_values(rivals: Sequence[Run]) -> Sequence[Sequence[float]]:
+    best = _best(rivals)
+    return final_values([best], best_way([best]))
 
 
 def _versions(found: Sequence[Run]) -> str:

@@ -36,6 +36,14 @@ GAPS = """## `vgm2p_plus` against the best of the others
 `vgm2p_plus` acts in its own way, which is the same on all sets. Every other row acts in its best way, and the best row of each group is
 shown; both are selected on these same episodes, which favours the others. Difference: `vgm2p_plus` minus that row, with its 95 % interval;
 `*`: the interval excludes 0."""
+SUMMARY = "Against the best of all others, the interval of the difference"
+ABOVE, BELOW, ALIKE = "lies above 0", "lies below 0", "contains 0"
+VERDICTS = (ABOVE, BELOW, ALIKE)
+MISSING = """## Not run yet
+
+A row that is missing on a set may be better there than the best row above. `_large`: four hidden layers of 512, for a GPU.
+
+"""
 ABLATIONS = """## The paper's ablations: mixer (Fig. 2) and omega (Fig. 3)
 
 Mean returns as in the first table; `vgm2p` there is the row with omega 3 and the mean as mixer."""
