@@ -1,7 +1,10 @@
 """`vgm2p export`: the folder, what is in it, who can read it, and what is refused."""
 
+import contextlib
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import torch
 
 import vgm2p
 from tests.cli.answers import answer
+from vgm2p.cli import main
 from vgm2p.execution.evaluation import acting_of
 from vgm2p.export import formats
 from vgm2p.export.draws import Given
@@ -75,6 +79,24 @@ def test_export_json_describes_the_policy_and_names_no_folder(trained, exported)
         assert [each["name"] for each in graph["inputs"]] == ["obs", "noise"]
     for part in (str(trained), str(exported), str(Path.home()), sys.prefix):
         assert not [path for path in exported.iterdir() if part.encode() in path.read_bytes()]
+
+
+def test_an_older_checkpoint_has_no_results_of_the_last_one(trained, tmp_path):
+    run = shutil.copytree(trained / "bc_gaussian", tmp_path / "run")
+    old, last = sorted((run / "checkpoints").glob("*.ckpt"))[-2:]
+    words = ["export", "formats=safetensors"]
+    assert answer([*words, f"run={last}", f"out={tmp_path / 'last'}"]) == (0, "")
+    assert json.loads((tmp_path / "last" / DOCUMENT).read_text())["results"]["updates"] == 20
+    assert answer([*words, f"run={old}", f"out={tmp_path / 'old'}"]) == (0, "")
+    last.write_bytes(last.read_bytes()[:100])
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main([*words, f"run={run}", f"out={tmp_path / 'damaged'}"]) == 0
+    assert re.search(rf"{last.name}: damaged.*\({old.name} is used\)", said.getvalue())
+    for name in ("old", "damaged"):
+        found = json.loads((tmp_path / name / DOCUMENT).read_text())
+        assert found["vgm2p"]["updates"] == 10 and found["results"] is None and found["data"]
+        assert "no evaluation of this checkpoint" in (tmp_path / name / "README.md").read_text()
 
 
 @needs_onnx

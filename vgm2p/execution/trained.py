@@ -204,7 +204,10 @@ def find_policy(run: str | Path) -> tuple[Path, Reference | None]:
 
 
 def find_checkpoint(run: Path) -> Path:
-    """Return `run` if it is a file, an export's description, or a run's newest intact checkpoint. Raises as `load`."""
+    """Return `run` if it is a file, an export's description, or a run's newest intact checkpoint. Raises as `load`.
+
+    A line is printed for each newer checkpoint that is damaged.
+    """
     if run.is_file():
         return run
     if is_export(run):
@@ -217,4 +220,6 @@ def find_checkpoint(run: Path) -> Path:
         raise DataError(notices[0])
     if path is None:
         raise MissingInput(f"{folder}: no checkpoint yet; train first with `vgm2p fit`")
+    for line in notices:
+        say(f"{line} ({path.name} is used)")
     return path

@@ -73,7 +73,7 @@ def _results(document: Mapping[str, Any]) -> str:
     """Return the table of the run's last evaluation."""
     results = document["results"]
     if not results or not results.get("by_act_noise"):
-        return "The run has no evaluation."
+        return "The run has no evaluation of this checkpoint."
     own, lines = document["act"]["act_noise"], [["act_noise", "return", "95 % interval", "won", "episodes"]]
     for each in results["by_act_noise"]:
         way, rate = each["act_noise"], each.get("win_rate")

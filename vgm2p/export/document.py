@@ -65,6 +65,8 @@ def describe(
     """
     algorithm, run = policy.algorithm, RunFolder(policy.home)
     manifest, results = _of_run(run)
+    if results.get("updates") != policy.update:  # of other weights: the run went on after this checkpoint
+        results = {}
     settings = {
         **_without_places(config),
         "seed": policy.settings.seed,
