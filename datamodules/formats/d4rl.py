@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.datamodules.formats.found import REPAIR, Found, ends_of, flat, limit_of, require_form
+from vgm2p.datamodules.formats.found import REPAIR, Found, about_scale, ends_of, flat, limit_of, require_form
 from vgm2p.datamodules.layout.opening import opened
 from vgm2p.datamodules.layout.pieces import judged
 from vgm2p.datamodules.layout.reading import require_memory
@@ -68,7 +68,7 @@ def read_d4rl(path: Path, declared: Declared) -> Found:
         finals=None if following is None else following[last],
         limit=limit,
         rows=numbers,
-        notices=[*inferred, *notices],
+        notices=[*inferred, *notices, *about_scale(arrays["actions"], declared)],
     )
 
 

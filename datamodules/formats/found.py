@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION
+from vgm2p.datamodules.vaults.declared import Declared
 from vgm2p.errors import DataError
 
+SMALL = 0.5  # if no action exceeds this number, the robot's bounds may be others than -1 and 1
 REPAIR = "repair it, or leave that episode out"  # the remedy for a wrong number in a file
 
 
@@ -22,7 +24,7 @@ class Found:
 
     Attributes:
         observations: (n, D) float32, what one agent saw before each step; or (n, N, O) of N agents.
-        actions: (n, K) float32 joint actions; or (n, N, A) of N agents. As stored, not scaled.
+        actions: (n, K) float32 joint actions; or (n, N, A) of N agents. `action_scale` is not applied to them.
         rewards: (n,) float32 reward of the team.
         length: (E,) number of steps of each episode.
         end: (E,) TERMINAL, TIMEOUT, TRUNCATION or INCOMPLETE.
@@ -78,6 +80,14 @@ def limit_of(
             "an end flag is missing, or set episode_limit=<steps>"
         )
     return limit, []
+
+
+def about_scale(actions: NDArray[np.float32], declared: Declared) -> list[str]:
+    """Return a line for the user if actions are so small that they may need a scale, and none is declared."""
+    largest = float(np.abs(actions).max(initial=0.0))
+    if declared.action_scale is not None or not 0.0 < largest < SMALL:
+        return []
+    return [f"no action exceeds {largest:.4g}: if the robot's bounds are not -1 and 1, set action_scale=<bound>"]
 
 
 def require_form(path: Path, name: str, array: h5py.Dataset, kinds: str, shape: tuple[int | None, ...]) -> None:

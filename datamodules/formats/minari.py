@@ -1,8 +1,8 @@
 """Reader for Minari's HDF5 storage: a group `episode_<number>` for each episode, and `metadata.json` beside the file.
 
 A group holds `observations` (L + 1, D), `actions` (L, K), `rewards`, `terminations` and `truncations` (L,) of an
-episode of L steps [Minari, minari/dataset/_storages/hdf5_storage.py]. The metadata name the environment and its step
-limit.
+episode of L steps [Minari, minari/dataset/_storages/hdf5_storage.py]. The metadata name the environment, its step
+limit, and the bounds of its actions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vgm2p.datamodules.formats.found import REPAIR, Found, ends_of, flat, limit_of, require_form
+from vgm2p.datamodules.formats.found import REPAIR, Found, about_scale, ends_of, flat, limit_of, require_form
 from vgm2p.datamodules.layout.opening import RESTORE, opened
 from vgm2p.datamodules.layout.pieces import judged, require_plausible
 from vgm2p.datamodules.layout.reading import require_memory
@@ -45,6 +45,9 @@ def minari_file(folder: Path) -> Path | None:
 def read_minari(path: Path, declared: Declared) -> Found:
     """Return the steps of a file.
 
+    Our environments map actions in [-1, 1] to the bounds of the robot. So actions are mapped the other way here, by the
+    bounds in the metadata, unless `action_scale` is declared.
+
     Raises:
         DataError: if groups are missing or damaged, if an episode goes on behind an end flag, or if observations or
             actions are no vectors of numbers. The line names the episode, and the row in it.
@@ -63,6 +66,10 @@ def read_minari(path: Path, declared: Declared) -> Found:
     joined = {
         name: np.concatenate([each[name] for each in episodes]) for name in ("observations", "actions", "rewards")
     }
+    if (bounds := _bounds(beside, metadata, joined["actions"].shape[1])) is None:
+        notices += about_scale(joined["actions"], declared)
+    elif declared.action_scale is None:
+        joined["actions"] = _scaled(joined["actions"], *bounds, notices)
     final = np.cumsum(length + 1) - 1  # the rows of `observations` behind the last steps
     inside = np.ones(len(joined["observations"]), bool)
     inside[final] = False
@@ -139,6 +146,31 @@ def _decoded(path: Path, text: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path}: holds no JSON object where one must be; {RESTORE}, or move it away")
     return found
+
+
+def _bounds(path: Path, metadata: dict[str, Any], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the bounds (K,) of the action space in the metadata; None if it names no finite ones. Raises DataError."""
+    space = _decoded(path, metadata.get("action_space"))
+    try:
+        low, high = (np.asarray(space.get(name), np.float64) for name in ("low", "high"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    fits = low.shape == high.shape == (width,) and bool((np.isfinite(low) & np.isfinite(high) & (low < high)).all())
+    return (low, high) if fits else None
+
+
+def _scaled(
+    actions: NDArray[np.float32], low: NDArray[np.float64], high: NDArray[np.float64], notices: list[str]
+) -> NDArray[np.float32]:
+    """Return actions (n, K) mapped from their bounds (K,) to [-1, 1], as `envs.spaces.within` maps them back."""
+    if (low == -1.0).all() and (high == 1.0).all():
+        return actions
+    notices.append(
+        f"actions are mapped to [-1, 1] from the bounds in {METADATA}, {low.min():.4g} to {high.max():.4g} "
+        "(action_scale=1 keeps them as stored)"
+    )
+    with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and the rules refuse it
+        return ((actions - (high / 2 + low / 2)) / (high / 2 - low / 2)).astype(np.float32)
 
 
 def _attributes(metadata: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vgm2p.datamodules.formats.convert import ForeignFile
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION
+from vgm2p.envs.spaces import within
 
 LISTS = {"action_split": [[2, 0], [3, 1]], "observation_split": [[4, 0, 1], [3]]}
 ENDS = st.lists(st.tuples(st.integers(1, 6), st.sampled_from([TERMINAL, TRUNCATION])), min_size=1, max_size=5)
@@ -121,6 +122,42 @@ def test_minari_names_the_environment_and_its_limit(tmp_path, monkeypatch):
     assert columns.episodes["end"].tolist() == [TIMEOUT, TRUNCATION]
     own, _ = converted(folder / "data" / "main_data.hdf5", "Minari", agents=6, env_id="Mine-v0", episode_limit=30)
     assert (own.attributes["env_id"], own.attributes["episode_limit"]) == ("Mine-v0", 30)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.4, 0.4), ([-0.4, -3.0, 0.0, -1.0], [0.4, 3.0, 2.0, 1.0])])
+def test_what_the_robot_did_is_what_the_environment_does_again(low, high, tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    from gymnasium.spaces import Box
+
+    space = Box(*(np.broadcast_to(np.float32(bound), (4,)) for bound in (low, high)), (4,))
+    truth = episodes([5], [TRUNCATION])
+    truth[0].actions[:] = space.low + (truth[0].actions + 1) / 2 * (space.high - space.low)
+    truth[0].actions[0] = space.high
+    path = minari(tmp_path, truth, monkeypatch, bounds=(low, high)) / "data" / "main_data.hdf5"
+    columns, lines = converted(path, "Minari", agents=2)
+    acted = columns.steps["actions"][:5].reshape(5, 4)
+    assert (acted[0] == 1.0).all() and any("mapped to [-1, 1] from the bounds" in line for line in lines)
+    assert np.allclose([within(space, action) for action in acted], truth[0].actions, atol=1e-6)
+    stored, lines = converted(path, "Minari", agents=2, action_scale=1.0, clip=True)
+    assert np.array_equal(stored.steps["actions"][:5].reshape(5, 4), truth[0].actions)
+    assert not any("bounds" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "space", [None, "{}", '{"low": [0], "high": "x"}', '{"low": [[], [0]], "high": 1}', '{"low": null}']
+)
+def test_small_actions_without_known_bounds_get_a_hint(space, tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    truth = episodes([5], [TRUNCATION])
+    truth[0].actions[:] *= 0.4
+    path = minari(tmp_path, truth, monkeypatch) / "data" / "main_data.hdf5"
+    beside = path.with_name("metadata.json")
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"action_space": space}))
+    for each, kind in ((path, "Minari"), (d4rl(tmp_path / "x.hdf5", truth), "D4RL")):
+        columns, lines = converted(each, kind, agents=2)
+        assert np.array_equal(columns.steps["actions"][:5].reshape(5, 4), truth[0].actions)
+        assert any("set action_scale=<bound>" in line for line in lines)
+        assert not any("<bound>" in line for line in converted(each, kind, agents=2, action_scale=0.4)[1])
 
 
 def test_minari_in_another_storage_format_is_refused(tmp_path):

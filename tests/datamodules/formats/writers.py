@@ -61,7 +61,9 @@ def d4rl(path: Path, truth: list[Truth], following=True, cuts=True, **changes) -
     return path
 
 
-def minari(folder: Path, truth: list[Truth], monkeypatch, env=None, limit=None, data_format="hdf5") -> Path:
+def minari(
+    folder: Path, truth: list[Truth], monkeypatch, env=None, limit=None, data_format="hdf5", bounds=(-1.0, 1.0)
+) -> Path:
     """Write a dataset with Minari itself, and return its folder."""
     import gymnasium
     from gymnasium import spaces
@@ -93,7 +95,9 @@ def minari(folder: Path, truth: list[Truth], monkeypatch, env=None, limit=None, 
             buffers,
             env=gymnasium.make(env, max_episode_steps=limit) if env else None,
             observation_space=spaces.Box(-np.inf, np.inf, (width,), np.float32),
-            action_space=spaces.Box(-1.0, 1.0, (actions,), np.float32),
+            action_space=spaces.Box(
+                *(np.broadcast_to(np.float32(bound), (actions,)) for bound in bounds), (actions,), np.float32
+            ),
             data_format=data_format,
         )
     return folder / "team" / "test-v0"
