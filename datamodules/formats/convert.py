@@ -13,7 +13,7 @@ import numpy as np
 
 from vgm2p.datamodules.formats.d4rl import read_d4rl
 from vgm2p.datamodules.formats.found import Found
-from vgm2p.datamodules.formats.minari import read_minari
+from vgm2p.datamodules.formats.minari import METADATA, read_minari
 from vgm2p.datamodules.formats.omiga import read_omiga
 from vgm2p.datamodules.layout.checks import discard_damaged, store_checked
 from vgm2p.datamodules.layout.episodes import Episodes, figures
@@ -113,13 +113,20 @@ class ForeignFile:
 
     @property
     def target(self) -> Path:
-        """The converted file in the cache. Its name contains digests of the file, our rules and what is declared."""
+        """The converted file in the cache. Its name contains digests of what is read or declared, and of our rules."""
         return self.cache / "own" / f"{self.path.stem}-{sha256_file(self.path)[:8]}-{self._words}.h5"
 
     @property
     def _words(self) -> str:
         text = f"{RULES} {self.kind} {self.declared.words} {json.dumps(asdict(self.asked), sort_keys=True)}"
+        text = " ".join([text, *self._metadata.values()])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        """The digest of Minari's metadata beside the file, as an attribute; they name the task and its bounds."""
+        beside = self.path.with_name(METADATA)
+        return {"metadata_sha256": sha256_file(beside)} if self.kind == "Minari" and beside.is_file() else {}
 
     def renew(self) -> Path:
         """Return the converted file in the cache, verified in full. Make it if it is damaged or does not exist.
@@ -148,7 +155,7 @@ class ForeignFile:
         facts = json.loads(columns.attributes["facts"])
         for notice in facts["notices"]:
             self.say(f"{self.path.name}: {notice}")
-        columns.attributes |= {"source": self.kind.lower(), "source_sha256": sha256_file(self.path)}
+        columns.attributes |= {"source": self.kind.lower(), "source_sha256": sha256_file(self.path), **self._metadata}
         store_checked(self.path, target, columns)
         self.say(f"train on it   {command('fit', *training_words(target, columns))}")
         return target
