@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from vgm2p.datamodules.vaults.digests import verify_digests
 from vgm2p.datamodules.vaults.unzip import unzip
 from vgm2p.datamodules.vaults.vault import MARKERS, Vault, find_vaults
 from vgm2p.errors import ConfigError, DataError, MissingInput
-from vgm2p.io.files import remove_stale, sha256_file
+from vgm2p.io.files import is_old, remove_stale, sha256_file
 from vgm2p.run.lock import one_at_a_time
 
 Say = Callable[[str], None]
@@ -81,9 +82,9 @@ class Published:
             UserError: the errors of `Hub.fetch`, `unzip` and `convert`.
         """
         if not self._usable():
-            with scenario_lock(self.cache, self.entry, self.say):
+            with scenario_lock(self.cache, self.entry, self.say) as locked:
                 if not self._usable():
-                    self._make(self.target)
+                    self._make(self.target, locked)
         if self.hub.revision is not None:
             found = attribute(self.target, "hub_commit")
             if found != self.hub.commit(self.entry):
@@ -101,8 +102,8 @@ class Published:
 
     def convert_to(self, target: Path) -> Path:
         """Fetch the dataset and convert it into a new file outside the cache. Raises as `resolve` does."""
-        with scenario_lock(self.cache, self.entry, self.say):
-            self._make(target)
+        with scenario_lock(self.cache, self.entry, self.say) as locked:
+            self._make(target, locked)
         return target
 
     def fetch(self) -> Path:
@@ -114,13 +115,15 @@ class Published:
         path = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
         return path, self.hub.origin(self.entry, path)
 
-    def _make(self, target: Path) -> None:
+    def _make(self, target: Path, locked: bool) -> None:
         path, origin = self._origin()
         if path.is_dir():
             self._convert(_uid_folder(path, self.entry), target, origin)
             return
-        scratch = target.parent / f".{self.entry.uid}.vault"
-        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed conversion
+        for left in target.parent.glob(f".{glob.escape(target.stem)}.*.vault"):  # by killed conversions
+            if locked or is_old(left):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.vault")
         try:
             self._convert(unzip(path, [self.entry.uid], scratch)[self.entry.uid], target, origin)
         finally:
@@ -241,9 +244,9 @@ def _uid_folder(root: Path, entry: Entry) -> Path:
 
 
 @contextmanager
-def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[None]:
-    """Hold a lock, so that only one process at a time fetches and converts a scenario."""
+def scenario_lock(cache: Path, entry: Entry, say: Say) -> Iterator[bool]:
+    """Hold a lock, so that only one process at a time fetches and converts a scenario. Yields as `one_at_a_time`."""
     folder = cache / entry.source / entry.env
     folder.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say):
-        yield
+    with one_at_a_time(folder / f".{entry.scenario}.lock", entry.scenario, say) as locked:
+        yield locked

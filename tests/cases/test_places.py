@@ -1,6 +1,7 @@
 """Cases of places: read-only caches, file systems that lack functions, several commands on one output."""
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cases.places import variables
 from tests.cli.answers import TINY
+from tests.datamodules.sources.test_hub import ID, VAULTS, place
 from tests.datamodules.vaults.vault_writer import smac_like, write_vault
 from tests.run.runs import environment, program, succeeded
 from tests.support import RECORDED
@@ -20,6 +22,7 @@ from vgm2p.datamodules.sources.published import RULES, Published, VaultFolder
 from vgm2p.datamodules.sources.recorded import Recorded
 from vgm2p.datamodules.store.transitions import TransitionStore
 
+__all__ = ["place"]  # the fixture
 PUBLISHED = "og_marl/smac_v1/3m/Good"
 LONG_RUN = ["fit", *TINY, "updates=1000000", "eval_every=1000000", "checkpoint_every=10", "log_every=10"]
 
@@ -105,6 +108,33 @@ def test_what_a_file_system_lacks_is_said_once_and_done_without(tmp_path, lock_e
     )
     assert "b ['manifest.json', 'x.lock']" in done.stdout, done.stderr
     assert [(done.stdout + done.stderr).count(line) for line in SAID] == [1, 1, 1, 1], done
+
+
+CONVERT = """
+import sys
+from vgm2p.datamodules.sources.published import Published
+published, root, cache, catalogue = sys.argv[1:]
+print(Published(published, root, cache, None, catalogue).resolve())
+"""
+
+
+@pytest.mark.parametrize("answers", [{"NO_FLOCK": errno.ENOSYS}, {"NO_FLOCK": errno.ENOLCK}, {}])
+def test_without_locks_only_old_files_of_other_conversions_are_deleted(place, answers):
+    """A process that still writes may have made the young ones. With the lock, no other process can."""
+    raw, folder = place / "root" / "raw" / "fixture" / "smac_v1", place / "cache" / "fixture" / "smac_v1" / "3m"
+    raw.mkdir(parents=True), folder.mkdir(parents=True)
+    shutil.copy(VAULTS / "smac_v1" / "3m.zip", raw)
+    for name in ("00000000", "11111111"):
+        (folder / f".Good.{name}.vault").mkdir()
+        for path in (folder / f".Good.{name}.vault" / "d", folder / f".Good.h5.{name}.tmp"):
+            path.touch()
+    for path in (folder / ".Good.11111111.vault" / "d", *folder.glob(".Good*1*")):
+        os.utime(path, (1e9, 1e9))
+    words = [sys.executable, "-c", CONVERT, ID, place / "root", place / "cache", place / "catalogue.yaml"]
+    done = subprocess.run(words, env=environment() | variables(place, **answers), capture_output=True, text=True)
+    assert "Good.h5" in done.stdout, done.stderr
+    left = [".Good.00000000.vault", ".Good.h5.00000000.tmp"] if answers else []
+    assert sorted(path.name for path in folder.iterdir()) == [*left, "Good.h5"]
 
 
 @pytest.mark.slow

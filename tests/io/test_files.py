@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import write_atomic, written_aside
+from vgm2p.io.files import remove_stale, write_atomic, written_aside
 from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import link_last, read_json, write_json
@@ -28,6 +28,16 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
         raise RuntimeError("half way")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["x"]
+
+
+def test_the_temporary_file_of_a_living_writer_stays(tmp_path):
+    with written_aside(tmp_path / "x") as temporary:
+        remove_stale(tmp_path, "x")
+        temporary.write_text("new")
+        left = tmp_path / ".x.0123abcd.tmp"
+        left.touch()
+        remove_stale(tmp_path, "x")
+    assert names(tmp_path) == ["x"] and (tmp_path / "x").read_text() == "new"
 
 
 def test_json_is_plain_and_finite(tmp_path):

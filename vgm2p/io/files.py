@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -10,16 +11,19 @@ import secrets
 import shlex
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError
+from vgm2p.io.flock import lock_file
 from vgm2p.io.text import warn_once
 
 CHUNK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota or the largest size of a file is reached
+OLD = 3600.0  # seconds
 LARGEST = 1 << 26  # bytes of a small text file
 WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # answers of file systems that cannot sync folders
 
@@ -28,11 +32,13 @@ WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # answers of file
 def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`. On success, sync it and rename it to `path`; else delete it.
 
-    The temporary file is in the same folder, so the rename is atomic. `ending` is for writers that choose the format by
-    the ending of the file name.
+    The temporary file is in the same folder, so the rename is atomic. It is locked meanwhile, so that `remove_stale` of
+    another process spares it. `ending` is for writers that choose the format by the ending of the file name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{ending}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # fails if it exists, also as a link
+    mark = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)  # fails if it exists, also as a link
+    with suppress(OSError):  # without locks, its age must do
+        fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: HDF5 locks what it reads
     try:
         with named(path, of=temporary):
             yield temporary
@@ -40,6 +46,7 @@ def written_aside(path: Path, ending: str = "") -> Iterator[Path]:
             os.replace(temporary, path)
             sync(path.parent)
     finally:
+        os.close(mark)
         temporary.unlink(missing_ok=True)
 
 
@@ -203,12 +210,33 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:
-    """Delete temporary files in `folder` that killed processes left when they wrote `name` (None: any file)."""
+    """Delete temporary files in `folder` that killed processes left when they wrote `name` (None: any file).
+
+    Where locks do not tell whether their process lives, files that were changed in the last hour stay.
+    """
     target = ".+" if name is None else re.escape(name)
     ours = re.compile(rf"\.{target}\.[0-9a-f]{{8}}\.tmp(\.\w+)?")
     for path in folder.glob(".*.tmp*"):
-        if ours.fullmatch(path.name) and (path.is_file() or path.is_symlink()):
+        if ours.fullmatch(path.name) and (path.is_symlink() or (path.is_file() and _left(path))):
             path.unlink(missing_ok=True)
+
+
+def _left(path: Path) -> bool:
+    """Return whether the process that wrote a temporary file has ended."""
+    try:
+        with path.open("r+b") as file:
+            return lock_file(file) or is_old(path)
+    except OSError as error:  # its process holds the lock; or it is of another user, or gone
+        return not isinstance(error, BlockingIOError) and is_old(path)
+
+
+def is_old(path: Path) -> bool:
+    """Return whether a file, or everything in a folder, has not been changed for an hour. False if it is gone."""
+    try:
+        newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:
+        return False
+    return time.time() - newest > OLD
 
 
 def refuse_existing(path: Path) -> None:

@@ -35,8 +35,10 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator[bool]:
     """Hold the lock file `path` while this process prepares `what`. A process that must wait prints a line.
+
+    Yields whether the lock is held.
 
     The lock ends with the process. On a file system without locks, several processes may do the same work; the files
     are complete nevertheless, because they are renamed at the end. Raises StorageError if the lock file is a link.
@@ -49,7 +51,7 @@ def one_at_a_time(path: Path, what: str, say: Callable[[str], None]) -> Iterator
             locked = lock_file(file, wait=True)
         if not locked:
             warn_once("the file system of data.cache has no locks: two runs at once may both prepare the same dataset")
-        yield
+        yield locked
 
 
 def cannot_write(error: OSError | StorageError) -> bool:
