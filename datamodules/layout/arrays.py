@@ -59,7 +59,8 @@ class Dataset(Sequence[dict[str, Any]]):
         about = self.attributes
         kept = {key: about.get(key) for key in ("name", "env_id", "episode_limit", "stored_view")}
         actions = {"n_actions": about["action_dim"]} if about["discrete"] else {}
-        return {**kept, "env_kwargs": json.loads(about["env_kwargs"]), **actions}
+        limit = {"action_limit": about["action_limit"]} if "action_limit" in about else {}
+        return {**kept, "env_kwargs": json.loads(about["env_kwargs"]), **actions, **limit}
 
 
 def write_episodes(
@@ -71,6 +72,7 @@ def write_episodes(
     name: str | None,
     n_actions: int | None,
     stored_view: str | None,
+    action_limit: float | None,
 ) -> None:
     """Write a file in our layout; `vgm2p.write_dataset` explains the arguments.
 
@@ -91,6 +93,7 @@ def write_episodes(
         "discrete": int(first.discrete),
         "episode_limit": limit,
         **({} if stored_view is None else {"stored_view": stored_view}),
+        **({} if action_limit is None else {"action_limit": action_limit}),
     }
     known = {}
     if all(each.seed is not None for each in found):

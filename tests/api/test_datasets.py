@@ -59,6 +59,21 @@ def test_episodes_come_back_as_they_were_written(tmp_path, discrete, finals):
     assert digest_of(again) == digest_of(path)
 
 
+def test_actions_beyond_1_come_back_with_their_limit(tmp_path):
+    given = episode(action=np.full((5, N, A), -2.5))
+    path = vgm2p.write_dataset(tmp_path / "a.h5", [given], action_limit=np.float64(2.5))
+    found = vgm2p.read_dataset(path)
+    again = vgm2p.write_dataset(tmp_path / "b.h5", found, **found.task)
+    assert digest_of(again) == digest_of(path) and same(given, vgm2p.read_dataset(again)[0])
+    for limit, says in (
+        (2.0, r"outside \[-2, 2\]"),
+        (0, "'action_limit' is 0, not a number above 0"),
+        ("3", "not a num"),
+    ):
+        with pytest.raises(DataError, match=says):
+            vgm2p.write_dataset(tmp_path / "c.h5", [given], action_limit=limit)
+
+
 def test_further_arrays_are_kept(tmp_path):
     rewards = np.arange(15.0).reshape(5, 3)
     given = episode(state=state_of(), reward=rewards, seed=17)

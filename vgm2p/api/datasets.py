@@ -24,6 +24,7 @@ def write_dataset(
     name: str | None = None,
     n_actions: int | None = None,
     stored_view: str | None = None,
+    action_limit: float | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write episodes of arrays to a file that `fit` reads, and return its path.
@@ -36,7 +37,8 @@ def write_dataset(
 
     - `obs`: (T, N, O), what each agent sees before each step; or (T + 1, N, O), with the observation after the last
       step. The final observation lets the critic learn from episodes that were cut (`data.timeouts=bootstrap`).
-    - `action`: (T, N, A) numbers in [-1, 1], or (T, N) whole numbers from 0, the indices of discrete actions.
+    - `action`: (T, N, A) numbers in [-1, 1], or up to `action_limit`; or (T, N) whole numbers from 0, the indices of
+      discrete actions.
     - `reward`: (T,) of the team, or (T, N) of each agent. Training uses their mean over the agents.
     - `terminated`: whether the task ended the episode: True or False, or (T,) of them. Default: False.
     - `truncated`: whether it was cut, for example by a step limit. Default: False. An episode that is neither was not
@@ -56,6 +58,7 @@ def write_dataset(
         name: name of the dataset; None: that of the file.
         n_actions: number of discrete actions, if no episode has `legal`: all actions are legal then.
         stored_view: `omiga` if `obs` holds OMIGA's vectors.
+        action_limit: largest absolute number in `action`, if it exceeds 1. Training clips actions to [-1, 1].
         overwrite: whether an existing file is replaced.
 
     Raises:
@@ -70,7 +73,7 @@ def write_dataset(
             raise ConfigError(f"{file}: the name of a dataset ends with .h5 or .hdf5; choose another name")
         if file.exists() and not overwrite:
             raise StorageError(f"{file} exists; choose another path, or give overwrite=True")
-        write_episodes(file, given, env_id, env_kwargs, episode_limit, name, n_actions, stored_view)
+        write_episodes(file, given, env_id, env_kwargs, episode_limit, name, n_actions, stored_view, action_limit)
         return file
 
 
