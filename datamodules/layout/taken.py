@@ -18,6 +18,7 @@ from vgm2p.datamodules.layout.numbers import first_place
 from vgm2p.errors import DataError, nearest
 
 LARGEST = int(np.iinfo(np.int16).max)  # of an index
+LARGEST_SEED = int(np.iinfo(np.int64).max)
 OBSERVED = ("obs", "robot_observation")  # an episode has one of them
 FLAGS = ("terminated", "truncated")
 NAMES = (*OBSERVED, "action", "reward", *FLAGS, "legal", "state", "seed")
@@ -77,6 +78,14 @@ def taken(path: Path, episodes: Sequence[Mapping[str, Any]], n_actions: int | No
     return found
 
 
+def _as_array(value: Any) -> NDArray[Any]:
+    """Return a value as an array; an empty one of objects if that is not possible, as for rows of unequal length."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # the last: a tensor of torch that needs gradients
+        return np.empty(0, object)
+
+
 def as_count(value: object) -> int:
     """Return a whole number of Python or numpy; 0 for everything else."""
     return int(value) if isinstance(value, int | np.integer) else 0
@@ -99,6 +108,7 @@ class _Reader:
 
     def __init__(self, path: Path, number: int, episode: Mapping[str, Any], n_actions: int | None) -> None:
         self.path, self.number, self.episode, self.n_actions = path, number, episode, n_actions
+        self.arrays: dict[str, NDArray[Any]] = {}
 
     def wrong(self, what: str) -> DataError:
         return DataError(f"{self.path}: episode {self.number}: {what}")
@@ -111,6 +121,7 @@ class _Reader:
                 ours = ELSEWHERE.get(name)
                 hint = f"; it is called '{ours}' here" if ours else nearest(str(name), NAMES)
                 raise self.wrong(f"unknown name {name!r}{hint}")
+        self.arrays = {name: _as_array(value) for name, value in self.episode.items()}
         observed = [name for name in OBSERVED if name in self.episode]
         if len(observed) != 1:
             raise self.wrong("give 'obs' (T, N, O), or 'robot_observation' (T, D), and not both")
@@ -131,9 +142,9 @@ class _Reader:
         elif self.episode.get("legal") is not None:
             raise self.wrong("legal actions belong to discrete actions, and these are continuous")
         if self.episode.get("state") is not None:
-            shapes = (rows, N, None) if np.ndim(self.episode["state"]) == 3 else (rows, None)
+            shapes = (rows, N, None) if self.arrays["state"].ndim == 3 else (rows, None)
             per_row["state"] = self._array("state", "f", shapes).astype(np.float32)
-        reward = self._array("reward", "f", (T, N) if np.ndim(self.episode.get("reward", 0.0)) == 2 else (T,))
+        reward = self._array("reward", "f", (T, N) if self._axes("reward") == 2 else (T,))
         agents = (reward if reward.ndim == 2 else np.repeat(reward[:, None], N, 1)).astype(np.float32)
         team = np.where((agents == agents[:, :1]).all(1), agents[:, 0], agents.mean(1, dtype=np.float64))
         per_step = {"action": action, "reward": team.astype(np.float32), "agent_rewards": agents}
@@ -144,10 +155,7 @@ class _Reader:
         """Return an array of numbers. Raises DataError for another shape; None stands for any length from 1."""
         if self.episode.get(name) is None:
             raise self.wrong(f"'{name}' is missing")
-        try:
-            array = np.asarray(self.episode[name])
-        except ValueError:
-            array = np.empty(0, object)
+        array = self.arrays[name]
         if array.dtype.kind not in "biuf":
             raise self.wrong(f"{name} has type {array.dtype}; give an array of numbers")
         if array.ndim and not len(array):
@@ -161,9 +169,12 @@ class _Reader:
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and the rules refuse it
             return array.astype(np.float32) if kind == "f" else array
 
+    def _axes(self, name: str) -> int:
+        return self.arrays[name].ndim if name in self.arrays else 0
+
     def _action(self) -> tuple[NDArray[Any], bool]:
         """Return the actions, and whether they are indices: (T, N) whole numbers, or (T, N, A) numbers."""
-        if np.ndim(self.episode.get("action", 0.0)) != 2:
+        if self._axes("action") != 2:
             return self._array("action", "f", (None, None, None)), False
         action = self._array("action", "i", (None, None))
         if action.dtype.kind not in "iu":
@@ -199,7 +210,7 @@ class _Reader:
 
     def _flag(self, name: str, steps: int) -> bool:
         """Return a flag of the last step. It may be given for every step (T,)."""
-        given = np.asarray(self.episode.get(name, False))
+        given = self.arrays.get(name, np.asarray(False))
         if given.dtype.kind not in "biuf" or given.shape not in ((), (steps,)) or not np.isin(given, (0, 1)).all():
             raise self.wrong(f"{name} must be True or False, or ({steps},) of them")
         early: NDArray[np.int64] = np.flatnonzero(np.atleast_1d(given)[:-1])
@@ -208,11 +219,13 @@ class _Reader:
         return bool(given[-1] if given.ndim else given)
 
     def _seed(self) -> int | None:
-        seed = self.episode.get("seed")
-        if seed is None:
+        if self.episode.get("seed") is None:
             return None
-        if np.ndim(seed) or not np.issubdtype(np.asarray(seed).dtype, np.integer):
-            raise self.wrong(f"seed is {seed!r}; give a whole number")
+        seed = self.arrays["seed"]
+        one = not seed.ndim and seed.dtype.kind in "biuf"
+        if not one or seed.dtype.kind not in "iu" or int(seed) > LARGEST_SEED:
+            what = str(seed) if one else f"of type {seed.dtype} and shape {seed.shape}"
+            raise self.wrong(f"seed is {what}; give a whole number from -2**63 to 2**63 - 1")
         return int(seed)
 
     def _place(self, wrong: NDArray[np.bool_]) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import vgm2p
 from vgm2p.datamodules.layout.reading import digest_of, read
@@ -141,6 +142,11 @@ WRONG = {
     "a seed in one episode": ({"seed": 3}, "episode 1: seed is given, but missing in episode 0"),
     "text": ({"reward": ["a"] * 5}, "episode 1: reward has type <U1; give an array of numbers"),
     "ragged rows": ({"obs": [[1.0], [1.0, 2.0]]}, "episode 1: obs has type object; give an array of numbers"),
+    "ragged rewards": ({"reward": [[1], [0, 1]]}, "episode 1: reward has type object; give an array of numbers"),
+    "ragged actions": ({"action": [[1], [0, 1]]}, "episode 1: action has type object; give an array of numbers"),
+    "a ragged state": ({"state": [[1], [0, 1]]}, "episode 1: state has type object; give an array of numbers"),
+    "a ragged flag": ({"truncated": [[1], [0, 1]]}, "episode 1: truncated must be True or False, or (5,) of them"),
+    "a tensor with gradients": ({"reward": torch.zeros(5, requires_grad=True)}, "episode 1: reward has type object"),
     "actions without a width": (
         {"action": GOOD["action"][..., 0]},
         "and type float64; give (T, N, A), or indices of type int",
@@ -152,6 +158,9 @@ WRONG = {
     "a flag that is none": ({"truncated": 2}, "episode 1: truncated must be True or False, or (5,) of them"),
     "a mask for numbers": ({"legal": INDICES["legal"]}, "episode 1: legal actions belong to discrete actions"),
     "a seed that is none": ({"seed": 0.5}, "episode 1: seed is 0.5; give a whole number"),
+    "a ragged seed": ({"seed": [[1], [0, 1]]}, "episode 1: seed is of type object"),
+    "a seed beyond int64": ({"seed": 2**63}, f"episode 1: seed is {2**63}; give a whole number from -2**63 to"),
+    "a seed without end": ({"seed": 10**5000}, "episode 1: seed is of type object and shape (); give a whole number"),
     "a state of another length": ({"state": state_of()[:3]}, "episode 1: state has shape (3, 7); give (6, any)"),
 }
 WRONG_INDICES = {
