@@ -187,7 +187,7 @@ def columns_of(found: Found, kind: str, asked: Asked, declared: Declared, path: 
         steps["observations"] = found.observations
     if declared.action_scale is not None:
         actions = (actions.astype(np.float64) / declared.action_scale).astype(np.float32)
-    clipped = Clipped()
+    clipped = Clipped("write them with vgm2p.write_dataset")
     clipped.add(actions, found.rows)
     clipped.require_declared(str(path), declared)
     steps |= {"actions": episodes.spread(actions), "rewards": episodes.spread(found.rewards)}

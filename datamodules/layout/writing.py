@@ -89,7 +89,7 @@ class Sink(io.FileIO):
         if self.failure is not None:
             folder = Path(str(self.name)).parent
             raise StorageError(
-                f"{folder}: {self.failure.strerror}; free space there, or set data.cache to another folder"
+                f"{folder}: {self.failure.strerror}; free space there, or choose another folder (fit: data.cache=)"
             )
 
     def _tried(self, call: Callable[..., int | None], *arguments: Any) -> int | None:

@@ -217,7 +217,7 @@ class Hub:
             if free[folder] < need:
                 raise StorageError(
                     f"{folder}: {free[folder] / 1e9:.1f} GB free, {need / 1e9:.1f} GB needed for {entry.hub_path}; "
-                    "free space, or set HF_HOME and data.cache"
+                    "free space, or set HF_HOME and cache= (fit: data.cache=)"
                 )
 
     def _answered(self, entry: Entry, call: Callable[[], Answer]) -> Answer:

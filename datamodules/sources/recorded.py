@@ -74,7 +74,7 @@ class RecordingFile:
         self.say(f"recording    {self.path}")
         target = self.target
         if not target.is_file():  # else no lock is needed: a shared cache may be read-only
-            require_folder(self.cache, "set data.cache to a writable folder")
+            require_folder(self.cache, "set cache= (fit: data.cache=) to a writable folder")
             with one_at_a_time(self.cache / f".{self.path.stem}.lock", self.path.name, self.say):
                 if not target.is_file():
                     convert(self.path, target)

@@ -143,11 +143,9 @@ def _ends(flags: Flags, declared: Declared, where: str, published: bool) -> tupl
         return ends, False, notices
     if published or limit is None or declared.layout == "delimiter_row":
         some = f" ({partly} rows have some)" if partly else ""
-        remedy = "set episode_limit=<steps> (fit: data.source.episode_limit=)"
-        if published:
-            remedy = "fetch the vault again"
-        elif limit is not None:
-            remedy = "layout=delimiter_row needs end flags: drop it"
+        steps = ["set episode_limit=<steps> (fit: data.source.episode_limit=)"] if limit is None else []
+        native = [_other("native", published)] if declared.layout == "delimiter_row" else []
+        remedy = "fetch the vault again" if published else ", and ".join([*steps, *native])
         raise DataError(f"{where}: no end flag is set for all agents in any of {rows} rows{some}; {remedy}")
     ends = np.arange(limit - 1, rows, limit)
     if not len(ends):

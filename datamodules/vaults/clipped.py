@@ -18,13 +18,17 @@ MOST_CLIPPED = 0.01  # largest share of actions beyond [-1, 1] that need not be 
 class Clipped:
     """Counts the actions outside [-1, 1], slab by slab. Training clips them.
 
+    Args:
+        indices: what the user does with actions that are indices, for messages.
+
     Attributes:
         largest: largest absolute value.
         first: row and agent of the first action outside.
         whole: whether all actions are whole numbers from 0 on, with a number above 1 among them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, indices: str = f"store {LEGALS}") -> None:
+        self._indices = indices
         self._outside, self._total, self._whole = 0, 0, True
         self.largest, self.first = 0.0, (-1, -1)
 
@@ -66,7 +70,7 @@ class Clipped:
             return
         advice = f"set action_scale=<number> or clip=true{elsewhere}"
         if self.whole and declared.action_scale is None:
-            advice = f"store {LEGALS} if they are indices, else set action_scale=<number> or clip=true"
+            advice = f"{self._indices} if they are indices, else set action_scale=<number> or clip=true"
         row, agent = self.first
         raise DataError(
             f"{where}: {self.share:.1%} of actions are outside [-1, 1] (to {self.largest:.3g}, row {row}, "
@@ -88,6 +92,6 @@ class Clipped:
         lines = [f"{scale}{found} (largest {self.largest:.4g})"]
         if self.whole:
             lines.append(
-                f"actions are taken as continuous, but all are whole numbers; if they are indices, store {LEGALS}"
+                f"actions are taken as continuous, but all are whole numbers; if they are indices, {self._indices}"
             )
         return lines

@@ -84,7 +84,7 @@ class Converter:
             StorageError: if there is not enough space.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        require_space(self.target.parent, self.vault.bytes, "set data.cache")
+        require_space(self.target.parent, self.vault.bytes, "set cache= or out= (fit: data.cache=)")
         flags = self._flags()
         boundaries = find_boundaries(flags, self.declared, self.where, self.entry is not None)
         self._check_written(flags)

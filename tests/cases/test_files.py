@@ -156,7 +156,9 @@ def test_a_file_or_folder_without_permission_names_the_command_that_mends_it(tmp
 def test_a_cache_that_cannot_be_made_says_which_key_to_set(tmp_path):
     recording(tmp_path / f"{NAME}.hdf5")
     (tmp_path / "cache").write_text("")
-    refused(on_recordings(tmp_path, tmp_path), 74, "cache: File exists; set data.cache to a writable folder")
+    refused(
+        on_recordings(tmp_path, tmp_path), 74, "cache: File exists; set cache= (fit: data.cache=) to a writable folder"
+    )
 
 
 WRITER = "import h5py, sys, time; f = h5py.File(sys.argv[1], 'a', libver=sys.argv[2]); f['a'] = [1.0]; f.flush(); print(1, flush=True); time.sleep(60)"

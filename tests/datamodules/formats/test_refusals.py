@@ -54,7 +54,11 @@ WRONG = {  # what is wrong -> (arrays that replace those of a sound file, what t
     "no ends": ({"terminals": np.zeros(N), "timeouts": np.zeros(N)}, "set episode_limit=<steps>"),
     "an end flag is missing": ({"terminals": np.zeros(N)}, "'next_observations' of row 4"),
     "narrow next observations": ({"next_observations": np.zeros((N, 2), "f4")}, "not as wide"),
-    "actions beyond their range": ({"actions": np.full((N, 4), 2.0, "f4")}, "set action_scale=<number> or clip=true"),
+    "whole numbers": (
+        {"actions": np.full((N, 4), 2.0, "f4")},
+        "write them with vgm2p.write_dataset if they are indices, else set action_scale=<number> or clip=true",
+    ),
+    "actions beyond their range": ({"actions": np.full((N, 4), 2.5, "f4")}, "set action_scale=<number> or clip=true"),
 }
 
 
@@ -197,6 +201,12 @@ def test_a_file_of_omiga_that_contradicts_itself_is_refused(tmp_path):
     assert "row 3 has an end flag, but its actions or rewards are not zero" in refused(path)
     omiga(path, [4, 4], a=np.zeros((10, 2, 1)))
     assert "'a' is float64 of shape (10, 2, 1)" in refused(path)
+    omiga(path, [4, 4], d=np.zeros(10))
+    words = ["episode_limit=5"]
+    assert "set episode_limit=<steps>" in (line := refused(path)) and "and set layout=native" in line
+    assert "set layout=native" in (line := refused(path, *words)) and "episode_limit=" not in line
+    code, text = answer(["data", "convert", str(path), f"out={tmp_path / 'new.h5'}", *words, "layout=native"])
+    assert (code, text) == (0, "")
     omiga(path, [4, 4])
     assert "agents= is not read for a file of OMIGA" in refused(path, "agents=3")
     omiga(path, [4, 4], s=np.zeros((10, 3)))

@@ -47,7 +47,7 @@ def test_temporary_files_of_others_stay(tmp_path):
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
     write_vault(tmp_path / "v", smac_like(40))
     monkeypatch.setattr("vgm2p.io.files.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(StorageError, match="needed"):
+    with pytest.raises(StorageError, match=r"needed; .*set cache= or out= \(fit: data.cache=\)"):
         Converter(Vault(tmp_path / "v"), tmp_path / "x.h5", None).run()
     assert not (tmp_path / "x.h5").exists()
 

@@ -180,7 +180,8 @@ def test_a_disk_that_fills_in_the_middle_is_one_line(share, tmp_path):
     size = VaultFolder(str(folder), str(tmp_path / "other"), print).resolve()[0].stat().st_size
     code, line = on_a_full_disk(int(share * size), "data", "convert", folder, f"cache={cache}")
     assert code == 74, line
-    assert line == f"vgm2p: {cache / 'own'}: File too large; free space there, or set data.cache to another folder"
+    remedy = "free space there, or choose another folder (fit: data.cache=)"
+    assert line == f"vgm2p: {cache / 'own'}: File too large; {remedy}"
     assert [path for path in (cache / "own").iterdir() if path.suffix != ".lock"] == []
 
 
