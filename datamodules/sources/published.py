@@ -78,7 +78,8 @@ class Published:
         """Return the converted file. If it does not exist, fetch the dataset and convert it.
 
         Raises:
-            ConfigError: if the file was made from another commit than `revision`.
+            ConfigError: if the file was made from another commit than `revision`, or would be made from a zip or vault
+                that was placed by hand.
             UserError: the errors of `Hub.fetch`, `unzip` and `convert`.
         """
         if not self._usable():
@@ -107,12 +108,18 @@ class Published:
         return target
 
     def fetch(self) -> Path:
-        """Return the verified zip or vault of the dataset. Fetch it if it is not there. Raises as `Hub.fetch` does."""
+        """Return the verified zip or vault of the dataset. Fetch it if it is not there. Raises as `resolve`."""
         with scenario_lock(self.cache, self.entry, self.say):
             return self._origin()[0]
 
     def _origin(self) -> tuple[Path, dict[str, str]]:
-        path = self.hub.placed(self.entry) or self.hub.fetch(self.entry)
+        placed = self.hub.placed(self.entry)
+        if placed is not None and self.hub.revision is not None:
+            raise ConfigError(
+                f"{placed}: placed by hand, so its revision is not known; move it away, or drop revision= "
+                "(fit: data.source.revision=)"
+            )
+        path = placed or self.hub.fetch(self.entry)
         return path, self.hub.origin(self.entry, path)
 
     def _make(self, target: Path, locked: bool) -> None:

@@ -1,11 +1,12 @@
 """A converted file is that of the requested revision, and of the present rules of conversion."""
 
 import json
+import shutil
 
 import h5py
 
 from tests.datamodules.sources.hub_server import serve
-from tests.datamodules.sources.test_hub import ID, ZIP, converted, hub_of, place, run
+from tests.datamodules.sources.test_hub import ID, VAULTS, ZIP, converted, failed, hub_of, place, run
 
 __all__ = ["place"]  # the fixture
 
@@ -38,3 +39,14 @@ def test_a_file_that_other_rules_made_is_made_again(place):
     assert "converting" in out
     with h5py.File(converted(place)) as file:
         assert file.attrs["conversion_rules"].decode() != "1"
+
+
+def test_a_revision_of_a_zip_that_was_placed_by_hand_is_refused_before_it_is_converted(place):
+    target = place / "root" / "raw" / "fixture" / "smac_v1" / "3m.zip"
+    target.parent.mkdir(parents=True)
+    shutil.copy(VAULTS / "smac_v1" / "3m.zip", target)
+    for action in ("convert", "fetch"):
+        result = run(place, None, f"revision={'c' * 40}", ID, action=action)
+        assert "move it away, or drop revision=" in failed(result, 2, place)
+    target.unlink()
+    assert run(place, serve(hub_of()), f"revision={'c' * 40}", ID)[0] == 0
