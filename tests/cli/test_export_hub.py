@@ -98,6 +98,9 @@ def test_a_push_is_one_commit_with_a_card_and_without_the_token(place, hub, trai
     everything += [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     assert not [data for data in everything if TOKEN.encode() in data]
     assert not [name for name, data in files.items() if str(folder).encode() in data or str(trained).encode() in data]
+    push = f"vgm2p.export_policy({str(source)!r}, formats='safetensors', out='again', hub={REPO!r})"
+    bars = f"import vgm2p; from huggingface_hub.utils import are_progress_bars_disabled as off; {push}; print('OFF', off())"
+    assert "OFF False" in run(place, "--version", patch=bars, HF_TOKEN=TOKEN).stdout
     public = run(place, *words, "private=true", HF_TOKEN=TOKEN)
     refused(public, 2, "exists and is public")
     done = run(place, *words[:-1], "hub=someone/hidden", "private=true", HF_TOKEN=TOKEN)

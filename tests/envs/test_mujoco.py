@@ -186,6 +186,14 @@ def test_a_robot_that_cannot_be_made_is_named(options, says):
         MAMuJoCo(view="raw_onehot", **options)
 
 
+def test_the_logger_of_gymnasium_keeps_its_level():
+    before = gymnasium.logger.min_level
+    MAMuJoCo("HalfCheetah-v4", 6, "raw_onehot").close()
+    with pytest.raises(ConfigError):
+        MAMuJoCo("Nothing-v9", 6, "raw_onehot")
+    assert gymnasium.logger.min_level == before
+
+
 def test_a_picture_is_drawn_without_a_display():
     env = MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot")
     env.reset([0])

@@ -161,6 +161,7 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
     if os.path.exists(model := str(kwargs.get("xml_file", ""))):
         require_file(Path(model), "no such model of a robot")
     import_mujoco()
+    level = gymnasium.logger.min_level
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # no "out of date" warnings: the data need the v4 robots
     try:
         with warnings.catch_warnings():
@@ -171,6 +172,8 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
     except (gymnasium.error.Error, TypeError) as error:
         detail = " ".join(str(error).split())[:110]
         raise ConfigError(f"env.env_id={env_id} with env.env_kwargs={kwargs}: {detail}") from error
+    finally:
+        gymnasium.logger.min_level = level
 
 
 def _diverged(robot: Any) -> bool:

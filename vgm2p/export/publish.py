@@ -26,7 +26,7 @@ def push(folder: Path, document: Mapping[str, Any], repository: str, private: bo
         DataError: if a file was changed after the export.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     def unreachable(why: str) -> str:
         return f"hub={repository}: {why}; set HF_TOKEN to a token that may write; {folder} is complete"
@@ -36,7 +36,6 @@ def push(folder: Path, document: Mapping[str, Any], repository: str, private: bo
     names = [DOCUMENT, CARD, *document["files"]]
     for name in document["files"]:
         verify_file(folder, name, document)
-    disable_progress_bars()
     api = HfApi()
 
     def transfer() -> str:
@@ -53,5 +52,11 @@ def push(folder: Path, document: Mapping[str, Any], repository: str, private: bo
         made = api.create_commit(repository, operations, commit_message="Policy exported by vgm2p")
         return str(made.oid)
 
-    commit = answered(transfer, repository, unreachable, unreachable("the hub does not have it"))
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        commit = answered(transfer, repository, unreachable, unreachable("the hub does not have it"))
+    finally:
+        if shown:  # the bars of the user's own program
+            enable_progress_bars()
     say(f"pushed to    {api.endpoint}/{repository}, commit {commit}")
