@@ -37,8 +37,7 @@ def write_dataset(
 
     - `obs`: (T, N, O), what each agent sees before each step; or (T + 1, N, O), with the observation after the last
       step. The final observation lets the critic learn from episodes that were cut (`data.timeouts=bootstrap`).
-    - `action`: (T, N, A) numbers in [-1, 1], or up to `action_limit`; or (T, N) whole numbers from 0, the indices of
-      discrete actions.
+    - `action`: (T, N, A) numbers in [-1, 1], or (T, N) whole numbers from 0, the indices of discrete actions.
     - `reward`: (T,) of the team, or (T, N) of each agent. Training uses their mean over the agents.
     - `terminated`: whether the task ended the episode: True or False, or (T,) of them. Default: False.
     - `truncated`: whether it was cut, for example by a step limit. Default: False. An episode that is neither was not
