@@ -168,6 +168,18 @@ def test_minari_in_another_storage_format_is_refused(tmp_path):
     assert "write them with data_format='hdf5'" in text
 
 
+def test_changed_metadata_of_minari_are_read_again(tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    path = minari(tmp_path, episodes([4], [TRUNCATION]), monkeypatch) / "data" / "main_data.hdf5"
+    source = ForeignFile(path, "Minari", tmp_path / "cache", print, {"agents": 2})
+    first, beside = source.renew(), path.with_name("metadata.json")
+    assert source.renew() == first
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"dataset_id": "team/renamed-v0"}))
+    second = source.renew()
+    names = [read(file).attributes["name"] for file in (first, second)]
+    assert names == ["team/test-v0", "team/renamed-v0"]
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.booleans())
 def test_a_file_of_omiga_keeps_every_step(tmp_path_factory, lengths, zscored):
@@ -232,15 +244,3 @@ def test_the_second_conversion_uses_the_first_and_another_team_gets_another_file
     again = [ForeignFile(path, "D4RL", tmp_path / "cache", print, {"agents": n}).renew() for n in (2, 4)]
     assert [path.stat().st_mtime_ns for path in again[:1]] == [kept]
     assert read(again[1], verify="full").attributes["n_agents"] == 4
-
-
-def test_changed_metadata_of_minari_are_read_again(tmp_path, monkeypatch):
-    pytest.importorskip("minari")
-    path = minari(tmp_path, episodes([4], [TRUNCATION]), monkeypatch) / "data" / "main_data.hdf5"
-    source = ForeignFile(path, "Minari", tmp_path / "cache", print, {"agents": 2})
-    first, beside = source.renew(), path.with_name("metadata.json")
-    assert source.renew() == first
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"dataset_id": "team/renamed-v0"}))
-    second = source.renew()
-    names = [read(file).attributes["name"] for file in (first, second)]
-    assert names == ["team/test-v0", "team/renamed-v0"]
