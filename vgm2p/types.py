@@ -29,7 +29,8 @@ class Spec:
         episode_limit: number of steps after which an episode is truncated.
         view: how observations are built: `raw_onehot`, `omiga` (both end in the agent's one-hot) or `native`.
         env_id: environment identifier, for example `HalfCheetah-v5`. Begins with `NO_ENVIRONMENT` if data name none.
-        env_kwargs: arguments that the environment was made with.
+        env_kwargs: arguments that the environment was made with, and what else makes its task another one: an
+            `action_split`, `observation_split` or `reward` that is not the default.
     """
 
     n_agents: int

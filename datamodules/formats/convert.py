@@ -30,7 +30,7 @@ from vgm2p.io.text import command
 from vgm2p.run.lock import one_at_a_time
 from vgm2p.types import NO_ENVIRONMENT
 
-RULES = 1  # version of the rules of conversion; a file in the cache that was made by other rules is not used
+RULES = 2  # version of the rules of conversion; a file in the cache that was made by other rules is not used
 TEAM = ("agents", "action_split", "observation_split")
 TASK = ("episode_limit", "env_id", "action_scale", "clip")
 
@@ -66,13 +66,18 @@ class Asked:
     action_split: Sequence[Any] | None = None
     observation_split: Sequence[Any] | None = None
 
+    @property
+    def names_entries(self) -> bool:
+        """Whether the user lists the entries of each agent."""
+        return self.action_split is not None or self.observation_split is not None
+
     def team(self, env_id: str | None, actions: int, width: int) -> Team:
         """Return the split of joint vectors of these widths. Raises ConfigError if it is not known or does not fit."""
         known = known_team(env_id) if env_id else None
         if known is None:
             return team_of(self.agents, self.action_split, self.observation_split, actions, width)
         team, needed = known
-        if self.action_split is not None or self.observation_split is not None:
+        if self.names_entries:
             raise ConfigError(
                 f"env_id={env_id} names the split of the team; remove action_split= and observation_split="
             )
@@ -170,6 +175,7 @@ def columns_of(found: Found, kind: str, asked: Asked, declared: Declared, path: 
     attributes = dict(found.attributes)
     stored_id = attributes.pop("env_id", None)
     env_id = declared.env_id or stored_id
+    env_kwargs = json.loads(attributes.pop("env_kwargs", "{}"))
     name = attributes.pop("name", path.stem)
     facts: dict[str, Any] = {"format": kind}
     actions, steps = found.actions, dict(found.steps)
@@ -177,6 +183,8 @@ def columns_of(found: Found, kind: str, asked: Asked, declared: Declared, path: 
         team = asked.team(env_id, actions.shape[1], found.observations.shape[1])
         actions = team.split_actions(actions)
         facts |= asdict(team)
+        if asked.names_entries:
+            env_kwargs |= team.arguments(found.observations.shape[1])
         joint = episodes.spread(found.observations, found.finals)
         if team.observations is None:
             steps["robot_observation"] = joint
@@ -200,7 +208,7 @@ def columns_of(found: Found, kind: str, asked: Asked, declared: Declared, path: 
         "discrete": 0,
         "episode_limit": found.limit,
         "env_id": env_id or f"{NO_ENVIRONMENT}{name}",
-        "env_kwargs": "{}",
+        "env_kwargs": json.dumps(env_kwargs, sort_keys=True),
         **attributes,
         "action_limit": facts["action_limit"],
         "facts": json.dumps({**facts, "notices": [*found.notices, *clipped.notices(declared)]}, sort_keys=True),

@@ -91,7 +91,7 @@ class GymnasiumTeam(Copies):
             episode_limit=self._limit(episode_limit),
             view=view,
             env_id=env_id,
-            env_kwargs=self._kwargs,
+            env_kwargs={**self._kwargs, **self._team.arguments(width)},
         )
         self._allocate()
 

@@ -74,7 +74,7 @@ class PettingZoo(Copies):
             episode_limit=episode_limit,
             view=view,
             env_id=module,
-            env_kwargs=self._kwargs,
+            env_kwargs=self._kwargs if reward == "mean" else {**self._kwargs, "reward": reward},
         )
         self._allocate()
 

@@ -30,6 +30,20 @@ class Team:
         """N, the number of agents."""
         return len(self.actions)
 
+    def arguments(self, width: int) -> dict[str, Any]:
+        """Return the entries of `Spec.env_kwargs` that tell this split from others.
+
+        Equal parts of the action, in order, and the whole observation for everybody are no entries.
+
+        Args:
+            width: width D of the joint observation.
+        """
+        entries = [entry for each in self.actions for entry in each]
+        found = {"action_split": self.actions} if entries != sorted(entries) else {}
+        if self.observations is not None and set(self.observations) != {tuple(range(width))}:
+            found["observation_split"] = self.observations
+        return {key: [list(each) for each in split] for key, split in found.items()}
+
     def split_actions(self, joint: NDArray[Any]) -> NDArray[Any]:
         """Return the actions (..., N, A) of the agents for joint actions (..., N * A)."""
         return joint[..., np.array(self.actions)]

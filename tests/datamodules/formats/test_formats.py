@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 from tests.cli.answers import TINY, answer
 from tests.datamodules.formats.writers import d4rl, episodes, minari, omiga
 from vgm2p.cli import main
+from vgm2p.config.checks import check_spec
 from vgm2p.datamodules.formats.convert import ForeignFile
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.datamodules.layout.schema import INCOMPLETE, TERMINAL, TIMEOUT, TRUNCATION
+from vgm2p.datamodules.layout.task import spec_of
+from vgm2p.envs.gymnasium_vector import GymnasiumTeam
+from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.spaces import within
+from vgm2p.errors import ConfigError
 
 LISTS = {"action_split": [[2, 0], [3, 1]], "observation_split": [[4, 0, 1], [3]]}
 ENDS = st.lists(st.tuples(st.integers(1, 6), st.sampled_from([TERMINAL, TRUNCATION])), min_size=1, max_size=5)
@@ -217,6 +222,19 @@ def test_the_split_of_gymnasium_robotics_is_that_of_its_environment(tmp_path):
     assert np.array_equal(columns.steps["actions"][:4], np.array(done)[:, 0])
     assert np.array_equal(columns.steps["state"], np.array(states))
     env.close()
+
+
+def test_data_of_a_split_fit_the_environment_with_this_split_alone(tmp_path):
+    path = d4rl(tmp_path / "x.hdf5", episodes([3], [TRUNCATION], width=17, actions=6))
+    task, split = {"env_id": "HalfCheetah-v5", "episode_limit": 1000}, [[0, 3], [1, 4], [2, 5]]
+    crossed, parts = (
+        spec_of(converted(path, "D4RL", **task, **team)[0], "raw_onehot")
+        for team in ({"action_split": split}, {"agents": 3})
+    )
+    assert crossed == GymnasiumTeam("HalfCheetah-v5", action_split=split, view="raw_onehot").spec
+    assert parts == MAMuJoCo("HalfCheetah-v5", 3, "raw_onehot").spec
+    with pytest.raises(ConfigError, match="data and env do not match: env_kwargs"):
+        check_spec(crossed, parts)
 
 
 def test_a_policy_trains_on_converted_files_with_the_printed_command(tmp_path, monkeypatch):
