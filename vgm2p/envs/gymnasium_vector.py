@@ -7,6 +7,7 @@ vector environment of one copy: slots start, end and wait independently, which a
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
-from vgm2p.envs.copies import Copies, Failure
+from vgm2p.envs.copies import DIVERGED, Copies, Failure
+from vgm2p.envs.mujoco import diverged
 from vgm2p.envs.observation import VIEWS, agents_view_numpy
-from vgm2p.envs.render import choose_backend
+from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.envs.spaces import TeamActions, vector_width, within
 from vgm2p.envs.team import team_of
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
@@ -130,6 +132,8 @@ class GymnasiumTeam(Copies):
 
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
         observation, rewards, ends, cuts, infos = self._copies[e].step(self._joint(actions))
+        if any(map(diverged, getattr(self._copies[e].unwrapped, "envs", ()))):
+            raise Failure(DIVERGED)
         self._steps[e] += 1
         over = bool(ends[0] or cuts[0])
         final = infos.get("final_obs") if over else None  # where the slot has begun its next episode already
@@ -179,7 +183,10 @@ def make_vector(env_id: str, kwargs: dict[str, Any]) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return gymnasium.make_vec(env_id, num_envs=1, **{**drawing, **kwargs})
+                made = gymnasium.make_vec(env_id, num_envs=1, **{**drawing, **kwargs})
+            if "mujoco" in sys.modules:
+                import_mujoco()  # silences it
+            return made
         except gymnasium.error.DependencyNotInstalled as error:
             detail = " ".join(str(error).split())[:120]
             raise MissingInput(f"env.env_id={env_id}: {detail}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +124,7 @@ class MAMuJoCo(Copies):
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
         joint = np.clip(actions.reshape(-1), -1.0, 1.0).astype(np.float64)
         observation, reward, terminated, _, _ = self._copies[e].step(joint)
-        if _diverged(self._copies[e]) or not (np.isfinite(observation).all() and np.isfinite(reward)):
+        if diverged(self._copies[e]) or not (np.isfinite(observation).all() and np.isfinite(reward)):
             raise Failure(DIVERGED)
         self._place(e, observation)
         self._steps[e] += 1
@@ -176,9 +177,17 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
         gymnasium.logger.min_level = level
 
 
-def _diverged(robot: Any) -> bool:
-    """Return whether MuJoCo found an invalid position, velocity or acceleration and has reset the robot silently."""
-    return bool(robot.data.warning.number[_bad_states()].any())
+def diverged(env: Any) -> bool:
+    """Return whether MuJoCo found an invalid position, velocity or acceleration and has reset the robot silently.
+
+    False for an environment that is no robot of MuJoCo.
+    """
+    mujoco = sys.modules.get("mujoco")
+    robot = getattr(env, "single_agent_env", env)  # gymnasium-robotics holds one
+    data = getattr(getattr(robot, "unwrapped", robot), "data", None)
+    if mujoco is None or not isinstance(data, mujoco.MjData):
+        return False
+    return bool(data.warning.number[_bad_states()].any())
 
 
 @functools.cache

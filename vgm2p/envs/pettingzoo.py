@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
-from vgm2p.envs.copies import Copies, Failure
+from vgm2p.envs.copies import DIVERGED, Copies, Failure
+from vgm2p.envs.mujoco import diverged
 from vgm2p.envs.spaces import TeamActions, vector_width
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
@@ -110,6 +111,8 @@ class PettingZoo(Copies):
             agent: self._actions.to_env(i, actions[i]) for i, agent in enumerate(self._agents) if agent in env.agents
         }
         observations, rewards, ends, cuts, infos = env.step(acting)
+        if diverged(env):
+            raise Failure(DIVERGED)
         self._steps[e] += 1
         over = not env.agents or all(ends.get(agent) or cuts.get(agent) for agent in acting)
         self._place(e, observations, infos, list(acting) if over else env.agents)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
+from vgm2p.envs.mujoco import diverged
 from vgm2p.envs.render import import_mujoco
 from vgm2p.envs.team import Team, team_of
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
@@ -103,7 +104,7 @@ class RoboticsMAMuJoCo(Copies):
         observations, rewards, ends, _, _ = self._copies[e].step(dict(zip(self._agents, clipped, strict=True)))
         self._place(e, observations)
         reward, terminated = float(rewards[self._agents[0]]), bool(ends[self._agents[0]])
-        if not (np.isfinite(self._obs[e]).all() and np.isfinite(reward)):
+        if diverged(self._copies[e]) or not (np.isfinite(self._obs[e]).all() and np.isfinite(reward)):
             raise Failure(DIVERGED)
         self._steps[e] += 1
         return reward, terminated, not terminated and self._steps[e] >= self.spec.episode_limit
