@@ -1,5 +1,8 @@
 """The splits of gymnasium-robotics, found by scanning `conf/env/robotics`."""
 
+from pathlib import Path
+
+import gymnasium
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -33,6 +36,36 @@ def test_the_cheetahs_joints_are_assigned_in_actuator_order():
         action = rng.uniform(-1, 1, (1, 6, 1)).astype(np.float32)
         rewards = [env.step(action, np.ones(1, bool)).reward[0] for env in (ours, theirs)]
         assert rewards[0] == pytest.approx(rewards[1], abs=1e-5)
+
+
+BOUNDED = {  # robot whose bounds are not 1 -> how it is made, and the bound
+    "mamujoco": (lambda: MAMuJoCo("Humanoid-v5", 17, "raw_onehot"), "Humanoid-v5", 0.4),
+    "gymnasium": (lambda: GymnasiumTeam("Humanoid-v5", 17), "Humanoid-v5", 0.4),
+    "robotics": (lambda: RoboticsMAMuJoCo("InvertedPendulum", None), "InvertedPendulum-v5", 3.0),
+}
+
+
+@pytest.mark.parametrize("adapter", BOUNDED)
+def test_actions_reach_the_bounds_of_the_actuators_and_no_further(adapter):
+    make, env_id, bound = BOUNDED[adapter]
+    env, bare = make(), gymnasium.make(env_id)
+    env.reset([0])
+    bare.reset(seed=0)
+    rng, shape = np.random.default_rng(0), (1, env.spec.n_agents, env.spec.action_dim)
+    for _ in range(3):
+        action = rng.uniform(-1.5, 1.5, shape).astype(np.float32)
+        step = env.step(action, np.ones(1, bool))
+        seen, reward, *_ = bare.step(bound * action.clip(-1, 1).reshape(-1))
+        assert step.reward[0] == pytest.approx(reward, abs=1e-4)
+        assert np.allclose(step.frame.state[0, :4], seen[:4], atol=1e-4)
+
+
+def test_a_robot_whose_actuators_have_no_bounds_is_named(tmp_path):
+    path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
+    model = tmp_path / "free.xml"
+    model.write_text(path.read_text().replace('ctrllimited="true"', "").replace('ctrlrange="-1 1"', ""))
+    with pytest.raises(ConfigError, match="the actions of the robot have no finite bounds"):
+        MAMuJoCo("HalfCheetah-v5", 6, "raw_onehot", env_kwargs={"xml_file": str(model)})
 
 
 def parallel():

@@ -23,6 +23,7 @@ from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
 from vgm2p.envs.observation import agents_view_numpy
 from vgm2p.envs.render import choose_backend, import_mujoco
+from vgm2p.envs.spaces import TeamActions, within
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.io.files import require_file
 from vgm2p.types import Spec
@@ -35,6 +36,8 @@ CAMERA_DISTANCE = 4.0
 class MAMuJoCo(Copies):
     """E robots that step together (implements `VectorEnv`).
 
+    Actions are mapped linearly from [-1, 1] to the bounds of the actuators.
+
     Args:
         env_id: gymnasium id, for example `HalfCheetah-v5`.
         n_agents: number of agents N; the number of actuators must be a multiple of it.
@@ -46,7 +49,7 @@ class MAMuJoCo(Copies):
 
     Raises:
         MissingInput: if gymnasium or mujoco is not installed.
-        ConfigError: for an unknown id, or if the agents cannot share the actuators equally.
+        ConfigError: for an unknown id, if the agents cannot share the actuators equally, or if those have no bounds.
     """
 
     discrete = False
@@ -65,6 +68,7 @@ class MAMuJoCo(Copies):
         self._id, self._kwargs = env_id, dict(env_kwargs or {})
         robot = self._new()
         self._copies.append(robot)
+        TeamActions([robot.action_space], ["the robot"])  # refuses one without bounds
         actuators = robot.action_space.shape[0]
         if n_agents < 1 or actuators % n_agents:
             raise ConfigError(f"env.n_agents={n_agents} cannot share the {actuators} actuators of {env_id} equally")
@@ -122,7 +126,7 @@ class MAMuJoCo(Copies):
         self._place(e, observation)
 
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
-        joint = np.clip(actions.reshape(-1), -1.0, 1.0).astype(np.float64)
+        joint = within(self._copies[e].action_space, actions).astype(np.float64)
         observation, reward, terminated, _, _ = self._copies[e].step(joint)
         if diverged(self._copies[e]) or not (np.isfinite(observation).all() and np.isfinite(reward)):
             raise Failure(DIVERGED)

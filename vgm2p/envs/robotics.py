@@ -18,6 +18,7 @@ from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
 from vgm2p.envs.mujoco import diverged
 from vgm2p.envs.render import import_mujoco
+from vgm2p.envs.spaces import within
 from vgm2p.envs.team import Team, team_of
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec
@@ -25,6 +26,8 @@ from vgm2p.types import Spec
 
 class RoboticsMAMuJoCo(Copies):
     """E tasks of `gymnasium_robotics.mamujoco_v1` that step together (implements `VectorEnv`).
+
+    Actions are mapped linearly from [-1, 1] to the bounds of the actuators.
 
     Args:
         scenario: robot, for example `HalfCheetah`.
@@ -100,8 +103,9 @@ class RoboticsMAMuJoCo(Copies):
         self._place(e, observations)
 
     def _step(self, e: int, actions: NDArray[Any]) -> tuple[float, bool, bool]:
-        clipped = np.clip(actions, -1.0, 1.0).astype(np.float32)
-        observations, rewards, ends, _, _ = self._copies[e].step(dict(zip(self._agents, clipped, strict=True)))
+        spaces = [self._copies[e].action_space(agent) for agent in self._agents]
+        acting = {agent: within(*each) for agent, *each in zip(self._agents, spaces, actions, strict=True)}
+        observations, rewards, ends, _, _ = self._copies[e].step(acting)
         self._place(e, observations)
         reward, terminated = float(rewards[self._agents[0]]), bool(ends[self._agents[0]])
         if diverged(self._copies[e]) or not (np.isfinite(self._obs[e]).all() and np.isfinite(reward)):
