@@ -12,8 +12,8 @@ from vgm2p.envs.pettingzoo import PettingZoo
 ON = np.ones(1, bool)
 
 
-def walk():
-    return PettingZoo("tests.envs.parallel_games", 6)
+def walk(limit=6, **kwargs):
+    return PettingZoo("tests.envs.parallel_games", limit, env_kwargs=kwargs)
 
 
 def test_rewards_of_agents_that_have_left_do_not_count(monkeypatch):
@@ -45,3 +45,22 @@ def test_a_mask_of_another_length_is_named(monkeypatch):
     monkeypatch.setattr(Walk, "mask", lambda self, agent: np.ones(2, np.int8))
     with pytest.raises(ConfigError, match="an action mask of agent 0 has 2 entries for 3 actions; correct it"):
         walk().reset([0])
+
+
+@pytest.mark.parametrize("limit", [4, 6])
+def test_a_task_that_ends_in_the_step_of_the_cut_is_terminated(limit):
+    """All walk beyond the goal in step 4, in which the environment also cuts them."""
+    env = walk(limit, goal=4.0, cut=4, quitter=None)
+    env.reset([0])
+    found = [env.step(np.array([[1, 1, 1]]), ON) for _ in range(4)]
+    assert [(bool(step.terminated[0]), bool(step.truncated[0])) for step in found] == [(False, False)] * 3 + [
+        (True, False)
+    ]
+
+
+def test_an_agent_that_is_cut_while_the_others_end_is_truncated():
+    env = walk(4, goal=4.0, cut=4, quitter=None)
+    env.reset([0])
+    for _ in range(4):
+        step = env.step(np.array([[1, 0, 1]]), ON)  # b stays at its place
+    assert (step.terminated[0], step.truncated[0]) == (False, True)

@@ -25,8 +25,8 @@ class PettingZoo(Copies):
 
     The team are `possible_agents`, in their order. Shorter observations are padded with zeros at the end, to the width
     of the longest. An agent that has left, or has not joined yet, sees zeros, and its only legal action is 0; what it
-    does is not used. An episode ends when no agent is left. It is truncated if one of the last agents is, or at
-    `episode_limit`; else it terminated.
+    does is not used. An episode ends when no agent is left. It is truncated if one of the last agents is and has
+    not terminated, or at `episode_limit`; else it terminated.
 
     Args:
         module: module with a function `parallel_env`, for example `pettingzoo.butterfly.pistonball_v6`.
@@ -120,7 +120,7 @@ class PettingZoo(Copies):
         total = sum(given) / (max(1, len(given)) if self._reward == "mean" else 1)
         if not np.isfinite(total) or not np.isfinite(self._obs[e]).all():
             raise Failure("an observation or a reward is not finite")
-        cut = over and any(cuts.get(agent) for agent in acting)
+        cut = over and any(cuts.get(agent) and not ends.get(agent) for agent in acting)
         last = self._steps[e] >= self.spec.episode_limit
         if cut and not last:
             raise ConfigError(
