@@ -1,9 +1,11 @@
-"""The caption of a film."""
+"""A film: its caption, and the episode that it shows."""
 
 import numpy as np
 import pytest
+import torch
 
-from vgm2p.execution.video import captioned
+from tests.corridor import Corridor
+from vgm2p.execution.video import Scene, captioned, play
 
 pytest.importorskip("PIL", reason="needs the extra video")
 
@@ -21,3 +23,18 @@ def test_the_end_of_a_long_caption_is_kept():
     long, longer = (captioned(picture, name * "n" + "  return 12.5") for name in (60, 90))
     np.testing.assert_array_equal(long, longer)
     assert (captioned(picture, 60 * "n" + "  return 12.6") != long).any()
+
+
+def test_the_policy_sees_the_episode_on_its_own_device():
+    class Elsewhere:
+        """Acts on another device, without numbers, as a policy on CUDA does."""
+
+        obs_mean = torch.zeros(2, device="meta")
+
+        def act(self, seen, memory, key, acting=None):
+            assert {x.device.type for x in (seen.obs, seen.legal, seen.reward)} == {"meta"}
+            with pytest.raises(RuntimeError, match="META"):  # noise is drawn there too, where this device has none
+                key.normal("start", (1, 2, 3))
+            return torch.ones((1, 1, 2), dtype=torch.long), memory
+
+    assert play(Elsewhere(), Corridor(True), Scene(0, [0]), lambda step, total: None).steps == 4

@@ -133,15 +133,16 @@ def save_replay(actor: Actor, env: VectorEnv, path: Path, scene: Scene) -> Shown
 
 
 def play(actor: Actor, env: VectorEnv, scene: Scene, before: Callable[[int, float], None]) -> Shown:
-    """Play an episode.
+    """Play an episode. An actor with `obs_mean`, as our algorithms have it, acts on the device of that tensor.
 
     `before` is called ahead of every step, with its number and the return so far. Raises ServiceError if the
     environment fails.
     """
     env, seeds = guarded(env), scene.seeds
+    device = getattr(actor, "obs_mean", torch.empty(0)).device
     env.make(1)
     frame = env.reset([episode_seed(scene.episode)])
-    key, memory = ActKey(seeds, scene.update, [scene.episode]), None
+    key, memory = ActKey(seeds, scene.update, [scene.episode], device), None
     reward, total = np.zeros(1), 0.0
     for step in range(scene.steps):
         before(step, total)
@@ -149,7 +150,7 @@ def play(actor: Actor, env: VectorEnv, scene: Scene, before: Callable[[int, floa
         legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
         with torch.inference_mode():
             seen = Seen(obs, legal, torch.from_numpy(reward).float().expand(len(seeds), 1))
-            action, memory = actor.act(seen, memory, key.at(step))
+            action, memory = actor.act(seen.to(device), memory, key.at(step))
         actions, bad = usable(actor, action, env.spec, len(seeds), len(seeds))
         if bad[0]:
             raise Diverged(f"policy of {policy_name(actor)}, seed {seeds[0]}: an action is not finite at step {step}")
