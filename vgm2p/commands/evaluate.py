@@ -16,7 +16,7 @@ from vgm2p.config.build import TARGET, class_of, make_env, refuse_missing
 from vgm2p.config.checks import check_policy
 from vgm2p.config.words import EvaluateSettings
 from vgm2p.envs.base import NoSimulator, VectorEnv
-from vgm2p.errors import ConfigError, MissingInput, RolloutStopped, StorageError
+from vgm2p.errors import ConfigError, Interrupted, MissingInput, RolloutStopped, StorageError
 from vgm2p.execution.evaluation import USUAL, Watch, evaluate, known, own_way, refuse_others, ways
 from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.rollout import Unplayable
@@ -148,16 +148,26 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
         found = {"by_act_noise": results, "diverged_seeds": sorted(lost), "log": log.mark()}
         write_json(out / "results.json", _record(policy, env, settings) | found)
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
-        for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
-            if getattr(settings, word):
-                title, seeds = policy.settings.algorithm, policy.algorithm.seeds
-                film = write(policy.algorithm, env, out / name, Scene(policy.update, seeds, name=title))
-                say(
-                    f"{word:<12} {out / name}: {title}, seed {seeds[0]}, act_noise {own}, {film.steps} steps, "
-                    f"return {shown(film.return_)}"
-                )
+        try:
+            if settings.video or settings.replay:
+                stop.let_through()  # the results are written
+                _show(policy, env, settings, out)
+        except (Interrupted, RolloutStopped):
+            raise stop.interruption(f"stopped before the film was complete; the results are in {out}") from None
     say(f"written to   {out}")
     return out
+
+
+def _show(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings, out: Path) -> None:
+    """Write the film and the replay that the user asked for, and print what they show."""
+    title, seeds, own = policy.settings.algorithm, policy.algorithm.seeds, own_way(policy.algorithm)
+    for word, name, write in (("video", "episode0.mp4", record), ("replay", "episode0.SC2Replay", save_replay)):
+        if getattr(settings, word):
+            film = write(policy.algorithm, env, out / name, Scene(policy.update, seeds, name=title))
+            say(
+                f"{word:<12} {out / name}: {title}, seed {seeds[0]}, act_noise {own}, {film.steps} steps, "
+                f"return {shown(film.return_)}"
+            )
 
 
 def _record(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings) -> dict[str, Any]:
