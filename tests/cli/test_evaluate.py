@@ -34,3 +34,19 @@ def test_a_signal_during_a_film_ends_the_command_and_the_results_stay(run, tmp_p
     assert drawn == [0]
     assert {"results.json", "episodes.csv"} <= {path.name for path in out.iterdir()}
     assert list(out.glob("*.mp4*")) == []
+
+
+@pytest.mark.parametrize("room", [300, 600])  # bytes: for no rows, and for the rows but not for results.json
+def test_an_earlier_evaluation_stays_where_the_disk_is_full(run, tmp_path, room):
+    words = ["evaluate", f"run={run}", "episodes=2", "act_noise=1", f"out={tmp_path}"]
+    assert answer(words) == (0, "")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before[tmp_path / "episodes.csv"]) < 600 < len(before[tmp_path / "results.json"])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        code, text = answer([*words, "episodes=8"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (code, text.count("\n")) == (74, 1) and str(tmp_path) in text
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -22,13 +22,13 @@ from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.rollout import Unplayable
 from vgm2p.execution.trained import TrainedPolicy, load
 from vgm2p.execution.video import Scene, record, save_replay
-from vgm2p.io.files import refuse_foreign, refuse_link, remove_stale, sha256_file
+from vgm2p.io.files import refuse_foreign, refuse_link, remove_stale, sha256_file, written_aside
 from vgm2p.io.text import command, decimals, grid, say, shown
 from vgm2p.report.evaluations import environment_part
 from vgm2p.report.statistics import statistics
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.exported import DOCUMENT
-from vgm2p.run.folder import EPISODE_FIELDS, episode_row, kept_failures, read_json, write_json
+from vgm2p.run.folder import EPISODE_FIELDS, episode_row, json_text, kept_failures, read_json
 from vgm2p.run.lock import OutputLock
 from vgm2p.run.ways import SHARED, Way
 from vgm2p.signals import StopFlag
@@ -140,13 +140,14 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     for line in lost.values():
         say(f"diverged     {line}; it has no result")
     with OutputLock(out / "results.json", say, wait=stop.check):
-        for name in ("results.json", "episode0.mp4", "episode0.SC2Replay"):
+        for name in ("results.json", "episodes.csv", "episode0.mp4", "episode0.SC2Replay"):
             remove_stale(out, name)
-        log = CsvLog(out / "episodes.csv")
-        log.path.unlink(missing_ok=True)
-        log.append(rows)
-        found = {"by_act_noise": results, "diverged_seeds": sorted(lost), "log": log.mark()}
-        write_json(out / "results.json", _record(policy, env, settings) | found)
+        # both aside, so that an earlier evaluation stays whole where the disk is full
+        with written_aside(out / "results.json") as text, written_aside(out / "episodes.csv") as table:
+            log = CsvLog(table)
+            log.append(rows)
+            found = {"by_act_noise": results, "diverged_seeds": sorted(lost), "log": log.mark()}
+            text.write_text(json_text(_record(policy, env, settings) | found))
         say(grid([list(lines[0]), *(list(line.values()) for line in lines)]))
         try:
             if settings.video or settings.replay:

@@ -53,8 +53,13 @@ def episode_of(row: Mapping[str, str]) -> Episode:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, with sorted keys, and null for NaN and infinity."""
-    write_atomic(path, json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    """Write JSON atomically; see `json_text`."""
+    write_atomic(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """Return JSON with sorted keys, and null for NaN and infinity."""
+    return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def _finite(content: Any) -> Any:
