@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.answers import TINY, answer
 from vgm2p.envs.mujoco import MAMuJoCo
+from vgm2p.run.folder import read_json
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,11 @@ def test_an_earlier_evaluation_stays_where_the_disk_is_full(run, tmp_path, room)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (code, text.count("\n")) == (74, 1) and str(tmp_path) in text
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_way_that_is_named_twice_is_played_once(run, tmp_path):
+    words = ["evaluate", f"run={run}", "episodes=1", "act_noise=[0,mode,1,1.0]", f"out={tmp_path}"]
+    assert answer(words) == (0, "")
+    rows = list(csv.DictReader((tmp_path / "episodes.csv").open()))
+    assert [row["act_noise"] for row in rows] == ["0.0", "1.0"]
+    assert [entry["act_noise"] for entry in read_json(tmp_path / "results.json", "")["by_act_noise"]] == [0.0, 1.0]

@@ -116,7 +116,8 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     say(f"policy {policy.origin or policy.path}, {policy.update} updates, seeds {list(policy.algorithm.seeds)}")
     own = own_way(policy.algorithm)
     every = (*USUAL[policy.spec.discrete], SHARED)
-    chosen: list[Way] = [known(way, policy.algorithm) for way in settings.ways] or ways(policy.algorithm, every)
+    named = dict.fromkeys(known(way, policy.algorithm) for way in settings.ways)  # two names may mean one way
+    chosen: list[Way] = [*named] or ways(policy.algorithm, every)
     stop.graceful = True
     rows, lines, results = [], [], []
     lost = {each.seed: each.line for each in frozen_seeds(policy.algorithm)}
