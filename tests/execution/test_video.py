@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.corridor import Corridor
+from vgm2p.execution.rollout import RandomActor
 from vgm2p.execution.video import Scene, captioned, play
 
 pytest.importorskip("PIL", reason="needs the extra video")
@@ -38,3 +39,9 @@ def test_the_policy_sees_the_episode_on_its_own_device():
             return torch.ones((1, 1, 2), dtype=torch.long), memory
 
     assert play(Elsewhere(), Corridor(True), Scene(0, [0]), lambda step, total: None).steps == 4
+
+
+def test_an_episode_is_shown_to_its_end():
+    env, numbers = Corridor(False, length=1100), []
+    shown = play(RandomActor(env.spec), env, Scene(0, [0]), lambda step, total: numbers.append(step))
+    assert shown.steps == 1100 and numbers == list(range(1100))

@@ -43,6 +43,7 @@ class RoboticsMAMuJoCo(Copies):
     """
 
     discrete = False
+    draws = False
     packages = ("gymnasium-robotics", "gymnasium", "mujoco")
 
     def __init__(
@@ -87,7 +88,7 @@ class RoboticsMAMuJoCo(Copies):
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
         """Raise ServiceError: the package draws only in environments that were made for drawing."""
-        raise ServiceError("env=robotics/... cannot draw pictures; for video=true use an env of mamujoco/")
+        raise ServiceError("env=robotics/... cannot draw pictures; remove video=true")
 
     def _new(self) -> Any:
         return make_parallel(self._arguments)

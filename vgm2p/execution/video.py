@@ -31,14 +31,12 @@ class Scene:
         update: number of updates of the policy.
         seeds: the training seeds; the first one acts.
         episode: number of the episode.
-        steps: largest number of steps.
         name: who acts, for the caption.
     """
 
     update: int
     seeds: Sequence[int]
     episode: int = 0
-    steps: int = 1000
     name: str = ""
 
 
@@ -144,7 +142,8 @@ def play(actor: Actor, env: VectorEnv, scene: Scene, before: Callable[[int, floa
     frame = env.reset([episode_seed(scene.episode)])
     key, memory = ActKey(seeds, scene.update, [scene.episode], device), None
     reward, total = np.zeros(1), 0.0
-    for step in range(scene.steps):
+    step = 0
+    while True:  # a guarded environment ends the episode at its limit
         before(step, total)
         obs = torch.from_numpy(frame.obs).expand(len(seeds), 1, -1, -1)
         legal = None if frame.legal is None else torch.from_numpy(frame.legal).expand(len(seeds), 1, -1, -1)
@@ -157,8 +156,8 @@ def play(actor: Actor, env: VectorEnv, scene: Scene, before: Callable[[int, floa
         result = env.step(actions[:1], np.ones(1, bool))
         frame, reward = result.frame, result.reward
         total += float(result.reward[0])
+        step += 1
         if result.fault[0]:
             raise ServiceError(f"environment {env.spec.env_id} failed in the episode to be shown; try again")
         if result.terminated[0] or result.truncated[0]:
-            return Shown(step + 1, total)
-    return Shown(scene.steps, total)
+            return Shown(step, total)
