@@ -85,3 +85,37 @@ def test_an_environment_without_a_task_is_named():
 def test_texts_numbers_and_whole_rewards_are_accepted():
     entries = {"won": np.ones(1, bool), "cause": np.array([""], object), "score of the team": np.ones(1, int)}
     assert played(World(result=replace(info(**entries), reward=np.ones(1, int)))).info.keys() == entries.keys()
+
+
+ENDED = replace(STEP, terminated=np.ones(1, bool))
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", ""], ["", "a"]])
+def test_numbers_of_some_episodes_only_are_named(names):
+    world = World()
+    env = Guarded(world)
+    for name, refused in zip(names, (False, True), strict=True):
+        env.make(1)
+        env.reset([1_000_000])
+        world.result = replace(ENDED, info={name: np.zeros(1)} if name else {})
+        if not refused:
+            env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool))
+            continue
+        with pytest.raises(ServiceError, match="World.: info 'a' is given at the end of some episodes only; give") as e:
+            env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool))
+        assert e.value.line.endswith("; mend this class")
+
+
+def test_numbers_that_stand_only_where_an_episode_ends_are_accepted():
+    world = World()
+    env = Guarded(world)
+    env.make(1)
+    for _ in range(2):
+        env.reset([1_000_000])
+        for world.result in (replace(STEP, info={}), replace(ENDED, info={"a": np.zeros(1), "won": np.ones(1, bool)})):
+            found = env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool))
+        assert found.info.keys() == {"a", "won"}
+    texts = {"cause": np.array(["it died"], object), "log": np.array([""], object)}
+    world.result = replace(ENDED, fault=np.ones(1, bool), info=texts)
+    env.reset([1_000_000])
+    assert env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool)).fault[0]

@@ -40,7 +40,7 @@ class Step:
         fault: (E,) bool, whether the environment failed. The episode must be repeated, and is not scored.
         info: further arrays (E,). `won`: bool. `cause`: text, the cause of a fault. `log`: text, the last lines that
             the simulator wrote before a fault. Any other name: a number of the episode so far; `Episode.extra` has its
-            last value.
+            last value. All episodes end with the same names.
     """
 
     frame: Frame

@@ -27,7 +27,8 @@ class Guarded:
 
     - if the environment raises an error of its own,
     - if it returns something else than a `Frame` or a `Step`,
-    - if a reward, an observation or a number of `Step.info` is NaN, infinite in float32, or has a wrong shape.
+    - if a reward, an observation or a number of `Step.info` is NaN, infinite in float32, or has a wrong shape,
+    - if the names of `Step.info` at the end of one episode are not those at the end of another.
 
     An episode that has not ended after `Spec.episode_limit` steps is truncated.
 
@@ -44,6 +45,7 @@ class Guarded:
         self.max_active = env.max_active
         self._numbers = np.zeros(0, int)
         self._steps = np.zeros(0, int)
+        self._names: set[str] | None = None  # of `Step.info`, where the first episodes ended
 
     @property
     def versions(self) -> dict[str, str]:
@@ -82,6 +84,8 @@ class Guarded:
         for name in result.info:
             self._check_info(name, result.info[name], active, played & ended)
         late = played & ~ended & (self._steps >= self.spec.episode_limit)
+        if (played & ended | late).any():
+            self._check_names(set(result.info) - set(TEXTS))
         return replace(result, frame=frame, truncated=result.truncated | late)
 
     def render(self, index: int = 0) -> NDArray[np.uint8]:
@@ -143,6 +147,13 @@ class Guarded:
             raise ServiceError(f"{name_of(self.env)}: {line}; {self._remedy}")
         if name not in TEXTS:
             self._check_finite(values, f"info '{name}'", ended)
+
+    def _check_names(self, names: set[str]) -> None:
+        """Check that all episodes end with the same numbers: each is a column of a log."""
+        self._names = names if self._names is None else self._names
+        if other := sorted(self._names ^ names):
+            line = f"info '{other[0]}' is given at the end of some episodes only; give the same names in every step"
+            raise ServiceError(f"{name_of(self.env)}: {line}; {self._remedy}")
 
     def _check_type(self, found: Any, part: str, kind: type[Any]) -> None:
         if not isinstance(found, kind):
