@@ -101,7 +101,9 @@ def test_numbers_of_some_episodes_only_are_named(names):
         if not refused:
             env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool))
             continue
-        with pytest.raises(ServiceError, match="World.: info 'a' is given at the end of some episodes only; give") as e:
+        with pytest.raises(
+            ServiceError, match=r"World.: info 'a' is given at the end of some episodes only; give"
+        ) as e:
             env.step(np.zeros((1, 3, 2), np.float32), np.ones(1, bool))
         assert e.value.line.endswith("; mend this class")
 
