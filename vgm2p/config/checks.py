@@ -101,10 +101,10 @@ def check_spec(data: Spec, env: Spec) -> None:
 def check_policy(policy: Spec, env: Spec) -> None:
     """Raise ConfigError with the first field in which the task of a policy and that of an environment differ.
 
-    Data that name no environment say nothing about `env_id` and `env_kwargs`, so these two may differ.
+    Data that name no environment say nothing about `env_id`, and of `env_kwargs` only what the user listed (a split).
     """
     own = policy.env_id.startswith(NO_ENVIRONMENT)
-    known = replace(policy, env_id=env.env_id, env_kwargs=env.env_kwargs) if own else policy
+    known = replace(policy, env_id=env.env_id, env_kwargs=env.env_kwargs | policy.env_kwargs) if own else policy
     found = known.differences(env)
     if found:
         raise ConfigError(

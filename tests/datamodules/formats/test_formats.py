@@ -2,6 +2,7 @@
 
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.cli.answers import TINY, answer
 from tests.datamodules.formats.writers import d4rl, episodes, minari, omiga
 from vgm2p.cli import main
-from vgm2p.config.checks import check_spec
+from vgm2p.config.checks import check_policy, check_spec
 from vgm2p.datamodules.formats.convert import ForeignFile
 from vgm2p.datamodules.layout.checks import check
 from vgm2p.datamodules.layout.reading import read
@@ -23,6 +24,7 @@ from vgm2p.envs.gymnasium_vector import GymnasiumTeam
 from vgm2p.envs.mujoco import MAMuJoCo
 from vgm2p.envs.spaces import within
 from vgm2p.errors import ConfigError
+from vgm2p.types import NO_ENVIRONMENT
 
 LISTS = {"action_split": [[2, 0], [3, 1]], "observation_split": [[4, 0, 1], [3]]}
 ENDS = st.lists(st.tuples(st.integers(1, 6), st.sampled_from([TERMINAL, TRUNCATION])), min_size=1, max_size=5)
@@ -235,6 +237,10 @@ def test_data_of_a_split_fit_the_environment_with_this_split_alone(tmp_path):
     assert parts == MAMuJoCo("HalfCheetah-v5", 3, "raw_onehot").spec
     with pytest.raises(ConfigError, match="data and env do not match: env_kwargs"):
         check_spec(crossed, parts)
+    own = replace(crossed, env_id=f"{NO_ENVIRONMENT}x")  # a policy of data that name no environment
+    check_policy(own, crossed)
+    with pytest.raises(ConfigError, match="does not fit the policy: env_kwargs"):
+        check_policy(own, parts)
 
 
 def test_a_policy_trains_on_converted_files_with_the_printed_command(tmp_path, monkeypatch):
