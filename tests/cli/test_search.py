@@ -73,3 +73,58 @@ def test_a_grid_whose_last_trial_fails_ends_like_any_search(tmp_path, monkeypatc
     assert code == 2 and text.splitlines()[-1] == "vgm2p: no trial of the search has a return; see the failures above"
     (file,) = tmp_path.glob("runs/search-*.json")
     assert [trial["value"] for trial in json.loads(file.read_text())["trials"]] == [None, None]
+
+
+KEPT = [*SEARCH, "hydra.sweeper.storage=trials.json", "hydra.sweeper.n_trials=1", "optim.lr=choice(-1,-2)"]
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Give the only trial of a search a return, and return the content of its file."""
+    monkeypatch.chdir(tmp_path)
+    assert answer(KEPT)[0] == 2
+    file = tmp_path / "trials.json"
+    content = json.loads(file.read_text())
+    content["trials"][0]["value"] = 5.0
+    file.write_text(json.dumps(content))
+    return file, content["trials"]
+
+
+@pytest.mark.parametrize(
+    "other", ["updates=8", "hydra.sweeper.estimate.updates=7", "hydra.sweeper.objective=evaluation"]
+)
+def test_trials_of_another_search_are_left_out_and_stay_in_the_file(kept, other):
+    file, trials = kept
+    assert answer(KEPT) == (0, "")
+    done = program(file.parent, *KEPT, other)
+    assert "search       1 trials in trials.json are of another search, and are left out" in done.stdout
+    assert done.returncode == 2 and "no trial of the search has a return" in done.stderr
+    found = json.loads(file.read_text())["trials"]
+    assert found[0] == trials[0] and [trial["value"] for trial in found] == [5.0, None]
+    assert answer(KEPT) == (0, "")
+
+
+def test_a_file_of_an_earlier_version_is_compared_by_its_words(kept):
+    file, trials = kept
+    file.write_text(json.dumps({"trials": [{key: trials[0][key] for key in ("params", "words", "value")}]}))
+    assert answer(KEPT) == (0, "")
+    assert answer([*KEPT, "updates=8"])[0] == 2
+
+
+def test_a_key_that_a_word_fixes_does_not_hide_earlier_trials(kept):
+    """The file of the search has a range for the learning rate."""
+    file, _ = kept
+    fixed = [*KEPT[:-1], "seed=choice(-1,-2)", "optim.lr=0.001", "hydra.sweeper.n_trials=2"]
+    file.unlink()
+    assert answer(fixed)[0] == 2
+    assert len(json.loads(file.read_text())["trials"]) == 2
+    done = program(file.parent, *fixed)
+    assert "2 trials by their estimate return: 2 are done" in done.stdout and "left out" not in done.stdout
+
+
+def test_equal_trials_of_a_batch_are_started_once(tmp_path):
+    four = ["hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=4"]
+    done = program(tmp_path, *SEARCH, *four, "optim.lr=choice(-1)")
+    assert done.stderr.count("vgm2p: optim.lr must be a number from 0, got -1\n") == 1
+    (file,) = tmp_path.glob("runs/search-*.json")
+    assert len(json.loads(file.read_text())["trials"]) == 4

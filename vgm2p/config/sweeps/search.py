@@ -43,6 +43,8 @@ class Search(Sweeper):
 
         is_file = storage is not None and "://" not in storage
         self.objective, self.n_trials, self.proposes = objective, n_trials, bool(estimate.get("propose"))
+        words = sorted(f"{key}={value}" for key, value in estimate.items())
+        self.asked = {"objective": objective} | ({"estimate": words} if objective == "estimate" else {})
         self.file = Path(str(storage)) if is_file else None
         self.optuna = OptunaSweeper(storage=None if is_file else storage, n_trials=n_trials, **keys).sweeper
 
@@ -93,10 +95,11 @@ class Search(Sweeper):
 
         impl = self.optuna
         study = self._study()
+        others: list[dict[str, Any]] = []
         if self.file is not None:
             with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
-                self._recall(study, arguments)
-        kept = impl.launcher = Kept(self.launcher, self.objective, study, self.file)
+                others = self._recall(study, arguments)
+        kept = impl.launcher = Kept(self.launcher, self.asked, study, self.file, others)
         done = sum(trial.state.is_finished() for trial in study.trials)
         impl.n_trials = max(0, self.n_trials - done)
         say(f"search       {self.n_trials} trials by their {self.objective} return: {done} are done")
@@ -133,39 +136,47 @@ class Search(Sweeper):
                 f"hydra.sweeper.storage={impl.storage}: Optuna cannot use it ({line}); name a file that ends in .json"
             ) from error
 
-    def _recall(self, study: Any, arguments: list[str]) -> None:
-        """Add the trials of the file to the study. Those of another search space are left out."""
+    def _recall(self, study: Any, arguments: list[str]) -> list[dict[str, Any]]:
+        """Add the trials of the file to the study. Returns those of another search, which are left out.
+
+        A trial of an earlier version does not say by which return it was judged: its words are compared alone.
+        """
         import optuna
         from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
         assert self.file is not None
         if not self.file.exists():
-            return
+            return []
         try:
-            space, _ = create_params_from_overrides([*self.optuna._parse_sweeper_params_config(), *arguments])
+            space, words = create_params_from_overrides([*self.optuna._parse_sweeper_params_config(), *arguments])
         except ValueError as error:
             raise _refusal(error) from error
         entries: Any = read_json(self.file, "the search").get("trials")
         states = optuna.trial.TrialState
-        left_out = 0
+        others: list[dict[str, Any]] = []
         for entry in entries if isinstance(entries, list) else [{}]:
             try:
                 value = None if entry["value"] is None else float(entry["value"])
                 trial = optuna.trial.create_trial(
                     params=entry["params"],
-                    distributions=space,
+                    distributions={name: each for name, each in space.items() if name not in words},
                     user_attrs=entry["words"],
                     value=value,
                     state=states.FAIL if value is None else states.COMPLETE,
                 )
+                asked = {key: entry[key] for key in ("objective", "estimate") if key in entry}
             except (TypeError, KeyError) as error:
                 raise DataError(f"{self.file}: damaged; delete it, or name another hydra.sweeper.storage") from error
             except ValueError:
-                left_out += 1
+                others.append(entry)
+                continue
+            if entry["words"] != words or asked not in ({}, self.asked):
+                others.append(entry)
                 continue
             study.add_trial(trial)
-        if left_out:
-            say(f"search       {left_out} trials in {self.file} have other keys or ranges, and are left out")
+        if others:
+            say(f"search       {len(others)} trials in {self.file} are of another search, and are left out")
+        return others
 
     def _print_best(self, study: Any) -> None:
         try:
@@ -188,14 +199,22 @@ class Kept(Launcher):
 
     Args:
         launcher: the launcher.
-        objective: what is searched for, for messages.
+        asked: the return that is searched for, as the file of the trials has it.
         study: the search.
         file: where the trials are written; None: nowhere.
+        others: trials of other searches, which stay in the file.
     """
 
-    def __init__(self, launcher: Launcher, objective: str, study: Any, file: Path | None) -> None:
-        self.launcher, self.objective, self.study, self.file = launcher, objective, study, file
-        self.trials = [_entry(trial, trial.value) for trial in study.trials]
+    def __init__(
+        self,
+        launcher: Launcher,
+        asked: Mapping[str, Any],
+        study: Any,
+        file: Path | None,
+        others: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.launcher, self.asked, self.study, self.file = launcher, asked, study, file
+        self.trials = [*others, *(self._entry(trial, trial.value) for trial in study.trials)]
         self.launched = 0  # trials
         self.newest: dict[int, float | None] = {}  # number of a trial of the newest batch -> its return
 
@@ -203,7 +222,7 @@ class Kept(Launcher):
         """Do nothing: the launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run trials, and return their outcomes.
+        """Run trials, and return their outcomes. Equal trials are one run: two processes cannot share its folder.
 
         Raises Interrupted if a signal arrived; trials that it has stopped are not kept, and those that ended are.
         """
@@ -211,21 +230,26 @@ class Kept(Launcher):
         asked = self.study.trials[-len(job_overrides) :]
         self.launched += len(job_overrides)
         self.newest = {}
-        returns = list(self.launcher.launch(job_overrides, initial_job_idx))
-        keep(Planned.hooks.sweep, initial_job_idx, returns)
+        once = list(dict.fromkeys(map(tuple, job_overrides)))
+        ended = list(self.launcher.launch(once, initial_job_idx))
+        keep(Planned.hooks.sweep, initial_job_idx, ended)
+        returns = [ended[once.index(tuple(words))] for words in job_overrides]
         for trial, words, found in zip(asked, job_overrides, returns, strict=True):
             value = found.return_value.objective
             if value is None and stop.requested():
                 continue
             self.newest[trial.number] = value
-            self.trials.append(_entry(trial, value))
-            text = "failed" if value is None else f"{self.objective} return {shown(value)}"
+            self.trials.append(self._entry(trial, value))
+            text = "failed" if value is None else f"{self.asked['objective']} return {shown(value)}"
             say(f"trial        {text}: {' '.join(words)}")
         if self.file is not None:
             write_json(self.file, {"trials": self.trials})
         if stop.requested():
             raise stop.interruption("the search was stopped; the same command continues it, if it has a storage")
         return returns
+
+    def _entry(self, trial: Any, value: float | None) -> dict[str, Any]:
+        return {"params": trial.params, "words": trial.user_attrs, "value": value, **self.asked}
 
     def tell(self) -> None:
         """Tell the study how the trials of the newest batch ended, where it does not know it."""
@@ -245,10 +269,6 @@ def remove_if_empty(folder: Path) -> None:
     """Remove a folder if nothing is in it."""
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-def _entry(trial: Any, value: float | None) -> dict[str, Any]:
-    return {"params": trial.params, "words": trial.user_attrs, "value": value}
 
 
 def keys() -> dict[str, Any]:
