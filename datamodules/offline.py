@@ -12,8 +12,9 @@ import torch
 from lightning import LightningDataModule
 
 from vgm2p.datamodules.layout.combine import best, concatenate, select
+from vgm2p.datamodules.layout.combine import digest_of as joined_digest
 from vgm2p.datamodules.layout.outcomes import achieved
-from vgm2p.datamodules.layout.reading import outline
+from vgm2p.datamodules.layout.reading import digest_of, outline
 from vgm2p.datamodules.layout.sampling import ESS, check_ess
 from vgm2p.datamodules.layout.schema import Columns
 from vgm2p.datamodules.store.budget import choose
@@ -169,14 +170,17 @@ class OfflineDataModule(LightningDataModule):
         return {measure: values.tolist() for measure, values in achieved(self._whole).items()}
 
     def digest(self) -> str:
-        """Return the digest of the dataset, as in the summary of the store. The wide columns are not read.
+        """Return the digest of the dataset, as in the summary of the store, from the hashes that the files name.
 
-        Raises as `store`.
+        No column is read, but for `best_share` those that are not wide. Raises as `store`.
         """
-        parts = [narrow(outline(path, (*WIDE, *UNUSED))) for path in self.source.resolve()]
+        paths = self.source.resolve()
+        if self.best_share is None:
+            named = [digest_of(path) for path in paths]
+            return named[0] if len(named) == 1 else joined_digest(named)
+        parts = [narrow(outline(path, (*WIDE, *UNUSED))) for path in paths]
         whole = concatenate(parts)
-        chosen = whole if self.best_share is None else select(whole, best(whole, self.best_share))
-        return str(chosen.attributes["content_sha256"])
+        return str(select(whole, best(whole, self.best_share)).attributes["content_sha256"])
 
     def _load(self, paths: list[Path]) -> TransitionStore:
         plan = choose(paths, self.view, self.max_resident, self.device)

@@ -128,7 +128,20 @@ def test_a_moved_dataset_is_known_by_its_digest(tmp_path):
         other = f"data.source.paths=[{tmp_path / 'c.h5'}]"
         refused([*resume, f"updates={updates}", other], 2, "data.source.paths (and the data there are others)")
     write(tmp_path / "new place" / "b.h5", own(length=29))
-    refused([*resume, "updates=16"], 65, "was trained on data")
+    for updates in (12, 16):
+        refused([*resume, f"updates={updates}"], 65, "was trained on data")
+    (tmp_path / "new place" / "b.h5").unlink()
+    assert answer([*resume, "updates=12"]) == (0, "")  # a result is shown without its data
+
+
+@pytest.mark.parametrize("share", ["null", "0.5"])
+def test_a_sweep_takes_no_run_whose_files_now_hold_other_data(tmp_path, share):
+    write(tmp_path / "a.h5", own())
+    words = [*fit(tmp_path, "data=files"), f"data.source.paths=[{tmp_path / 'a.h5'}]", f"data.best_share={share}"]
+    assert answer(words) == (0, "") == answer([*words, "-m"])
+    write(tmp_path / "a.h5", own(length=29))
+    code, text = answer([*words, "-m"])
+    assert code == 65 and "was trained on data" in text
 
 
 def test_lengths_of_one_step_and_lone_observations_are_allowed(tmp_path):

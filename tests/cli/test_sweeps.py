@@ -79,6 +79,17 @@ def test_a_cell_has_the_folder_of_the_single_run(swept):
     assert "already finished: " in succeeded(done).stdout
 
 
+def test_a_finished_run_with_other_settings_is_no_cell(swept):
+    place, _ = swept
+    (folder,) = place.glob("runs/*/bc_flow/s0x1-*")
+    words = [*SWEEP, "seed=0", f"out={folder.relative_to(place)}"]
+    assert "sweep        1 cells: 1 finished; 0 updates to do" in succeeded(short(place, *words)).stdout
+    done = short(place, *words, "optim.lr=0.5")
+    assert done.returncode == 2 and "sweep        1 cells: 1 refused; 0 updates to do" in done.stdout
+    assert "already finished" not in done.stdout
+    assert f"{folder.relative_to(place)} was started with other settings: optim.lr" in done.stderr
+
+
 def test_cells_that_share_a_folder_are_run_once_or_refused(swept):
     place, _ = swept
     twice = succeeded(short(place, *SWEEP, "seed=0,0"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from vgm2p.config.nodes import to_plain
 from vgm2p.config.settings import FitSettings, training_part
 from vgm2p.config.stored import stored_spec
 from vgm2p.datamodules.offline import OfflineDataModule
+from vgm2p.datamodules.sources.recorded import Files
 from vgm2p.envs.base import VectorEnv
 from vgm2p.errors import Diverged, MissingInput, StorageError
 from vgm2p.io.processes import end_with_parent
@@ -32,6 +33,7 @@ from vgm2p.run.resume_point import ResumePoint, find_resume_point, is_finished
 from vgm2p.signals import StopFlag
 from vgm2p.training.comparisons import Comparisons, compared_with, report_folder
 from vgm2p.training.finishing import is_complete, make_up
+from vgm2p.training.introduction import refuse_other_digest
 from vgm2p.training.parts import check_parts
 from vgm2p.training.run import Run, device_of
 from vgm2p.training.session import train
@@ -52,11 +54,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     settings = replace(settings, compare=compared_with(settings))
     quiet()
     algorithm_type = algorithm_class(settings.algo)
-    data = make_data(settings.data)
-    known = getattr(data.source, "discrete", None)
-    check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
-    kind = is_discrete(settings.env) if known is None else known
-    settings = replace(settings, data=draws_of(settings.data, algorithm_type, kind))
+    settings, kind = with_draws(settings, algorithm_type)
     data = make_data(settings.data)
     folder = RunFolder(Path(settings.out))
     if not folder.manifest.exists():
@@ -66,7 +64,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
         simulator = stack.enter_context(ExitStack())
         env = None if finished else _environment(settings, algorithm_type, simulator)
         writable = stack.enter_context(_claimed(folder, finished))
-        point = _resume_point(settings, folder, data)
+        point = resume_point(settings, folder, data)
         comparisons = stack.enter_context(Comparisons(settings, folder.path, say))
         device = device_of(settings.trainer.accelerator)
         if point.finished:
@@ -81,6 +79,17 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
             raise stop.interruption("stopped while waiting for comparison runs; the same command continues")
         summarise(folder, comparisons.folders, say, writable)
     refuse_diverged(folder)
+
+
+def with_draws(settings: FitSettings, algorithm_type: type[Algorithm]) -> tuple[FitSettings, bool]:
+    """Return the settings with what `data.sampling=auto` means, as manifests hold them, and the kind of the actions.
+
+    Raises ConfigError if the algorithm and the data have different kinds of actions, or if `data.ess` has no effect.
+    """
+    known = getattr(make_data(settings.data).source, "discrete", None)
+    check_actions(algorithm_type, known, f"dataset {settings.data['name']}", settings.algorithm)
+    kind = is_discrete(settings.env) if known is None else known
+    return replace(settings, data=draws_of(settings.data, algorithm_type, kind)), kind
 
 
 def refuse_diverged(folder: RunFolder) -> None:
@@ -143,8 +152,20 @@ def _environment(settings: FitSettings, algorithm_type: type[Algorithm], stack: 
     return env
 
 
-def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataModule) -> ResumePoint:
+def _refuse_other_data(folder: RunFolder, data: OfflineDataModule) -> None:
+    """Raise DataError if the user's own files now name another hash of their content than in the training of the run.
+
+    Other data are fetched or converted under the name of their content. Files that are no longer there are not needed.
+    """
+    if isinstance(data.source, Files):
+        with suppress(MissingInput):
+            refuse_other_digest(folder, data.digest())
+
+
+def resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataModule) -> ResumePoint:
     """Return the point from which the run continues. Rename checkpoints that are skipped, and print which ones.
+
+    Raises as `find_resume_point`, and DataError if the files of a finished run hold other data now.
 
     A dataset that was moved is known by the digest of its content: another `data.source` with the same digest is no
     change. A run that goes on for more updates may have another schedule of the learning rate; `compare_with_before`
@@ -171,6 +192,7 @@ def _resume_point(settings: FitSettings, folder: RunFolder, data: OfflineDataMod
     for notice in point.notices:
         say(notice)
     if point.finished:
+        _refuse_other_data(folder, data)
         say(f"already finished: {folder.path}")
         return point
     for name in put_aside(folder.checkpoints, point.checkpoint):

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from vgm2p.commands.fit import refuse_diverged
-from vgm2p.config.build import make_data
+from vgm2p.commands.fit import refuse_diverged, resume_point, with_draws
+from vgm2p.config.build import algorithm_class, make_data
 from vgm2p.config.settings import FitSettings
 from vgm2p.config.sweeps.planned import Cell
 from vgm2p.datamodules.sources.published import Published
-from vgm2p.errors import ConfigError, ServiceError, UserError
+from vgm2p.errors import ConfigError, Diverged, ServiceError, UserError
 from vgm2p.io.text import say
 from vgm2p.report.runs import check_finished, load_runs
 from vgm2p.report.tables import table
@@ -44,7 +44,7 @@ def choose(cells: Sequence[Cell], sweep: Sweep, stop: StopFlag) -> list[Cell]:
         sweep.note(f"known-{number:06}", known)
         if known.code:
             print(f"vgm2p: {known.line}", file=sys.stderr, flush=True)
-        if cell.settings is not None:
+        if known.code in (0, Diverged.exit_code):
             finished.append(cell.settings)
     _print_plan(len(cells), [settings for _, settings in remaining], finished)
     stop.check()
@@ -91,9 +91,10 @@ def _known(cell: Cell) -> Outcome | None:
             return None
         check_finished(folder)
         refuse_diverged(folder)
+        settings, _ = with_draws(settings, algorithm_class(settings.algo))
+        resume_point(settings, folder, make_data(settings.data))  # refuses a run with other settings or other data
     except UserError as error:
         return ended(error)
-    say(f"already finished: {folder.path}")
     return Outcome(0, "", cell.job.out, cell.job.words)
 
 

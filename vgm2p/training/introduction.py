@@ -14,6 +14,7 @@ from vgm2p.errors import DataError
 from vgm2p.io.text import shown
 from vgm2p.nn.fast.kernels import bfloat16_gain
 from vgm2p.run.fingerprint import leaves
+from vgm2p.run.folder import RunFolder
 from vgm2p.training.run import Run
 
 
@@ -86,11 +87,7 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
     before = run.folder.read_manifest()
     if isinstance(before.get("command"), list):
         record["earlier_commands"] = [*before.get("earlier_commands", []), before["command"]]
-    old, new = str(before.get("data", {}).get("digest")), record["data"]["digest"]
-    if old != new:
-        raise DataError(
-            f"{run.folder.path} was trained on data {old[:12]}, not {new[:12]}; restore the file, or use another out="
-        )
+    refuse_other_digest(run.folder, record["data"]["digest"])
     if run.point.checkpoint is None:
         return
     _compare_draws(run, before.get("data", {}).get("sampling"), record["data"]["sampling"])
@@ -107,6 +104,15 @@ def compare_with_before(run: Run, record: dict[str, Any]) -> None:
         earlier = [*earlier, last]
     if earlier:
         record["earlier_environment_versions"] = earlier
+
+
+def refuse_other_digest(folder: RunFolder, digest: str) -> None:
+    """Raise DataError if the run in `folder` was trained on data with another digest."""
+    before = str(folder.read_manifest().get("data", {}).get("digest"))
+    if before != digest:
+        raise DataError(
+            f"{folder.path} was trained on data {before[:12]}, not {digest[:12]}; restore the file, or use another out="
+        )
 
 
 def _compare_draws(run: Run, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
