@@ -19,6 +19,7 @@ from vgm2p.datamodules.layout.writing import write
 from vgm2p.errors import Interrupted
 from vgm2p.run.folder import RunFolder, write_json
 from vgm2p.signals import StopFlag
+from vgm2p.sweeps.objective import return_of
 
 FEW = ["updates=4", "batch=8", "critics=2", "draws=1", "net.width=8", "net.depth=1", "share=0.04"]
 CHOSEN = ["data.best_share=0.1", "data.sampling=return", "data.ess=0.5"]  # data of training, not of estimates
@@ -211,3 +212,14 @@ def test_other_data_under_the_same_name_are_refused(tmp_path):
         few = [] if more else [*FEW, "share=0.2"]
         code, text = answer(["estimate", f"run={tmp_path / 'run'}", *few, *more])
         assert code == 65 and "was trained on data" in text and text.count("\n") == 1
+
+
+def test_a_search_reads_the_estimate_that_it_asked_for(runs, tmp_path):
+    run = shutil.copytree(runs / "c", tmp_path / "c")
+    own = return_of(run, "estimate", FEW, StopFlag())
+    quiet = return_of(run, "estimate", [*FEW, "act_noise=0"], StopFlag())
+    entries = json.loads((run / "estimate.json").read_text())["by_act_noise"]
+    made = {entry["act_noise"]: entry["return"] for entry in entries}
+    assert own != quiet and made == {1.0: pytest.approx(own), 0.0: pytest.approx(quiet)}
+    (run / "estimate.json").unlink()
+    assert return_of(run, "estimate", [*FEW, "data=bundled_6halfcheetah"], StopFlag()) == own

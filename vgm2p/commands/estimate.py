@@ -33,14 +33,17 @@ STOPPED = "stopped; estimates that were finished are kept, and the same command 
 STOPPED_UNKEPT = "stopped; nothing is kept"
 
 
-def run(settings: EstimateSettings, stop: StopFlag) -> None:
-    """Estimate policies, print what was found, and rank them where there are several."""
+def run(settings: EstimateSettings, stop: StopFlag) -> list[Estimate]:
+    """Estimate policies, print what was found, and rank them where there are several.
+
+    Returns one estimate per policy and way to act, in the order of the settings; none of a proposal.
+    """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda is not usable here; use cpu")
     subjects = [subject(path, settings) for path in expand(settings.names)]
     if settings.propose:
         propose(subjects, settings, stop)
-        return
+        return []
     several = sum(len(one.ways) for one in subjects) > 1
     if settings.out is not None:
         if not several:
@@ -63,6 +66,7 @@ def run(settings: EstimateSettings, stop: StopFlag) -> None:
         if settings.out is not None:
             write_json(Path(settings.out), ranking | {"question": _question(store, settings)})
             say(f"written to   {settings.out}")
+    return estimates
 
 
 def _question(store: TransitionStore, settings: EstimateSettings) -> dict[str, Any]:

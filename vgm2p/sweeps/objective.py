@@ -12,13 +12,12 @@ from vgm2p.config.nodes import settings_of
 from vgm2p.config.quoting import quoted
 from vgm2p.config.words import EstimateSettings
 from vgm2p.errors import DataError, MissingInput
-from vgm2p.report.values import OWN, read_estimates
 from vgm2p.run.folder import RunFolder
 from vgm2p.signals import StopFlag
 
 
 def return_of(folder: Path, kind: str, words: Sequence[str], stop: StopFlag) -> float:
-    """Return the return of a finished run, with the run's own way to act.
+    """Return the return of a finished run, with the run's own way to act or the first one that `words` name.
 
     Args:
         folder: its run folder.
@@ -38,8 +37,7 @@ def return_of(folder: Path, kind: str, words: Sequence[str], stop: StopFlag) -> 
         return float(found)
     given = [f"run={quoted(str(folder))}", *words]
     values = explained("estimate", lambda: composed("estimate", given))
-    estimate.run(settings_of(values, EstimateSettings), stop)
-    one = read_estimates(folder / OWN, str(folder), None)[0]
+    one = estimate.run(settings_of(values, EstimateSettings), stop)[0]
     if not one.usable:
         raise DataError(f"{folder}: its estimate means nothing ({one.warnings()[0]}); see docs/estimate.md")
     return float(one.returned(None)[0])
