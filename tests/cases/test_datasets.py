@@ -144,6 +144,27 @@ def test_a_sweep_takes_no_run_whose_files_now_hold_other_data(tmp_path, share):
     assert code == 65 and "was trained on data" in text
 
 
+def test_a_sweep_over_files_trains_one_run_on_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a b.h5", "c,d.h5", "e.h5")):
+        write(tmp_path / name, own(length=30 + number))
+    tiny = [word for word in fit(tmp_path, "algo=bc_mse") if not word.startswith("out=")]
+    assert answer([*tiny, "-m", "data=a b.h5,'c,d.h5'"]) == (0, "")
+    assert answer([*tiny, "-m", "data=files", "data.source.paths=[a b.h5,'c,d.h5'],[e.h5]"]) == (0, "")
+    assert answer([*tiny, "-m", "data=c,d.h5"]) == (0, "")  # one file, which was trained on already
+    found = [json.loads(path.read_text())["config"]["data"] for path in tmp_path.rglob("manifest.json")]
+    lists = sorted(data["source"]["paths"] for data in found)
+    assert lists == [["a b.h5"], ["a b.h5", "c,d.h5"], ["c,d.h5"], ["e.h5"]]
+
+
+def test_a_sweep_over_files_and_names_or_over_unlike_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.h5", own())
+    write(tmp_path / "n.h5", native_columns())
+    refused(fit(tmp_path, "-m", "data=a.h5,bundled_2s3z"), 2, "bundled_2s3z is no file", "by two commands")
+    refused(fit(tmp_path, "-m", "data=a.h5,n.h5"), 2, "n.h5 stores the agents' own vectors, a.h5 does not")
+
+
 def test_lengths_of_one_step_and_lone_observations_are_allowed(tmp_path):
     table = Episodes(np.array([1, 0, 2]), np.array([TERMINAL, INCOMPLETE, TERMINAL]), finals=True)
     columns = small_columns()

@@ -138,6 +138,13 @@ def test_lists_of_paths_need_no_quotes(word, paths, monkeypatch):
     assert values([typed_word(word)]) == {word.partition("=")[0]: paths}
 
 
+def test_several_lists_of_paths_are_several_values(here, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    word = "data.source.paths=[a.h5,~/c d.h5], ['e,f.h5',=.h5]"
+    assert typed_word(word, "-m") == """data.source.paths=[a.h5,"/home/me/c d.h5"],['e,f.h5',"=.h5"]"""
+    assert typed_word("data.source.paths=['b],[c.h5']", "-m") == "data.source.paths=['b],[c.h5']"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_words_of_a_manifest_keep_odd_names(name, tmp_path):
     words = [f"data.name={quoted(name)}", f"data.source.paths=[{quoted(name)}]"]

@@ -45,7 +45,7 @@ def hydra_words(command: str, line: list[str]) -> list[str]:
     several = any(word in MULTIRUN for word in line)
     given = _with_positional(command, line)
     if command in WITH_DATA:
-        given = with_own_files(given)
+        given = with_own_files(given, several)
     words = [typed(_grouped(word), several) for word in given]
     options: list[str] = []
     rest: list[str] = []

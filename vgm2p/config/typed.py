@@ -32,6 +32,7 @@ KEEPS = {"resume": ("auto", "no")}  # values that are no path, even if a file ha
 SPECIAL = re.compile(r"\$\{|,")  # what means something else in Hydra's grammar, if no such path exists
 REFERENCE = re.compile(INTERPOLATION.pattern + r"[\w.]+[:}]")  # to another key, such as ${label}
 FUNCTION = re.compile(r"\w+\(.*\)")  # such as choice(a,b)
+BETWEEN = re.compile(r"(?<=\])\s*,\s*(?=\[)")  # two lists
 ELEMENT = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,]*?)\s*(?:,|$)""")
 
 
@@ -49,7 +50,7 @@ def typed(word: str, several: bool) -> str:
     if not equals or not value or word.startswith("-") or value in KEEPS.get(name, ()):
         return word
     if name in LISTS and value.startswith("[") and value.endswith("]") and not exists(value):
-        return f"{key}={_list(value)}"
+        return f"{key}={','.join(map(_list, _lists(value) if several else [value]))}"
     if name in (*PATHS, *LISTS, *TEXTS):
         return f"{key}={_text(value, name not in TEXTS, several)}"
     if key.startswith("env.") and value.startswith("{"):
@@ -93,8 +94,8 @@ def _text(value: str, is_path: bool, several: bool) -> str:
         return quoted(value)
     if value == "null" or (several and FUNCTION.fullmatch(value)):
         return value
-    if several and len(_split(value)) > 1:
-        return ",".join(_text(each, is_path, False) for each in _split(value))
+    if several and len(split(value)) > 1:
+        return ",".join(_text(each, is_path, False) for each in split(value))
     parsed = _parsed(value)
     sweep = parsed is not None and parsed.is_sweep_override()
     if sweep and not FUNCTION.fullmatch(value):
@@ -121,10 +122,16 @@ def _list(value: str) -> str:
     elements = None if parsed is None or parsed.is_sweep_override() else parsed.value()
     if isinstance(elements, list) and all(isinstance(each, str) and each == at_home(each) for each in elements):
         return value
-    return "[" + ",".join(_text(each, True, False) for each in _split(value[1:-1])) + "]"
+    return "[" + ",".join(_text(each, True, False) for each in split(value[1:-1])) + "]"
 
 
-def _split(value: str) -> list[str]:
+def _lists(value: str) -> list[str]:
+    """Return the lists of `[a],[b]`."""
+    parsed = _parsed(value)
+    return [value] if parsed is not None and not parsed.is_sweep_override() else BETWEEN.split(value)
+
+
+def split(value: str) -> list[str]:
     """Return the values between commas; a comma in quotes separates nothing."""
     return [found for found in ELEMENT.findall(value) if found]
 
