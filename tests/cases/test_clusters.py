@@ -181,6 +181,34 @@ def test_each_worker_of_joblib_has_a_device_of_its_own(tmp_path):
     assert len(set(device_of.values())) == len(device_of) <= 3 and set(device_of.values()) <= {"0", "3", "GPU-5e"}
 
 
+DIES = """import os, pathlib, signal, time
+from lightning import Callback
+class Dies(Callback):
+    def __init__(self, seed):
+        self.seed = seed
+    def on_train_start(self, trainer, module):
+        if self.seed == 1:
+            while len(list(pathlib.Path("runs").rglob("results.json"))) < 2:
+                time.sleep(0.1)
+            with open("deaths", "a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_joblib_ends_its_cell_only(tmp_path):
+    (tmp_path / "dies.py").write_text(DIES)
+    dies = ["+callbacks.dies._target_=dies.Dies", "+callbacks.dies.seed=${seed}"]
+    done = program(tmp_path, *PARALLEL, "updates=4", *dies)
+    assert done.returncode == 69, done.stderr
+    assert (tmp_path / "deaths").read_text() == "xxx"
+    assert finished(tmp_path) == ["s0", "s2"] and "sweep        2 cells finished" in done.stdout
+    assert done.stdout.count("sweep        a worker process was killed: 1 cells start again\n") == 2
+    failed = done.stderr.partition("1 failed:\n")[2].splitlines()
+    assert len(failed) == 1 and failed[0].startswith("  exit 69  seed=1  its process or one beside it was killed")
+
+
 # --- locks (case 26)
 
 

@@ -90,7 +90,7 @@ class Sweep:
 
     def stopped(self) -> int | None:
         """Return the signal that arrived at the command, or None. A worker whose command has ended is stopped, too."""
-        if os.getppid() != self.owner:
+        if self.owner not in (os.getpid(), os.getppid()):
             return signal.SIGTERM
         try:
             return int((self.folder / STOP).read_text() or signal.SIGTERM)
@@ -102,9 +102,26 @@ class Sweep:
         with contextlib.suppress(FileNotFoundError):  # the folder is on another machine, or its command was killed
             write_atomic(self.folder / f"{cell}.json", json.dumps(asdict(outcome)))
 
+    def begin_cell(self, cell: str) -> None:
+        """Mark that a worker runs a cell."""
+        (self.folder / f"{cell}.begun").touch()
+
+    def take_begun(self, cell: str) -> bool:
+        """Return whether a cell has the mark of `begin_cell`, and remove it."""
+        mark = self.folder / f"{cell}.begun"
+        begun = mark.exists()
+        mark.unlink(missing_ok=True)
+        return begun
+
+    def outcome(self, cell: str) -> Outcome | None:
+        """Return how a cell has ended; None: it has not."""
+        path = self.folder / f"{cell}.json"
+        return Outcome(**json.loads(path.read_text())) if path.exists() else None
+
     def outcomes(self) -> list[Outcome]:
         """Return how the cells have ended, so far."""
-        return [Outcome(**json.loads(path.read_text())) for path in sorted(self.folder.glob("*.json"))]
+        found = (self.outcome(path.stem) for path in sorted(self.folder.glob("*.json")))
+        return [outcome for outcome in found if outcome is not None]
 
     def take_device(self, devices: Sequence[str]) -> tuple[str, TextIO]:
         """Return the device with the fewest workers, and the open file that keeps it taken until this process ends."""

@@ -44,7 +44,7 @@ def cell(cfg: Any) -> Outcome | None:
     elif os.getppid() == sweep.owner:
         WORKER[:] = WORKER or [Worker(sweep, STOP, visible_devices())]
         with WORKER[0]:
-            outcome = _outcome_in_worker(cfg, sweep)
+            outcome = sweep.outcome(name) or _outcome_in_worker(cfg, sweep, name)
     else:
         outcome = _outcome_of_job(cfg)
     sweep.note(name, outcome)
@@ -117,11 +117,12 @@ def _outcome(cfg: Any) -> Outcome:
     return Outcome(0, "", job.out, job.words, objective)
 
 
-def _outcome_in_worker(cfg: Any, sweep: Sweep) -> Outcome:
+def _outcome_in_worker(cfg: Any, sweep: Sweep, name: str) -> Outcome:
     """Run a cell in a worker process of joblib. It must not raise, because joblib then kills the other workers."""
     STOP.graceful = True
     if signum := sweep.stopped():
         return _of(Interrupted(signum, "not started"), cfg)
+    sweep.begin_cell(name)
     try:
         return _outcome(cfg)
     except Interrupted as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -11,8 +12,17 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from vgm2p.config.job import cell_name
+from vgm2p.config.sweeps.jobs import lost, returned
 from vgm2p.errors import ConfigError
-from vgm2p.run.sweep import VISIBLE, born_deaf, visible_devices
+from vgm2p.io.text import say
+from vgm2p.run.sweep import VISIBLE, Sweep, born_deaf, visible_devices
+
+TRIES = 3  # starts of a cell whose process, or that of a cell beside it, was killed
+LOST = (
+    "its process or one beside it was killed, often because the memory was full; the same command continues it, and "
+    "hydra.launcher.n_jobs=1 needs less"
+)
 
 
 def make_launcher(context: HydraContext, task: TaskFunction, config: DictConfig) -> Launcher:
@@ -35,6 +45,8 @@ def make_launcher(context: HydraContext, task: TaskFunction, config: DictConfig)
 class BornDeaf(Launcher):
     """A launcher of worker processes that get no signal while they start.
 
+    If a worker is killed, joblib kills the others. The cells that have not ended are then started again.
+
     Args:
         launcher: the launcher.
     """
@@ -46,6 +58,24 @@ class BornDeaf(Launcher):
         """Do nothing: the launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the cells, and return their outcomes in this order."""
+        """Run the cells, and return their outcomes in this order. A cell is lost if workers die in TRIES starts of it."""
+        sweep = Sweep.joined()
+        cells = {cell_name(number): list(words) for number, words in enumerate(job_overrides, initial_job_idx)}
+        tries = dict.fromkeys(cells, 0)
         with born_deaf():
-            return self.launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+            while True:
+                try:
+                    return self.launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+                except BrokenExecutor:
+                    if sweep.stopped():
+                        raise
+                left = [cell for cell in cells if sweep.outcome(cell) is None]
+                begun = [cell for cell in left if sweep.take_begun(cell)]
+                for cell in begun or left:  # none has begun: workers cannot even start
+                    tries[cell] += 1
+                    if tries[cell] == TRIES or not begun:
+                        sweep.note(cell, lost(cells[cell], LOST).return_value)
+                outcomes = [outcome for outcome in map(sweep.outcome, cells) if outcome is not None]
+                if len(outcomes) == len(cells):
+                    return [returned(outcome) for outcome in outcomes]
+                say(f"sweep        a worker process was killed: {len(cells) - len(outcomes)} cells start again")
