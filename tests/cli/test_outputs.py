@@ -1,6 +1,7 @@
 """What a command may replace, and what it does in folders that it cannot write."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -99,3 +100,13 @@ def test_a_cell_whose_key_is_not_read_is_refused_before_the_first_begins(tmp_pat
     said = capsys.readouterr()
     assert code == 2 and "algo=vgm2p_plus does not read it" in said.out + said.err
     assert len(list(tmp_path.glob("runs/*/vgm2p/*"))) == 2 and not list(tmp_path.glob("runs/*/vgm2p_plus"))
+
+
+def test_the_last_run_is_no_comparison_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VGM2P_FOLDER_FILE", str(tmp_path / "compare.json"))  # as the main run starts it
+    assert answer(["fit", *TINY, "algo=bc_mse"]) == (0, "")
+    assert json.loads((tmp_path / "compare.json").read_text())["folder"].startswith("runs/quickstart/bc_mse/")
+    assert not (tmp_path / "runs/last").is_symlink()
+    assert answer(["fit", *TINY, "algo=bc_mse"]) == (0, "")
+    assert (tmp_path / "runs/last").is_symlink()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
 from vgm2p.io.text import say
 from vgm2p.run.folder import link_last
 from vgm2p.signals import StopFlag
+from vgm2p.training.comparisons import FOLDER_FILE
 
 
 def start(command: str, settings: Any, stop: StopFlag, single: bool = True) -> Any:
@@ -18,7 +20,8 @@ def start(command: str, settings: Any, stop: StopFlag, single: bool = True) -> A
         command: name of a module in `vgm2p.commands`.
         settings: its settings; the class is in `vgm2p.config.words.SETTINGS`.
         stop: tells whether a signal asked to stop.
-        single: whether the command starts this run only. `runs/last` then leads to a run of `fit`.
+        single: whether the command starts this run only. `runs/last` then leads to a run of `fit` that is no comparison
+            run of another one.
 
     Raises:
         UserError: for everything that a user can cause.
@@ -26,8 +29,9 @@ def start(command: str, settings: Any, stop: StopFlag, single: bool = True) -> A
     """
     work = importlib.import_module(f"vgm2p.commands.{command}").run
     stop.let_through()
+    linked = single and command == "fit" and FOLDER_FILE not in os.environ  # `fit` takes it out
     try:
         return work(settings, stop)
     finally:
-        if single and command == "fit":
+        if linked:
             link_last(Path(settings.out), say)
