@@ -81,7 +81,7 @@ def run(settings: FitSettings, stop: StopFlag) -> None:
     refuse_diverged(folder)
 
 
-def with_draws(settings: FitSettings, algorithm_type: type[Algorithm]) -> tuple[FitSettings, bool]:
+def with_draws(settings: FitSettings, algorithm_type: type[Algorithm]) -> tuple[FitSettings, bool | None]:
     """Return the settings with what `data.sampling=auto` means, as manifests hold them, and the kind of the actions.
 
     Raises ConfigError if the algorithm and the data have different kinds of actions, or if `data.ess` has no effect.

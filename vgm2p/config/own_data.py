@@ -43,7 +43,8 @@ def _own(word: str, words: list[str], several: bool) -> list[str]:
     native = {_stores_native(Path(path)): path for path in paths}
     if len(native) > 1:
         raise ConfigError(
-            f"data=: {native[True]} stores the agents' own vectors, {native[False]} does not; start them by two commands"
+            f"data=: {native[True]} stores the agents' own vectors, {native[False]} does not; "
+            "start them by two commands"
         )
     return ["data=files", f"data.source.paths={lists}", *(["data.view=native"] if True in native else [])]
 

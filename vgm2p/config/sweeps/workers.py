@@ -58,7 +58,7 @@ class BornDeaf(Launcher):
         """Do nothing: the launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the cells, and return their outcomes in this order. A cell is lost if workers die in TRIES starts of it."""
+        """Run the cells, and return their outcomes in this order. A cell is lost if a worker dies in TRIES starts."""
         sweep = Sweep.joined()
         cells = {cell_name(number): list(words) for number, words in enumerate(job_overrides, initial_job_idx)}
         tries = dict.fromkeys(cells, 0)
