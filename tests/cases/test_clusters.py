@@ -205,8 +205,8 @@ def test_a_killed_worker_of_joblib_ends_its_cell_only(tmp_path):
     assert (tmp_path / "deaths").read_text() == "xxx"
     assert finished(tmp_path) == ["s0", "s2"] and "sweep        2 cells finished" in done.stdout
     assert done.stdout.count("sweep        a worker process was killed: 1 cells start again\n") == 2
-    failed = done.stderr.partition("1 failed:\n")[2].splitlines()
-    assert len(failed) == 1 and failed[0].startswith("  exit 69  seed=1  its process or one beside it was killed")
+    failed = done.stderr.partition("1 failed:\n")[2]  # after it, Python may name semaphores of the killed process
+    assert failed.startswith("  exit 69  seed=1  its process or one beside it was killed")
 
 
 # --- locks (case 26)
