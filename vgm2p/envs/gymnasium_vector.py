@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
-from vgm2p.envs.mujoco import diverged
+from vgm2p.envs.divergence import diverged
 from vgm2p.envs.observation import VIEWS, agents_view_numpy
 from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.envs.spaces import TeamActions, vector_width, within

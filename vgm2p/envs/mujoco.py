@@ -7,9 +7,7 @@ The robot's action is the concatenation of the agents' actions in agent order, a
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
+from vgm2p.envs.divergence import diverged
 from vgm2p.envs.observation import agents_view_numpy
 from vgm2p.envs.render import choose_backend, import_mujoco
 from vgm2p.envs.spaces import TeamActions, within
@@ -179,23 +178,3 @@ def make_robot(env_id: str, kwargs: dict[str, Any]) -> Any:
         raise ConfigError(f"env.env_id={env_id} with env.env_kwargs={kwargs}: {detail}") from error
     finally:
         gymnasium.logger.min_level = level
-
-
-def diverged(env: Any) -> bool:
-    """Return whether MuJoCo found an invalid position, velocity or acceleration and has reset the robot silently.
-
-    False for an environment that is no robot of MuJoCo.
-    """
-    mujoco = sys.modules.get("mujoco")
-    robot = getattr(env, "single_agent_env", env)  # gymnasium-robotics holds one
-    data = getattr(getattr(robot, "unwrapped", robot), "data", None)
-    if mujoco is None or not isinstance(data, mujoco.MjData):
-        return False
-    return bool(data.warning.number[_bad_states()].any())
-
-
-@functools.cache
-def _bad_states() -> list[int]:
-    from mujoco import mjtWarning  # the numbers of the warnings differ between releases
-
-    return [int(getattr(mjtWarning, f"mjWARN_BAD{name}")) for name in ("QPOS", "QVEL", "QACC")]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
-from vgm2p.envs.mujoco import diverged
+from vgm2p.envs.divergence import diverged
 from vgm2p.envs.spaces import TeamActions, vector_width
 from vgm2p.errors import ConfigError, MissingInput, ServiceError
 from vgm2p.types import Spec

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vgm2p.envs.base import Frame
 from vgm2p.envs.copies import DIVERGED, Copies, Failure
-from vgm2p.envs.mujoco import diverged
+from vgm2p.envs.divergence import diverged
 from vgm2p.envs.render import import_mujoco
 from vgm2p.envs.spaces import within
 from vgm2p.envs.team import Team, team_of
