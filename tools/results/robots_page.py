@@ -38,10 +38,18 @@ def write(runs: Path, docs: Path) -> None:
             parts += [title, _table(some, rows)]
     parts.append(text.ROWS.format(commands=command_table([*MAIN, *ABLATIONS, *LARGE_ROWS])))
     if missing:
-        labels = {name: [label for experiment, label in missing if experiment == name] for name, _ in missing}
-        parts.append(text.MISSING + "\n".join(f"- {_short(name)}: {', '.join(each)}" for name, each in labels.items()))
+        parts.append(text.MISSING + "\n".join(_grouped(missing)))
     _, battles = halves(docs)
     save(docs, "\n\n".join(parts), battles)
+
+
+def _grouped(missing: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for all experiments that lack the same rows."""
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for name in dict.fromkeys(experiment for experiment, _ in missing):
+        labels = tuple(label for experiment, label in missing if experiment == name)
+        sets.setdefault(labels, []).append(_short(name))
+    return [f"- {', '.join(names)}: {', '.join(labels)}" for labels, names in sets.items()]
 
 
 def _head(runs: Path, done: int, total: int) -> str:
@@ -56,7 +64,8 @@ def _head(runs: Path, done: int, total: int) -> str:
 
 
 def _table(found: Found, rows: Sequence[Row]) -> str:
-    """Return a table with a line per row and a column per dataset."""
+    """Return a table with a line per row that was run, and a column per dataset."""
+    rows = [row for row in rows if any(row.label in runs for runs in found.values())]
     lines = [["row", *map(_short, found)], ["mean of the data", *(_data(runs) for runs in found.values())]]
     lines += [[row.label, *(_returns(runs.get(row.label)) for runs in found.values())] for row in rows]
     return grid(lines)

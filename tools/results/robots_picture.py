@@ -21,8 +21,9 @@ def draw(found: Mapping[str, Mapping[str, Run]], path: Path) -> None:
     """Draw a panel per dataset (name -> label -> run), with a line per row; groups of rows have colours."""
     groups = {PLUS.label: [PLUS], **GROUPS}
     colour = {row.label: COLOURS[i] for i, rows in enumerate(groups.values()) for row in rows}
-    place = {row.label: len(MAIN) - i for i, row in enumerate(MAIN)}
     shown = {name: runs for name, runs in found.items() if runs}
+    drawn = [row.label for row in MAIN if any(row.label in runs for runs in shown.values())]
+    place = {label: len(drawn) - i for i, label in enumerate(drawn)}
     lines = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(3.6 * COLUMNS, 6.2 * lines), layout="constrained")
     axes = list(figure.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat)

@@ -27,7 +27,7 @@ return](data.md#which-steps-are-drawn), with an effective sample size of a tenth
 TABLE = """## All rows
 
 Mean return with the algorithm's own way to act: `act_noise` 1, but 0 for `vgm2p_plus` and 0.25 for `vgm2p_chosen`. In brackets: its best of
-five ways, if another one is better; that is selected on these same episodes. Empty: not run, or not finished."""
+five ways, if another one is better; that is selected on these same episodes. Empty: not run yet."""
 FIGURE = """![returns with intervals](results/robots.png)
 
 The same numbers. Full dots with 95 % intervals: the own way to act. Hollow dots: the best way. Dashed: the mean of the data."""
@@ -41,7 +41,8 @@ ABOVE, BELOW, ALIKE = "lies above 0", "lies below 0", "contains 0"
 VERDICTS = (ABOVE, BELOW, ALIKE)
 MISSING = """## Not run yet
 
-A row that is missing on a set may be better there than the best row above. `_large`: four hidden layers of 512, for a GPU.
+A row that is missing on a set may be better there than the best row above. An earlier version of the program has run some of them
+([note](notes/vgm2p_chosen.md#all-sets-with-an-earlier-version-of-the-program)). `_large`: four hidden layers of 512, for a GPU.
 
 """
 ABLATIONS = """## The paper's ablations: mixer (Fig. 2) and omega (Fig. 3)
