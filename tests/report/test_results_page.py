@@ -80,7 +80,9 @@ def test_what_is_missing_or_was_run_with_other_settings_is_named_and_not_shown(p
     text = page.read_text()
     missing = text.split("## Not run yet")[1].split(BORDER)[0]
     lines = [[part.split(", ") for part in line] for line in re.findall(r"^- (.*): (.*)$", missing, re.MULTILINE)]
-    named = {f"{experiment}: {label}" for experiments, labels in lines for experiment in experiments for label in labels}
+    named = {
+        f"{experiment}: {label}" for experiments, labels in lines for experiment in experiments for label in labels
+    }
     alike = ["3hopper_medium", "6halfcheetah_medium_expert", "3hopper_medium_expert", "quickstart"]
     assert alike in [experiments for experiments, _ in lines], "sets that lack the same rows share a line"
     assert "| omar" not in text.split("## Rows")[0]
