@@ -107,7 +107,7 @@ def _gaps(found: Found) -> list[str]:
             line += _shown_gap(mine, rivals) if rivals else ["", ""]
         lines.append(line)
         if others := [run for label, run in runs.items() if label != PLUS.label]:
-            gap = difference(mine, _best_values(others))
+            gap = difference(mine, _best(others)[1])
             verdict = text.ABOVE if gap[1] > 0 else text.BELOW if gap[2] < 0 else text.ALIKE
             verdicts.setdefault(verdict, []).append(_short(experiment))
     found_so = [f"- {verdict}: {', '.join(verdicts.get(verdict, ['none']))}" for verdict in text.VERDICTS]
@@ -115,18 +115,15 @@ def _gaps(found: Found) -> list[str]:
 
 
 def _shown_gap(mine: Sequence[Sequence[float]], rivals: Sequence[Run]) -> list[str]:
-    values = _best_values(rivals)
+    label, values = _best(rivals)
     gap = difference(mine, values)
-    return [f"{mean(values):.0f} {_best(rivals).key[1]}", bounds(gap, 0) + ("*" if gap[1] > 0 or gap[2] < 0 else "")]
+    return [f"{mean(values):.0f} {label}", bounds(gap, 0) + ("*" if gap[1] > 0 or gap[2] < 0 else "")]
 
 
-def _best(rivals: Sequence[Run]) -> Run:
-    return max(rivals, key=lambda run: _mean(run, best_way([run])))
-
-
-def _best_values(rivals: Sequence[Run]) -> Sequence[Sequence[float]]:
-    best = _best(rivals)
-    return final_values([best], best_way([best]))
+def _best(rivals: Sequence[Run]) -> tuple[str, Sequence[Sequence[float]]]:
+    """Return label and returns of the run whose best way to act has the highest mean."""
+    best = max(rivals, key=lambda run: _mean(run, best_way([run])))
+    return best.key[1], final_values([best], best_way([best]))
 
 
 def _versions(found: Sequence[Run]) -> str:
