@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.cli.answers import TINY
+from tests.processes import children
 from tests.run.runs import differences, environment, program, run, start, succeeded
 from tests.run.test_resume import WAIT, read_until, stopped_at
 from tests.run.zygote import Child
@@ -137,8 +138,7 @@ def test_a_signal_to_the_whole_group_meets_workers_that_are_still_starting(tmp_p
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        lines = [" ".join(each.cmdline()) for each in psutil.Process(process.pid).children()]
-        if sum("popen_loky_posix" in line for line in lines) == 2:
+        if len(children(process.pid, "popen_loky_posix")) == 2:
             break
         time.sleep(0.05)
     os.killpg(process.pid, signum)

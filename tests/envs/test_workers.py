@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.processes import children, runs
 from vgm2p.envs.workers import Lost, Pool
 from vgm2p.errors import MissingInput, RolloutStopped
 
@@ -60,16 +60,14 @@ def pool():
 
 def workers():
     """Return the worker processes that this one has started and that still run."""
-    started = (child for child in psutil.Process().children() if child.status() != "zombie")
-    return [child for child in started if "vgm2p.envs.workers" in child.cmdline()]
+    return children(os.getpid(), "vgm2p.envs.workers")
 
 
 def gone(pids, seconds=WAIT):
     """Whether the processes end within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
-        if not alive:
+        if not any(runs(pid) for pid in pids):
             return True
         time.sleep(0.05)
     return False

@@ -1,17 +1,17 @@
 """Asynchronous evaluation: the same files as synchronous evaluation, nothing lost, no process left, errors in one line."""
 
-import contextlib
 import io
+import os
 import signal
 import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 import torch
 
 from tests.algos.test_contract import build, train
+from tests.processes import children
 from tests.run.runs import differences, environment, results, run, start, succeeded
 from tests.support import continuous_spec, random_batch
 from vgm2p.errors import ServiceError
@@ -39,13 +39,7 @@ def test_files_equal_those_of_blocking_evaluation(blocking, tmp_path):
     assert differences(blocking, out) == []
 
 
-def evaluators(process) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(process.pid).children():
-        with contextlib.suppress(psutil.Error):  # one that has just ended has no command line
-            found += [child] if "vgm2p.execution.beside" in child.cmdline() else []
-    return found
-
+EVALUATOR = "vgm2p.execution.beside"
 
 # the child's environment steps take so long that its evaluation is still under way whenever it is looked at
 SLOW_CHILD = """
@@ -65,7 +59,7 @@ def evaluated(out) -> set[str]:
 def wait_for_evaluator(process):
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        found = evaluators(process)
+        found = children(process.pid, EVALUATOR)
         if found:
             return found
         time.sleep(0.1)
@@ -94,7 +88,7 @@ def test_training_does_not_wait_for_the_evaluation_of_the_update_that_it_saves(t
     checkpoint, deadline = out / "checkpoints" / checkpoint_name(20), time.monotonic() + 240
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    found = checkpoint.exists(), evaluators(process), evaluated(out)
+    found = checkpoint.exists(), children(process.pid, EVALUATOR), evaluated(out)
     process.kill()
     process.communicate(timeout=240)
     assert found[0]
@@ -137,7 +131,7 @@ def test_a_child_that_hangs_is_killed():
     spec = continuous_spec()
     evaluator = Evaluator({}, patience=2.0)
     evaluator.submit(20, build("bc_gaussian", spec), 1)
-    (child,) = [each for each in psutil.Process().children() if "vgm2p.execution.beside" in each.cmdline()]
+    (child,) = children(os.getpid(), EVALUATOR)
     child.suspend()
     with pytest.raises(ServiceError, match="it hung for 2 s"):
         evaluator.collect(wait=100.0)
