@@ -25,7 +25,7 @@ ROWS = {row.label: row for row in battles.ROWS}
 WINS = {  # of every 20
     "bc_gaussian": {"mode": 5, "sample": 2},
     "bc_flow": {1.0: 6, "mode": 4, "sample": 1},
-    "vgm2p_chosen": {0.25: 10, 1.0: 15, "mode": 3},
+    "vgm2p_plus": {0.0: 10, 1.0: 15, "mode": 3},
 }
 
 
@@ -47,8 +47,8 @@ def page(tmp_path_factory):
 
 def test_every_way_to_act_has_a_column_and_the_default_way_a_return_and_a_mark(page):
     header = cells_of(next(line for line in page.splitlines() if line.startswith("| ") and "| sample " in line))
-    assert header == ["", "1", "0.25", "mode", "sample", "return", "minus bc_gaussian"]
-    noise, quiet, mode, sample, returned, gap = row_cells(page, "vgm2p_chosen ")[1:]
+    assert header == ["", "1", "0", "mode", "sample", "return", "minus bc_gaussian"]
+    noise, quiet, mode, sample, returned, gap = row_cells(page, "vgm2p_plus ")[1:]
     assert noise.startswith("0.75 [") and mode.startswith("0.15 [") and sample == ""
     assert quiet.startswith("0.50 [") and quiet.endswith("]<") and "<" not in noise + mode
     assert returned.startswith("1.50 [") and gap.startswith("0.25 [")
@@ -59,6 +59,14 @@ def test_the_clone_has_no_difference_to_itself(page):
     assert (noise, gap) == ("", "") and mode.startswith("0.25 [") and mode.endswith("<") and sample.startswith("0.10 [")
 
 
+def test_vgm2p_plus_is_compared_with_the_best_way_of_the_best_other_row(page):
+    """It wins 10 of 20 in its own way and bc_flow 6 at full noise; its own 15 at full noise do not count."""
+    _, victories, rival, won, returned, other, more = row_cells(page, "smax_3m ")
+    assert (victories, rival, returned, other) == ("0.50", "0.30 bc_flow", "1.50", "1.30 bc_flow")
+    assert won == more and won.startswith("0.20 [0.0") and won.endswith("]*")
+    assert page.count("- lies above 0: smax_3m\n- lies below 0: none\n- contains 0: none") == 2
+
+
 def test_the_robots_half_stays_and_what_is_missing_is_named(page):
     assert page.startswith(f"robots\n\n{BORDER}\n\n# Battles: SMAX")
     assert "old" not in page.split(BORDER)[1].split()
@@ -67,7 +75,7 @@ def test_the_robots_half_stays_and_what_is_missing_is_named(page):
         for experiment, labels in re.findall(r"Not run yet on `(\w+)`: (.*)\.", page)
         for label in labels.replace("`", "").split(", ")
     }
-    every = {f"{experiment}: {row.label}" for experiment, row in cells(battles.PARTS, ["battles", "random"])}
+    every = {f"{experiment}: {row.label}" for experiment, row in cells(battles.PARTS, battles.PAGE)}
     assert named == every - {f"smax_3m: {label}" for label in WINS}
 
 
@@ -90,8 +98,7 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
     ("experiment", "row"),
     [("quickstart", row) for row in (*robots.MAIN, *robots.ABLATIONS, *robots.LARGE_ROWS)]
     + [("recorded_3hopper_medium_replay", row) for row in (*baselines.SHORT_ROWS, *baselines.LONG_ROWS)]
-    + [("smax_3m", row) for row in (*battles.ROWS, *battles.VALUES)]
-    + [("smax_smacv2_5_units", row) for row in battles.RANDOM_TEAM_ROWS],
+    + [("smax_3m", row) for row in (*battles.ROWS, *battles.PAPER, *battles.WITH_HISTORY, *battles.VALUES)],
     ids=lambda value: getattr(value, "label", value),
 )
 def test_every_row_is_a_configuration_with_its_settings(experiment, row):

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page, smax_baselines_page
-from tools.results.cells import Plan, keep_finished, print_plan, restore, run_missing
+from tools.results.cells import Plan, cells, keep_finished, print_plan, restore, run_missing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -66,12 +66,13 @@ def run_battles(options: argparse.Namespace) -> int:
     A part that was not asked for keeps its page: the half of docs/results.md, or docs/smax_baselines.md.
     """
     parts = options.only or list(battles.PARTS)
-    scenarios = {scenario for part in parts for scenario in battles.SCENARIOS[part].values()}
+    scenarios = {battles.SCENARIOS[experiment] for experiment, _ in cells(battles.PARTS, parts)}
     code = 0 if options.write else max(battles.record(scenario) for scenario in sorted(scenarios))
     code = code or run_plan(battles.PARTS, options)
-    pages = {"battles": battles_page.write, "random": battles_page.write, "values": smax_baselines_page.write}
-    for write in dict.fromkeys(pages[part] for part in parts):
-        write(options.runs, options.docs)
+    if set(battles.PAGE) & set(parts):
+        battles_page.write(options.runs, options.docs)
+    if "values" in parts:
+        smax_baselines_page.write(options.runs, options.docs)
     return code
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.results.battles import BUDGET, CLONE, PARTS, RANDOM_TEAM_ROWS, ROWS
-from tools.results.cells import command_table, finished, load_finished
+from tools.results.battles import BUDGET, CLONE, PAGE, PARTS, PLUS, VALUES
+from tools.results.cells import Row, cells, command_table, finished, load_finished
 from tools.results.page import halves, save
+from tools.results.rivals import own, shown, verdicts
 from vgm2p.datamodules.layout.reading import read
 from vgm2p.io.text import grid
 from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
@@ -47,6 +49,15 @@ MA-BCQ and MA-CQL on the same data.
 | row | `python -m vgm2p fit experiment=<set>` and |
 |---|---|
 """
+GAPS = """## `vgm2p_plus` against the best of the others
+
+`vgm2p_plus` acts in its own way, without noise. The others are all rows of the set, and the finished rows of
+[smax_baselines.md](smax_baselines.md). Each acts in its best way, and the best row is shown; both are selected on
+these same battles, which favours the others. `*`: the interval excludes 0."""
+SUMMARY = {
+    "won": "Against the best of the others, the interval of the difference of victories",
+    "return": "That of the difference of returns",
+}
 
 
 @dataclass(frozen=True)
@@ -74,20 +85,35 @@ class MethodResult:
 
 def write(runs: Path, docs: Path) -> None:
     """Write this half of the page from the finished cells below `runs`. The page lists the missing cells."""
-    parts = [_head()]
-    for experiments, rows in (*PARTS["battles"], *PARTS["random"]):
-        for experiment in experiments:
-            done = load_finished(runs, experiment, rows)
-            parts += _experiment(done) if done else []
-            missing = [f"`{row.label}`" for row in rows if not finished(runs, experiment, row)]
-            parts += [f"Not run yet on `{experiment}`: {', '.join(missing)}."] if missing else []
-    robots, _ = halves(docs)
-    save(docs, robots, "\n\n".join(parts))
+    wanted: dict[str, list[Row]] = {}
+    for experiment, row in cells(PARTS, PAGE):
+        wanted.setdefault(experiment, []).append(row)
+    parts, against = [], {}
+    for experiment, rows in wanted.items():
+        done = load_finished(runs, experiment, rows)
+        parts += _experiment(done) if done else []
+        missing = [f"`{row.label}`" for row in rows if not finished(runs, experiment, row)]
+        parts += [f"Not run yet on `{experiment}`: {', '.join(missing)}."] if missing else []
+        every = {run.key[1]: run for run in (*done, *load_finished(runs, experiment, VALUES))}
+        if (plus := every.pop(PLUS.label, None)) and every:
+            against[experiment] = (plus, list(every.values()))
+    commands = command_table(list({row.label: row for rows in wanted.values() for row in rows}.values()))
+    head = f"{TEXT.format(size=' '.join(BUDGET))}{commands}"
+    save(docs, halves(docs)[0], "\n\n".join([head, *_gaps(against), *parts]))
 
 
-def _head() -> str:
-    rows = {row.label: row for row in (*ROWS, *RANDOM_TEAM_ROWS)}
-    return f"{TEXT.format(size=' '.join(BUDGET))}{command_table(list(rows.values()))}"
+def _gaps(against: Mapping[str, tuple[Run, Sequence[Run]]]) -> list[str]:
+    """Return vgm2p_plus minus the best of the others, in win rate and in return, on every set; and what follows."""
+    if not against:
+        return []
+    others = ["best of the others", "difference"]
+    lines = [["set", "victories", *others, "return", *others]]
+    for experiment, (plus, rivals) in against.items():
+        lines.append([experiment])
+        for measure in ("won", "return"):
+            lines[-1] += [f"{mean(own(plus, measure)):.2f}", *shown(plus, rivals, measure, 2)]
+    found = [f"{SUMMARY[measure]}\n\n{verdicts(against, measure)}" for measure in SUMMARY]
+    return [GAPS, grid(lines), *found]
 
 
 def _experiment(done: list[Run]) -> list[str]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from tools.results import robots_text as text
 from tools.results.cells import Row, cells, command_table, finished, load_finished
 from tools.results.page import halves, save
+from tools.results.rivals import own, shown, verdicts
 from tools.results.robots import ABLATIONS, CRITIC, GROUPS, LARGE_ROWS, MAIN, PARTS, PLUS, REPLAY, SETS, SIZE
 from tools.results.robots_picture import draw
 from vgm2p.io.text import grid
-from vgm2p.report.estimates import difference, mean
+from vgm2p.report.estimates import mean
 from vgm2p.report.runs import Run, final_values
-from vgm2p.report.tables import best_way, bounds
+from vgm2p.report.tables import best_way
 from vgm2p.run.folder import RunFolder, read_json
 from vgm2p.run.ways import Way, way_text
 
@@ -95,35 +96,19 @@ def _mean(run: Run, way: Way) -> float:
 def _gaps(found: Found) -> list[str]:
     """Return vgm2p_plus minus the best row of every group, on every dataset that has it, and what follows from it."""
     lines = [["set", PLUS.label, *(part for name in GROUPS for part in (f"best of {name}", "difference"))]]
-    verdicts: dict[str, list[str]] = {}
+    against: dict[str, tuple[Run, list[Run]]] = {}
     for experiment, runs in found.items():
         plus = runs.get(PLUS.label)
         if plus is None:
             continue
-        mine = final_values([plus], plus.results["act_noise"])
-        line = [_short(experiment), f"{mean(mine):.0f}"]
+        line = [_short(experiment), f"{mean(own(plus)):.0f}"]
         for rows in GROUPS.values():
             rivals = [runs[row.label] for row in rows if row.label in runs]
-            line += _shown_gap(mine, rivals) if rivals else ["", ""]
+            line += shown(plus, rivals) if rivals else ["", ""]
         lines.append(line)
-        if others := [run for label, run in runs.items() if label != PLUS.label]:
-            gap = difference(mine, _best(others)[1])
-            verdict = text.ABOVE if gap[1] > 0 else text.BELOW if gap[2] < 0 else text.ALIKE
-            verdicts.setdefault(verdict, []).append(_short(experiment))
-    found_so = [f"- {verdict}: {', '.join(verdicts.get(verdict, ['none']))}" for verdict in text.VERDICTS]
-    return [text.GAPS, grid(lines), text.SUMMARY, "\n".join(found_so)] if len(lines) > 1 else []
-
-
-def _shown_gap(mine: Sequence[Sequence[float]], rivals: Sequence[Run]) -> list[str]:
-    label, values = _best(rivals)
-    gap = difference(mine, values)
-    return [f"{mean(values):.0f} {label}", bounds(gap, 0) + ("*" if gap[1] > 0 or gap[2] < 0 else "")]
-
-
-def _best(rivals: Sequence[Run]) -> tuple[str, Sequence[Sequence[float]]]:
-    """Return label and returns of the run whose best way to act has the highest mean."""
-    best = max(rivals, key=lambda run: _mean(run, best_way([run])))
-    return best.key[1], final_values([best], best_way([best]))
+        if others := [run for run in runs.values() if run is not plus]:
+            against[_short(experiment)] = (plus, others)
+    return [text.GAPS, grid(lines), text.SUMMARY, verdicts(against)] if against else []
 
 
 def _versions(found: Sequence[Run]) -> str:

@@ -37,8 +37,6 @@ GAPS = """## `vgm2p_plus` against the best of the others
 shown; both are selected on these same episodes, which favours the others. Difference: `vgm2p_plus` minus that row, with its 95 % interval;
 `*`: the interval excludes 0."""
 SUMMARY = "Against the best of all others, the interval of the difference"
-ABOVE, BELOW, ALIKE = "lies above 0", "lies below 0", "contains 0"
-VERDICTS = (ABOVE, BELOW, ALIKE)
 MISSING = """## Not run yet
 
 A row that is missing on a set may be better there than the best row above. An earlier version of the program has run some of them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.results.battles import BUDGET, CLONE, PARTS, SETS, VALUES
+from tools.results.battles import BUDGET, CLONE, PARTS, VALUES
 from tools.results.battles_page import MethodResult, behaviours, default_result, rates
 from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import last_log
@@ -48,7 +48,8 @@ def write(runs: Path, docs: Path) -> None:
     """Write the page from the finished cells below `runs`. The page lists the missing cells."""
     every = list(cells(PARTS, ["values"]))
     missing = [f"- {experiment}: {row.label}" for experiment, row in every if not finished(runs, experiment, row)]
-    found = {experiment: load_finished(runs, experiment, ROWS) for experiment in SETS}
+    experiments = dict.fromkeys(experiment for experiment, _ in every)
+    found = {experiment: load_finished(runs, experiment, ROWS) for experiment in experiments}
     states = [run.manifest["git"] for done in found.values() for run in done]
     commits = sorted({state["commit"][:8] for state in states if state})
     head = HEAD.format(
