@@ -6,8 +6,8 @@ HEAD = """# What it learns
 size and budget, fixed before the runs: `{size}`. Algorithms with a critic also have `{critic}`. `ma_cql` and `omar` use two
 candidate actions of each kind in the place of the ten of their authors; `omiga` has its authors' discount, 0.99. Every run trains
 five seeds. Every seed is evaluated for twenty episodes in each way to act. The twenty starts are the same for all seeds and rows. The
-keys of `vgm2p_plus` were chosen with other seeds and starts ([note](notes/drawing_by_return.md)), those of `vgm2p_chosen` also with
-these ([note](notes/vgm2p_chosen.md)). Intervals are 95 % bootstrap intervals over
+keys of `vgm2p_plus` were chosen on these sets, with other seeds and starts ([note](notes/drawing_by_return.md)), those of
+`vgm2p_chosen` also with these ([note](notes/vgm2p_chosen.md)). [Four other sets](notes/other_robots.md) were used for no choice. Intervals are 95 % bootstrap intervals over
 seeds, then episodes. Five seeds are few for such an interval: in a simulation where seeds differ as much as episodes do, 87 of 100
 intervals contain the true value.
 
