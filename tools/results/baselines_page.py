@@ -42,9 +42,10 @@ REFERENCE = """## Beside the authors' code
 
 The authors' own update code ran on the same transitions and in the same simulator, with one training seed and ten
 episodes, at the same size and 10 000 updates (OMAR: 5 000). `+-` is the deviation over the episodes of that one policy.
-"reached": our interval overlaps that range, or lies above it. With one seed of theirs, this is a coarse check, no test of equality. The median stands beside the mean because returns can
-have two modes: a robot that falls, and one that does not. The authors' code of `ma_td3bc` is that of the
-offline-marl-recipe, whose defaults differ ([ma_td3bc](algorithms/ma_td3bc.md)). Their behaviour cloning is
+"reached": our interval overlaps that range, or lies above it. With one seed of theirs, this is a coarse check, and no
+test of equality. The median stands beside the mean because returns can have two modes: a robot that falls, and one that
+does not. The authors' code of `ma_td3bc` is that of the offline-marl-recipe, whose defaults differ
+([ma_td3bc](algorithms/ma_td3bc.md)). Their behaviour cloning is
 deterministic and learns by squared error; `bc_gaussian` learns a standard deviation, too."""
 
 
