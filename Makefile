@@ -133,7 +133,7 @@ results: $(READY)  ## the learning tables of docs/results.md (hours; resumable; 
 results-baselines: $(READY)  ## the table of docs/baselines.md (hours; resumable; VGM2P_DATA=<folder of the recordings>)
 	$(PY) -m tools.results baselines $(ARGS)
 
-results-smax: $(SMAX_READY)  ## the SMAX tables: docs/results.md, docs/smax_baselines.md (over an hour; resumable; records its data)
+results-smax: $(SMAX_READY)  ## the SMAX tables: docs/results.md, docs/smax_baselines.md (hours; resumable; records its data)
 	$(SMAX_PY) -m tools.results battles $(ARGS)
 
 test-smax: $(SMAX_READY)  ## tests of SMAX: sizes, rules, seeds, one compilation, data to policy (minutes)
