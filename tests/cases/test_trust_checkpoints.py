@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -121,6 +122,32 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_not_executed(out, whole, tmp_pa
     bare.write_bytes(pickle.dumps(Evil()))
     refused(program(tmp_path, "evaluate", f"ckpt={bare}"), "not a checkpoint")
     assert not list(tmp_path.rglob("canary"))
+
+
+def swollen(content):
+    """Describe a wide network; its weights are single elements that are repeated by a stride of 0."""
+    content["vgm2p"]["config"]["algo"]["net"]["width"] = 20_000
+    state = content["state_dict"]
+    state.update({name: torch.zeros(1).expand(value.numel(), 1000) for name, value in state.items()})
+
+
+def test_tensors_that_are_larger_than_their_file_are_refused(out):
+    path = newest(out)
+    edit(path, swollen)
+    refused(program(out, "evaluate", f"ckpt={path}"), "its tensors are larger than the file")
+
+
+def test_a_pickle_under_another_name_cannot_ask_for_memory(out):
+    """torch finds the parts of the archive without regard to case."""
+    path = newest(out)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    digest_path(path).unlink()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            first = b"\x80\x02c__builtin__\nbytearray\nK\x05\x85R0" if name.endswith("data.pkl") else b""
+            archive.writestr(name.replace("data.pkl", "data.PKL"), first + data[2 if first else 0 :])
+    refused(program(out, "evaluate", f"ckpt={path}"), "asks for memory without content")
 
 
 def test_a_checkpoint_under_another_name_is_skipped(out, whole):

@@ -16,7 +16,8 @@ from vgm2p.export.document import Written, describe
 from vgm2p.export.graph import Graph, one_seed
 from vgm2p.export.parity import largest_difference, onnx_function, torch_function
 from vgm2p.export.publish import push
-from vgm2p.io.files import folder_aside, refuse_link, sha256_file
+from vgm2p.io.files import refuse_link, sha256_file
+from vgm2p.io.folders import folder_aside
 from vgm2p.io.text import command, grid, say
 from vgm2p.report.runs import playable
 from vgm2p.run.checkpoint import read_checkpoint

@@ -268,32 +268,3 @@ def require_space(folder: Path, need: int, remedy: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise StorageError(f"{folder}: {free / 1e9:.2f} GB free, {need / 1e9:.2f} GB needed; free space, or {remedy}")
-
-
-@contextmanager
-def folder_aside(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`. On success, sync its files and rename it to `path`; else delete it.
-
-    A folder that `path` names is deleted after that, and so are folders that killed processes left here. The caller
-    holds a lock, and has checked that nothing is lost.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(tmp|old)")
-    for folder in path.parent.iterdir():
-        if left.fullmatch(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
-    mark = secrets.token_hex(4)
-    temporary, former = (path.with_name(f".{path.name}.{mark}.{kind}") for kind in ("tmp", "old"))
-    temporary.mkdir()
-    try:
-        with named(path, of=temporary):
-            yield temporary
-            for file in temporary.iterdir():
-                sync(file)
-            if path.exists():
-                os.replace(path, former)
-            os.replace(temporary, path)
-            sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)

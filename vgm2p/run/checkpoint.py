@@ -8,6 +8,7 @@ the system's temporary folder, and loses the previous file when the disk is full
 
 from __future__ import annotations
 
+import mmap
 import re
 import zipfile
 from pathlib import Path
@@ -132,9 +133,20 @@ def _swollen(archive: zipfile.ZipFile, size: int) -> bool:
 
 
 def _allocates(path: Path) -> bool:
-    """Return whether a checkpoint has a `bytearray`: a few bytes of a pickle could ask for any amount of memory."""
-    with zipfile.ZipFile(path) as archive:
-        return any(b"bytearray" in archive.read(part) for part in archive.namelist() if part.endswith(".pkl"))
+    """Return whether a checkpoint has a `bytearray`: a few bytes of a pickle could ask for any amount of memory.
+
+    The whole file is searched: its parts are not compressed, and which one torch takes as the pickle is torch's matter.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"bytearray") >= 0
+
+
+def _tensor_bytes(content: Any) -> int:
+    """Return the memory of all tensors, if each had its own. With stride 0, one stored element stands for many."""
+    if isinstance(content, torch.Tensor):
+        return content.nbytes
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
+    return sum(map(_tensor_bytes, inner))
 
 
 def too_many(content: Any) -> bool:
@@ -166,8 +178,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
     if not isinstance(content, dict) or not isinstance(content.get("vgm2p"), dict):
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
-    if any(too_many(value) for name, value in content.items() if name != "state_dict"):
+    if any(map(too_many, content.values())):
         raise DataError(f"{path}: holds too many values for a checkpoint; use a checkpoint that you trust")
+    if _tensor_bytes(content) > path.stat().st_size:
+        raise DataError(f"{path}: its tensors are larger than the file; use a checkpoint that you trust")
     written = content["vgm2p"].get("format", FORMAT)
     if written != FORMAT:
         raise DataError(f"{path}: has format {written}, this version reads {FORMAT}; use the version that wrote it")
