@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from vgm2p.errors import StorageError
 from vgm2p.io.folders import folder_aside
 
 
@@ -45,7 +44,7 @@ def test_the_old_folder_stays_when_a_rename_fails(path, monkeypatch, fatal, erro
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises((StorageError, KeyboardInterrupt)):
+    with pytest.raises((OSError, KeyboardInterrupt)):
         written(path)
     assert only(path) == "old"
 

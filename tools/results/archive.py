@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vgm2p.io.files import folder_aside, write_atomic
+from vgm2p.io.files import write_atomic
+from vgm2p.io.folders import folder_aside
 from vgm2p.run.folder import RunFolder
 
 FILES = ("manifest.json", "timing.json", "episodes.csv", "metrics.csv", "results.json")
