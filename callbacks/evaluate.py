@@ -12,8 +12,10 @@ from vgm2p.algos.contract import Algorithm
 from vgm2p.config.nodes import to_plain
 from vgm2p.envs.base import Evaluation, VectorEnv
 from vgm2p.errors import Diverged, RolloutStopped
+from vgm2p.execution.actions import unsound_weights
 from vgm2p.execution.beside import Evaluator
 from vgm2p.execution.evaluation import StopFunction, evaluate
+from vgm2p.execution.frozen import frozen_seeds
 from vgm2p.execution.rollout import OnStep
 from vgm2p.io.text import shown
 from vgm2p.run.csv_log import CsvLog
@@ -98,7 +100,8 @@ class Evaluate(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the untrained policy. In a resumed run, repeat a missing evaluation."""
         assert isinstance(pl_module, OfflineModule)
-        self._loggers = trainer.loggers
+        self._loggers, self._algorithm = trainer.loggers, pl_module.algorithm
+        self._show_earlier()
         if pl_module.done in self.due and not self._written(pl_module):
             self.file.truncate(pl_module.done - 1)
             self._evaluate(pl_module)
@@ -144,10 +147,21 @@ class Evaluate(Callback):
         if self.beside is not None:
             self.beside.close()
 
+    def _show_earlier(self) -> None:
+        """Take the latest return of an earlier session from the file."""
+        rows = self.file.rows()
+        newest = [row for row in rows if row["update"] == rows[-1]["update"]]
+        if newest:
+            self.latest = sum(float(row["return"]) for row in newest) / len(newest)
+
     def _written(self, module: OfflineModule) -> bool:
-        """Return whether all rows of the present update exist. (On a full disk, some may be missing.)"""
+        """Return whether all rows of the present update exist. (On a full disk, some may be missing.)
+
+        A seed whose weights are not finite plays no episodes.
+        """
         rows = [row for row in self.file.rows() if int(row["update"]) == module.done]
-        return len(rows) == len(module.algorithm.seeds) * self.episodes
+        seeds = module.algorithm.seeds
+        return len(rows) == (len(seeds) - len(unsound_weights(module.algorithm, seeds))) * self.episodes
 
     def _evaluate(self, module: OfflineModule) -> None:
         update, algorithm = module.done, module.algorithm
@@ -177,4 +191,6 @@ class Evaluate(Callback):
                 self.say(f"evaluation after update {done.update} is short: {unsound.line}")
             self.file.append([episode_row(done.update, episode, None) for episode in done.episodes])
             log_evaluation(self._loggers, done.update, done.episodes)
-            self.latest = sum(episode.return_ for episode in done.episodes) / len(done.episodes)
+            lost = [each.seed for each in frozen_seeds(self._algorithm)]
+            counted = [episode for episode in done.episodes if episode.seed not in lost] or done.episodes
+            self.latest = sum(episode.return_ for episode in counted) / len(counted)

@@ -17,6 +17,7 @@ from vgm2p.errors import ConfigError, Interrupted, nearest
 from vgm2p.io.faults import as_user_error
 from vgm2p.io.scratch import scratch_folder
 from vgm2p.io.shell import noted, program
+from vgm2p.io.text import flush, say
 from vgm2p.run.sweep import Sweep
 from vgm2p.sweeps.cells import FAILURE, STOP, cell, run_sweep
 
@@ -30,7 +31,7 @@ USAGE = """{program} <command> [key=value ...]
   report <runs...>          one table and one curve over run folders
   export run=<folder>       a policy as safetensors, ONNX and torch.export files   [agent=0 hub=<owner>/<name>]
   doctor                    what works on this machine, and how to fix what does not
-  bench step|loop|rollout|act|data|gpu  measure speed, as ratios within one run (needs only torch and numpy)
+  bench step|loop|rollout|act|data|gpu  measure speed, as ratios within one run
 
 Help on keys: {program} <command> --help; several runs: {program} fit -m algo=a,b seed=0,1
 """
@@ -47,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     STOP.install()
     try:
         with noted(line):
-            return _main(line)
+            code = _main(line)
+        flush()
+        return code
     except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drain()
         return 128 + signal.SIGPIPE
     except (Exception, Interrupted) as error:
         return _fail(error)
@@ -59,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(line: list[str]) -> int:
     if not line or line[0] in ("-h", "--help", "help"):
-        print(USAGE.format(program=program()))
+        say(USAGE.format(program=program()).rstrip("\n"))
         return 0
     if line[0] in ("-V", "--version"):
-        print(f"vgm2p {__version__}")
+        say(f"vgm2p {__version__}")
         return 0
     command = line[0]
     if command not in COMMANDS:
@@ -86,7 +89,6 @@ def _hydra_command(command: str, words: list[str]) -> int:
     from vgm2p.config.compose import groups, register_resolvers
     from vgm2p.config.help import group_page, help_page
     from vgm2p.config.hydra_errors import explained
-    from vgm2p.io.text import say
 
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them; `explain` shortens them
@@ -126,8 +128,19 @@ def _fail(error: Exception | Interrupted) -> int:
     if os.environ.get("VGM2P_DEBUG") == "1":
         traceback.print_exception(error)
     shown = error if isinstance(error, Interrupted) else as_user_error(error)
-    print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"vgm2p: {shown.line}", file=sys.stderr, flush=True)
+    _drain()
     return shown.exit_code
+
+
+def _drain() -> None:
+    """Send what cannot be written nowhere: Python would try it once more when it exits, and fail."""
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def console() -> Any:

@@ -106,6 +106,10 @@ def test_torch_and_numpy_are_enough_for_step(tmp_path):
         (["bench", "stepp"], "did you mean 'step'"),
         (["bench", "step", "critic=x"], "critic is single or default"),
         (["bench", "rollout", "env=smax_3n"], "did you mean 'smax_3m'"),
+        (["bench", "act", "rounds=0"], "rounds must be 1 or more, got 0"),
+        (["bench", "act", "levels=1,a"], "levels must be whole numbers"),
+        (["bench", "loop", "device=tpu"], "device must be cpu or cuda, got 'tpu'"),
+        (["bench", "data", "transitions=500"], "transitions must be 1000 (one episode) or more, got 500"),
     ],
 )
 def test_wrong_words_are_answered_by_one_line(words, says, capsys):

@@ -37,6 +37,32 @@ def test_a_signal_during_a_film_ends_the_command_and_the_results_stay(run, tmp_p
     assert list(out.glob("*.mp4*")) == []
 
 
+def test_a_signal_during_the_episodes_leaves_no_folder(run, monkeypatch):
+    real, before = MAMuJoCo.step, sorted(run.rglob("*"))
+
+    def step(self, *words):
+        signal.raise_signal(signal.SIGTERM)
+        return real(self, *words)
+
+    monkeypatch.setattr(MAMuJoCo, "step", step)
+    code, text = answer(["evaluate", f"run={run}", "episodes=1", "act_noise=1"])
+    assert (code, text) == (143, "vgm2p: stopped in an evaluation; nothing was written\n")
+    assert sorted(path for path in run.rglob("*") if path.name != "evaluations") == before
+
+
+def test_an_evaluation_that_another_process_wrote_meanwhile_stays(run, tmp_path, monkeypatch):
+    real, foreign = MAMuJoCo.step, '{"checkpoint": "of another policy"}'
+
+    def step(self, *words):
+        (tmp_path / "results.json").write_text(foreign)
+        return real(self, *words)
+
+    monkeypatch.setattr(MAMuJoCo, "step", step)
+    code, text = answer(["evaluate", f"run={run}", "episodes=1", "act_noise=1", f"out={tmp_path}"])
+    assert code == 74, text
+    assert (tmp_path / "results.json").read_text() == foreign
+
+
 @pytest.mark.parametrize("room", [300, 600])  # bytes: for no rows, and for the rows but not for results.json
 def test_an_earlier_evaluation_stays_where_the_disk_is_full(run, tmp_path, room):
     words = ["evaluate", f"run={run}", "episodes=2", "act_noise=1", f"out={tmp_path}"]

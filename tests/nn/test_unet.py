@@ -124,6 +124,7 @@ def test_bfloat16_stays_near_and_returns_float32():
         ({"width": 12}, "width must be a multiple of 8"),
         ({"levels": []}, "levels is empty"),
         ({"width": 8, "levels": [1, 1]}, "must be a multiple of 16"),
+        ({"width": 8, "levels": [1]}, "must be a multiple of 16"),
         ({"kernel": 4}, "odd number"),
     ],
 )

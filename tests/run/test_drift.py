@@ -6,6 +6,7 @@ import pytest
 
 from tests.run.runs import program, succeeded
 from vgm2p.training.drift import LARGEST_VELOCITY, signs
+from vgm2p.training.logs import means_of_sound
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,9 @@ def test_a_seed_is_warned_of_once(tmp_path):
     sizes = [float(row["u_abs"]) for row in csv.DictReader((tmp_path / "steep" / "metrics.csv").open())]
     assert sum(size > LARGEST_VELOCITY for size in sizes) > 1  # two logs or more, one warning
     assert done.stdout.count("warning      seed 0, update") == 1
+
+
+def test_shown_means_leave_out_seeds_that_broke():
+    broken, odd = float("nan"), float("inf")
+    assert means_of_sound({"loss": [1.0, broken, 3.0], "u": [5.0, 100.0, 7.0]}) == {"loss": 2.0, "u": 6.0}
+    assert means_of_sound({"loss": [odd, odd]}) == {"loss": odd}

@@ -17,7 +17,7 @@ from vgm2p.bench.shapes import SHAPES
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.groups import Net
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.nn.unet import UNetSize
 from vgm2p.rng import ActKey
 from vgm2p.types import Seen, Spec
@@ -47,12 +47,14 @@ def main(words: Sequence[str]) -> None:
     options = settings(words, DEFAULTS)
     if options["shape"] not in SHAPES:
         raise ConfigError(f"bench: shape='{options['shape']}' is unknown{nearest(options['shape'], list(SHAPES))}")
+    if not all(level.isdecimal() and int(level) for level in options["levels"]):
+        raise ConfigError(f"bench: levels must be whole numbers from 1 on, got '{','.join(options['levels'])}'")
     torch.set_num_threads(options["threads"])
-    print(f"machine {machine()}")
+    say(f"machine {machine()}")
     spec, device = SHAPES[options["shape"]].spec, options["device"]
     timers = {name: timer(acting(made, options), device) for name, made in algorithms(spec, options).items()}
     found = in_turn(timers, options["rounds"], options["count"])
-    print(table(found))
+    say(table(found))
     write(
         options["out"], f"act-{device}-{options['shape']}", {"machine": machine(), "options": options, "times": found}
     )

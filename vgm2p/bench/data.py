@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
-from vgm2p.errors import MissingInput
+from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.io.files import sha256_file
 from vgm2p.io.scratch import scratch_folder
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {"transitions": 200_000, "load": 1_000_000, "batch": 64, "rounds": 7, "out": "bench"}
@@ -23,12 +23,15 @@ AGENTS, ROBOT, EPISODE = 6, 17, 1000
 def main(words: Sequence[str]) -> None:
     """Print microseconds per batch, memory of a million transitions, and what loading costs. MissingInput sans h5py."""
     options = settings(words, DEFAULTS)
+    for key in ("transitions", "load"):
+        if options[key] < EPISODE:
+            raise ConfigError(f"bench: {key} must be {EPISODE} (one episode) or more, got {options[key]}")
     try:
         import h5py  # noqa: F401
     except ImportError as error:
         raise MissingInput("bench data needs the package h5py; run `pip install h5py`") from error
     torch.set_num_threads(1)
-    print(f"machine {machine()}")
+    say(f"machine {machine()}")
     with scratch_folder("bench") as folder:
         batches, held = measure_batches(folder, options)
         loads = measure_loading(folder, options)
@@ -56,12 +59,12 @@ def measure_batches(folder: Path, options: dict[str, Any]) -> tuple[dict[str, An
     timers = {name: scaled(timer(step, "cpu"), count) for name, (step, count) in versions.items()}
     found = in_turn(timers, options["rounds"], 1)
     mapped.close()
-    lines = [["batch of 64, 6-agent HalfCheetah", "us", "x item by item HDF5"]]
+    lines = [[f"batch of {options['batch']}, 6-agent HalfCheetah", "us", "x item by item HDF5"]]
     for name, result in found.items():
         lines.append([name, f"{1e3 * result['ms']:.0f}", f"{ratio(found, 'HDF5, item by item', name):.0f}"])
-    print(grid(lines))
+    say(grid(lines))
     held = store.summary["bytes"] / store.summary["transitions"] * 1e6 / 1e9
-    print(f"1e6 transitions resident: {held:.3f} GB (6 agents x 23 float32 alone: 0.552 GB)")
+    say(f"1e6 transitions resident: {held:.3f} GB (6 agents x 23 float32 alone: 0.552 GB)")
     return found, held
 
 
@@ -95,7 +98,7 @@ def measure_loading(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     for name, result in found.items():
         wall, cpu = (1 / ratio(found, "np.fromfile", name, clock) for clock in ("rounds_wall_ms", "rounds_ms"))
         lines.append([name, f"{result['wall_ms']:.0f}", f"{result['ms']:.0f}", f"{wall:.2f}", f"{cpu:.2f}"])
-    print(grid(lines))
+    say(grid(lines))
     return found
 
 

@@ -17,7 +17,7 @@ from vgm2p.envs.smac import SMACv1
 from vgm2p.errors import ConfigError, MissingInput
 from vgm2p.execution.rollout import RandomActor, rollout
 from vgm2p.io.scratch import scratch_folder
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 
 DEFAULTS: dict[str, Any] = {"workers": 2, "episodes": 4, "delay": 0.1, "rounds": 3, "out": "bench"}
 STEPS = 60  # of an episode of 3m against enemies that do not fight
@@ -47,7 +47,7 @@ def games(words: Sequence[str]) -> None:
     for name, result in found.items():
         speed = options["episodes"] * STEPS / result["wall_ms"] * 1e3
         lines.append([name, f"{speed:.1f}", f"{ratio(found, one, name):.2f}"])
-    print(grid(lines))
+    say(grid(lines))
     content = {"machine": machine(), "options": options, "times": found, "ratio": ratio(found, one, several)}
     write(options["out"], "rollout-fake_sc2", content)
 

@@ -17,7 +17,7 @@ from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.groups import Net
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey
 from vgm2p.training.capture import Captured
@@ -72,8 +72,8 @@ def main(words: Sequence[str]) -> None:
     cuda = options["device"] == "cuda"
     if cuda and not torch.cuda.is_available():
         raise MissingInput("bench gpu needs a CUDA device; torch finds none (device=cpu tries the code out)")
-    print(f"machine {machine()}")
-    print(f"captured and eager float32 after {options['checks']} updates: {agreement(options, cuda)}")
+    say(f"machine {machine()}")
+    say(f"captured and eager float32 after {options['checks']} updates: {agreement(options, cuda)}")
     versions: dict[str, Callable[[], Any]] = {}
     found: dict[str, Any] = {}
     for name, (tf32, dtype) in PRECISIONS.items():
@@ -87,7 +87,7 @@ def main(words: Sequence[str]) -> None:
                 }
                 timers = {label: timer(step, options["device"]) for label, step in versions.items()}
                 found |= in_turn(timers, options["rounds"], options["count"])
-    print(grid([["version", "ms per update"], *([name, f"{result['ms']:.3f}"] for name, result in found.items())]))
+    say(grid([["version", "ms per update"], *([name, f"{result['ms']:.3f}"] for name, result in found.items())]))
     write(options["out"], f"gpu-{options['device']}", {"machine": machine(), "options": options, "times": found})
 
 

@@ -12,7 +12,7 @@ from vgm2p.bench.shapes import SHAPES, SyntheticData
 from vgm2p.bench.timing import in_turn, machine, ratio, settings, timer, write
 from vgm2p.errors import MissingInput
 from vgm2p.groups import Net
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> None:
     """Print milliseconds per update with and without Lightning. Raises MissingInput without Lightning."""
     options = settings(words, DEFAULTS)
     torch.set_num_threads(options["threads"])
-    print(f"machine {machine()}")
+    say(f"machine {machine()}")
     device, count = options["device"], options["count"]
     data = Data(SHAPES[options["shape"]].spec, device=device)
     timers = {"bare loop": timer(bare(data, options), device)}
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> None:
     found = in_turn(timers, options["rounds"], count)
     lines = [["loop", "ms per update", "x bare loop"]]
     lines += [[name, f"{found[name]['ms']:.2f}", f"{1 / ratio(found, 'bare loop', name):.3f}"] for name in found]
-    print(grid(lines))
+    say(grid(lines))
     write(options["out"], f"loop-{device}", {"machine": machine(), "options": options, "times": found})
 
 

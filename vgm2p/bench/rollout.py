@@ -18,7 +18,7 @@ from vgm2p.envs.smax import SMAX
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.execution.rollout import RandomActor, in_precision, rollout
 from vgm2p.groups import Net
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.rng import ActKey
 from vgm2p.types import Seen
 
@@ -55,14 +55,14 @@ def main(words: Sequence[str]) -> None:
         known = [*ENVIRONMENTS, GAMES]
         raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], known)}")
     torch.set_num_threads(options["threads"])
-    print(f"machine {machine()}")
+    say(f"machine {machine()}")
     env = ENVIRONMENTS[options["env"]](options["steps"])
     runs = versions(env, options)
     steps = {name: run() for name, run in runs.items()}
     found = in_turn({name: timer(run, "cpu") for name, run in runs.items()}, options["rounds"], 1)
-    print(table(found, steps))
+    say(table(found, steps))
     if options["seeds"] > 1:
-        print(seeds_line(found, options))
+        say(seeds_line(found, options))
     content = {"machine": machine(), "options": options, "times": found, "steps": steps}
     write(options["out"], f"rollout-{options['env']}", content)
 

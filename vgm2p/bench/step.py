@@ -24,7 +24,7 @@ from vgm2p.bench.timing import Timer, in_turn, machine, ratio, settings, timer, 
 from vgm2p.errors import ConfigError
 from vgm2p.groups import Net
 from vgm2p.io.scratch import scratch_folder
-from vgm2p.io.text import grid
+from vgm2p.io.text import grid, say
 from vgm2p.rng import UpdateKey
 
 DEFAULTS: dict[str, Any] = {
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> None:
     if options["critic"] not in CRITICS or not set(options["shapes"]) <= set(SHAPES):
         raise ConfigError(f"bench: critic is {' or '.join(CRITICS)}, shapes are {','.join(SHAPES)}")
     torch.set_num_threads(options["threads"])
-    print(f"machine {machine()}")
+    say(f"machine {machine()}")
     results = {name: at_shape(name, options) for name in options["shapes"]}
     show(results, options)
     write(
@@ -88,7 +88,7 @@ def at_shape(name: str, options: dict[str, Any]) -> dict[str, Any]:
             compare(losses["reference"], jax.losses, 1e-3, f"{name} JAX")
             timers["JAX"] = jax.timer
         elif jax.note:
-            print(f"JAX left out: {jax.note}")
+            say(f"JAX left out: {jax.note}")
         found = in_turn(timers, options["rounds"], options["count"])
     return {"times": found, "losses": losses}
 
@@ -176,8 +176,7 @@ class JaxReference:
         python = self.options["jax"]
         if self.options["critic"] != "single" or self.options["device"] != "cpu" or python == "none":
             return self
-        probe = subprocess.run([python, "-c", "import jax"], capture_output=True)
-        if not JAX_SCRIPT.is_file() or probe.returncode:
+        if not JAX_SCRIPT.is_file() or not _has_jax(python):
             self.note = f"{python} has no package jax (jax=<python that has it>), or this is no checkout"
             return self
         with scratch_folder("bench") as folder:
@@ -185,7 +184,12 @@ class JaxReference:
             Path(folder, "settings.json").write_text(json.dumps(self.problem.settings))
             command = [python, str(JAX_SCRIPT), f"{folder}/problem.npz", f"{folder}/settings.json"]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self.losses = json.loads(self._read())
+            try:
+                self.losses = json.loads(self._read())
+            except BaseException:  # also a signal, while it starts
+                self.process.kill()
+                self.process.wait()
+                raise
         self.timer = self._time
         return self
 
@@ -206,6 +210,13 @@ class JaxReference:
         return self.process.stdout.readline()
 
 
+def _has_jax(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", "import jax; print(1)"], capture_output=True).stdout.strip() == b"1"
+    except OSError:  # no such program
+        return False
+
+
 def show(results: dict[str, Any], options: dict[str, Any]) -> None:
     """Print milliseconds per update, and ratios to the reference and to JAX."""
     names = list(results)
@@ -221,5 +232,5 @@ def show(results: dict[str, Any], options: dict[str, Any]) -> None:
         against = [ratio(t, "JAX", label) for t in times if "JAX" in t]
         row.append(f"{math.prod(against) ** (1 / len(against)):.2f}" if against else "")
         lines.append(row)
-    print(grid(lines))
-    print(f"critic: {options['critic']}; x ref, x JAX: times as fast; medians of {options['rounds']} rounds, in turn")
+    say(grid(lines))
+    say(f"critic: {options['critic']}; x ref, x JAX: times as fast; medians of {options['rounds']} rounds, in turn")

@@ -14,6 +14,7 @@ import torch
 
 from vgm2p.errors import ConfigError, nearest
 from vgm2p.io.files import write_atomic
+from vgm2p.io.text import say
 
 Timer = Callable[[int], tuple[float, float]]  # updates -> milliseconds per update: (device time, wall time)
 
@@ -79,7 +80,7 @@ def machine() -> dict[str, Any]:
 
 
 def settings(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Read `key=value` words into a copy of the defaults, in their types. Raises ConfigError for unknown words."""
+    """Read `key=value` words into a copy of the defaults, in their types. Raises ConfigError for wrong words."""
     read = dict(defaults)
     for word in words:
         key, equals, value = word.partition("=")
@@ -90,7 +91,18 @@ def settings(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any
             read[key] = value.split(",") if kind is list else (value == "true" if kind is bool else kind(value))
         except ValueError as error:
             raise ConfigError(f"bench: {key} must be {kind.__name__}, got '{value}'") from error
+        if kind is int and read[key] < 1:
+            raise ConfigError(f"bench: {key} must be 1 or more, got {value}")
+        if key == "device":
+            _require(value)
     return read
+
+
+def _require(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"bench: device must be cpu or cuda, got '{device}'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("bench: device=cuda: torch finds no CUDA device; use device=cpu")
 
 
 def write(out: str, name: str, content: Mapping[str, Any]) -> None:
@@ -98,4 +110,4 @@ def write(out: str, name: str, content: Mapping[str, Any]) -> None:
     path = Path(out) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(content, indent=1) + "\n")
-    print(f"written to {path}")
+    say(f"written to {path}")

@@ -15,6 +15,7 @@ import torch
 from vgm2p.config.words import DoctorSettings
 from vgm2p.envs import smac_install
 from vgm2p.errors import MissingInput, UserError
+from vgm2p.io.text import say
 from vgm2p.signals import StopFlag
 from vgm2p.training.manifest import package_versions
 
@@ -39,7 +40,7 @@ def doctor(root: str) -> bool:
             first = str(error).splitlines()[:1]
             state, detail = ("FAIL" if needed else "no"), f"{type(error).__name__}: {' '.join(first)}"
         good = good and state != "FAIL"
-        print(f"{state:4}  {name:12}  {detail}", flush=True)
+        say(f"{state:4}  {name:12}  {detail}")
     return good
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,8 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
                 say(line)
             raise
         except RolloutStopped:
+            with suppress(OSError):  # it has files, or is not there
+                out.rmdir()
             raise stop.interruption("stopped in an evaluation; nothing was written") from None
         rows += [episode_row(policy.update, episode, way) for episode in done.episodes]
         for line in kept_failures(out, done.unplayed, str(way)):
@@ -141,6 +143,8 @@ def _roll_out(policy: TrainedPolicy, env: VectorEnv, settings: EvaluateSettings,
     for line in lost.values():
         say(f"diverged     {line}; it has no result")
     with OutputLock(out / "results.json", say, wait=stop.check):
+        if settings.out is not None:  # another process may have written it meanwhile
+            _check_target(out, policy)
         for name in ("results.json", "episodes.csv", "episode0.mp4", "episode0.SC2Replay"):
             remove_stale(out, name)
         # both aside, so that an earlier evaluation stays whole where the disk is full

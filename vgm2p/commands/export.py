@@ -78,9 +78,9 @@ def _formats(settings: ExportSettings) -> list[str]:
         lacking = formats.lacking(form)
         if lacking and asked:
             line = f"formats: {form} needs the package {lacking[0]}, which is missing; install it:"
-            raise MissingInput(line, "pip install 'vgm2p[export]'")
+            raise MissingInput(line, "`pip install 'vgm2p[export]'`")
         if lacking:
-            say(f"{form:<12} left out: the package {lacking[0]} is missing (pip install 'vgm2p[export]')")
+            say(f"{form:<12} left out: the package {lacking[0]} is missing (`pip install 'vgm2p[export]'`)")
     return [form for form in asked or FORMATS if not formats.lacking(form)]
 
 

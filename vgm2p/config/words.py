@@ -40,7 +40,7 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError unless exactly one policy is named; also for a wrong timeout or way to act."""
-        named = [name for name in (self.run, self.ckpt, self.hub) if name is not None]
+        named = [name for name in (self.run, self.ckpt, self.hub) if name]
         if len(named) != 1:
             one = ", only one of them" if named else ""
             raise ConfigError(f"evaluate needs run=<run folder>, ckpt=<checkpoint file> or hub=<owner>/<name>{one}")
@@ -241,7 +241,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError if no run is named, and for a wrong format, agent, way to act or repository."""
-        if self.run is None:
+        if not self.run:
             raise ConfigError("export needs run=<run folder>, the folder that `vgm2p fit` printed")
         for name in listed(self.formats):
             if name not in FORMATS:

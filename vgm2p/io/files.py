@@ -171,7 +171,7 @@ def require_file(path: Path, missing: str) -> None:
         kind = SPECIAL.get(stat.S_IFMT(mode), "special file")
         raise DataError(f"{path}: a {kind}, not a plain file; give a plain file")
     if not os.access(path, os.R_OK):
-        raise MissingInput(f"{path}: no permission to read it;", f"run `chmod u+r {shlex.quote(str(path))}`")
+        raise MissingInput(f"{path}: no permission to read it;", f"run `chmod u+r -- {shlex.quote(str(path))}`")
 
 
 def require_folder(folder: Path, remedy: str) -> None:

@@ -8,7 +8,8 @@ import re
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from vgm2p.io.shell import program, runnable
 
@@ -112,8 +113,20 @@ def say(text: str) -> None:
 
     Raises OSError, which names the output, if it cannot be written.
     """
-    try:
+    with _output():
         print("\n".join(map(plain, runnable(text).split("\n"))), flush=True)
+
+
+def flush() -> None:
+    """Flush the output. Raises as `say`."""
+    with _output():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -45,10 +45,10 @@ class UNetSize:
             raise ConfigError(f"algo.net.width must be a multiple of 8, got {self.width}")
         if not self.levels:
             raise ConfigError("algo.net.levels is empty; give one factor per level, such as [1,2,4]")
-        if any(level * self.width % TOKENS for level in self.levels[1:]):
+        if any(level * self.width % TOKENS for level in (*self.levels[1:], self.levels[-1])):
             raise ConfigError(
-                f"algo.net.levels={self.levels}: from the second on, a factor times the width {self.width} must be a "
-                f"multiple of {TOKENS}"
+                f"algo.net.levels={self.levels}: the last factor, and each from the second on, times the width "
+                f"{self.width} must be a multiple of {TOKENS}"
             )
         if self.kernel % 2 == 0:
             raise ConfigError(f"algo.net.kernel must be an odd number of steps, got {self.kernel}")

@@ -48,12 +48,22 @@ def log_diagnostics(
     by_seed = {seed: {name: numbers[s] for name, numbers in values.items()} for s, seed in enumerate(seeds)}
     rows = [{"update": update, "seed": seed} | numbers for seed, numbers in by_seed.items()]
     tags = {seed: {f"train/{name}": number for name, number in numbers.items()} for seed, numbers in by_seed.items()}
-    means = {f"train/{name}": sum(numbers) / len(numbers) for name, numbers in values.items()}
+    means = {f"train/{name}": mean for name, mean in means_of_sound(values).items()}
     for logger in loggers:
         if isinstance(logger, RowLogger):
             logger.log_rows(rows)
         else:
             _send(logger, update, means, tags)
+
+
+def means_of_sound(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the mean over seeds of S numbers per name, without seeds that have a number that is not finite.
+
+    If every seed has one, such as a number that is defined nowhere, all seeds count.
+    """
+    by_seed = list(zip(*values.values(), strict=True))
+    sound = [seed for seed in by_seed if all(map(math.isfinite, seed))] or by_seed
+    return {name: sum(numbers) / len(numbers) for name, numbers in zip(values, zip(*sound, strict=True), strict=True)}
 
 
 def log_evaluation(loggers: Iterable[Logger], update: int, episodes: Sequence[Episode]) -> None:

@@ -17,7 +17,7 @@ from vgm2p.nn.fast.kernels import tf32_products
 from vgm2p.rng import StaticKey, UpdateKey
 from vgm2p.run.checkpoint import FORMAT
 from vgm2p.training.capture import Captured
-from vgm2p.training.logs import log_diagnostics
+from vgm2p.training.logs import log_diagnostics, means_of_sound
 from vgm2p.types import Batch, Needs, Randomness
 
 Capture = Literal["off", "try", "require"]  # try: if the capture fails, updates run eagerly
@@ -156,7 +156,7 @@ class OfflineModule(LightningModule):
         if means:
             means |= self.spread
             self.logged = means
-            self.latest = {name: sum(values) / len(values) for name, values in means.items()}
+            self.latest = means_of_sound(means)
             log_diagnostics(loggers, self.done, self.algorithm.seeds, means)
 
     def on_train_end(self) -> None:
