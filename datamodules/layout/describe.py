@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ENDS = {TERMINAL: "terminal", TIMEOUT: "time limit", TRUNCATION: "truncated", IN
 DRAWN_BY = "vgm2p data show"
 BARS = 12
 WIDTH = 40
+FINEST = 9  # most decimals of an edge
 
 
 def describe(path: Path) -> str:
@@ -116,12 +118,20 @@ def _behaviour(record: dict[str, Any]) -> str:
 
 
 def _histogram(returns: NDArray[Any]) -> list[str]:
-    counts, edges = np.histogram(returns, bins=BARS)
-    digits = decimals(edges)
+    counts, edges = np.histogram(returns, bins=BARS, range=_span(returns, BARS))
+    digits = max(decimals(edges), min(FINEST, -math.floor(math.log10(edges[1] - edges[0]))))  # edges differ as text
     return [
         f"{edges[i]:9.{digits}f} .. {edges[i + 1]:7.{digits}f}  {'#' * round(WIDTH * count / counts.max())} {count}"
         for i, count in enumerate(counts)
     ]
+
+
+def _span(values: NDArray[Any], bars: int) -> tuple[float, float]:
+    """Return where the bars of a histogram begin and end; around values too close for so many bars, it is wider."""
+    low, high = float(values.min()), float(values.max())
+    steps = 4 * bars * float(np.spacing(max(abs(low), abs(high))))  # of the float format, four for a bar
+    more = 0.0 if high - low >= steps else max(0.5, steps)
+    return low - more, high + more
 
 
 def picture(path: Path, target: Path) -> None:
@@ -139,7 +149,7 @@ def picture(path: Path, target: Path) -> None:
         (left, columns.episodes["return"], "return"),
         (right, columns.episodes["length"], "length"),
     ):
-        axis.hist(values, bins=30, color="#0072B2")
+        axis.hist(values, bins=30, range=_span(values, 30), color="#0072B2")
         axis.set_xlabel(f"episode {measure}")
         axis.set_ylabel("episodes")
         axis.axvline(float(values.mean()), color="#D55E00", linestyle="--", label=f"mean {values.mean():.0f}")
