@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 LARGEST = 1e100  # larger numbers have no place on an axis
 
@@ -37,9 +38,11 @@ class Scale:
 
 def _round_steps(low: float, high: float, most: int) -> list[float]:
     raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
+    exponent = math.floor(math.log10(raw))
+    power = 10.0**exponent
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * (1 - 1e-9))
-    return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    inside = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    return [round(step * k, 12 - exponent) for k in inside]
 
 
 def scale_of(values: Iterable[float], log: bool = False, share: bool = False) -> Scale:
@@ -64,9 +67,20 @@ def thinned(count: int, most: int) -> list[int]:
 
 
 def tick_text(value: float, axis: Sequence[float]) -> str:
-    """Return a tick as text: 20k for 20000, and as many decimals as the ticks of its axis need."""
+    """Return a tick as text: 20k for 20000, 2.5e-4, and as many digits as the ticks of its axis need to differ."""
     largest = max(map(abs, axis), default=0.0)
-    unit, word = (1e6, "M") if largest >= 2e6 else (1e3, "k") if largest >= 1e4 else (1.0, "")
-    if largest and largest < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-") if value else "0"
-    return f"{value / unit:.4g}{word if value else ''}"
+    apart = sorted({0.0, *axis})
+    near = 1e-6 * min((after - before for before, after in pairwise(apart)), default=1.0)
+    short = (1e6, "M") if 2e6 <= largest < 1e10 else (1e3, "k") if 1e4 <= largest < 2e6 else (1.0, "")
+    for unit, word, digits in ((*short, 4), *((1.0, "", digits) for digits in range(4, 18))):
+        if all(abs(float(_number(tick / unit, digits, largest)) * unit - tick) <= near for tick in axis):
+            break
+    return _number(value / unit, digits, largest) + (word if value else "")
+
+
+def _number(value: float, digits: int, largest: float) -> str:
+    """Return a number with at most so many digits; with a power of ten if all numbers of the axis are tiny."""
+    if not value:
+        return "0"
+    mantissa, _, power = (f"{value:.{digits - 1}e}" if largest < 1e-3 else f"{value:.{digits}g}").partition("e")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + (f"e{int(power)}" if power else "")
