@@ -22,7 +22,10 @@ CLEAR = 4  # largest number of methods whose single seeds are shown at first
 CURVES = "Evaluations during training: means over seeds with 95 % intervals; thin lines are single seeds."
 HINT = "Point at a chart, or use the arrow keys, to read values. Press a name in the list above to hide its lines."
 DIFFERENCES = "Of the final evaluation, with 95 % intervals. An interval that excludes 0 is marked clear."
-DIAGNOSTICS = "From metrics.csv: means over seeds; bands reach from the lowest to the highest seed."
+DIAGNOSTICS = (
+    "From metrics.csv: means over seeds, at the updates at which all of them have a finite number; "
+    "bands reach from the lowest to the highest seed."
+)
 VIDEOS = "One recorded episode per method: the one with the highest return."
 COMMANDS = "Each command repeats its run. With the same versions and device, the results are the same bit for bit."
 
