@@ -19,7 +19,7 @@ def charts(*runs):
 
 
 def test_a_mean_is_of_all_seeds_at_every_point(tmp_path):
-    often = run(tmp_path / "often", {0: {update: 1.0 for update in range(100, 1001, 100)}})
+    often = run(tmp_path / "often", {0: dict.fromkeys(range(100, 1001, 100), 1.0)})
     (chart,), notices = charts(often, run(tmp_path / "seldom", {1: {500: 3.0, 1000: 5.0}}))
     (line,) = chart.lines
     assert (line.x, line.y, line.low, line.high) == ([500, 1000], [2.0, 3.0], [1.0, 1.0], [3.0, 5.0])

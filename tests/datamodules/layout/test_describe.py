@@ -36,7 +36,12 @@ def test_a_page_on_a_discrete_dataset_counts_legal_and_distinct_rows(tmp_path):
 @pytest.mark.parametrize("last", [(1e-13, 0.0), (2e16, 2e16), (0.0, 0.0), (0.0, 0.2)])
 def test_returns_that_are_very_close_or_equal_have_bars_with_edges_that_differ(tmp_path, last):
     episodes = [
-        {"obs": np.ones((2, 1, 3)), "action": np.zeros((2, 1, 1)), "reward": np.array([1000.0, end]), "terminated": True}
+        {
+            "obs": np.ones((2, 1, 3)),
+            "action": np.zeros((2, 1, 1)),
+            "reward": np.array([1000.0, end]),
+            "terminated": True,
+        }
         for end in last
     ]
     vgm2p.write_dataset(tmp_path / "x.h5", episodes)

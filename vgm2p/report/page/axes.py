@@ -72,9 +72,11 @@ def tick_text(value: float, axis: Sequence[float]) -> str:
     apart = sorted({0.0, *axis})
     near = 1e-6 * min((after - before for before, after in pairwise(apart)), default=1.0)
     short = (1e6, "M") if 2e6 <= largest < 1e10 else (1e3, "k") if 1e4 <= largest < 2e6 else (1.0, "")
-    for unit, word, digits in ((*short, 4), *((1.0, "", digits) for digits in range(4, 18))):
-        if all(abs(float(_number(tick / unit, digits, largest)) * unit - tick) <= near for tick in axis):
-            break
+    unit, word, digits = next(
+        (unit, word, digits)
+        for unit, word, digits in ((*short, 4), *((1.0, "", digits) for digits in range(4, 18)))  # 17 are always enough
+        if all(abs(float(_number(tick / unit, digits, largest)) * unit - tick) <= near for tick in axis)
+    )
     return _number(value / unit, digits, largest) + (word if value else "")
 
 
