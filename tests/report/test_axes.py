@@ -1,8 +1,14 @@
 """Axes of charts: ticks are round numbers within the axis, and their texts are distinct and true."""
 
+import re
+
 import pytest
 
+from tests.report.finished_runs import write_run
+from tests.report.paged_runs import EXPERIMENT, WAYS, change, loaded, row
 from vgm2p.report.page.axes import Scale, scale_of, tick_text
+from vgm2p.report.page.page import write_page
+from vgm2p.run.folder import RunFolder
 
 FACTORS = {"k": 1e3, "M": 1e6}
 
@@ -41,3 +47,13 @@ def test_texts_of_one_axis_are_distinct_and_true(size, spread, log):
     step = min(abs(after - before) for after, before in zip(ticks[1:], ticks, strict=False)) if ticks[1:] else size
     for tick, text in zip(ticks, shown, strict=True):
         assert abs(float(text.rstrip("kM")) * FACTORS.get(text[-1], 1.0) - tick) <= 1e-3 * step
+
+
+def test_the_ruler_of_a_table_has_fewer_ticks_if_their_texts_are_long(tmp_path):
+    near = {"random_return_mean": 12_340.0, "random_return_ci95": [None, None], "dataset_return_ci95": [None, None]}
+    for label, level in (("a", 12_340.0), ("b", 12_343.0)):
+        write_run(tmp_path, EXPERIMENT, row(label), WAYS, lambda way, seed, episode, level=level: (level, ""))
+        change(RunFolder(tmp_path / EXPERIMENT / label), {**near, "dataset_return_mean": level})
+    write_page(loaded(tmp_path), tmp_path / "page.html")
+    (ruler,) = re.findall(r'<svg class="ruler".*?</svg>', (tmp_path / "page.html").read_text())
+    assert re.findall(r">([^<]+)</text>", ruler) == ["12340", "12342"]

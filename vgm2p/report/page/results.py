@@ -24,6 +24,7 @@ from vgm2p.run.ways import Way, way_title
 
 MOST_BASES = 12  # with more methods, differences are shown to one of them alone
 MEASURED = {"won": "win rate", "return": "return", "score": "score"}
+ROOM = 18  # characters of the texts of a ruler that fit into a narrow column
 
 
 def swatch(look: Look | None) -> Markup | None:
@@ -95,6 +96,8 @@ def _header(title: str, kind: str, class_: str | None = None, below: Markup | No
 def _ruler(scale: Scale) -> Markup:
     """Return the ticks above the drawn intervals."""
     ticks = scale.ticks(4)
+    if sum(len(tick_text(tick, ticks)) for tick in ticks) > ROOM:
+        ticks = ticks[::2]
     texts = [
         element("text", tick_text(tick, ticks), x=f"{100 * scale.share(tick):.1f}%", y="12", class_="x")
         for tick in ticks
