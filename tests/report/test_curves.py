@@ -133,6 +133,37 @@ def test_a_loss_has_a_logarithmic_axis_unless_a_value_is_not_positive(axis):
     assert axis.get_title() == "policy loss"
 
 
+@pytest.mark.parametrize(("highest", "lowest"), [(1.75, 0.667), (9.9, 5.1), (0.19, 0.13), (1e4, 1e-4)])
+def test_a_logarithmic_axis_has_at_least_two_ticks_with_texts(axis, highest, lowest):
+    each = rows({"policy_loss": 1.0}, [0])
+    for row, loss in zip(each, (highest, (highest + lowest) / 2, lowest), strict=True):
+        row["policy_loss"] = str(loss)
+    draw_diagnostic(axis, panel("policy_loss"), each)
+    axis.figure.canvas.draw()
+    low, high = axis.get_ylim()
+    texts = [label.get_text() for label in axis.get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert axis.get_yscale() == "log"
+    assert len(set(filter(None, texts))) == len(texts) >= 2
+
+
+def test_more_seeds_than_colours_are_thin_lines_of_one_colour_with_their_mean(axis):
+    each = rows({"q_mean": 1.0, "q_fixed_point": 2.0, "c1_fraction": 1e-4, "c1_fraction_0": 1e-4}, range(12))
+    for row in each:
+        row["q_mean"] = "nan" if row["seed"] == "11" and row["update"] == "2000" else str(int(row["seed"]))
+    draw_diagnostic(axis, panel("q_mean"), each)
+    *thin, mean, fixed = axis.get_lines()
+    assert len(thin) == 24
+    assert {line.get_color() for line in (*thin[::2], mean)} == {COLOURS[0]}
+    assert {line.get_color() for line in (*thin[1::2], fixed)} == {COLOURS[1]}
+    assert max(line.get_linewidth() for line in thin) < mean.get_linewidth()
+    assert ([*mean.get_xdata()], [*mean.get_ydata()]) == ([10, 20], [5.5, 5.5])  # seed 11 diverged before update 2000
+    assert legend(axis) == ["12 seeds (thick: mean)", "mean Q", "fixed point of Q"]
+    axis.clear()
+    draw_diagnostic(axis, panel("c1_fraction"), each)
+    assert len(axis.get_lines()) == 13  # single agents would look like seeds
+    assert legend(axis) == ["12 seeds (thick: mean)"]
+
+
 def test_every_kind_of_line_of_a_diagnostic_has_a_name(axis):
     draw_diagnostic(axis, panel("q_mean"), rows({"q_mean": 1.0, "q_fixed_point": 2.0}, [0]))
     assert legend(axis) == ["seed 0", "mean Q", "fixed point of Q"]

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure  # not pyplot: it would change the backend of a program that calls us
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullFormatter
 
 from vgm2p.io.files import written_aside
 from vgm2p.io.text import warn_once
 from vgm2p.report.estimates import interval, mean, rate_interval
-from vgm2p.report.learning import levels, points, shared_updates
+from vgm2p.report.learning import Curve, levels, points, shared_updates
 from vgm2p.report.looks import COLOURS, DASHES, MARKERS, Look, looks
 from vgm2p.report.panels import Panel, panels_of
 from vgm2p.report.runs import Run, final_values, load_run, pooled, ways_of
@@ -26,6 +26,8 @@ NAMES: dict[Any, Any] = {"text.parse_math": False}  # a name from a file is text
 COLUMNS = 4
 TALLEST = 18  # names in a column of a legend beside a panel
 LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
+STROKES = ("-", "--")  # of the columns of a diagnostic
+THIN: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.5}
 Rows = list[dict[str, str]]  # of metrics.csv
 
 
@@ -144,36 +146,59 @@ def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
 
 
 def draw_diagnostic(axis: Any, panel: Panel, metrics: Rows) -> None:
-    """Draw the columns of a panel: a colour per seed, a line style per column, thin lines for single agents."""
+    """Draw the columns of a panel: a line style per column, thin lines for single agents.
+
+    There is a colour per seed. Of more seeds than `COLOURS`, all lines are thin, each column has a colour, and a thick
+    line is the mean over the seeds; single agents are left out.
+    """
     seeds = sorted({row["seed"] for row in metrics}, key=int)
-    styles, shown = looks(seeds), []
-    agents = [name for name in metrics[0] if panel.agents and name.startswith(panel.agents)]
+    styles, shown, many = looks(seeds), [], len(seeds) > len(COLOURS)
+    agents = [name for name in metrics[0] if panel.agents and name.startswith(panel.agents) and not many]
     columns = [name for name in panel.columns if name in metrics[0]]
     for seed in seeds:
         mine = [row for row in metrics if row["seed"] == seed]
         updates, look = [int(row["update"]) for row in mine], styles[seed]
         for name in agents:
-            axis.plot(updates, _numbers(mine, name), color=COLOURS[look.colour], linewidth=0.5, alpha=0.5)
-        for name, column in zip(columns, ("-", "--"), strict=False):
+            axis.plot(updates, _numbers(mine, name), color=COLOURS[look.colour], **THIN)
+        for place, (name, line) in enumerate(zip(columns, STROKES, strict=False)):
             values = _numbers(mine, name)
             shown += [value for value in values if np.isfinite(value)]
-            axis.plot(updates, values, column, color=COLOURS[look.colour], linewidth=1.3)
+            drawn = {"color": COLOURS[place], **THIN} if many else {"color": COLOURS[look.colour], "linewidth": 1.3}
+            axis.plot(updates, values, line, **drawn)
+    for place, (name, line) in enumerate(zip(columns if many else (), STROKES, strict=False)):
+        axis.plot(*_mean_line(metrics, name), line, color=COLOURS[place], linewidth=2)
     log = bool(shown) and panel.logarithmic(shown)
     axis.set_title(panel.title + (" (log axis)" if log else ""), fontsize=9.5)
     axis.set_xlabel("updates")
     axis.grid(alpha=0.25, which="both" if log else "major")
     axis.set_xlim(left=0)
     if log:
-        axis.set_yscale("log")
-        spread = max(shown) / min(shown)
-        axis.yaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 3, 4, 6) if spread < 9 else (1, 2, 5) if spread < 99 else (1,))
-        )
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # the usual one parses as math
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        _set_log(axis, max(shown) / min(shown))
     if panel.kind == "share":
         axis.set_ylim(-0.03, 1.03)
-    axis.legend(handles=_legend(panel, columns, seeds, bool(agents)), loc="best", frameon=False, fontsize=8)
+    legend = _legend_of_many(panel, columns, len(seeds)) if many else _legend(panel, columns, seeds, bool(agents))
+    axis.legend(handles=legend, loc="best", frameon=False, fontsize=8)
+
+
+def _mean_line(metrics: Rows, name: str) -> tuple[list[int], list[float]]:
+    """Return the updates at which all seeds have a finite number, and the means. Seeds without any do not count."""
+    found: Curve = {}
+    for row, value in zip(metrics, _numbers(metrics, name), strict=True):
+        if np.isfinite(value):
+            found.setdefault(int(row["update"]), {})[int(row["seed"])] = [value]
+    updates = shared_updates([found])
+    return updates, [mean(list(found[update].values())) for update in updates]
+
+
+def _set_log(axis: Any, spread: float) -> None:
+    """Make the y axis logarithmic, for values whose largest is `spread` times the smallest."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6) if spread < 9 else (1, 2, 5) if spread < 99 else (1,)))
+    low, high = axis.get_ylim()
+    if sum(low <= tick <= high for tick in axis.get_yticks()) < 2:
+        axis.yaxis.set_major_locator(AutoLocator())  # round numbers, as no two powers or simple multiples fit
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))  # the usual one parses as math
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _numbers(rows: Rows, name: str) -> list[float]:
@@ -184,12 +209,20 @@ def _legend(panel: Panel, columns: Sequence[str], seeds: Sequence[str], agents: 
     """Return an entry per seed, per column if there are several, and one for single agents."""
     entries = [Line2D([], [], color=COLOURS[look.colour], label=f"seed {seed}") for seed, look in looks(seeds).items()]
     if len(columns) > 1 or agents:
-        grey: list[dict[str, Any]] = [{"color": "0.4", "linestyle": line} for line in ("-", "--")]
+        grey: list[dict[str, Any]] = [{"color": "0.4", "linestyle": line} for line in STROKES]
         entries += [
             Line2D([], [], label=panel.columns[name], **line) for name, line in zip(columns, grey, strict=False)
         ]
     if agents:
         entries.append(Line2D([], [], color="0.4", linewidth=0.5, label="single agents"))
+    return entries
+
+
+def _legend_of_many(panel: Panel, columns: Sequence[str], seeds: int) -> list[Line2D]:
+    """Return an entry for all seeds, and one per column if there are several."""
+    entries = [Line2D([], [], color="0.4", label=f"{seeds} seeds (thick: mean)", **THIN)]
+    for place, (name, line) in enumerate(zip(columns if len(columns) > 1 else (), STROKES, strict=False)):
+        entries.append(Line2D([], [], color=COLOURS[place], linestyle=line, label=panel.columns[name]))
     return entries
 
 
