@@ -45,6 +45,17 @@ def test_every_way_to_act_has_a_point_with_its_interval(axis, measure):
     assert axis.get_legend() is None  # its point would look like one of the policy
 
 
+def test_curves_and_ways_to_act_say_that_a_seed_diverged(axis):
+    final = {"return": {1.0: {0: [1.0], 1: [3.0]}, "mode": {0: [1.0], 1: [5.0]}}}
+    lost = Run(Path(), {}, {"diverged_seeds": [1]}, "method", final=final, curve={0: {0: [0.0], 1: [0.0]}})
+    draw_ways(axis, lost, [1.0, "mode"])
+    assert axis.get_title() == "return at the end (mean, 95 %) (x: 1 diverged)"
+    assert list(axis.containers[0][0].get_ydata()) == [2.0, 3.0]  # it counts, as in tables
+    axis.clear()
+    draw_panel(axis, "experiment", {"method": [lost]}, looks(["method"]))
+    assert axis.get_lines()[0].get_label() == "method (x: 1 diverged)"
+
+
 def test_no_two_methods_of_a_panel_look_alike_and_the_axis_begins_at_update_0(axis):
     results = {"dataset_return_mean": 1.0, "random_return_mean": 0.0}
     names = [f"method {i}" for i in range(len(COLOURS) * len(DASHES))]
@@ -74,7 +85,7 @@ def test_a_curve_has_points_where_all_seeds_were_evaluated_and_levels_of_the_run
     assert levels([often, other], False) == {"random policy": -41.0}  # two datasets have no common mean
 
 
-def test_a_curve_ends_where_a_seed_diverged():
+def test_a_curve_ends_where_a_seed_has_no_episodes_any_more():
     run = {0: {0: [1.0], 1: [9.0]}, 5: {0: [1.0], 1: [9.0]}, 10: {0: [1.0]}}
     assert shared_updates([run, {0: {2: [3.0]}, 5: {2: [3.0]}, 10: {2: [3.0]}}, {}]) == [0, 5]
 

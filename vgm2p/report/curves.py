@@ -24,6 +24,7 @@ from vgm2p.run.ways import Way, way_text
 
 NAMES: dict[Any, Any] = {"text.parse_math": False}  # a name from a file is text, also between dollar signs
 COLUMNS = 4
+SMALL = 9.5  # size of a title that is long
 TALLEST = 18  # names in a column of a legend beside a panel
 LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
 STROKES = ("-", "--")  # of the columns of a diagnostic
@@ -90,10 +91,10 @@ def _drawn(look: Look) -> dict[str, Any]:
     return {"color": COLOURS[look.colour], "linestyle": line, "marker": MARKERS[look.style], "markersize": 4}
 
 
-def _label(method: str, group: Sequence[Run]) -> str:
-    """Return the name of a method, with the number of its seeds that diverged."""
+def _label(text: str, group: Sequence[Run]) -> str:
+    """Return a text such as the name of a method, with the number of the seeds that diverged."""
     lost = sum(len(run.diverged) for run in group)
-    return f"{method} (x: {lost} diverged)" if lost else method
+    return f"{text} (x: {lost} diverged)" if lost else text
 
 
 @rc_context(NAMES)
@@ -131,7 +132,10 @@ def run_plot(folder: Path) -> Path:
 
 
 def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
-    """Draw the final win rate, or else the final return, in every way to act, with its 95 % interval."""
+    """Draw the final win rate, or else the final return, in every way to act, with its 95 % interval.
+
+    A seed that diverged counts, as in curves and tables: the title says how many there are.
+    """
     measure = "won" if run.final.get("won") else "return"
     values = [final_values([run], way, measure) for way in ways]
     middle = [mean(found) for found in values]
@@ -141,7 +145,8 @@ def draw_ways(axis: Any, run: Run, ways: Sequence[Way]) -> None:
     axis.set_xticks(range(len(ways)), [way_text(way) for way in ways])
     axis.set_xlim(-0.5, len(ways) - 0.5)
     axis.set_xlabel("way to act (a number: scale of the noise)")
-    axis.set_title(f"{'win rate' if measure == 'won' else 'return'} at the end (mean, 95 %)")
+    title = f"{'win rate' if measure == 'won' else 'return'} at the end (mean, 95 %)"
+    axis.set_title(_label(title, [run]), fontsize=SMALL)
     axis.grid(alpha=0.25)
 
 
@@ -168,7 +173,7 @@ def draw_diagnostic(axis: Any, panel: Panel, metrics: Rows) -> None:
     for place, (name, line) in enumerate(zip(columns if many else (), STROKES, strict=False)):
         axis.plot(*_mean_line(metrics, name), line, color=COLOURS[place], linewidth=2)
     log = bool(shown) and panel.logarithmic(shown)
-    axis.set_title(panel.title + (" (log axis)" if log else ""), fontsize=9.5)
+    axis.set_title(panel.title + (" (log axis)" if log else ""), fontsize=SMALL)
     axis.set_xlabel("updates")
     axis.grid(alpha=0.25, which="both" if log else "major")
     axis.set_xlim(left=0)
