@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -27,7 +27,7 @@ COLUMNS = 4
 SMALL = 9.5  # size of a title that is long
 TALLEST = 18  # names in a column of a legend beside a panel
 LINES = ((0, (6, 3)), ":")  # of the levels of dataset and random policy
-STROKES = ("-", "--")  # of the columns of a diagnostic
+STROKES: tuple[Literal["-", "--"], ...] = ("-", "--")  # of the columns of a diagnostic
 THIN: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.5}
 Rows = list[dict[str, str]]  # of metrics.csv
 
