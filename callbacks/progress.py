@@ -5,6 +5,8 @@ In the bar the return stands at the left, because a narrow terminal cuts off wha
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -65,7 +67,7 @@ class Progress(Callback):
         """Start the clock of the speed, and in a terminal the bar."""
         assert isinstance(pl_module, OfflineModule)
         self._speed = Speed(pl_module.done, self.clock(), self._waited())
-        if sys.stderr.isatty():
+        if _has_width():
             self._bar = tqdm(total=self.total, initial=pl_module.done, unit="update", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *unused: Any) -> None:
@@ -120,3 +122,10 @@ class Progress(Callback):
     def _waited(self) -> float:
         """Return the seconds of all evaluations so far."""
         return 0.0 if self._evaluation is None else self._evaluation.seconds
+
+
+def _has_width() -> bool:
+    """Return whether the errors go to a terminal with columns. One without a size cannot show a bar."""
+    with contextlib.suppress(OSError):
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    return False

@@ -146,6 +146,20 @@ def test_the_bar_never_cuts_off_the_return(columns, monkeypatch):
     assert columns < 40 or any("evaluating, 3/10" in line for line in pictures)
 
 
+def test_a_terminal_without_a_size_gets_lines(monkeypatch):
+    _, terminal = pty.openpty()
+    monkeypatch.setattr("sys.stderr", os.fdopen(terminal, "w"))
+    lines = []
+    progress, module = Progress(1000, 10.0, show=lines.append), module_of(*FIRST)
+    trainer = SimpleNamespace(callbacks=[progress])
+    progress.on_fit_start(trainer, module)
+    progress.on_train_start(trainer, module)
+    module.done = 1000
+    progress.on_train_batch_end(trainer, module)
+    progress.teardown(trainer, module, "fit")
+    assert len(lines) == 1 and lines[0].startswith("update 1000/1000")
+
+
 def test_a_long_evaluation_says_how_far_it_is_every_ten_seconds():
     clock, lines = Clock(), []
     watch = Watch("act_noise 0.5", lines.append, clock=clock)

@@ -34,10 +34,11 @@ way. The data have one win rate, in the first column. Intervals are 95 % bootstr
 episodes, with one draw of starts for all seeds. Differences are paired by start.
 
 What holds: BC(FM) and BC(MF) win about as often as the categorical clone. A draw of start noise costs them nothing.
-`vgm2p_plus` wins more often than all other rows on `smax_2s3z`, also on [400 other
-starts](smax.md#fresh-battles). With sampled actions, guided rows win more often than clones of all steps: both
-conditions remove noise. What does not hold: on the other maps, `vgm2p_plus` cannot be told from the best other row; on `smax_2s3z`,
-`vgm2p` wins less often than the clones, because the verdict of its bootstrapped critic misleads ([how to see
+`vgm2p_plus` wins more often than all other rows on `smax_2s3z`, also on [400 other starts](smax.md#fresh-battles). With
+sampled actions, guided rows win more often than clones of all steps: both conditions remove noise.
+
+What does not hold: on the other maps, `vgm2p_plus` cannot be told from the best other row. On `smax_2s3z`, `vgm2p` wins
+less often than the clones, because the verdict of its bootstrapped critic misleads ([how to see
 it](algorithms/vgm2p.md#when-a-guided-row-loses-to-its-clone)). On `smax_5m_vs_6m` the heuristic wins no battle, and
 nothing that learns from it does; there, look at the return.
 

@@ -56,8 +56,7 @@ def main(words: Sequence[str]) -> None:
         raise ConfigError(f"bench: env='{options['env']}' is unknown{nearest(options['env'], known)}")
     torch.set_num_threads(options["threads"])
     say(f"machine {machine()}")
-    env = ENVIRONMENTS[options["env"]](options["steps"])
-    runs = versions(env, options)
+    runs = versions(lambda: ENVIRONMENTS[options["env"]](options["steps"]), options)
     steps = {name: run() for name, run in runs.items()}
     found = in_turn({name: timer(run, "cpu") for name, run in runs.items()}, options["rounds"], 1)
     say(table(found, steps))
@@ -67,8 +66,12 @@ def main(words: Sequence[str]) -> None:
     write(options["out"], f"rollout-{options['env']}", content)
 
 
-def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[], int]]:
-    """Return the versions to compare: functions that play all episodes and return the number of environment steps."""
+def versions(new: Callable[[], VectorEnv], options: Mapping[str, Any]) -> dict[str, Callable[[], int]]:
+    """Return the versions to compare: functions that play all episodes and return the number of environment steps.
+
+    Versions with other numbers of copies have their own environment, so that none makes copies while it is timed.
+    """
+    env = new()
     net = Net(options["width"], options["depth"])
     policy, flow = VGM2P(env.spec, [0], net=net), VGM2PFlowMatching(env.spec, [0], net=net)
     random = RandomActor(env.spec)
@@ -81,10 +84,13 @@ def versions(env: VectorEnv, options: Mapping[str, Any]) -> dict[str, Callable[[
     runs = {name: lockstep(actor, env, options, [0], dtype) for name, (actor, dtype) in actors.items()}
     if options["seeds"] > 1:
         seeds = list(range(options["seeds"]))
+        many = new()
         several = {"one step": VGM2P(env.spec, seeds, net=net), "random policy": random}
-        runs |= {_several(name, options): lockstep(actor, env, options, seeds, None) for name, actor in several.items()}
+        runs |= {
+            _several(name, options): lockstep(actor, many, options, seeds, None) for name, actor in several.items()
+        }
     if env.spec.has_agent_id:  # else the network tells agents by their position among all of them
-        runs["one call per agent"] = per_agent(policy, env, options)
+        runs["one call per agent"] = per_agent(policy, new(), options)
     return runs
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vgm2p.errors import DataError, StorageError
-from vgm2p.io.files import open_own, read_small, remove_stale
+from vgm2p.io.files import named, open_own, read_small, remove_stale
 from vgm2p.io.flock import lock_file
 from vgm2p.io.processes import followed, is_orphan
 from vgm2p.io.text import say as print_line
@@ -144,7 +144,7 @@ class Lock:
                 )
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self.path.stat()) and self._free(flocked):
-                    self._write(file)
+                    self._fill(file)
                     stack.pop_all()  # it stays open until the lock ends
                     return file
             return None
@@ -189,10 +189,18 @@ class Lock:
                 return True
         return False
 
+    def _fill(self, file: TextIO) -> None:
+        """Write the holder. On a full disk, leave no file: without content, it is no lock."""
+        try:
+            with named(self.path):
+                self._write(file)
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
+
     def _write(self, file: TextIO) -> None:
         file.truncate(0)
-        file.write(json.dumps(asdict(self._me)))
-        file.flush()
+        os.pwrite(file.fileno(), json.dumps(asdict(self._me)).encode(), 0)
 
     def _keep_alive(self) -> None:
         """Renew the time of the lock file until the lock ends."""

@@ -39,7 +39,7 @@ def introduce(run: Run, record: Mapping[str, Any], block: int, memory: str, rema
     if settings.tuned is not None:
         values = dict(leaves(settings.algo))
         chosen = ", ".join(f"{key} {values.get(key)}" for key in file_keys("tuned", settings.tuned))
-        say(f"tuned        conf/tuned/{settings.tuned}.yaml: {chosen}")
+        say(f"tuned        conf/tuned/{settings.tuned}.yaml, where you say nothing else: {chosen}")
     say(
         f"data         {settings.data['name']}: {data['episodes']} episodes, {data['transitions']} transitions, "
         f"mean return {shown(data['return_mean'])}, digest {data['digest'][:12]}"
