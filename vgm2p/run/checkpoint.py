@@ -22,6 +22,7 @@ from vgm2p.io.files import room, sha256_file, write_atomic, written_aside
 from vgm2p.io.text import warn_once
 
 FORMAT = 1  # of the entry `vgm2p` of a checkpoint
+SHARED = 4  # how many tensors of a checkpoint may share their memory, on average
 MOST_VALUES, DEEPEST = 1_000_000, 100  # values of the plain containers in a checkpoint, and how deep they are nested
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
 
@@ -180,8 +181,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
     if any(map(too_many, content.values())):
         raise DataError(f"{path}: holds too many values for a checkpoint; use a checkpoint that you trust")
-    if _tensor_bytes(content) > path.stat().st_size:
-        raise DataError(f"{path}: its tensors are larger than the file; use a checkpoint that you trust")
+    if _tensor_bytes(content) > SHARED * path.stat().st_size:
+        raise DataError(f"{path}: its tensors are far larger than the file; use a checkpoint that you trust")
     written = content["vgm2p"].get("format", FORMAT)
     if written != FORMAT:
         raise DataError(f"{path}: has format {written}, this version reads {FORMAT}; use the version that wrote it")
