@@ -124,10 +124,16 @@ def test_bfloat16_stays_near_and_returns_float32():
         ({"width": 12}, "width must be a multiple of 8"),
         ({"levels": []}, "levels is empty"),
         ({"width": 8, "levels": [1, 1]}, "must be a multiple of 16"),
-        ({"width": 8, "levels": [1]}, "must be a multiple of 16"),
         ({"kernel": 4}, "odd number"),
     ],
 )
 def test_a_size_that_cannot_work_is_refused(size, words):
     with pytest.raises(ConfigError, match=words):
         UNetSize(**size)
+
+
+def test_attention_needs_a_last_level_that_it_can_split():
+    small = UNetSize(8, [1])
+    with pytest.raises(ConfigError, match=r"algo.net.width=8: times the last .* must be a multiple of 16"):
+        UNet(1, 4, small, attention=True)
+    UNet(1, 4, small, attention=False)

@@ -45,10 +45,10 @@ class UNetSize:
             raise ConfigError(f"algo.net.width must be a multiple of 8, got {self.width}")
         if not self.levels:
             raise ConfigError("algo.net.levels is empty; give one factor per level, such as [1,2,4]")
-        if any(level * self.width % TOKENS for level in (*self.levels[1:], self.levels[-1])):
+        if any(level * self.width % TOKENS for level in self.levels[1:]):
             raise ConfigError(
-                f"algo.net.levels={self.levels}: the last factor, and each from the second on, times the width "
-                f"{self.width} must be a multiple of {TOKENS}"
+                f"algo.net.levels={self.levels}: from the second on, a factor times the width {self.width} must be a "
+                f"multiple of {TOKENS}"
             )
         if self.kernel % 2 == 0:
             raise ConfigError(f"algo.net.kernel must be an odd number of steps, got {self.kernel}")
@@ -181,12 +181,20 @@ class UNet(nn.Module):
         dim: width D of an agent's step.
         size: number of channels and levels.
         attention: whether agents attend to one another (MADiff); without it, each agent has a network of its own input.
+
+    Raises:
+        ConfigError: for a last level that attention cannot split.
     """
 
     def __init__(self, seeds: int, dim: int, size: UNetSize, attention: bool) -> None:
         super().__init__()
         self.seeds, condition = seeds, 2 * size.width
         widths = [size.width * level for level in size.levels]
+        if attention and widths[-1] % TOKENS:
+            raise ConfigError(
+                f"algo.net.width={size.width}: times the last of algo.net.levels={size.levels}, it must be a multiple of "
+                f"{TOKENS}"
+            )
 
         def pair(inputs: int, outputs: int) -> nn.ModuleList:
             kinds = ((inputs, outputs), (outputs, outputs))
