@@ -154,7 +154,7 @@ def size(method):
 def inverse_error():
     """Test error of the inverse model on o' = .9 o + B a, with D = 6 and A = 2."""
     spec = Spec(1, 6, 2, False, None, 4, "raw_onehot", "toy")
-    small = {"net": UNetSize(8, [1], 3), "history": 1, "horizon": 2}
+    small = {"net": UNetSize(16, [1], 3), "history": 1, "horizon": 2}
     planner = Planner(spec, [0], **small, visible="all", optim=Optim(1e-3))
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(2, 6, generator=generator)
@@ -178,7 +178,7 @@ def inverse_error():
 def one_legal():
     """Loss and gradient of the inverse model where each agent has one legal action."""
     planner = Planner(
-        Spec(1, 6, 3, True, None, 4, "raw_onehot", "toy"), [0], net=UNetSize(8, [1], 3), history=1, horizon=2
+        Spec(1, 6, 3, True, None, 4, "raw_onehot", "toy"), [0], net=UNetSize(16, [1], 3), history=1, horizon=2
     )
     batch = windows(4, torch.Generator().manual_seed(0))
     batch.window_action, batch.window_real = torch.ones(1, 4, 2, 1, dtype=torch.int64), torch.ones(1, 4, 2)

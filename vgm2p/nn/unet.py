@@ -191,9 +191,9 @@ class UNet(nn.Module):
         self.seeds, condition = seeds, 2 * size.width
         widths = [size.width * level for level in size.levels]
         if attention and widths[-1] % TOKENS:
+            product = f"{size.width} x {size.levels[-1]}"
             raise ConfigError(
-                f"algo.net.width={size.width}: times the last of algo.net.levels={size.levels}, it must be a multiple of "
-                f"{TOKENS}"
+                f"algo.net.width x the last of algo.net.levels, {product}, must be a multiple of {TOKENS}"
             )
 
         def pair(inputs: int, outputs: int) -> nn.ModuleList:
