@@ -134,6 +134,6 @@ def test_a_size_that_cannot_work_is_refused(size, words):
 
 def test_attention_needs_a_last_level_that_it_can_split():
     small = UNetSize(8, [1])
-    with pytest.raises(ConfigError, match=r"last of algo.net.levels, 8 x 1, must be a multiple of 16"):
+    with pytest.raises(ConfigError, match=r"last of algo.net.levels is 8 x 1; give a multiple of 16"):
         UNet(1, 4, small, attention=True)
     UNet(1, 4, small, attention=False)
