@@ -192,9 +192,7 @@ class UNet(nn.Module):
         widths = [size.width * level for level in size.levels]
         if attention and widths[-1] % TOKENS:
             product = f"{size.width} x {size.levels[-1]}"
-            raise ConfigError(
-                f"algo.net.width x the last of algo.net.levels, {product}, must be a multiple of {TOKENS}"
-            )
+            raise ConfigError(f"algo.net.width x the last of algo.net.levels is {product}; give a multiple of {TOKENS}")
 
         def pair(inputs: int, outputs: int) -> nn.ModuleList:
             kinds = ((inputs, outputs), (outputs, outputs))
