@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -32,6 +33,17 @@ def rows(*updates):
 def test_a_folder_has_one_user(tmp_path):
     with FolderLock(tmp_path), pytest.raises(StorageError, match=f"process {os.getpid()} on this machine"):
         FolderLock(tmp_path).__enter__()
+    assert names(tmp_path) == []
+
+
+def test_a_lock_that_a_full_disk_cuts_off_leaves_no_file(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large.*\.lock"):
+            FolderLock(tmp_path).__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names(tmp_path) == []
 
 
