@@ -1,5 +1,6 @@
 """A user's mistake gives one line and an exit code, and no file is lost (`make test-errors` prints all cases)."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,33 @@ def test_help_is_no_error(words):
     code, text = answer(words)
     assert code == 0
     assert text == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["bench", "act"], ["fit", "--cfg", "job"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_one_line(tmp_path, words):
+    variables = {**environment(), "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-m", "vgm2p", *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=variables, stdout=full, stderr=subprocess.PIPE, text=True)
+    line = "vgm2p: standard output: No space left on device; send it to another file\n"
+    assert (done.returncode, done.stderr) == (74, line)
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 141), (["nonsense"], 2)], ids=["output", "errors"])
+def test_a_closed_or_full_stream_changes_no_exit_code(tmp_path, words, code):
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vgm2p", *words],
+            cwd=tmp_path,
+            env={**environment(), "PYTHONUNBUFFERED": ""},
+            stdout=write,
+            stderr=full if words == ["nonsense"] else subprocess.PIPE,
+            text=True,
+        )
+    os.close(write)
+    assert done.returncode == code and not done.stderr
 
 
 def test_the_script_finds_modules_in_the_working_folder_as_python_m_does(tmp_path, monkeypatch):

@@ -15,10 +15,13 @@ import torch
 
 import vgm2p
 from tests.cli.answers import answer
+from tests.run import zygote
+from tests.run.runs import environment
 from vgm2p.cli import main
 from vgm2p.execution.evaluation import acting_of
 from vgm2p.export import formats
 from vgm2p.export.draws import Given
+from vgm2p.io.text import shell_words
 from vgm2p.run.exported import DOCUMENT, WEIGHTS
 from vgm2p.types import Seen
 
@@ -164,3 +167,14 @@ def test_what_is_no_export_stays_as_it_is(trained, tmp_path):
     link.symlink_to(out)
     code, text = answer([*words[:2], f"out={link}", "formats=safetensors"])
     assert code == 74 and "is a link" in text
+
+
+def test_the_remedy_for_a_missing_package_is_a_command_of_this_python(trained, tmp_path):
+    without = "import sys\nsys.modules['onnx'] = None\n"
+    words = ["export", f"run={trained / 'bc_gaussian'}", f"out={tmp_path / 'export'}"]
+    variables = {**environment(), "PATH": str(tmp_path)}  # here is no pip
+    remedy = f"`{shell_words(sys.executable)} -m pip install 'vgm2p[export]'`"
+    done = zygote.run([*words, "formats=onnx"], tmp_path, variables, tmp_path, without)
+    assert done.returncode == 66 and done.stderr.endswith(f"; install it: {remedy}\n")
+    done = zygote.run(words, tmp_path, variables, tmp_path, without)
+    assert done.returncode == 0 and f"the package onnx is missing ({remedy})\n" in done.stdout

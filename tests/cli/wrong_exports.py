@@ -6,6 +6,9 @@ from tests.cli.wrong_runs import flip_checkpoint, nothing, with_run
 
 EXPORTS = [
     Wrong("export of nothing", command("export"), 2, "export needs run=<run folder>"),
+    Wrong("export of an empty name", command("export", "run="), 2, "export needs run=<run folder>"),
+    Wrong("evaluation of an empty name", command("evaluate", "run="), 2, "evaluate needs run=<run folder>"),
+    Wrong("estimate of an empty name", command("estimate", "run="), 2, "estimate needs run=<run folder>"),
     Wrong("export of no run", command("export", "run=nowhere"), 66, "not a run folder"),
     Wrong("format that is none", command("export", "run=x", "formats=tflite"), 2, "safetensors, onnx, torch or a list"),
     Wrong("agent that is none", command("export", "run=x", "agent=all"), 2, "agent takes team, the number of an agent"),

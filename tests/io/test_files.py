@@ -2,12 +2,15 @@
 
 import json
 import os
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
 
 from vgm2p.errors import DataError, MissingInput, StorageError
-from vgm2p.io.files import remove_stale, write_atomic, written_aside
+from vgm2p.io.files import remove_stale, require_file, write_atomic, written_aside
 from vgm2p.run.checkpoint import DurableCheckpointIO, checkpoint_name, newest_intact, prune, read_checkpoint, update_of
 from vgm2p.run.csv_log import CsvLog
 from vgm2p.run.folder import link_last, read_json, write_json
@@ -48,6 +51,16 @@ def test_json_is_plain_and_finite(tmp_path):
         read_json(tmp_path / "x.json", "it")
     with pytest.raises(MissingInput):
         read_json(tmp_path / "y.json", "it")
+
+
+@pytest.mark.parametrize(("name", "word"), [("-y.h5", "-y.h5"), ("a\x1b[2J.h5", r"$'a\U0000001b[2J.h5'")])
+def test_the_command_for_a_file_without_permission_can_be_typed(tmp_path, monkeypatch, name, word):
+    monkeypatch.chdir(tmp_path)
+    Path(name).touch()
+    monkeypatch.setattr(os, "access", lambda *unused: False)  # root may read everything
+    with pytest.raises(MissingInput) as raised:
+        require_file(Path(name), "missing")
+    assert raised.value.line.endswith(f"run `chmod u+r -- {word}`")
 
 
 def rows(*updates):
@@ -143,6 +156,73 @@ def test_a_checkpoint_executes_nothing(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot be read"):
         read_checkpoint(path)
     assert names(tmp_path) == [path.name]
+
+
+class Made:
+    """Something that a pickle calls when it is read."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+def rename_pickle(path):
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(f"{path}.new", "w") as new:
+        for name in old.namelist():
+            new.writestr(name.replace("data.pkl", "data.PKL"), old.read(name))
+    os.replace(f"{path}.new", path)
+
+
+def older_format(path):
+    """torch reads the begin of the file, a reader of archives its end."""
+    archive = path.read_bytes()
+    content = {"vgm2p": Made(bytearray, (1 << 20,))}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes() + archive)
+
+
+@pytest.mark.parametrize(
+    ("made", "change"),
+    [
+        (Made(bytearray, (1 << 20,)), None),
+        (Made(bytearray, (1 << 20,)), rename_pickle),
+        (torch.zeros(2), older_format),
+        (Made(torch.UntypedStorage, (1 << 20,)), None),
+        (Made(OrderedDict, (torch.zeros(1).expand(1 << 10, 2),)), None),
+        (Made(set, (torch.zeros(1).expand(1 << 10),)), None),
+    ],
+    ids=["bytes", "bytes under another name", "older format", "storage", "pairs of a tensor", "set of a tensor"],
+)
+def test_a_checkpoint_makes_no_more_than_it_holds(tmp_path, made, change):
+    path = tmp_path / checkpoint_name(1)
+    torch.save({"vgm2p": {"updates": 1, "more": made}}, path)
+    if change is not None:
+        change(path)
+    with pytest.raises(DataError, match=r"it calls|not a checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("place", ["state_dict", "optimizer_states", "vgm2p"])
+def test_one_stored_number_stands_for_no_large_tensor(tmp_path, place):
+    path = tmp_path / checkpoint_name(1)
+    content = {"state_dict": {}, "optimizer_states": {}, "vgm2p": {"updates": 1}}
+    content[place]["w"] = torch.zeros(1).expand(1000, 1000)
+    torch.save(content, path)
+    with pytest.raises(DataError, match="far larger than the file"):
+        read_checkpoint(path)
+
+
+def test_what_a_run_stores_is_read(tmp_path):
+    tensors = [torch.ones(3, 4).to(kind) for kind in (torch.bfloat16, torch.float16, torch.float64, torch.bool)]
+    tied = torch.arange(30000.0).view(100, 300)
+    views = [tied, tied, tied[:50], tied.T, torch.nn.Parameter(torch.ones(2))]
+    content = {"vgm2p": {"updates": 1, "type": torch.int8}, "w": OrderedDict(enumerate([*tensors, *views]))}
+    torch.save(content, tmp_path / checkpoint_name(1))
+    found = read_checkpoint(tmp_path / checkpoint_name(1))
+    assert found["vgm2p"] == content["vgm2p"]
+    assert all(torch.equal(found["w"][name], value) for name, value in content["w"].items())
 
 
 # --- links

@@ -1,5 +1,6 @@
 """Temporary folders: those of killed processes go, those of living ones stay."""
 
+import os
 import subprocess
 import sys
 
@@ -56,3 +57,15 @@ def test_folders_of_killed_processes_are_removed_and_nothing_else(place):
     holders[1].kill()
     holders[1].wait()
     assert dead not in names(place)
+
+
+def test_a_folder_of_a_process_that_was_killed_before_it_had_a_name_is_removed(place):
+    for name in (".vgm2p-old", ".vgm2p-new", "elsewhere"):
+        (place / name).mkdir()
+        (place / name / ".alive").touch()
+    (place / ".vgm2p-link").symlink_to(place / "elsewhere")
+    for path in (".vgm2p-old/.alive", ".vgm2p-old", "elsewhere/.alive", "elsewhere"):
+        os.utime(place / path, (0, 0))
+    with scratch_folder("test"):
+        pass
+    assert names(place) == [".vgm2p-link", ".vgm2p-new", "elsewhere"] and names(place / "elsewhere") == [".alive"]

@@ -77,8 +77,8 @@ def _formats(settings: ExportSettings) -> list[str]:
     for form in asked or FORMATS:
         lacking = formats.lacking(form)
         if lacking and asked:
-            line = f"formats: {form} needs the package {lacking[0]}, which is missing; install it:"
-            raise MissingInput(line, "`pip install 'vgm2p[export]'`")
+            missing = f"formats: {form} needs the package {lacking[0]}, which is missing"
+            raise MissingInput(f"{missing}; install it: `pip install 'vgm2p[export]'`")
         if lacking:
             say(f"{form:<12} left out: the package {lacking[0]} is missing (`pip install 'vgm2p[export]'`)")
     return [form for form in asked or FORMATS if not formats.lacking(form)]

@@ -89,7 +89,7 @@ class EstimateSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigError where no run is named, and for numbers that make no estimate."""
-        if (self.run is None) == (not self.runs) and not (self.propose and self.run is None and self.data):
+        if (not self.run) == (not self.runs) and not (self.propose and not self.run and self.data):
             both = ", not both" if self.run else ""
             raise ConfigError(f"estimate needs run=<run folder> or runs=[<run folder>,...]{both}")
         if self.propose and not self.names and self.act_noise is not None:
@@ -109,7 +109,7 @@ class EstimateSettings:
     @property
     def names(self) -> list[str]:
         """The requested runs."""
-        return [self.run] if self.run is not None else [str(name) for name in self.runs]
+        return [self.run] if self.run else [str(name) for name in self.runs]
 
     @property
     def ways(self) -> list[Any]:

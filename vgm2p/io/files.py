@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import secrets
-import shlex
 import shutil
 import stat
 import time
@@ -19,7 +18,7 @@ from typing import TextIO
 
 from vgm2p.errors import ConfigError, DataError, MissingInput, StorageError
 from vgm2p.io.flock import lock_file
-from vgm2p.io.text import warn_once
+from vgm2p.io.text import shell_words, warn_once
 
 CHUNK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota or the largest size of a file is reached
@@ -171,7 +170,7 @@ def require_file(path: Path, missing: str) -> None:
         kind = SPECIAL.get(stat.S_IFMT(mode), "special file")
         raise DataError(f"{path}: a {kind}, not a plain file; give a plain file")
     if not os.access(path, os.R_OK):
-        raise MissingInput(f"{path}: no permission to read it;", f"run `chmod u+r -- {shlex.quote(str(path))}`")
+        raise MissingInput(f"{path}: no permission to read it;", f"run `chmod u+r -- {shell_words(path)}`")
 
 
 def require_folder(folder: Path, remedy: str) -> None:

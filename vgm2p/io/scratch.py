@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vgm2p.io.files import open_own
+from vgm2p.io.files import is_old, open_own
 from vgm2p.io.flock import lock_file
 
 ALIVE = ".alive"  # a file in the folder, which its process keeps locked
@@ -50,6 +50,10 @@ def scratch_folder(what: str) -> Iterator[Path]:
 
 def _remove_left(place: Path) -> None:
     """Delete the folders of processes of this user that have ended."""
+    for folder in place.glob(".vgm2p-*"):  # not renamed yet: a living process does that at once
+        with contextlib.suppress(OSError):
+            if not folder.is_symlink() and folder.stat().st_uid == os.getuid() and is_old(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     for folder in place.glob("vgm2p-*"):
         with contextlib.suppress(OSError):
             alive = folder / ALIVE

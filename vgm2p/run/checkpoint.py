@@ -8,7 +8,6 @@ the system's temporary folder, and loses the previous file when the disk is full
 
 from __future__ import annotations
 
-import mmap
 import re
 import zipfile
 from pathlib import Path
@@ -20,9 +19,10 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from vgm2p.errors import DataError, MissingInput, StorageError
 from vgm2p.io.files import room, sha256_file, write_atomic, written_aside
 from vgm2p.io.text import warn_once
+from vgm2p.run.pickled import refuse_calls
 
 FORMAT = 1  # of the entry `vgm2p` of a checkpoint
-SHARED = 4  # how many tensors of a checkpoint may share their memory, on average
+SHARED = 4  # how many tensors may share their memory, on average; with stride 0, one stored number stands for many
 MOST_VALUES, DEEPEST = 1_000_000, 100  # values of the plain containers in a checkpoint, and how deep they are nested
 NAME = re.compile(r"update-(\d{9})\.ckpt$")
 
@@ -69,7 +69,7 @@ class DurableCheckpointIO(CheckpointIO):
 
 
 def _size(content: Any) -> int:
-    """Return the number of bytes of the tensors in a nested structure."""
+    """Return the memory of the tensors in a nested structure, in bytes, as if each had its own memory."""
     if isinstance(content, torch.Tensor):
         return content.nbytes
     parts = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
@@ -133,23 +133,6 @@ def _swollen(archive: zipfile.ZipFile, size: int) -> bool:
     return packed or not total <= size <= total + 4096 * (len(parts) + 1)
 
 
-def _allocates(path: Path) -> bool:
-    """Return whether a checkpoint has a `bytearray`: a few bytes of a pickle could ask for any amount of memory.
-
-    The whole file is searched: its parts are not compressed, and which one torch takes as the pickle is torch's matter.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"bytearray") >= 0
-
-
-def _tensor_bytes(content: Any) -> int:
-    """Return the memory of all tensors, if each had its own. With stride 0, one stored element stands for many."""
-    if isinstance(content, torch.Tensor):
-        return content.nbytes
-    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
-    return sum(map(_tensor_bytes, inner))
-
-
 def too_many(content: Any) -> bool:
     """Return whether plain containers hold too many values, or too long texts. (A list can contain itself.)"""
     left, count = [(content, 0)], 0
@@ -171,17 +154,18 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         DataError: if it is damaged, or is not a checkpoint of this program.
     """
     verify(path)
-    if _allocates(path):
-        raise DataError(f"{path}: asks for memory without content; use a checkpoint that you trust")
     try:
+        refuse_calls(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
+    except DataError:
+        raise
     except Exception as error:  # for other kinds of files, torch raises many types of errors
         raise DataError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); use another one") from error
     if not isinstance(content, dict) or not isinstance(content.get("vgm2p"), dict):
         raise DataError(f"{path}: a checkpoint of another program; give one that `vgm2p fit` wrote")
     if any(map(too_many, content.values())):
         raise DataError(f"{path}: holds too many values for a checkpoint; use a checkpoint that you trust")
-    if _tensor_bytes(content) > SHARED * path.stat().st_size:
+    if _size(content) > SHARED * path.stat().st_size:
         raise DataError(f"{path}: its tensors are far larger than the file; use a checkpoint that you trust")
     written = content["vgm2p"].get("format", FORMAT)
     if written != FORMAT:
