@@ -118,10 +118,11 @@ sc2:  ## install StarCraft II 4.10 in $SC2PATH (default ~/StarCraftII; 4 GB); yo
 	cp -alf "$$folder"/StarCraftII/. "$(SC2PATH)" && echo "StarCraft II is in $(SC2PATH)"
 
 smac-maps:  ## install SMAC's maps in $SC2PATH/Maps (default ~/StarCraftII; SMACV2=<url or clone>)
-	@folder=$$(mktemp -d) && git clone -q --no-checkout $(SMACV2) $$folder && \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 1' INT TERM && \
+	git clone -q --no-checkout $(SMACV2) $$folder && \
 	git -C $$folder checkout -q $(SMACV2_COMMIT) -- smacv2/env/starcraft2/maps/SMAC_Maps && \
 	install -Dm644 -t "$(SC2PATH)/Maps/SMAC_Maps" $$folder/smacv2/env/starcraft2/maps/SMAC_Maps/*.SC2Map && \
-	rm -rf $$folder && echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
+	echo "$$(ls "$(SC2PATH)/Maps/SMAC_Maps" | wc -l) maps in $(SC2PATH)/Maps/SMAC_Maps"
 
 test-smac: $(READY)  ## all SMAC tests, with a stand-in for StarCraft II (after install-smac)
 	$(PY) -m pytest -v -rs -m "slow or not slow" --timeout 1200 tests/envs/test_smac*.py tests/envs/test_workers.py

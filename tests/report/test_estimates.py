@@ -167,6 +167,13 @@ def test_metrics_per_seed_equal_numpy_whatever_the_batches():
         np.testing.assert_allclose(metric.compute(), [truths[cls](value[seed == s]) for s in range(3)], atol=1e-9)
 
 
+def test_deviations_of_large_returns_keep_their_digits():
+    value = 1e12 + np.random.default_rng(0).normal(size=20)
+    metric = Deviation(1)
+    metric.update(torch.zeros(20, dtype=torch.long), torch.as_tensor(value))
+    np.testing.assert_allclose(metric.compute(), [np.std(value)], rtol=1e-9)
+
+
 def test_win_rates_have_wilson_intervals():
     metric = WinRate(2)
     metric.update(torch.tensor([0] * 10 + [1] * 4), torch.tensor([1.0] * 8 + [0.0] * 2 + [0.0] * 4))

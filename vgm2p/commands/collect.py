@@ -265,7 +265,7 @@ def columns_of(tapes: Sequence[Tape], behaviour: int, spec: Spec, attributes: di
         steps["legal_actions"] = per_row((tape.legal for tape in tapes), np.uint8)
     known: dict[str, NDArray[Any]] = {
         "seed": np.array([tape.seed for tape in tapes], np.int64),
-        "behaviour": np.full(len(tapes), behaviour, np.int8),
+        "behaviour": np.full(len(tapes), behaviour, np.int8 if behaviour < 128 else np.int32),
     }
     return episodes.columns(steps, attributes, known)
 

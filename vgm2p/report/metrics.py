@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,19 +21,17 @@ class PerSeed(Metric):
 
     full_state_update = False
     total: Tensor
-    squares: Tensor
     count: Tensor
 
     def __init__(self, seeds: int, **options: Any) -> None:
         super().__init__(**options)
-        for name in ("total", "squares", "count"):
+        for name in ("total", "count"):
             self.add_state(name, torch.zeros(seeds, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, seed: Tensor, value: Tensor) -> None:
         """Add values (M,); `seed` (M,) holds the position of each value's seed."""
         value = value.double()
         self.total.index_add_(0, seed, value)
-        self.squares.index_add_(0, seed, value.square())
         self.count.index_add_(0, seed, torch.ones_like(value))
 
 
@@ -42,14 +41,6 @@ class Mean(PerSeed):
     def compute(self) -> Tensor:
         """Return (S,) means, NaN for a seed without values."""
         return self.total / self.count
-
-
-class Deviation(PerSeed):
-    """Population standard deviation per seed."""
-
-    def compute(self) -> Tensor:
-        """Return (S,) standard deviations."""
-        return (self.squares / self.count - (self.total / self.count).square()).clamp(min=0).sqrt()
 
 
 class Total(PerSeed):
@@ -72,8 +63,12 @@ class WinRate(PerSeed):
         return [wilson(int(won), int(n)) for won, n in zip(self.total.tolist(), self.count.tolist(), strict=True)]
 
 
-class InterquartileMean(Metric):
-    """Interquartile mean per seed. It keeps all values, because sums are not enough to compute it."""
+class KeptPerSeed(Metric):
+    """Base class: keeps all values, for statistics that sums do not give, or not with all digits.
+
+    Args:
+        seeds: number of seeds S.
+    """
 
     full_state_update = False
     seed: list[Tensor]
@@ -90,7 +85,23 @@ class InterquartileMean(Metric):
         self.seed.append(seed)
         self.value.append(value.double())
 
+    def of_seeds(self) -> Iterator[Tensor]:
+        """Yield the values of each seed."""
+        seed, value = torch.cat(self.seed), torch.cat(self.value)
+        return (value[seed == s] for s in range(self.seeds))
+
+
+class Deviation(KeptPerSeed):
+    """Population standard deviation per seed."""
+
+    def compute(self) -> Tensor:
+        """Return (S,) standard deviations."""
+        return torch.stack([value.std(correction=0) for value in self.of_seeds()])
+
+
+class InterquartileMean(KeptPerSeed):
+    """Interquartile mean per seed."""
+
     def compute(self) -> Tensor:
         """Return (S,) interquartile means."""
-        seed, value = torch.cat(self.seed), torch.cat(self.value)
-        return torch.tensor([iqm(value[seed == s].tolist()) for s in range(self.seeds)], dtype=torch.float64)
+        return torch.tensor([iqm(value.tolist()) for value in self.of_seeds()], dtype=torch.float64)
