@@ -1,6 +1,7 @@
 """OMIGA and MA-ICQ: losses against loops in float64, gradients that stay in their networks, legality."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -154,7 +155,12 @@ def test_policy_loss_of_ma_icq(kind, source, options):
     if options:
         scaled = advantage / 0.1
     else:
-        scaled = advantage / math.sqrt(float((advantage - advantage.mean()).detach().square().sum()) / 23)
+        chosen = [
+            float(advantage[b, i].detach())
+            for b, i in ref.rows(batch)
+            if kind == "continuous" or batch.legal[0, b, i].sum() > 1
+        ]
+        scaled = advantage / (statistics.stdev(chosen) if kind == "continuous" else statistics.pstdev(chosen))
     wanted, clamped = 0.0, 0
     for b, i in ref.rows(batch):
         k, _ = mixer_row(algorithm, algorithm.mixer, batch.obs, b)

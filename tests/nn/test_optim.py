@@ -122,14 +122,28 @@ def test_loss_scale_does_not_change_steps_and_an_overflow_skips_its_seed_alone()
     assert scale.clean.tolist() == [2, 3, 2]
 
 
+def test_a_step_that_is_not_due_changes_no_loss_scale():
+    scale = LossScale(S, initial=2.0**10, interval=2).double()
+    ours, stacked, *_ = pair(loss_scale=scale)
+    due = torch.tensor([True, False, True])
+    for _ in range(2):
+        ours.minimise(losses(stacked, 0) * torch.tensor([1.0, float("inf"), 1.0]), due)
+    assert scale.scale.tolist() == [2.0**11, 2.0**10, 2.0**11] and scale.clean.tolist() == [0, 0, 0]
+
+
 def test_a_follower_moves_by_tau_and_survives_a_move():
     ours, stacked, *_ = pair()
-    target = nn.ParameterList([nn.Parameter(torch.zeros_like(p)) for p in stacked])
+    target = nn.ParameterList([nn.Parameter(torch.full_like(p, math.nan)) for p in stacked])
     follower = Follower(target, ours)
+    before = [p.detach().clone() for p in stacked]
+    for p, online in zip(target, before, strict=True):
+        assert torch.equal(p, online)
+    ours.minimise(losses(stacked, 0), torch.ones(S, dtype=torch.bool))
     follower.follow(0.25)
-    for p, online in zip(target, stacked, strict=True):
-        torch.testing.assert_close(p, 0.25 * online)
+    moved = [0.75 * old + 0.25 * online for old, online in zip(before, stacked, strict=True)]
+    for p, expected in zip(target, moved, strict=True):
+        torch.testing.assert_close(p, expected)
     target.float()
     follower.rebind()
     assert follower.flat.dtype == torch.float32
-    torch.testing.assert_close(target[1], (0.25 * stacked[1]).float())
+    torch.testing.assert_close(target[1], moved[1].float())

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vgm2p.algos.contract import Algorithm
+from vgm2p.algos.omiga import regression
 from vgm2p.algos.parts import gaussian_nll
 from vgm2p.groups import Net, Optim
 from vgm2p.nn.mlp import MLP
@@ -66,7 +67,7 @@ class Mine(Algorithm):
         q_tot, _ = self.mix(self.mixer, batch.obs, self.q(o, a)[:, 0])
         critic_loss = per_seed_mean(batch.valid * (q_tot - y).square())
         z = w_bar * (q_bar - self.v(o)) / self.alpha
-        value_loss = per_seed_mean(torch.exp(z.clamp(max=10.0)) + w_bar * self.v(o) / self.alpha)
+        value_loss = regression(w_bar, q_bar, self.v(o), self.alpha)
         mean, log_std = self.policy(o).chunk(2, -1)
         log_std = log_std.clamp(-5.0, 2.0)
         weight = torch.exp(z.detach()).clamp(max=self.cap)

@@ -56,12 +56,14 @@ class Algorithm(Encoding):
     has_probabilities: bool = False  # whether `acting.sample` is possible
     has_verdict: ClassVar[bool] = False  # whether it rates actions: with probabilities, `acting.beta` is possible
     head: Head = VELOCITY  # what the output of a flow network means
-    gamma: float = 0.0  # discount; 0 if the algorithm has none
+    gamma: float = 0.0  # discount, in Survey and `return_to_go`, too; an algorithm without one sets none
     remark: str | None = None
 
     def __init__(self, spec: Spec, seeds: Sequence[int], history: int = 1) -> None:
         super().__init__(spec, seeds, history)
         if not isinstance(getattr(type(self), "needs", None), property):
+            if type(self).needs.history not in (1, history):
+                raise ValueError(f"needs of {type(self).__name__} has a history; give it to Algorithm.__init__ instead")
             self.needs = replace(type(self).needs, history=history)
         self.optimisers: dict[str, SeedAdam] = {}
         self.froze: dict[str, Tensor] = {}  # optimiser -> (S,) clock at which its loss froze the seed, -1: it did not
@@ -137,7 +139,10 @@ class Algorithm(Encoding):
         return times.suited(self.head)
 
     def make_optimiser(self, name: str, modules: Iterable[nn.Module], optim: Optim) -> SeedAdam:
-        """Initialise the modules from (seed, role), and return one Adam for all of them (`vgm2p.seeds.initialise`)."""
+        """Initialise the modules from (seed, role), and return one Adam for all of them (`vgm2p.seeds.initialise`).
+
+        A name stands for one role: with the name of an earlier optimiser, the new modules take the place of its own.
+        """
         members = nn.ModuleList(modules)
         initialise(members, self.seeds, name)
         self.optimisers[name] = SeedAdam(members.parameters(), optim)
@@ -145,7 +150,10 @@ class Algorithm(Encoding):
         return self.optimisers[name]
 
     def follow(self, module: nn.Module, online: SeedAdam) -> Follower:
-        """Make `module` a target network without gradients, which follows the network that `online` trains."""
+        """Make `module` a target network without gradients, which follows the network that `online` trains.
+
+        It starts with the values of that network.
+        """
         module.requires_grad_(False)
         self.followers.append(Follower(module, online))
         return self.followers[-1]
@@ -155,7 +163,12 @@ class Algorithm(Encoding):
 
         A seed whose loss is not finite is frozen for the rest of the run; the other seeds continue. `due`, () or (S,)
         bool, tells which seeds take the step; None: all.
+
+        Raises:
+            ValueError: for a loss of another shape, which would mix the seeds.
         """
+        if loss.shape != self.alive.shape:
+            raise ValueError(f"the loss '{name}' has shape {tuple(loss.shape)}, not (S,); use `types.per_seed_mean`")
         finite = loss.detach().abs() < torch.inf
         self.froze[name].masked_fill_(self.alive > finite, self.clock)
         alive = self.alive.logical_and_(finite)

@@ -15,7 +15,7 @@ from vgm2p.algos.diagnostics import ess, weight_levels
 from vgm2p.algos.encoding import masked
 from vgm2p.algos.parts import batch_softmax, unit, value_at
 from vgm2p.algos.weighted_cloning import Info, WeightedCloning, refuse_zero
-from vgm2p.types import Batch, Needs, Randomness, per_seed_mean
+from vgm2p.types import Batch, Needs, Randomness, has_choice, per_seed_mean
 
 
 class MAICQ(WeightedCloning):
@@ -76,7 +76,7 @@ class MAICQ(WeightedCloning):
     def weights(self, batch: Batch, o: Tensor) -> tuple[Tensor, Info]:
         """Return N k^i(x) min(exp(A^i / beta) / Z, cap): (S, B, N)."""
         advantage = self.advantage(batch, o)
-        raw = batch_softmax(unit(advantage) if self.standardise else advantage, self.beta)
+        raw = batch_softmax(unit(advantage, has_choice(batch.legal)) if self.standardise else advantage, self.beta)
         k, _ = self.mixer(self.joint(batch.obs))
         weight = self.spec.n_agents * k * raw.clamp(max=self.weight_cap)
         return weight, weight_levels(weight, raw > self.weight_cap)

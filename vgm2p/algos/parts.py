@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vgm2p.algos.diagnostics import deviation
+from vgm2p.seeds import broadcast
 from vgm2p.types import Randomness, per_seed_mean
 
 
@@ -152,9 +154,11 @@ def unit_size(q: Tensor) -> Tensor:
     return q / size.clamp(min=torch.finfo(q.dtype).tiny)
 
 
-def unit(x: Tensor) -> Tensor:
-    """Divide x (S, ...) by its standard deviation per seed. A single number has none, and stays as it is."""
+def unit(x: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Divide x (S, ...) by its standard deviation per seed. A single number has none, and stays as it is.
+
+    With `rows` (S, ...) bool, the deviation is that of those rows: actions without a choice have no advantage.
+    """
     if x[0].numel() == 1:
         return x
-    deviation = x.flatten(1).std(1).clamp(min=1e-8)
-    return x / deviation.reshape(-1, *[1] * (x.dim() - 1))
+    return x / broadcast(deviation(x, rows).clamp(min=1e-8), x)

@@ -140,7 +140,7 @@ class VGM2PSwitches(VGM2P):
         if self.against_value or (self.margin == 0.0 and self.judge == "critic"):
             better = super().is_better(batch, o, adv, value)
         else:
-            better = unit(self.judged(batch, o, adv)) >= -self.margin
+            better = unit(self.judged(batch, o, adv), has_choice(batch.legal)) >= -self.margin
         if self.best_share == 1.0:
             return better
         assert batch.episode_rank is not None, "the batch lacks a field of `needs`"
@@ -150,8 +150,8 @@ class VGM2PSwitches(VGM2P):
         """Return the judge's score (S, B, N): A_Q, or A_G, or A_Q / std(A_Q) + A_G / std(A_G)."""
         if self.usual is None:
             return adv
-        outcome = self.learn_outcome(batch, o, self.usual)
-        return outcome if self.judge == "return" else unit(adv) + unit(outcome)
+        outcome, choice = self.learn_outcome(batch, o, self.usual), has_choice(batch.legal)
+        return outcome if self.judge == "return" else unit(adv, choice) + unit(outcome, choice)
 
     def learn_outcome(self, batch: Batch, o: Tensor, usual: Value) -> Tensor:
         """Do one step of V_G, the expectile of the returns-to-go. Return A_G (S, B, N) from before this step."""

@@ -48,7 +48,7 @@ class Follower:
     """A target network that follows an online network: target <- (1 - tau) target + tau online (Polyak averaging).
 
     Args:
-        module: the target network, a copy of the online network.
+        module: the target network, with the parameters of the online network. It takes over their values.
         online: optimiser of the online network.
     """
 
@@ -56,6 +56,7 @@ class Follower:
         self.parameters = list(module.parameters())
         self.online = online
         self.flat = flatten(self.parameters)
+        self.flat.copy_(online.flat)  # a copy that was made before `make_optimiser` has other values
 
     def rebind(self) -> None:
         """Flatten the parameters again. Call it after the module moved to another device or dtype."""
@@ -83,9 +84,15 @@ class LossScale(nn.Module):
         self.clean: Tensor
 
     @torch.no_grad()
-    def update(self, overflow: Tensor) -> None:
-        """Update the scales for `overflow` (S,) bool, without waiting for the device."""
-        clean = torch.where(overflow, torch.zeros_like(self.clean), self.clean + 1)
+    def update(self, overflow: Tensor, stepped: Tensor) -> None:
+        """Update the scales of the seeds that stepped, without waiting for the device.
+
+        Args:
+            overflow: (S,) bool, whether the gradients have overflowed.
+            stepped: (S,) bool, whether the seed's step was due. The scale of another seed stays as it is.
+        """
+        overflow = overflow & stepped
+        clean = torch.where(overflow, torch.zeros_like(self.clean), self.clean + stepped.to(self.clean.dtype))
         grown = clean >= self.interval
         factor = torch.where(overflow, 0.5, torch.where(grown, 2.0, 1.0))
         self.scale.mul_(factor)
@@ -165,7 +172,7 @@ class SeedAdam(torch.optim.Optimizer):
         if self.loss_scale is not None:
             multiply(grads, 1.0 / self.loss_scale.scale)
             overflow = ~torch.isfinite(per_seed_norm(grads))
-            self.loss_scale.update(overflow & alive)
+            self.loss_scale.update(overflow, alive)
             skip = skip | overflow
         rates = self.learning_rates()
         skipped = skip.to(self.steps.dtype)

@@ -63,6 +63,6 @@ class Freezing(Callback):
         for each in found:
             if each.seed not in self._told:
                 self._told.add(each.seed)
-                self.say(f"diverged     {each.line}; it stays as it was before, and its returns are no result")
+                self.say(f"diverged     {each.line}; it is no longer trained, and its returns are no result")
         if len(found) == len(module.algorithm.seeds):
             raise Diverged(f"{found[0].line}; no seed is left, so the run ends; {REMEDY}")

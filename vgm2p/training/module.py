@@ -46,6 +46,7 @@ class Diagnostics:
         """Add the diagnostics of one update, each (S,), to the sums. The caller counts the updates."""
         for name, value in info.items():
             held = self.sums.get(name)
+            value = value.detach()  # with a gradient, the sums would keep every update in memory
             self.sums[name] = value.to(torch.float64, copy=True) if held is None else held.add_(value)
 
     def means(self) -> dict[str, list[float]]:

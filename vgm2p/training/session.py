@@ -77,6 +77,16 @@ def train(run: Run, algorithm_type: type[Algorithm], data: OfflineDataModule, on
     write_timing(run, module.done, fitted - began, time.monotonic() - began)
 
 
+def discount_of(algorithm: Algorithm) -> float:
+    """Return `gamma`. Raises ConfigError if the algorithm sets none, and reads returns-to-go."""
+    given = "gamma" in vars(algorithm) or type(algorithm).gamma != Algorithm.gamma
+    if not given and algorithm.needs.fields & {"return_to_go", "return_seen"}:
+        raise ConfigError(
+            f"{type(algorithm).__name__} reads returns-to-go; set self.gamma, their discount, in __init__"
+        )
+    return algorithm.gamma
+
+
 def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorithm]) -> OfflineModule:
     """Load the data and return the module with the algorithm, ready for training.
 
@@ -92,12 +102,13 @@ def make_module(run: Run, data: OfflineDataModule, algorithm_type: type[Algorith
     algorithm = make_algorithm(settings.policy, store.spec)
     check_updates(algorithm, settings.updates, settings.algorithm)
     data.draw_as(algorithm_type.draws(store.spec.discrete))  # if nothing told the kind of actions before
-    survey = store.survey(algorithm.gamma)
+    discount = discount_of(algorithm)
+    survey = store.survey(discount)
     large = too_large(store.summary, survey)
     if large is not None:
         run.say(f"warning      {large}")
     algorithm.survey(survey)
-    store.provide(algorithm.needs, algorithm.gamma)
+    store.provide(algorithm.needs, discount)
     return OfflineModule(
         algorithm,
         store,

@@ -217,7 +217,13 @@ class Body(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x and of the parameters, where they are needed."""
+        """Return the gradients of x and of the parameters, where they are needed.
+
+        Raises:
+            RuntimeError: with `create_graph=True`: second derivatives would be zero.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("this network has no second derivatives; compute it by `MLP.plain`")
         shape, through, saved = ctx.shape, ctx.needs_input_grad[3], list(ctx.saved_tensors)
         count = shape.layers * shape.per_layer + 2
         parameters, saved = saved[:count], saved[count:]
