@@ -18,6 +18,7 @@ from vgm2p.config.command_line import hydra_words
 from vgm2p.config.compose import composed
 from vgm2p.config.settings import training_part
 from vgm2p.datamodules.layout.writing import write as write_columns
+from vgm2p.errors import DataError
 from vgm2p.report.estimates import mean
 from vgm2p.report.runs import Run
 
@@ -86,12 +87,14 @@ def test_behaviours_of_the_recorded_data_are_rated_by_their_last_rewards(tmp_pat
     columns.episodes["return"] = np.add.reduceat(columns.steps["rewards"].astype(np.float64), start)
     columns.episodes["behaviour"] = np.array([0, 0, 1, 1], np.int16)
     columns.attributes["behaviours"] = json.dumps([{"policy": "heuristic", "noise": noise} for noise in (0, 0.3)])
-    write_columns(tmp_path / "x.h5", columns)
+    digest = write_columns(tmp_path / "x.h5", columns)
     config = {"data": {"source": {"paths": [str(tmp_path / "x.h5")]}}}
-    found = behaviours(Run(Path(), {"config": config}, {}, ""))
+    found = behaviours(Run(Path(), {"config": config, "data": {"digest": digest}}, {}, ""))
     names = [f"data: heuristic, noise {noise} (2 episodes)" for noise in ("0", "0.3")]
     assert [result.name for result in found] == [*names, "data"]
     assert [mean(result.won) for result in found] == [0.5, 1.0, 0.75]
+    with pytest.raises(DataError, match="not the data of the cells"):
+        behaviours(Run(Path(), {"config": config, "data": {"digest": "d" * 64}}, {"experiment": "smax_3m"}, "x"))
 
 
 @pytest.mark.parametrize(

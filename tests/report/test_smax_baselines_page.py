@@ -55,6 +55,16 @@ def test_a_difference_to_the_clone_has_a_star_if_its_interval_excludes_zero(text
     assert line(text, "Differences", "bc_gaussian") == ["bc_gaussian", "", ""]
 
 
+def test_a_row_that_wins_every_battle_has_an_interval_of_its_difference(tmp_path):
+    """A bootstrap of equal outcomes has no spread: both rows at 20 of 20 would differ by 0 exactly."""
+    for label in ("bc_gaussian", "ma_bcq"):
+        row = next(row for row in ROWS if row.label == label)
+        write_run(tmp_path, "smax_3m", row, [None], lambda way, seed, episode: (1.0, 1), data_in("/nowhere"))
+    write(tmp_path, tmp_path)
+    found = line((tmp_path / "smax_baselines.md").read_text(), "Differences", "ma_bcq")[2]
+    assert found == "0.00 [-0.16, 0.16]"  # Wilson: 20 of 20 starts won is a rate of at least 0.84
+
+
 def test_diagnostics_are_those_of_the_last_log(text):
     assert line(text, "Diagnostics", "ma_bcq")[1:] == ["0.50", "2.00", "0.25", ""]
     assert line(text, "Diagnostics", "ma_cql")[1:] == ["1.50", "2.00", "", "3.00"]
@@ -76,9 +86,11 @@ def test_rows_are_compared_with_the_recorded_data_that_a_packed_cell_names(tmp_p
     columns.episodes["behaviour"] = np.zeros(4, np.int16)
     columns.attributes["behaviours"] = json.dumps([{"policy": "heuristic", "noise": 0}])
     (tmp_path / "smax").mkdir()
-    write_columns(tmp_path / "smax" / "3m_mixed.h5", columns)
+    digest = write_columns(tmp_path / "smax" / "3m_mixed.h5", columns)
     packed = data_in("$VGM2P_DATA")
     write_run(tmp_path, "smax_3m", battles.CLONE, [None], lambda way, seed, episode: (1.0, episode % 2), packed)
+    manifest = tmp_path / "smax_3m" / battles.CLONE.label / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("d" * 64, digest))
     write(tmp_path, tmp_path)
     text = (tmp_path / "smax_baselines.md").read_text()
     assert line(text, "Differences", "bc_gaussian")[1].startswith("0.25 [")

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tools.results import baselines, baselines_page, battles, battles_page, robots, robots_page, smax_baselines_page
 from tools.results.cells import Plan, cells, keep_finished, print_plan, restore, run_missing
+from vgm2p.errors import PREFIX, UserError
+from vgm2p.io.files import require_file
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -64,11 +66,17 @@ def run_battles(options: argparse.Namespace) -> int:
     """Record the battles' data, run their cells, write the pages of the chosen parts; return the exit code.
 
     A part that was not asked for keeps its page: the half of docs/results.md, or docs/smax_baselines.md.
+
+    Raises:
+        MissingInput: if data are missing, because they could not be recorded or nothing may run. The pages stay.
     """
     parts = options.only or list(battles.PARTS)
-    scenarios = {battles.SCENARIOS[experiment] for experiment, _ in cells(battles.PARTS, parts)}
-    code = 0 if options.write else max(battles.record(scenario) for scenario in sorted(scenarios))
-    code = code or run_plan(battles.PARTS, options)
+    scenarios = sorted({battles.SCENARIOS[experiment] for experiment, _ in cells(battles.PARTS, parts)})
+    for scenario in scenarios:
+        if not options.write:
+            battles.record(scenario)
+        require_file(battles.data_file(scenario), "the recorded battles are missing; `make results-smax` records them")
+    code = run_plan(battles.PARTS, options)
     if set(battles.PAGE) & set(parts):
         battles_page.write(options.runs, options.docs)
     if "values" in parts:
@@ -79,7 +87,11 @@ def run_battles(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the part that the first word of the command line names."""
     options = arguments()
-    return {"robots": run_robots, "baselines": run_baselines, "battles": run_battles}[options.half](options)
+    try:
+        return {"robots": run_robots, "baselines": run_baselines, "battles": run_battles}[options.half](options)
+    except UserError as error:
+        print(f"{PREFIX}{error}", file=sys.stderr)
+        return error.exit_code
 
 
 if __name__ == "__main__":

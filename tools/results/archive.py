@@ -40,17 +40,18 @@ def pack(runs: Path, cell: str, archive: Path) -> None:
         write_atomic(path, content.getvalue())
 
 
-def unpack(archive: Path, cell: str, runs: Path) -> None:
-    """Write the files of a packed cell to its folder below `runs`. Does nothing without a packed cell.
+def unpack(archive: Path, cell: str, runs: Path) -> bool:
+    """Write the files of a packed cell to its folder below `runs`; return whether this was done.
 
-    A folder that exists already stays as it is: it may hold a run that goes on.
+    Does nothing without a packed cell. A folder that exists stays as it is: it may hold a run that goes on.
     """
     path, folder = archive / f"{cell}.zip", runs / cell
     if folder.exists() or not path.exists():
-        return
+        return False
     with folder_aside(folder) as aside, zipfile.ZipFile(path) as packed:
         for name in FILES:
             (aside / name).write_bytes(packed.read(name))
+    return True
 
 
 def portable(config: Mapping[str, Any], cell: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from tools.results.baselines import LONG_ROWS, LONGER, PARTS, PLANNER_SIZE, PLANNERS, SHORT_ROWS
 from tools.results.cells import cells, command_table, finished, load_finished
@@ -137,9 +138,8 @@ def _compared(run: Run, reference: Reference) -> list[str]:
     values = final_values([run], reference.way)
     low, high = interval(values)
     verdict = "reached" if high >= reference.value - reference.deviation else "not reached"
-    ordered = sorted(value for episodes in values for value in episodes)
     theirs = f"{reference.value:g} +- {reference.deviation:g}"
-    middle = f"{ordered[len(ordered) // 2]:.0f}"
+    middle = f"{median(value for episodes in values for value in episodes):.0f}"
     ours = bounds((mean(values), low, high), 0)
     way = "" if reference.way is None else f"{reference.way:g}"
     return [reference.experiment, reference.label, way, ours, middle, theirs, verdict]

@@ -72,10 +72,14 @@ PAGE = ("battles", "unseen", "random")  # the parts of docs/results.md
 SCENARIOS = {**SETS, **UNSEEN, **RANDOM_TEAMS}
 
 
-def record(scenario: str) -> int:
-    """Collect a dataset, unless its file exists. Return the exit code."""
-    target = Path(os.environ.get("VGM2P_DATA", "data")) / "smax" / f"{scenario}_mixed.h5"
-    if target.is_file():
-        return 0
-    words = ["collect", f"env=smax/{scenario}", "recipe=mixed", f"out={target}"]
-    return subprocess.run([sys.executable, "-m", "vgm2p", *words], check=False).returncode
+def data_file(scenario: str) -> Path:
+    """Return the path of a recorded dataset."""
+    return Path(os.environ.get("VGM2P_DATA", "data")) / "smax" / f"{scenario}_mixed.h5"
+
+
+def record(scenario: str) -> None:
+    """Collect a dataset, unless its file exists. If that fails, `collect` says why, and there is no file."""
+    target = data_file(scenario)
+    if not target.is_file():
+        words = ["collect", f"env=smax/{scenario}", "recipe=mixed", f"out={target}"]
+        subprocess.run([sys.executable, "-m", "vgm2p", *words], check=False)

@@ -16,8 +16,9 @@ from tools.results.cells import Row, cells, command_table, finished, load_finish
 from tools.results.page import halves, save
 from tools.results.rivals import own, shown, verdicts
 from vgm2p.datamodules.layout.reading import read
+from vgm2p.errors import DataError
 from vgm2p.io.text import grid
-from vgm2p.report.estimates import Seeds, difference, interval, mean, rate_interval
+from vgm2p.report.estimates import Seeds, interval, mean, rate_difference, rate_interval
 from vgm2p.report.runs import Run, final_values, ways_of
 from vgm2p.report.tables import bounds
 from vgm2p.run.ways import Way, way_text
@@ -31,7 +32,8 @@ evaluated for a hundred episodes in each [way to act](algorithms/clean_action.md
 for all seeds and rows. The columns `1` (one draw of start noise), `mode`, `sample` and `judged` have win rates. `<`
 marks the default way, which a deployed policy takes; the return and the difference of win rates are those of this
 way. The data have one win rate, in the first column. Intervals are 95 % bootstrap intervals over seeds, then
-episodes, with one draw of starts for all seeds. Differences are paired by start.
+episodes, with one draw of starts for all seeds. Differences are paired by start. A row that won all battles, or none,
+has no bootstrap: its interval is Wilson's, and that of a difference to it is Newcombe's.
 
 What holds: BC(FM) and BC(MF) win about as often as the categorical clone. A draw of start noise costs them nothing.
 `vgm2p_plus` wins more often than all other rows on `smax_2s3z`, also on [400 other starts](smax.md#fresh-battles). With
@@ -131,7 +133,7 @@ def _experiment(done: list[Run]) -> list[str]:
         default = default_result(run)
         found = {result.acting: result for result in results_of(run)}
         shown = [_line(found[way])[1] + ("<" if way == default.acting else "") if way in found else "" for way in ways]
-        gap = bounds(difference(default.won, clone.won), 2) if clone and default.label != clone.label else ""
+        gap = bounds(rate_difference(default.won, clone.won), 2) if clone and default.label != clone.label else ""
         lines.append([default.label, *shown, _line(default)[2], gap])
     return [*_title(done[0]), grid(lines)]
 
@@ -175,11 +177,18 @@ def behaviours(run: Run) -> list[MethodResult]:
     """Return a result per behaviour policy of the recorded data, and last one of all data; none without the file.
 
     A battle is won if its last reward is at least 1. A packed cell names the data's folder as `$VGM2P_DATA`.
+
+    Raises:
+        DataError: if the file holds other data than those of the run.
     """
     path = Path(os.path.expandvars(run.manifest["config"]["data"]["source"]["paths"][0]))
     if not path.is_file():
         return []
     columns = read(path)
+    if columns.attributes["content_sha256"] != run.manifest["data"]["digest"]:
+        raise DataError(
+            f"{path}: not the data of the cells of {run.key[0]}; move it away, and set VGM2P_DATA to theirs"
+        )
     episodes = columns.episodes
     last = columns.steps["rewards"][episodes["start"] + episodes["length"] - 1]
     won, returns = (last >= 1.0).astype(float), episodes["return"]

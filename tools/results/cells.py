@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,9 +92,14 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
 
 
 def restore(plan: Plan, parts: Sequence[str], runs: Path, archive: Path) -> None:
-    """Unpack the cells that `archive` has and `runs` lacks."""
+    """Unpack the cells that `archive` has and `runs` lacks.
+
+    A packed cell that was run with other settings is not unpacked: `fit` would refuse to go on in its folder.
+    """
     for experiment, row in cells(plan, parts):
-        unpack(archive, f"{experiment}/{row.label}", runs)
+        cell = f"{experiment}/{row.label}"
+        if unpack(archive, cell, runs) and not finished(runs, experiment, row):
+            shutil.rmtree(runs / cell)
 
 
 def keep_finished(plan: Plan, parts: Sequence[str], runs: Path, archive: Path) -> None:
@@ -115,24 +121,27 @@ def command(experiment: str, row: Row, runs: Path) -> list[str]:
 
 
 def run(experiment: str, row: Row, runs: Path, archive: Path) -> int:
-    """Run a cell and pack it; its output goes to `<label>.log` beside its folder. Return the exit code of `fit`."""
+    """Run a cell and pack it; its output goes to `<label>.log` beside its folder. Return 0, or 1 if it did not end."""
     print(f"{experiment}: {row.label}", flush=True)
     log = runs / experiment / f"{row.label}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
+    with log.open("a+") as file:
+        before = file.tell()
         code = subprocess.run(command(experiment, row, runs), check=False, stdout=file, stderr=file).returncode
-    if code:
-        print(f"{experiment}: {row.label}: exit {code}: {log.read_text().splitlines()[-1]}", flush=True)
-    else:
+        file.seek(before)
+        lines = file.read().splitlines() or [f"no output in {log}"]
+    if code == 0 and finished(runs, experiment, row):
         pack(runs, f"{experiment}/{row.label}", archive)
-    return code
+        return 0
+    print(f"{experiment}: {row.label}: exit {code}: {lines[-1]}", flush=True)
+    return 1
 
 
 def cells(plan: Plan, parts: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Yield (experiment, row) of every cell, in the order of running."""
-    for part in parts:
-        for experiments, rows in plan[part]:
-            yield from ((experiment, row) for row, experiment in itertools.product(rows, experiments))
+    """Yield (experiment, row) of every cell once, in the order of running. Parts may have cells in common."""
+    blocks = (block for part in parts for block in plan[part])
+    pairs = (pair for experiments, rows in blocks for pair in itertools.product(rows, experiments))
+    yield from dict.fromkeys((experiment, row) for row, experiment in pairs)
 
 
 def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
@@ -148,7 +157,7 @@ def print_plan(plan: Plan, parts: Sequence[str], runs: Path, jobs: int) -> None:
 
 
 def run_missing(plan: Plan, parts: Sequence[str], runs: Path, archive: Path, jobs: int) -> int:
-    """Run the unfinished cells, `jobs` at a time, and pack each; return the largest exit code."""
+    """Run the unfinished cells, `jobs` at a time, and pack each; return 0, or 1 if one did not finish."""
     missing = [(experiment, row) for experiment, row in cells(plan, parts) if not finished(runs, experiment, row)]
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(run, experiment, row, runs, archive) for experiment, row in missing]

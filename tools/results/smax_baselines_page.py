@@ -11,7 +11,7 @@ from tools.results.cells import cells, command_table, finished, load_finished
 from tools.results.diagnostics import last_log
 from vgm2p.io.files import write_atomic
 from vgm2p.io.text import grid
-from vgm2p.report.estimates import difference
+from vgm2p.report.estimates import rate_difference
 from vgm2p.report.runs import Run
 from vgm2p.report.tables import bounds
 
@@ -83,7 +83,7 @@ def _differences(done: Sequence[Run]) -> list[str]:
 def _gap(result: MethodResult, rival: MethodResult | None) -> str:
     if rival is None:
         return ""
-    found = difference(result.won, rival.won)
+    found = rate_difference(result.won, rival.won)
     return bounds(found, 2) + ("*" if found[1] > 0 or found[2] < 0 else "")
 
 
