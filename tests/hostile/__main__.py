@@ -15,9 +15,13 @@ HARM = ("EXECUTED", "CHANGED", "SECRET")
 
 
 def main(wanted: str = "") -> int:
-    """Try the inputs whose names contain `wanted`. Return 1 if one was answered wrongly."""
+    """Try the inputs whose names contain `wanted`. Return 1 if one was answered wrongly, 2 if there is none."""
+    cases = [case for case in INPUTS if wanted in case.what]
+    if not cases:
+        print(f"no hostile input has {wanted!r} in its name; there are {len(INPUTS)}, such as {INPUTS[0].what!r}")
+        return 2
     with tempfile.TemporaryDirectory() as folder:
-        return run([case for case in INPUTS if wanted in case.what], Path(folder))
+        return run(cases, Path(folder))
 
 
 def run(cases: list[Hostile], folder: Path) -> int:

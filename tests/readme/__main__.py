@@ -1,7 +1,8 @@
 """`python -m tests.readme <scratch folder>`: types every command of the pages, and runs their Python programs.
 
-They are done in the order of the pages, each text once. The README comes first; every page has a copy of the folder that it leaves. `fit`, `evaluate`, `estimate` and `collect` get a
-smaller budget. The target of a `make` line must exist; `.ci/run` runs the targets. `tests/readme/exceptions.py` lists everything else that is not run as it stands.
+They are done in the order of the pages, each text once. The README comes first; every page has a copy of the folder
+that it leaves. `fit`, `evaluate`, `estimate` and `collect` get a smaller budget. The target of a `make` line must exist;
+it is not run here. `tests/readme/exceptions.py` lists everything else that is not run as it stands.
 """
 
 from __future__ import annotations

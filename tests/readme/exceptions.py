@@ -58,7 +58,7 @@ RULES = [
     Rule(r"^python -m http\.server", LEFT, "runs until it is stopped"),
     Rule(r"^python -m pytest", LEFT, "`make test` and `make test-slow` run the tests"),
     Rule(r"^python -m tools\.(peers|results)", LEFT, "needs the authors' code, or hours"),
-    Rule(r"^python -m tools\.estimate_validation", LEFT, "needs finished results; tests/execution has its parts"),
+    Rule(r"^python -m tools\.estimate_validation", LEFT, "needs finished results; tests/cli has its parts"),
     Rule(r"experiment=smacv|env=smac/", COMPOSED, "needs StarCraft II; `make test-smac` plays with a stand-in"),
     Rule(
         r"experiment=smax_|env=smax/", COMPOSED, "needs JAX and recorded battles; `make test-smax` records and trains"

@@ -127,7 +127,10 @@ def tried(subject: Subject, every: int, folder: Path) -> int:
 
 
 def main(every: int, names: list[str]) -> int:
-    """Try the commands of these names, or all; return the exit code."""
+    """Try the commands of these names, or all; return the exit code: 1 for a difference, 2 for an unknown name."""
+    if unknown := [name for name in names if name not in SUBJECTS]:
+        print(f"unknown command: {', '.join(unknown)}; choose from {', '.join(SUBJECTS)}")
+        return 2
     if compiler() is None:
         print("skipped: it needs Linux and a C compiler (cc)")
         return 0
