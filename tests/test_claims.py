@@ -39,9 +39,12 @@ def test_cloning_by_return_is_as_good_as_the_first_page_says(tmp_path):
     alike = {name: best for name, best in rows.items() if not APART.match(name)}
     clones = {name: best for name, best in alike.items() if name.startswith("bc_")}
     assert len(alike) > 10
-    assert (max(alike, key=alike.get), max(clones, key=clones.get)) == ("ma_cql", "bc_meanflow_x")
-    figures = (rows["vgm2p_plus"], rows["ma_cql"], rows["bc_meanflow_x"], rows["bc_mse_return"])
-    assert said("it returns N. .* `ma_cql`, returns N, .* all episodes N .* choice returns N") == figures
+    assert (max(alike, key=alike.get), max(clones, key=clones.get)) == ("vgm2p_team", "bc_meanflow_x")
+    figures = (rows["vgm2p_plus"], rows["vgm2p_team"], rows["ma_cql"], rows["bc_meanflow_x"], rows["bc_mse_return"])
+    assert (
+        said("it returns N. .* `algo.advantage=team`, returns N, `ma_cql` N, .* all episodes N .* choice returns N")
+        == figures
+    )
 
 
 def test_the_quick_start_returns_what_the_first_page_says(tmp_path):
