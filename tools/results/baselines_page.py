@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -96,7 +97,7 @@ def write(runs: Path, docs: Path) -> None:
     )
     parts = [head, *_beside_authors(runs)]
     for experiment in (*REPLAY, *EXPERT, *MEDIUM, *BUNDLED):
-        parts += _experiment(runs, experiment, docs)
+        parts += _experiment(runs, experiment, {row.label for name, row in every if name == experiment}, docs)
     if missing:
         labels = {name: [label for experiment, label in missing if experiment == name] for name, _ in missing}
         parts.append(
@@ -107,10 +108,11 @@ def write(runs: Path, docs: Path) -> None:
     print(f"written to {docs / 'baselines.md'}")
 
 
-def _experiment(runs: Path, experiment: str, docs: Path) -> list[str]:
+def _experiment(runs: Path, experiment: str, planned: Container[str], docs: Path) -> list[str]:
+    """Return the tables and pictures of a set. A row that is not planned for it may be in `runs`, but is not shown."""
     parts: list[str] = []
     for rows, suffix in ((SHORT_ROWS, ""), (LONG_ROWS, f"-x{LONGER}"), (PLANNERS, "-planners")):
-        found = load_finished(runs, experiment, rows)
+        found = load_finished(runs, experiment, [row for row in rows if row.label in planned])
         if found:
             picture = f"results/baselines-{experiment}{suffix}.png"
             (docs / "results").mkdir(parents=True, exist_ok=True)

@@ -187,7 +187,7 @@ def behaviours(run: Run) -> list[MethodResult]:
     columns = read(path)
     if columns.attributes["content_sha256"] != run.manifest["data"]["digest"]:
         raise DataError(
-            f"{path}: not the data of the cells of {run.key[0]}; move it away, and set VGM2P_DATA to theirs"
+            f"{path}: not the data of the cells of {run.key[0]}; move it away, and `make results-smax` records it again"
         )
     episodes = columns.episodes
     last = columns.steps["rewards"][episodes["start"] + episodes["length"] - 1]

@@ -94,7 +94,7 @@ def finished(runs: Path, experiment: str, row: Row) -> bool:
 def restore(plan: Plan, parts: Sequence[str], runs: Path, archive: Path) -> None:
     """Unpack the cells that `archive` has and `runs` lacks.
 
-    A packed cell that was run with other settings is not unpacked: `fit` would refuse to go on in its folder.
+    A packed cell that was run with other settings leaves no folder: `fit` would refuse to go on in it.
     """
     for experiment, row in cells(plan, parts):
         cell = f"{experiment}/{row.label}"
@@ -121,7 +121,7 @@ def command(experiment: str, row: Row, runs: Path) -> list[str]:
 
 
 def run(experiment: str, row: Row, runs: Path, archive: Path) -> int:
-    """Run a cell and pack it; its output goes to `<label>.log` beside its folder. Return 0, or 1 if it did not end."""
+    """Run a cell and pack it; its output goes to `<label>.log` beside its folder. Return 0, or 1 if it failed."""
     print(f"{experiment}: {row.label}", flush=True)
     log = runs / experiment / f"{row.label}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
